@@ -1,0 +1,1 @@
+//! Tenant databases: connect, lock, create, migrate with refinery, verify.

@@ -1,0 +1,1 @@
+//! AWS on a laptop: a gateway in front of moto, an SSM agent, and a private PostgreSQL behind TLS.

@@ -1,0 +1,357 @@
+//! What exists in the account for one stack, as the services themselves describe it.
+
+use serde::Serialize;
+
+/// Everything that carries the stack's tag or one of its deterministic names.
+///
+/// Lists hold more than one entry where AWS allows two of a kind: a reply that was lost after the work was done
+/// leaves a second VPC behind, and only what is seen can be removed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Inventory {
+    /// VPCs with the stack's tag.
+    pub vpcs: Vec<Vpc>,
+    /// Subnets with the stack's tag.
+    pub subnets: Vec<Subnet>,
+    /// Internet gateways with the stack's tag.
+    pub gateways: Vec<InternetGateway>,
+    /// Route tables with the stack's tag.
+    pub route_tables: Vec<RouteTable>,
+    /// Security groups with the stack's tag.
+    pub groups: Vec<SecurityGroup>,
+    /// Secrets under the stack's prefix, those that are scheduled for deletion included.
+    pub secrets: Vec<SecretEntry>,
+    /// The database subnet group.
+    pub subnet_group: Option<SubnetGroup>,
+    /// The RDS instance.
+    pub database: Option<DatabaseInstance>,
+    /// The bastion's role.
+    pub role: Option<Role>,
+    /// The bastion's instance profile.
+    pub profile: Option<Profile>,
+    /// EC2 instances with the stack's tag, those that are terminated excluded.
+    pub instances: Vec<Instance>,
+    /// What Session Manager says of the bastion; `None` until it is asked or if the agent never registered.
+    pub agent: Option<Agent>,
+    /// The Amazon Linux 2023 image that the region offers now.
+    pub image: Option<String>,
+}
+
+/// A VPC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Vpc {
+    /// `vpc-..`
+    pub id: String,
+    /// Its range.
+    pub cidr: String,
+    /// `enableDnsSupport`; `None` if it was not asked.
+    pub dns_support: Option<bool>,
+    /// `enableDnsHostnames`; `None` if it was not asked.
+    pub dns_hostnames: Option<bool>,
+}
+
+/// A subnet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Subnet {
+    /// `subnet-..`
+    pub id: String,
+    /// The VPC that it is in.
+    pub vpc: String,
+    /// Its range.
+    pub cidr: String,
+    /// Its availability zone.
+    pub zone: String,
+    /// The value of its resource tag, such as `public-subnet`.
+    pub resource: String,
+}
+
+/// An internet gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InternetGateway {
+    /// `igw-..`
+    pub id: String,
+    /// The VPC that it is attached to.
+    pub attached: Option<String>,
+}
+
+/// A route table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteTable {
+    /// `rtb-..`
+    pub id: String,
+    /// The VPC that it is in.
+    pub vpc: String,
+    /// The value of its resource tag, such as `public-routes`.
+    pub resource: String,
+    /// Its explicit associations.
+    pub associations: Vec<Association>,
+    /// Its routes, the local one included.
+    pub routes: Vec<Route>,
+}
+
+/// The link between a route table and a subnet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Association {
+    /// `rtbassoc-..`
+    pub id: String,
+    /// The subnet.
+    pub subnet: String,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// The destination's range.
+    pub destination: String,
+    /// The gateway's id, or `local`; `None` for other kinds of target.
+    pub gateway: Option<String>,
+    /// `blackhole`: the target is gone.
+    pub blackhole: bool,
+}
+
+/// A security group with its rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecurityGroup {
+    /// `sg-..`
+    pub id: String,
+    /// The VPC that it is in.
+    pub vpc: String,
+    /// The group's name, fixed by the stack's.
+    pub name: String,
+    /// The value of its resource tag: `bastion-group` or `database-group`.
+    pub resource: String,
+    /// Every rule, one peer each.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule of a security group with one peer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Rule {
+    /// Into or out of the group.
+    pub direction: Direction,
+    /// `tcp`, or `-1` for every protocol.
+    pub protocol: String,
+    /// First and last port; `None` for every port.
+    pub ports: Option<(u16, u16)>,
+    /// Who is on the other side.
+    pub peer: Peer,
+}
+
+/// Which way a rule lets traffic through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Into the group.
+    Ingress,
+    /// Out of the group.
+    Egress,
+}
+
+/// The other side of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peer {
+    /// An IPv4 range.
+    Cidr(String),
+    /// An IPv6 range.
+    Ipv6(String),
+    /// Another security group, by id.
+    Group(String),
+    /// A managed prefix list, by id.
+    PrefixList(String),
+}
+
+/// A secret, without its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecretEntry {
+    /// Its full name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// It was deleted and waits for the end of its recovery window.
+    pub scheduled_for_deletion: bool,
+    /// It carries the stack's tag.
+    pub tagged: bool,
+}
+
+/// A database subnet group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SubnetGroup {
+    /// Its name.
+    pub name: String,
+    /// The VPC that its subnets are in.
+    pub vpc: String,
+    /// The subnets in it.
+    pub subnets: Vec<String>,
+}
+
+/// An RDS instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DatabaseInstance {
+    /// The DB instance identifier.
+    pub identifier: String,
+    /// Its ARN.
+    pub arn: String,
+    /// RDS's own word: `creating`, `available`, `stopped`, `deleting`, ..
+    pub status: String,
+    /// Host name and port, once there is one.
+    pub endpoint: Option<(String, u16)>,
+    /// The full engine version.
+    pub engine_version: String,
+    /// The instance class.
+    pub class: String,
+    /// Storage in GiB.
+    pub storage_gib: u32,
+    /// The master user's name.
+    pub master_user: String,
+    /// Whether RDS refuses to delete it.
+    pub deletion_protection: bool,
+    /// Whether it has a public address.
+    pub public: bool,
+    /// Whether its storage is encrypted.
+    pub encrypted: bool,
+    /// Its security groups.
+    pub groups: Vec<String>,
+}
+
+/// An IAM role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// The names of the managed policies attached to it.
+    pub policies: Vec<String>,
+}
+
+/// An IAM instance profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// The roles in it: none, or one.
+    pub roles: Vec<String>,
+}
+
+/// An EC2 instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Instance {
+    /// `i-..`
+    pub id: String,
+    /// EC2's own word: `pending`, `running`, `stopping`, `stopped`, `shutting-down`.
+    pub state: String,
+    /// The instance type.
+    pub instance_type: String,
+    /// The subnet that it is in.
+    pub subnet: Option<String>,
+    /// Its public IPv4 address.
+    pub public_ip: Option<String>,
+    /// The ARN of its instance profile.
+    pub profile_arn: Option<String>,
+    /// Its security groups, read from its network interface.
+    pub groups: Vec<String>,
+    /// When it was launched, RFC 3339.
+    pub launched_at: Option<String>,
+    /// The root volume in GiB, where it is known.
+    pub volume_gib: Option<u32>,
+}
+
+/// What Session Manager says of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Agent {
+    /// The instance.
+    pub instance: String,
+    /// `Online`, `ConnectionLost`, `Inactive`.
+    pub ping_status: String,
+    /// Four parts, such as `3.3.987.0`.
+    pub version: Option<String>,
+}
+
+impl Inventory {
+    /// Tells whether nothing of the stack is left.
+    pub fn is_empty(&self) -> bool {
+        let Inventory {
+            vpcs,
+            subnets,
+            gateways,
+            route_tables,
+            groups,
+            secrets,
+            subnet_group,
+            database,
+            role,
+            profile,
+            instances,
+            agent: _,
+            image: _,
+        } = self;
+        vpcs.is_empty()
+            && subnets.is_empty()
+            && gateways.is_empty()
+            && route_tables.is_empty()
+            && groups.is_empty()
+            && secrets.is_empty()
+            && subnet_group.is_none()
+            && database.is_none()
+            && role.is_none()
+            && profile.is_none()
+            && instances.is_empty()
+    }
+
+    /// Returns the VPC that the stack builds on: of several, the one with the most in it, then the smallest id.
+    pub fn vpc(&self) -> Option<&Vpc> {
+        self.vpcs.iter().min_by_key(|vpc| (usize::MAX - self.children_of(&vpc.id), &vpc.id))
+    }
+
+    /// Returns the subnet with that resource tag in the stack's VPC.
+    pub fn subnet(&self, resource: &str) -> Option<&Subnet> {
+        let vpc = self.vpc()?;
+        self.subnets.iter().filter(|s| s.vpc == vpc.id && s.resource == resource).min_by_key(|s| &s.id)
+    }
+
+    /// Returns the gateway that the stack uses: the one attached to its VPC, else the smallest id that is free.
+    pub fn gateway(&self) -> Option<&InternetGateway> {
+        let vpc = self.vpc().map(|vpc| vpc.id.as_str());
+        self.gateways
+            .iter()
+            .filter(|gateway| gateway.attached.is_none() || gateway.attached.as_deref() == vpc)
+            .min_by_key(|gateway| (gateway.attached.is_none(), &gateway.id))
+    }
+
+    /// Returns the route table with that resource tag in the stack's VPC: of several, the one with associations.
+    pub fn route_table(&self, resource: &str) -> Option<&RouteTable> {
+        let vpc = self.vpc()?;
+        self.route_tables
+            .iter()
+            .filter(|table| table.vpc == vpc.id && table.resource == resource)
+            .min_by_key(|table| (table.associations.is_empty(), &table.id))
+    }
+
+    /// Returns the security group with that resource tag in the stack's VPC.
+    pub fn group(&self, resource: &str) -> Option<&SecurityGroup> {
+        let vpc = self.vpc()?;
+        self.groups.iter().filter(|g| g.vpc == vpc.id && g.resource == resource).min_by_key(|g| &g.id)
+    }
+
+    /// Returns the bastion: of several, one that runs, then the smallest id. What is going away does not count.
+    pub fn bastion(&self) -> Option<&Instance> {
+        let rank = |instance: &Instance| match instance.state.as_str() {
+            "running" => 0,
+            "pending" => 1,
+            _ => 2,
+        };
+        self.instances.iter().filter(|i| i.state != "shutting-down").min_by_key(|i| (rank(i), &i.id))
+    }
+
+    /// Returns the secret of that name.
+    pub fn secret(&self, name: &str) -> Option<&SecretEntry> {
+        self.secrets.iter().find(|secret| secret.name == name)
+    }
+
+    fn children_of(&self, vpc: &str) -> usize {
+        self.subnets.iter().filter(|s| s.vpc == vpc).count()
+            + self.route_tables.iter().filter(|t| t.vpc == vpc).count()
+            + self.groups.iter().filter(|g| g.vpc == vpc).count()
+            + self.gateways.iter().filter(|g| g.attached.as_deref() == Some(vpc)).count()
+    }
+}

@@ -1,0 +1,22 @@
+//! The pure heart of Drawbridge: configuration, inventory, plan, cost, findings, events.
+//!
+//! Architecture invariant: no I/O, no clock, no async. Everything here can be tested with values alone.
+
+mod secret;
+
+pub mod config;
+pub mod cost;
+pub mod event;
+pub mod finding;
+pub mod inventory;
+pub mod plan;
+pub mod resource;
+pub mod spec;
+
+
+pub use event::{Event, Events};
+pub use inventory::Inventory;
+pub use plan::Plan;
+pub use resource::{Component, Resource};
+pub use secret::Secret;
+pub use spec::Stack;

@@ -1,0 +1,131 @@
+//! What would be done, for people to read and for `aws::apply` to carry out.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::resource::{CREATE_ORDER, Resource};
+
+/// Steps in an order that can be carried out one by one; [`Plan::needs`] tells which may run at the same time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// Building up or taking down.
+    pub direction: Direction,
+    /// What is to be done; empty if all is as it should be.
+    pub steps: Vec<Step>,
+    /// How many resources are as they should be.
+    pub unchanged: usize,
+}
+
+/// Building up or taking down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// A need comes before its user.
+    Up,
+    /// A user goes before its need.
+    Down,
+}
+
+/// One thing to do to one resource.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// What it is done to.
+    pub resource: Resource,
+    /// What is done.
+    pub action: Action,
+    /// For people: the range, the class, what is wrong and will be mended.
+    pub detail: String,
+    /// How long AWS usually takes.
+    #[serde(rename = "typical_seconds", serialize_with = "seconds")]
+    pub typical: Duration,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// It is not there: make it, whole.
+    Create,
+    /// It is there but half-made or different: converge it.
+    Repair,
+    /// It is there but stopped.
+    Start,
+    /// It is on its way: wait for it.
+    Wait,
+    /// Remove the one with this id (or name, where the name is the id).
+    ///
+    /// In a plan for `up` this removes a second VPC, gateway or route table that a lost reply left behind.
+    Delete {
+        /// The id.
+        id: String,
+    },
+}
+
+impl Action {
+    /// Returns the verb that people read.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Repair => "repair",
+            Action::Start => "start",
+            Action::Wait => "wait",
+            Action::Delete { .. } => "delete",
+        }
+    }
+}
+
+impl Plan {
+    /// Tells whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Returns the indices of the steps that must end before step `index` may begin.
+    ///
+    /// A need that has no step of its own passes on its own needs. Duplicates removed on the way up wait for nothing.
+    pub fn needs(&self, index: usize) -> Vec<usize> {
+        let step = &self.steps[index];
+        let deletes = matches!(step.action, Action::Delete { .. });
+        if self.direction == Direction::Up && deletes {
+            return Vec::new();
+        }
+        let mut open: Vec<Resource> = self.neighbours(step.resource);
+        let mut seen: Vec<Resource> = Vec::new();
+        let mut needs = Vec::new();
+        while let Some(resource) = open.pop() {
+            if seen.contains(&resource) {
+                continue;
+            }
+            seen.push(resource);
+            let own = self.steps_of(resource);
+            if own.is_empty() {
+                open.extend(self.neighbours(resource));
+            }
+            needs.extend(own);
+        }
+        needs.sort_unstable();
+        needs
+    }
+
+    fn steps_of(&self, resource: Resource) -> Vec<usize> {
+        let wanted = |step: &Step| {
+            step.resource == resource
+                && (self.direction == Direction::Down || !matches!(step.action, Action::Delete { .. }))
+        };
+        self.steps.iter().enumerate().filter(|(_, step)| wanted(step)).map(|(index, _)| index).collect()
+    }
+
+    fn neighbours(&self, resource: Resource) -> Vec<Resource> {
+        match self.direction {
+            Direction::Up => resource.needs().to_vec(),
+            Direction::Down => {
+                CREATE_ORDER.into_iter().filter(|user| user.needs().contains(&resource)).collect()
+            }
+        }
+    }
+}
+
+fn seconds<S: serde::Serializer>(typical: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_u64(typical.as_secs())
+}

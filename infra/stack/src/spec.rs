@@ -1,0 +1,246 @@
+//! A stack as it is meant: every name, range and size resolved from the configuration.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The tag that marks what belongs to a stack; its value is the stack's name.
+pub const STACK_TAG: &str = "drawbridge:stack";
+/// The tag that says which [`Resource`](crate::Resource) of the stack this is; its value is the kebab-case name.
+pub const RESOURCE_TAG: &str = "drawbridge:resource";
+/// The managed policy that lets the agent register and open sessions.
+pub const SSM_POLICY: &str = "AmazonSSMManagedInstanceCore";
+/// The public parameter that names the newest Amazon Linux 2023 image with the agent in it (not the minimal one).
+pub const AMI_PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
+
+/// One stack, fully resolved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Stack {
+    /// `<project>-<environment>`: the value of [`STACK_TAG`] and the start of every name.
+    pub name: String,
+    /// The project, such as `startupwebapp`.
+    pub project: String,
+    /// The environment, such as `prod`.
+    pub environment: String,
+    /// The AWS region, such as `us-east-1`.
+    pub region: String,
+    /// VPC and subnets.
+    pub network: Network,
+    /// The RDS instance.
+    pub database: Database,
+    /// The EC2 instance that sessions end on.
+    pub bastion: Bastion,
+    /// CloudWatch alarms.
+    pub alarms: Alarms,
+    /// The tenants, in the file's order.
+    pub tenants: Vec<Tenant>,
+}
+
+/// VPC and subnets.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Network {
+    /// The VPC's range.
+    pub cidr: Cidr,
+    /// The bastion's subnet.
+    pub public: Subnet,
+    /// The database's subnets, in two zones.
+    pub private: [Subnet; 2],
+}
+
+/// One subnet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Subnet {
+    /// Its range, inside the VPC's.
+    pub cidr: Cidr,
+    /// Its availability zone, such as `us-east-1a`.
+    pub zone: String,
+}
+
+/// The RDS instance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Database {
+    /// The DB instance identifier.
+    pub identifier: String,
+    /// The engine version: `16`, or `16.4`.
+    pub engine_version: String,
+    /// The instance class, such as `db.t4g.small`.
+    pub class: String,
+    /// Storage in GiB (gp3).
+    pub storage_gib: u32,
+    /// The master user's name.
+    pub master_user: String,
+    /// The port that it listens on.
+    pub port: u16,
+    /// How many days automated backups are kept; 0 turns them off.
+    pub backup_days: u32,
+    /// A standby in the second zone.
+    pub multi_az: bool,
+    /// RDS refuses to delete it until this is turned off.
+    pub deletion_protection: bool,
+    /// `down` takes a last snapshot first.
+    pub final_snapshot: bool,
+    /// The start of every secret's name, such as `rds/startupwebapp/multi-tenant`.
+    pub secret_prefix: String,
+}
+
+/// The EC2 instance that sessions end on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bastion {
+    /// The instance type, such as `t3.micro`.
+    pub instance_type: String,
+    /// The root volume in GiB (gp3, encrypted).
+    pub volume_gib: u32,
+    /// How long `up` waits until a session can be opened.
+    #[serde(serialize_with = "seconds")]
+    pub ready_within: Duration,
+}
+
+/// CloudWatch alarms.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alarms {
+    /// Whether the stack has alarms at all.
+    pub enabled: bool,
+    /// Who is told by e-mail.
+    pub email: Option<String>,
+}
+
+/// One tenant: a database with an owner of its own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tenant {
+    /// The database's name.
+    pub name: String,
+    /// What it is for, in the user's words.
+    pub purpose: String,
+    /// The role that owns it; the tenant's own name unless configured.
+    pub owner: String,
+    /// The encoding, such as `UTF8`.
+    pub encoding: String,
+    /// The collation and character type, such as `en_US.UTF-8`.
+    pub locale: String,
+}
+
+impl Stack {
+    /// Returns the `Name` tag (and group name) of a part: `startupwebapp-prod-bastion`.
+    pub fn name_of(&self, part: &str) -> String {
+        format!("{}-{part}", self.name)
+    }
+
+    /// Returns the IAM path of the stack's role and profile.
+    pub fn iam_path(&self) -> String {
+        format!("/drawbridge/{}/{}/", self.project, self.environment)
+    }
+
+    /// Returns the name of the role, which is the instance profile's as well.
+    pub fn role_name(&self) -> String {
+        self.name_of("bastion")
+    }
+
+    /// Returns the name of the database subnet group.
+    pub fn subnet_group_name(&self) -> String {
+        self.name_of("database")
+    }
+
+    /// Returns the name of the master user's secret.
+    pub fn master_secret_name(&self) -> String {
+        format!("{}/master", self.database.secret_prefix)
+    }
+
+    /// Returns the name of a tenant role's secret.
+    pub fn role_secret_name(&self, role: &str) -> String {
+        format!("{}/{role}", self.database.secret_prefix)
+    }
+
+    /// Returns the tenant of that name.
+    pub fn tenant(&self, name: &str) -> Option<&Tenant> {
+        self.tenants.iter().find(|tenant| tenant.name == name)
+    }
+}
+
+/// An IPv4 range with no host bits set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cidr {
+    base: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// Returns the range that `text` (`10.42.0.0/16`) names.
+    ///
+    /// # Errors
+    /// Says in words what is wrong with it.
+    pub fn parse(text: &str) -> Result<Cidr, String> {
+        let (base, prefix) = text
+            .split_once('/')
+            .ok_or_else(|| format!("`{text}` has no prefix length; write it as `10.42.0.0/16`"))?;
+        let base: Ipv4Addr =
+            base.parse().map_err(|_| format!("`{base}` is not an IPv4 address; write it as `10.42.0.0/16`"))?;
+        let prefix: u8 = prefix
+            .parse()
+            .ok()
+            .filter(|prefix| *prefix <= 32)
+            .ok_or_else(|| format!("`/{prefix}` is not a prefix length from 0 to 32"))?;
+        let cidr = Cidr { base, prefix };
+        let network = Ipv4Addr::from(u32::from(base) & cidr.mask());
+        if network != base {
+            return Err(format!("`{text}` has host bits set; the range starts at `{network}/{prefix}`"));
+        }
+        Ok(cidr)
+    }
+
+    /// Returns the prefix length.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// Returns the first address.
+    pub fn base(self) -> Ipv4Addr {
+        self.base
+    }
+
+    /// Tells whether all of `other` lies in this range.
+    pub fn contains(self, other: Cidr) -> bool {
+        other.prefix >= self.prefix && u32::from(other.base) & self.mask() == u32::from(self.base)
+    }
+
+    /// Tells whether the two ranges share an address.
+    pub fn overlaps(self, other: Cidr) -> bool {
+        self.contains(other) || other.contains(self)
+    }
+
+    /// Returns the `index`th range of length `prefix` inside this one.
+    pub fn subnet(self, prefix: u8, index: u32) -> Option<Cidr> {
+        if prefix < self.prefix || prefix > 32 || u64::from(index) >= 1 << (prefix - self.prefix) {
+            return None;
+        }
+        let offset = u32::try_from(u64::from(index) << (32 - prefix)).ok()?;
+        Some(Cidr { base: Ipv4Addr::from(u32::from(self.base) + offset), prefix })
+    }
+
+    fn mask(self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
+impl fmt::Debug for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Cidr {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+fn seconds<S: serde::Serializer>(limit: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_u64(limit.as_secs())
+}

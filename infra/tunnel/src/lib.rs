@@ -1,0 +1,1 @@
+//! A native client of the Session Manager data channel.

@@ -1,0 +1,1 @@
+//! The cloud tasks: the only code that prints.
