@@ -1,1 +1,307 @@
-//! The command line of Drawbridge, on one page.
+//! The whole command line of Drawbridge, on one page.
+//!
+//! Architecture invariant: this crate never depends on the AWS SDK, so that help, usage errors and the light tasks
+//! are instant. `xtask` runs the light tasks itself; the others are run by `deploy`, which parses the same [`Cli`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Lowers a bridge to private PostgreSQL on AWS.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+#[command(after_help = EXITS)]
+pub struct Cli {
+    /// What every task understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+const EXITS: &str = "Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 credentials or permission, \
+4 AWS refused or timed out, 5 tunnel, 6 all tenants failed, 7 some tenants failed, 8 drift or unhealthy, \
+9 leftovers, 130 interrupted.\n\nTry `cargo xtask demo`: the whole job on this machine, no AWS account needed.";
+
+/// Options that every task understands.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The stack file [default: infra/stack.toml]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub stack: Option<PathBuf>,
+    /// Work against the running sandbox (`sandbox start`) instead of AWS
+    #[arg(long, global = true, value_name = "NAME", num_args = 0..=1, default_missing_value = "default",
+          require_equals = true, help_heading = "Global options")]
+    pub sandbox: Option<String>,
+    /// The AWS profile to use (wins over AWS_PROFILE)
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub profile: Option<String>,
+    /// Results as JSON on stdout, events as NDJSON on stderr
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Answer every question with yes
+    #[arg(long, short = 'y', global = true, help_heading = "Global options")]
+    pub yes: bool,
+    /// Never ask; fail where an answer would be needed
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub no_input: bool,
+    /// Errors and results only
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub verbose: bool,
+}
+
+/// Every task.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// The whole job on this machine: sandbox, up, tunnel, tenants, migrations, verify, status, down, audit
+    Demo(Demo),
+    /// Shows what `up` would do, how long it takes and what it costs; changes nothing
+    Plan(Plan),
+    /// Creates what is missing and mends what is half-made; twice changes nothing
+    Up(Up),
+    /// Takes everything down in reverse order and proves that nothing is left
+    Down(Down),
+    /// Shows what exists, in which state, and what it costs
+    Status(Status),
+    /// Lists whatever is left of the stack, asking each service; exit 9 if anything is
+    Audit,
+    /// Opens a tunnel to the database on a local port, until Ctrl-C
+    Tunnel(Tunnel),
+    /// Runs a command with a tunnel open and the PG* variables set; passes on its exit code
+    Exec(Exec),
+    /// Opens psql on a tenant's database through a tunnel
+    Psql(Psql),
+    /// Lists, creates and verifies tenant databases
+    #[command(subcommand)]
+    Tenant(Tenant),
+    /// Brings tenants' databases up to the newest migration
+    Migrate(Migrate),
+    /// Makes new migration files
+    #[command(subcommand)]
+    Migration(Migration),
+    /// AWS on this machine: starts, stops and describes it
+    #[command(subcommand)]
+    Sandbox(Sandbox),
+    /// Checks format, lints, layers and licences
+    Check,
+    /// Runs every test that this machine can run and says what it skipped
+    Test(Test),
+    /// Prints the completions of a shell
+    Completions(Completions),
+}
+
+/// `demo`
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Leave the sandbox and the stack in it running
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `plan`
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// Only these components and what they need
+    #[arg(value_enum)]
+    pub components: Vec<Component>,
+    /// Exit 8 if anything would be done
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `up`
+#[derive(Args, Debug)]
+pub struct Up {
+    /// Only these components and what they need
+    #[arg(value_enum)]
+    pub components: Vec<Component>,
+    /// Show the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `down`
+#[derive(Args, Debug)]
+pub struct Down {
+    /// Only these components and what depends on them
+    #[arg(value_enum)]
+    pub components: Vec<Component>,
+    /// Show the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Turn the database's deletion protection off first
+    #[arg(long)]
+    pub unprotect: bool,
+}
+
+/// A part of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Component {
+    /// VPC, subnets, internet gateway, route tables
+    Network,
+    /// The groups of the bastion and of the database
+    SecurityGroups,
+    /// The master password and the tenants' passwords
+    Secrets,
+    /// The RDS instance and its subnet group
+    Database,
+    /// Role, instance profile and the EC2 instance
+    Bastion,
+}
+
+/// `status`
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Exit 8 if anything is missing, different or unhealthy
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `tunnel`
+#[derive(Args, Debug)]
+pub struct Tunnel {
+    /// The local port; 0 takes a free one
+    #[arg(long, default_value_t = 5432)]
+    pub port: u16,
+    /// Another target than the database, as the bastion sees it
+    #[arg(long, value_name = "HOST:PORT")]
+    pub to: Option<String>,
+}
+
+/// `exec`
+#[derive(Args, Debug)]
+pub struct Exec {
+    /// Log in as this tenant's role, to its database, instead of as the master user
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// `psql`
+#[derive(Args, Debug)]
+pub struct Psql {
+    /// The tenant; without it the master user and the database `postgres`
+    pub tenant: Option<String>,
+    /// Handed to psql as it is
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// `tenant ..`
+#[derive(Debug, Subcommand)]
+pub enum Tenant {
+    /// Lists the databases on the server beside those of the stack file
+    List,
+    /// Creates roles, secrets and databases; what is there already stays as it is
+    Create(Tenants),
+    /// Checks owner, encoding, collation, isolation, and a login over verified TLS
+    Verify(Tenants),
+}
+
+/// Which tenants.
+#[derive(Args, Debug)]
+pub struct Tenants {
+    /// Only these [default: every tenant of the stack file]
+    pub tenants: Vec<String>,
+}
+
+/// `migrate`
+#[derive(Args, Debug)]
+pub struct Migrate {
+    /// Only these [default: every tenant of the stack file]
+    pub tenants: Vec<String>,
+    /// Show what would be applied where; changes nothing
+    #[arg(long, alias = "dry-run")]
+    pub plan: bool,
+    /// How many tenants at the same time
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+    /// The folder of the migrations [default: db/migrations]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `migration ..`
+#[derive(Debug, Subcommand)]
+pub enum Migration {
+    /// Makes the next file, V<n>__<name>.sql
+    New(MigrationNew),
+}
+
+/// `migration new`
+#[derive(Args, Debug)]
+pub struct MigrationNew {
+    /// Words in lower case, such as `add_orders`
+    pub name: String,
+    /// The folder of the migrations [default: db/migrations]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `sandbox ..`
+#[derive(Debug, Subcommand)]
+pub enum Sandbox {
+    /// Starts it in the background
+    Start(SandboxStart),
+    /// Stops it and removes what it held
+    Stop,
+    /// Says whether it runs, and where
+    Status,
+    /// Prints the variables that point the AWS CLI and SDKs at it: eval "$(cargo xtask sandbox env)"
+    Env,
+    /// Runs it in the foreground, until Ctrl-C
+    Run(SandboxStart),
+}
+
+/// `sandbox start`, `sandbox run`
+#[derive(Args, Clone, Debug)]
+pub struct SandboxStart {
+    /// Where PostgreSQL's programs come from
+    #[arg(long, value_enum, default_value_t = PostgresSource::Wheel)]
+    pub postgres: PostgresSource,
+    /// The key of the database's certificate
+    #[arg(long, value_enum, default_value_t = Key::Rsa)]
+    pub key: Key,
+}
+
+/// Where PostgreSQL's programs come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PostgresSource {
+    /// A Python wheel with PostgreSQL 16 and 18 in it: no root, no Docker
+    Wheel,
+    /// Those found on this machine
+    Host,
+    /// The image `postgres:16-alpine`, or DRAWBRIDGE_IMAGE_POSTGRES
+    Docker,
+}
+
+/// The key of the database's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Key {
+    /// RSA, 2048 bits
+    Rsa,
+    /// ECDSA on P-384
+    Ecc384,
+}
+
+/// `test`
+#[derive(Args, Debug)]
+pub struct Test {
+    /// Handed to `cargo test` as it is: a filter, `-- --nocapture`, ..
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// `completions`
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_parser = ["bash", "zsh", "fish", "elvish", "powershell"])]
+    pub shell: String,
+}

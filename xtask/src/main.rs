@@ -1,1 +1,47 @@
-fn main() {}
+//! A thin dispatcher: light tasks run here, the others in `deploy`.
+
+mod check;
+mod cloud;
+mod migration;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xshell::Shell;
+use xtask::{Cli, Migration, Task};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(error.downcast_ref::<workspace::Usage>().map_or(1, |_| 2))
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let sh = Shell::new()?;
+    match &cli.task {
+        Task::Check => check::run(&sh),
+        Task::Test(test) => test::run(&sh, test),
+        Task::Migration(Migration::New(new)) => migration::new(new),
+        // These need the AWS SDK, two million lines; only they pay for it.
+        Task::Demo(_)
+        | Task::Plan(_)
+        | Task::Up(_)
+        | Task::Down(_)
+        | Task::Status(_)
+        | Task::Audit
+        | Task::Tunnel(_)
+        | Task::Exec(_)
+        | Task::Psql(_)
+        | Task::Tenant(_)
+        | Task::Migrate(_)
+        | Task::Sandbox(_)
+        | Task::Completions(_) => cloud::exec(&sh),
+    }
+}
