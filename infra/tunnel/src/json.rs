@@ -1,0 +1,32 @@
+//! JSON as Go programs write it: an empty list or map may be `null`.
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Returns the default for `null`.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Returns the JSON of a payload struct.
+pub(crate) fn render<T: Serialize>(value: &T) -> Bytes {
+    serde_json::to_vec(value).expect("invariant: payload structs have string keys only").into()
+}
+
+/// A UUID as hyphenated text.
+pub(crate) mod uuid_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use uuid::Uuid;
+
+    pub(crate) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        Uuid::parse_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,4 @@
+//! The data channel through its public face.
+
+mod codec;
+mod golden;
