@@ -1,18 +1,34 @@
 //! A native client of the Session Manager data channel.
 //!
-//! The codec and the state machine do no I/O. Both directions can be expressed, so that a test agent
-//! can be built from the same parts.
+//! [`Channel`] is the client without I/O: messages and time go in, actions come out. [`Tunnel`] owns a
+//! websocket and a channel, survives lost connections, and gives streams that are read and written like any
+//! other socket. The codec and the reliability layer ([`Message`], [`Outgoing`], [`Incoming`], [`Decoder`])
+//! serve both directions, so that an agent can be built from them too.
 
+mod channel;
+mod error;
+mod handshake;
+mod incoming;
 mod json;
 mod message;
+mod mux;
+mod outgoing;
 mod payload;
+mod rtt;
 mod smux;
 mod version;
 
+pub use channel::{Action, Channel, ChannelOptions};
+pub use error::{Cause, Error};
+pub use incoming::{Incoming, Received};
 pub use message::{Message, MessageType, PREFIX, ParseError, PayloadType};
+pub use outgoing::Outgoing;
 pub use payload::{
     Acknowledge, ActionStatus, ChannelClosed, Flag, HandshakeComplete, HandshakeRequest, HandshakeResponse,
     OpenDataChannel, ProcessedAction, RequestedAction, Token,
 };
 pub use smux::{Command, Decoder, Frame, FrameError};
 pub use version::{ParseVersionError, Version};
+
+/// The bytes in one message, as all official clients send: what more the service would take is not known.
+pub const PAYLOAD_SIZE: usize = 1024;

@@ -1,0 +1,112 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::message::ParseError;
+use crate::smux::FrameError;
+use crate::version::Version;
+
+/// An error underneath; shared, because every stream of a tunnel ends with the same one.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// What can go wrong with a tunnel.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The stream URL is no websocket URL.
+    #[error("the stream url of the session is not a `ws` or `wss` url")]
+    Url,
+    /// The system's root certificates cannot be used.
+    #[error("cannot set up tls")]
+    Tls(#[source] Cause),
+    /// No websocket could be opened.
+    #[error("cannot open a websocket to `{host}`")]
+    Connect {
+        /// Host and port.
+        host: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The server answered, but not with a websocket.
+    #[error("`{host}` refused the websocket with http status {status}")]
+    Refused {
+        /// Host and port.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Whoever knows AWS could not help.
+    #[error("cannot {action} the session")]
+    Control {
+        /// `sign`, `resume` or `terminate`.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The agent did not answer in time.
+    #[error("the agent did not finish the handshake within {limit:?}")]
+    HandshakeTimedOut {
+        /// How long it had.
+        limit: Duration,
+    },
+    /// The agent cannot carry more than one connection.
+    #[error("the agent is too old: its version is `{version}`, and it must be newer than `{limit}`")]
+    AgentTooOld {
+        /// What the agent says.
+        version: String,
+        /// The newest version that is too old.
+        limit: Version,
+    },
+    /// The agent asks for something that a port session does not have.
+    #[error("the agent asks for `{action}`, which this client does not support")]
+    Unsupported {
+        /// The action.
+        action: String,
+    },
+    /// The agent's handshake is not the JSON expected.
+    #[error("cannot read the agent's handshake")]
+    Handshake(#[source] Cause),
+    /// Messages came in an order that cannot be.
+    #[error("the agent broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// A frame is no message.
+    #[error("the service sent a frame that is no message")]
+    Message(#[from] ParseError),
+    /// The bytes of the session are no smux frames.
+    #[error("the agent broke the stream of the session")]
+    Frame(#[from] FrameError),
+    /// The service ended the session.
+    #[error("the session has ended{}", reason(.output))]
+    SessionEnded {
+        /// The service's words; may be empty.
+        output: String,
+    },
+    /// The bastion cannot reach the target.
+    #[error("the bastion could not connect to `{target}`")]
+    ConnectFailed {
+        /// Host and port.
+        target: String,
+    },
+    /// The connection was lost and did not come back.
+    #[error("the connection to the session was lost and did not come back within {limit:?}")]
+    Disconnected {
+        /// How long it was tried.
+        limit: Duration,
+        /// The last failure.
+        #[source]
+        source: Cause,
+    },
+    /// The connection was lost.
+    #[error("the connection was lost: {why}")]
+    Lost {
+        /// What was seen.
+        why: String,
+    },
+    /// The tunnel was closed at this end.
+    #[error("the tunnel is closed")]
+    Closed,
+}
+
+fn reason(output: &str) -> String {
+    if output.trim().is_empty() { String::new() } else { format!(": {}", output.trim()) }
+}
