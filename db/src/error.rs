@@ -1,0 +1,354 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Why something with the databases failed. Never holds a password or the text of a statement.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bundle of certificates cannot be used.
+    #[error("cannot use the bundle of certificates: {reason}")]
+    Roots {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name that PostgreSQL would cut, refuse or take for something else.
+    #[error("`{name}` cannot be the name of a {what}: {reason}")]
+    Name {
+        /// The name.
+        name: String,
+        /// `database`, `role`.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The tenants as configured contradict each other.
+    #[error("tenant `{tenant}`: {reason}")]
+    Spec {
+        /// The tenant.
+        tenant: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Files that refinery would skip, misread or apply twice.
+    #[error("the migrations in `{}` cannot be used: {}", dir.display(), problems.join("; "))]
+    Migrations {
+        /// The directory.
+        dir: PathBuf,
+        /// Every problem, each with the file's name.
+        problems: Vec<String>,
+    },
+    /// A directory or a file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// No byte stream to the server.
+    #[error("cannot reach `{host}`")]
+    Dial {
+        /// The server's name.
+        host: String,
+        /// The tunnel's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The stream leads to a server, but not to a verified one.
+    #[error("no verified TLS connection to `{host}`")]
+    Tls {
+        /// The name that the certificate must carry.
+        host: String,
+        /// The handshake's error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server did not let us in.
+    #[error("cannot connect to database `{database}` as `{user}`")]
+    Connect {
+        /// The database.
+        database: String,
+        /// The role.
+        user: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// Nothing came back.
+    #[error("no connection to `{host}` within {} s", limit.as_secs())]
+    TimedOut {
+        /// The server's name.
+        host: String,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// A statement failed.
+    #[error("cannot {doing}")]
+    Statement {
+        /// What it was to do: `create role `app``.
+        doing: String,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// Somebody else holds the lock for too long.
+    #[error("the lock for {lock} is held by {holder}, still after {} s", waited.as_secs())]
+    Locked {
+        /// What the lock is for.
+        lock: &'static str,
+        /// Who holds it: pid, role, application.
+        holder: String,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The lock was not ours when we gave it back: something between us and the server shares connections.
+    #[error("the lock for {lock} was lost on the way; is there a connection pooler in between")]
+    LockLost {
+        /// What the lock is for.
+        lock: &'static str,
+    },
+    /// The history table holds something that refinery did not write.
+    #[error("a row of `refinery_schema_history` cannot be read: {reason}")]
+    History {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database and the files tell different stories.
+    #[error("the history of `{tenant}` does not fit the files: {}", problems.join("; "))]
+    Diverged {
+        /// The tenant.
+        tenant: String,
+        /// Every difference, each with its migration.
+        problems: Vec<String>,
+    },
+    /// A migration failed and was rolled back.
+    #[error("migration `{migration}` of tenant `{tenant}` failed{}", at_line(*line))]
+    Migration {
+        /// The tenant.
+        tenant: String,
+        /// The migration, as its file is named.
+        migration: String,
+        /// The line of its file, where PostgreSQL tells one.
+        line: Option<usize>,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// refinery refused to run.
+    #[error("tenant `{tenant}` cannot be migrated")]
+    Refinery {
+        /// The tenant.
+        tenant: String,
+        /// refinery's error.
+        #[source]
+        source: Box<refinery::Error>,
+    },
+    /// The task of one tenant panicked.
+    #[error("the task of tenant `{tenant}` broke off: {reason}")]
+    Panicked {
+        /// The tenant.
+        tenant: String,
+        /// The panic's text.
+        reason: String,
+    },
+}
+
+/// What sort of failure it is; `deploy` makes an exit code of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The configuration or the files are wrong; the server was not asked.
+    Usage,
+    /// The stream, TLS or the connection broke.
+    Unreachable,
+    /// The server refused the login or the right to do it.
+    Permission,
+    /// Somebody else holds the lock.
+    Locked,
+    /// Everything else: a statement or a migration failed.
+    Failed,
+}
+
+impl Error {
+    /// Returns what sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Roots { .. }
+            | Error::Name { .. }
+            | Error::Spec { .. }
+            | Error::Migrations { .. }
+            | Error::Read { .. } => Kind::Usage,
+            Error::Dial { .. } | Error::Tls { .. } | Error::TimedOut { .. } => Kind::Unreachable,
+            Error::Connect { source, .. } | Error::Statement { source, .. } => source.kind(),
+            Error::Locked { .. } => Kind::Locked,
+            Error::LockLost { .. }
+            | Error::History { .. }
+            | Error::Diverged { .. }
+            | Error::Migration { .. }
+            | Error::Refinery { .. }
+            | Error::Panicked { .. } => Kind::Failed,
+        }
+    }
+
+    /// Returns whether the configuration or the files are at fault.
+    pub fn is_usage(&self) -> bool {
+        self.kind() == Kind::Usage
+    }
+
+    /// Returns what PostgreSQL said, where it said anything.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Error::Connect { source, .. }
+            | Error::Statement { source, .. }
+            | Error::Migration { source, .. } => source.refusal(),
+            Error::Roots { .. }
+            | Error::Name { .. }
+            | Error::Spec { .. }
+            | Error::Migrations { .. }
+            | Error::Read { .. }
+            | Error::Dial { .. }
+            | Error::Tls { .. }
+            | Error::TimedOut { .. }
+            | Error::Locked { .. }
+            | Error::LockLost { .. }
+            | Error::History { .. }
+            | Error::Diverged { .. }
+            | Error::Refinery { .. }
+            | Error::Panicked { .. } => None,
+        }
+    }
+
+    /// Returns the five characters of PostgreSQL's SQLSTATE, where it said anything.
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.refusal().map(|refusal| refusal.sqlstate.as_str())
+    }
+
+    /// Returns the error and its causes in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
+    }
+}
+
+impl Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.chain())
+    }
+}
+
+/// What the server said, or how the connection to it broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// PostgreSQL's own words.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// The connection, the protocol or a value.
+    #[error(transparent)]
+    Client(tokio_postgres::Error),
+}
+
+impl Cause {
+    /// Returns what PostgreSQL said, where it said anything.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Cause::Refused(refusal) => Some(refusal),
+            Cause::Client(_) => None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Cause::Client(_) => Kind::Unreachable,
+            Cause::Refused(refusal) => match refusal.sqlstate.as_str() {
+                "28000" | "28P01" | "42501" => Kind::Permission,
+                // Connection exceptions; too many connections; shutting down, starting up.
+                code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
+                    Kind::Unreachable
+                }
+                _ => Kind::Failed,
+            },
+        }
+    }
+}
+
+impl From<Refusal> for Cause {
+    fn from(refusal: Refusal) -> Cause {
+        Cause::Refused(Box::new(refusal))
+    }
+}
+
+impl From<tokio_postgres::Error> for Cause {
+    fn from(error: tokio_postgres::Error) -> Cause {
+        match Refusal::find(&error) {
+            Some(refusal) => refusal.into(),
+            None => Cause::Client(error),
+        }
+    }
+}
+
+/// An error as PostgreSQL reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// `ERROR`, `FATAL`, `PANIC`.
+    pub severity: String,
+    /// The five characters that programs compare.
+    pub sqlstate: String,
+    /// The message.
+    pub message: String,
+    /// More about it.
+    pub detail: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The functions that it happened in.
+    pub context: Option<String>,
+    /// Where in the statement: characters, counted from 1.
+    pub position: Option<u32>,
+}
+
+impl Refusal {
+    /// Returns what PostgreSQL said, if it is PostgreSQL that failed.
+    pub(crate) fn find(error: &tokio_postgres::Error) -> Option<Refusal> {
+        use tokio_postgres::error::ErrorPosition;
+        let said = error.as_db_error()?;
+        Some(Refusal {
+            severity: said.severity().to_owned(),
+            sqlstate: said.code().code().to_owned(),
+            message: said.message().to_owned(),
+            detail: said.detail().map(str::to_owned),
+            hint: said.hint().map(str::to_owned),
+            context: said.where_().map(str::to_owned),
+            position: match said.position() {
+                Some(ErrorPosition::Original(at)) => Some(*at),
+                // A place in a query of PostgreSQL's own making means nothing in our file.
+                Some(ErrorPosition::Internal { .. }) | None => None,
+            },
+        })
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} (SQLSTATE {})", self.severity, self.message, self.sqlstate)?;
+        for (name, text) in [("detail", &self.detail), ("hint", &self.hint), ("context", &self.context)] {
+            if let Some(text) = text {
+                write!(f, "; {name}: {text}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map(|line| format!(" in line {line}")).unwrap_or_default()
+}

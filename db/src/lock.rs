@@ -1,0 +1,111 @@
+//! Advisory locks: one creates tenants at a time, and one migrates a database at a time.
+
+use std::fmt;
+use std::time::Duration;
+
+use stack::{Event, Events};
+use tokio::time::Instant;
+use tokio_postgres::types::Type;
+
+use crate::{Error, Session};
+
+/// A lock that belongs to a session, in the database that the session is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// What it is for, in words.
+    pub name: &'static str,
+    key: i64,
+}
+
+/// Held in `postgres` while tenants are created.
+pub const TENANTS: Lock = Lock { name: "creating tenants", key: 0x6472_6177_0000_0001 };
+
+/// Held in a tenant's database while it is migrated.
+pub const MIGRATIONS: Lock = Lock { name: "migrations", key: 0x6472_6177_0000_0002 };
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes the lock, asking again until `limit` has passed.
+///
+/// Asking beats waiting: a waiting `pg_advisory_lock` is cut off by `lock_timeout`, and its snapshot can deadlock
+/// with the holder's `CREATE INDEX CONCURRENTLY`.
+///
+/// # Errors
+/// [`Error::Locked`] names who still holds it.
+pub async fn acquire(
+    session: &Session,
+    lock: Lock,
+    subject: &str,
+    limit: Duration,
+    events: &Events,
+) -> Result<(), Error> {
+    let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    let mut told = None;
+    loop {
+        if ask(session, lock, "SELECT pg_try_advisory_lock($1)").await? {
+            return Ok(());
+        }
+        let holder = find_holder(session, lock).await?;
+        if start.elapsed() >= limit {
+            let holder = holder.map_or_else(|| "another session".to_owned(), |holder| holder.to_string());
+            return Err(Error::Locked { lock: lock.name, holder, waited: start.elapsed() });
+        }
+        if let Some(holder) = holder.filter(|holder| told.as_ref() != Some(holder)) {
+            let status = format!("the lock for {} is held by {holder}", lock.name);
+            events.emit(Event::StepWaiting { subject: subject.to_owned(), status });
+            told = Some(holder);
+        }
+        tokio::time::sleep(pause.min(limit.saturating_sub(start.elapsed()))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Gives the lock back.
+///
+/// # Errors
+/// [`Error::LockLost`] if this session did not hold it.
+pub async fn release(session: &Session, lock: Lock) -> Result<(), Error> {
+    match ask(session, lock, "SELECT pg_advisory_unlock($1)").await? {
+        true => Ok(()),
+        false => Err(Error::LockLost { lock: lock.name }),
+    }
+}
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The server's process.
+    pub pid: i32,
+    /// The role.
+    pub user: String,
+    /// The application's name.
+    pub application: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` as `{}` (pid {})", self.application, self.user, self.pid)
+    }
+}
+
+/// Returns who holds the lock in the session's database.
+///
+/// # Errors
+/// [`Error::Statement`] if the server does not answer.
+pub async fn find_holder(session: &Session, lock: Lock) -> Result<Option<Holder>, Error> {
+    const SQL: &str = "
+        SELECT l.pid, coalesce(a.usename::text, '?'), coalesce(a.application_name, '?')
+        FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (l.classid::int8 << 32) | l.objid::int8 = $1";
+    let rows = session.query(SQL, &[(&lock.key, Type::INT8)], "see who holds the lock").await?;
+    Ok(rows.first().map(|row| Holder { pid: row.get(0), user: row.get(1), application: row.get(2) }))
+}
+
+async fn ask(session: &Session, lock: Lock, sql: &str) -> Result<bool, Error> {
+    let rows = session.query(sql, &[(&lock.key, Type::INT8)], "ask for the lock").await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}

@@ -1,0 +1,229 @@
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{Config, SslMode};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use crate::tls::{Connector, Tls};
+use crate::{Error, Login, Server};
+
+/// How to connect; all but the time limit is told to the server in the first message, at no extra round trip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// The role to act as, if not the one that logs in.
+    pub role: Option<String>,
+    /// How long a statement may wait for a lock.
+    pub lock_timeout: Option<Duration>,
+    /// How long a statement may take.
+    pub statement_timeout: Option<Duration>,
+    /// The name that others see in `pg_stat_activity`, so also who holds a lock.
+    pub application_name: String,
+    /// How long stream, TLS and login may take together.
+    pub connect_timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> ConnectOptions {
+        ConnectOptions {
+            role: None,
+            lock_timeout: None,
+            statement_timeout: None,
+            application_name: "drawbridge".to_owned(),
+            connect_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// Returns the `options` parameter of the startup message: `-c lock_timeout=5000`.
+    pub fn startup(&self) -> String {
+        let mut settings = Vec::new();
+        if let Some(role) = &self.role {
+            settings.push(("role", role.clone()));
+        }
+        for (name, limit) in
+            [("lock_timeout", self.lock_timeout), ("statement_timeout", self.statement_timeout)]
+        {
+            if let Some(limit) = limit {
+                // 0 would mean "no limit".
+                settings.push((name, limit.as_millis().max(1).to_string()));
+            }
+        }
+        settings
+            .iter()
+            .map(|(name, value)| format!("-c {name}={}", escape_option(value)))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// Connects over verified TLS and logs in.
+///
+/// # Errors
+/// [`Error::Dial`], [`Error::Tls`], [`Error::Connect`] or [`Error::TimedOut`], by how far it got.
+pub async fn connect(server: &Server, login: &Login, options: &ConnectOptions) -> Result<Session, Error> {
+    let limit = options.connect_timeout;
+    tokio::time::timeout(limit, Box::pin(open(server, login, options)))
+        .await
+        .unwrap_or_else(|_| Err(Error::TimedOut { host: server.host.clone(), limit }))
+}
+
+async fn open(server: &Server, login: &Login, options: &ConnectOptions) -> Result<Session, Error> {
+    let tls_failed = |source| Error::Tls { host: server.host.clone(), source };
+    let stream =
+        server.dial.dial().await.map_err(|source| Error::Dial { host: server.host.clone(), source })?;
+    let (connector, witness) =
+        Connector::new(&server.host, Arc::clone(&server.roots)).map_err(|error| tls_failed(error.into()))?;
+
+    let mut config = Config::new();
+    config
+        .user(&login.user)
+        .password(login.password.expose())
+        .dbname(&login.database)
+        .application_name(&options.application_name)
+        .options(options.startup())
+        .ssl_mode(SslMode::Require);
+    let (client, connection) = match config.connect_raw(stream, connector).await {
+        Ok(connected) => connected,
+        Err(error) => {
+            return Err(match tls_cause(&error) {
+                Some(cause) => tls_failed(cause),
+                None => Error::Connect {
+                    database: login.database.clone(),
+                    user: login.user.clone(),
+                    source: error.into(),
+                },
+            });
+        }
+    };
+    let tls = witness.find().ok_or_else(|| tls_failed("the handshake proved nothing".into()))?;
+    let version = connection.parameter("server_version").and_then(parse_major).unwrap_or_default();
+    let driver = Driver(tokio::spawn(async move {
+        // The statement in flight gets this error too; there is nobody else to tell.
+        drop(connection.await);
+    }));
+    Ok(Session { client, driver, tls, version, user: login.user.clone() })
+}
+
+/// A connection to one database. Dropping it ends the connection.
+pub struct Session {
+    client: Client,
+    driver: Driver,
+    tls: Tls,
+    version: u32,
+    user: String,
+}
+
+impl Session {
+    /// Returns what the connection was proved to be.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// Returns the server's major version: 16.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Returns the role that logged in.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Returns the client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Returns the client, for transactions.
+    pub fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Says goodbye to the server, so that it frees locks at once, and waits for a moment until that is sent.
+    pub async fn close(self) {
+        let Session { client, mut driver, .. } = self;
+        drop(client);
+        // The server notices a dropped stream as well, only later.
+        drop(tokio::time::timeout(Duration::from_secs(2), &mut driver.0).await);
+    }
+
+    /// Runs statements that return nothing; `doing` completes "cannot ..".
+    pub(crate) async fn execute(&self, sql: &str, doing: impl Fn() -> String) -> Result<(), Error> {
+        self.client
+            .batch_execute(sql)
+            .await
+            .map_err(|error| Error::Statement { doing: doing(), source: error.into() })
+    }
+
+    /// Runs one query in one round trip; `doing` completes "cannot ..".
+    pub(crate) async fn query(
+        &self,
+        sql: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+        doing: &str,
+    ) -> Result<Vec<Row>, Error> {
+        self.client
+            .query_typed(sql, values)
+            .await
+            .map_err(|error| Error::Statement { doing: doing.to_owned(), source: error.into() })
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("user", &self.user)
+            .field("version", &self.version)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Returns why TLS failed, if it is TLS that failed.
+fn tls_cause(error: &tokio_postgres::Error) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+    let cause = error.source()?;
+    if let Some(rustls) = find_rustls(cause) {
+        return Some(rustls.clone().into());
+    }
+    // tokio-postgres has no other way to tell that the server answered `N` to the request for TLS.
+    let text = cause.to_string();
+    text.contains("does not support TLS").then(|| text.into())
+}
+
+fn find_rustls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(rustls) = error.downcast_ref::<rustls::Error>() {
+        return Some(rustls);
+    }
+    if let Some(io) = error.downcast_ref::<std::io::Error>() {
+        return io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    }
+    error.source().and_then(find_rustls)
+}
+
+fn parse_major(version: &str) -> Option<u32> {
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Escapes a value for the `options` parameter, which the server splits at white space.
+fn escape_option(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for c in value.chars() {
+        if c == '\\' || c.is_ascii_whitespace() || c == '\x0b' {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
+}
