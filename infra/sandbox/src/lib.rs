@@ -1,3 +1,21 @@
 //! AWS on a laptop: a gateway in front of moto, an SSM agent, and a private PostgreSQL behind TLS.
 
 pub mod gateway;
+
+mod agent;
+mod cache;
+mod error;
+mod front;
+mod moto;
+mod postgres;
+mod process;
+mod runtime;
+mod tls;
+
+pub use agent::{Agent, AgentOptions, Dialer, Directory, Pacing};
+pub use error::Error;
+pub use front::Front;
+pub use moto::{Moto, MotoSource};
+pub use postgres::{Cluster, ClusterServer, ClusterSpec, PostgresSource, Programs};
+pub use runtime::{REQUIREMENTS, Runtime, find_python};
+pub use tls::{Authority, KeyKind};

@@ -1,0 +1,124 @@
+//! What an agent can reach: the sandbox's databases by name, and this machine's loopback.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::Front;
+use crate::gateway::Network;
+
+/// How long a connection into nowhere takes to fail. The kernel of a real bastion takes two minutes.
+const BLACK_HOLE: Duration = Duration::from_secs(2);
+const BUFFER_SIZE: usize = 64 << 10;
+
+/// A connection to a target.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// The names that only agents can resolve. Clones share their entries.
+#[derive(Clone, Debug, Default)]
+pub struct Directory(Arc<RwLock<HashMap<String, Entry>>>);
+
+#[derive(Clone, Debug)]
+struct Entry {
+    port: u16,
+    front: Front,
+}
+
+impl Directory {
+    /// Lets the name lead to a database.
+    pub fn insert(&self, host: &str, port: u16, front: Front) {
+        self.entries_mut(|entries| entries.insert(host.to_ascii_lowercase(), Entry { port, front }));
+    }
+
+    /// Forgets the name.
+    pub fn remove(&self, host: &str) {
+        self.entries_mut(|entries| entries.remove(&host.to_ascii_lowercase()));
+    }
+
+    fn find(&self, host: &str) -> Option<Entry> {
+        let entries = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        entries.get(&host.to_ascii_lowercase()).cloned()
+    }
+
+    fn entries_mut<T>(&self, change: impl FnOnce(&mut HashMap<String, Entry>) -> T) -> T {
+        change(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+/// Opens connections as a bastion would.
+pub struct Dialer {
+    directory: Directory,
+    network: Option<Network>,
+}
+
+impl Dialer {
+    /// Returns a dialer that asks `network` whether groups let an instance reach a database.
+    pub fn new(directory: Directory, network: Network) -> Dialer {
+        Dialer { directory, network: Some(network) }
+    }
+
+    /// Returns a dialer for which every database is in reach.
+    pub fn without_network(directory: Directory) -> Dialer {
+        Dialer { directory, network: None }
+    }
+
+    pub(super) async fn dial(
+        &self,
+        instance_id: &str,
+        host: &str,
+        port: u16,
+    ) -> io::Result<Box<dyn Connection>> {
+        if let Some(entry) = self.directory.find(host) {
+            return self.dial_database(instance_id, host, port, entry).await;
+        }
+        let address = if host == "localhost" { "127.0.0.1" } else { host };
+        match address.parse::<IpAddr>() {
+            Ok(address) if address.is_loopback() => {
+                let stream = TcpStream::connect((address, port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Ok(_) => {
+                tokio::time::sleep(BLACK_HOLE).await;
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            Err(_) => Err(io::Error::new(io::ErrorKind::NotFound, "no such host")),
+        }
+    }
+
+    async fn dial_database(
+        &self,
+        instance_id: &str,
+        host: &str,
+        port: u16,
+        entry: Entry,
+    ) -> io::Result<Box<dyn Connection>> {
+        if let Some(network) = &self.network
+            && network.allows(instance_id, host, port).await.is_err()
+        {
+            // Security groups drop packets in silence.
+            tokio::time::sleep(BLACK_HOLE).await;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if entry.port != port {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (near, far) = tokio::io::duplex(BUFFER_SIZE);
+        // It ends when the near end is dropped; what it has to say about that interests nobody.
+        tokio::spawn(async move { entry.front.serve(far).await.ok() });
+        Ok(Box::new(near))
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}

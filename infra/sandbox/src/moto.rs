@@ -1,0 +1,156 @@
+//! moto's server, which answers for every AWS service that the gateway does not answer itself.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::process::{self, Attached};
+use crate::{Error, Runtime};
+
+/// The image where there is no Python; `DRAWBRIDGE_IMAGE_MOTO` names another.
+const IMAGE: &str = "motoserver/moto:5.2.5";
+const READY_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Serves on the address in argv, tells the port on stdout, and ends when its stdin does.
+const SERVER: &str = include_str!("moto/server.py");
+
+/// Where moto comes from.
+#[derive(Clone, Debug)]
+pub enum MotoSource {
+    /// The virtual environment.
+    Python(Runtime),
+    /// A Docker image.
+    Docker {
+        /// Its name with the tag.
+        image: String,
+    },
+}
+
+impl MotoSource {
+    /// Returns the Docker image, `DRAWBRIDGE_IMAGE_MOTO` or the default one, if Docker answers.
+    pub fn find_docker() -> Option<MotoSource> {
+        let image = std::env::var("DRAWBRIDGE_IMAGE_MOTO").unwrap_or_else(|_| IMAGE.to_owned());
+        process::quiet("docker", &["version"]).then_some(MotoSource::Docker { image })
+    }
+}
+
+/// A running server. It ends when this is dropped, and when the process that holds it is killed.
+#[derive(Debug)]
+pub struct Moto {
+    server: Attached,
+    port: u16,
+}
+
+impl Moto {
+    /// Starts a server on a free port of 127.0.0.1 with its log in `dir`, and waits until it answers.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] with the end of its log.
+    pub async fn start(source: &MotoSource, dir: &Path) -> Result<Moto, Error> {
+        let log_path = dir.join("moto.log");
+        let log = File::create(&log_path).map_err(Error::file("create", &log_path))?;
+        let container = format!("drawbridge-moto-{}", uuid::Uuid::new_v4().simple());
+        let command = match source {
+            MotoSource::Python(runtime) => python(runtime),
+            MotoSource::Docker { image } => docker(image, &container),
+        };
+        let mut server = Attached::spawn(command, &log, Stdio::piped())?;
+        let started = tokio::time::timeout(READY_LIMIT, async {
+            let told = read_port(&mut server).await?;
+            let port = match source {
+                MotoSource::Python(_) => told,
+                MotoSource::Docker { .. } => published_port(&container)?,
+            };
+            answers(port).await.then_some(port)
+        });
+        match started.await {
+            Ok(Some(port)) => Ok(Moto { server, port }),
+            Ok(None) | Err(_) => {
+                server.stop(STOP_LIMIT).await;
+                Err(not_ready("moto", log_path))
+            }
+        }
+    }
+
+    /// Returns the port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the address as a URL without a path.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Says whether the server ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.server.has_ended()
+    }
+
+    /// Ends the server and waits until it is gone.
+    pub async fn stop(self) {
+        self.server.stop(STOP_LIMIT).await;
+    }
+}
+
+/// Returns the error of a server that did not come up, with the end of its log.
+pub(crate) fn not_ready(server: &str, log: PathBuf) -> Error {
+    let output = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    Error::NotReady { server: server.to_owned(), log, output }
+}
+
+/// What moto reads at its start. Without the first, AmazonSSMManagedInstanceCore does not exist.
+const SETTINGS: [(&str, &str); 2] =
+    [("MOTO_IAM_LOAD_MANAGED_POLICIES", "true"), ("MOTO_ENABLE_AMI_VALIDATION", "true")];
+
+fn python(runtime: &Runtime) -> Command {
+    let mut command = Command::new(runtime.python());
+    // Isolated from the user's Python settings; and no AWS credentials of the user may reach moto.
+    command.args(["-I", "-c", SERVER, "127.0.0.1", "0"]);
+    for (name, _) in std::env::vars_os() {
+        let known = name.to_string_lossy();
+        if known.starts_with("AWS_") || known.starts_with("MOTO_") {
+            command.env_remove(&name);
+        }
+    }
+    command.envs(SETTINGS);
+    command
+}
+
+fn docker(image: &str, container: &str) -> Command {
+    let mut command = Command::new("docker");
+    command.args(["run", "--rm", "--interactive", "--name", container, "--publish", "127.0.0.1::5000"]);
+    for (name, value) in SETTINGS {
+        command.args(["--env", &format!("{name}={value}")]);
+    }
+    command.args(["--entrypoint", "python", image, "-c", SERVER, "0.0.0.0", "5000"]);
+    command
+}
+
+async fn read_port(server: &mut Attached) -> Option<u16> {
+    let mut line = String::new();
+    BufReader::new(server.take_stdout()?).read_line(&mut line).await.ok()?;
+    line.trim().parse().ok()
+}
+
+fn published_port(container: &str) -> Option<u16> {
+    let told = process::run(Command::new("docker").args(["port", container, "5000/tcp"])).ok()?;
+    told.lines().next()?.rsplit(':').next()?.trim().parse().ok()
+}
+
+/// Says whether the server answers a request. It is listening by now, so that one try is enough.
+async fn answers(port: u16) -> bool {
+    let exchange = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(b"GET /moto-api/data.json HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").await?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await?;
+        std::io::Result::Ok(head.ends_with(b" 200"))
+    };
+    exchange.await.unwrap_or(false)
+}
