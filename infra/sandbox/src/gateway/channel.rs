@@ -1,0 +1,100 @@
+//! The data channel: a websocket whose first frame says who it is, and frames both ways after that.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use hyper::{StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Frame, Role};
+use tunnel::OpenDataChannel;
+
+use super::options::Signatures;
+use super::reply::Reply;
+use super::request::Scope;
+use super::sessions::Attached;
+use super::state::State;
+
+/// The path of data channels, up to the session's id.
+pub(crate) const PATH: &str = "/v1/data-channel/";
+
+/// Returns the address that a session's client is to connect to.
+pub(crate) fn stream_url(state: &State, session_id: &str) -> String {
+    format!("ws://{}{PATH}{session_id}?role=publish_subscribe", state.address)
+}
+
+/// Answers the upgrade; the session is carried by a task of its own.
+pub(crate) fn open(
+    state: &Arc<State>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    upgrade: hyper::upgrade::OnUpgrade,
+) -> Reply {
+    let scope = Scope::find(headers);
+    let signed = scope.is_some_and(|scope| scope.service == "ssmmessages");
+    if !signed && state.options.signatures == Signatures::Required {
+        return Reply::plain(StatusCode::FORBIDDEN, "the upgrade is not signed for ssmmessages");
+    }
+    let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
+        return Reply::plain(StatusCode::BAD_REQUEST, "not a websocket");
+    };
+    let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) else {
+        return Reply::plain(StatusCode::BAD_REQUEST, "not a websocket");
+    };
+    let session_id = uri.path().trim_start_matches(PATH).to_owned();
+    state.tasks.spawn(carry(Arc::clone(state), session_id, upgrade));
+
+    let mut reply = Reply::plain(StatusCode::SWITCHING_PROTOCOLS, "");
+    reply.headers.clear();
+    reply.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    reply.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    reply.headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    reply
+}
+
+async fn carry(state: Arc<State>, session_id: String, upgrade: hyper::upgrade::OnUpgrade) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+    let Some(Ok(Frame::Text(open))) = socket.next().await else { return };
+    let attached = serde_json::from_str::<OpenDataChannel>(open.as_str())
+        .ok()
+        .and_then(|open| state.sessions.attach(&session_id, open.token_value.expose()));
+    let Some(Attached { to_agent, mut to_client }) = attached else {
+        let refusal = CloseFrame { code: CloseCode::Policy, reason: "the token is not valid".into() };
+        drop(socket.close(Some(refusal)).await);
+        return;
+    };
+    let (mut write, mut read) = socket.split();
+    // Each direction waits for itself alone: a target that stops reading must not hold up the replies.
+    let upwards = async {
+        while let Some(Ok(frame)) = read.next().await {
+            let frame = match frame {
+                Frame::Binary(bytes) => bytes,
+                Frame::Text(text) => Bytes::from(text),
+                Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => continue,
+                Frame::Close(_) => break,
+            };
+            if to_agent.send(frame).await.is_err() {
+                // The session has ended; its last frame is on the way down.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let downwards = async {
+        while let Some(frame) = to_client.recv().await {
+            if write.send(Frame::Binary(frame)).await.is_err() {
+                return;
+            }
+        }
+        let bye = CloseFrame { code: CloseCode::Normal, reason: "Bye".into() };
+        drop(write.send(Frame::Close(Some(bye))).await);
+    };
+    tokio::select! {
+        () = upwards => (),
+        () = downwards => (),
+    }
+}

@@ -1,0 +1,47 @@
+//! The gateway's own API for other processes, under a path that AWS does not use.
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::reply::Reply;
+use super::request::Request;
+use super::state::State;
+
+/// The path of everything that is the gateway's own.
+pub(crate) const PATH: &str = "/_drawbridge/";
+
+pub(crate) async fn answer(state: &State, request: &Request) -> Reply {
+    let name = request.uri.path().trim_start_matches(PATH);
+    match (&request.method, name) {
+        (&Method::GET, "health") => {
+            let agents: serde_json::Map<String, Value> =
+                state.agents.obstacles().into_iter().map(|(id, why)| (id, why.into())).collect();
+            let databases: serde_json::Map<String, Value> =
+                state.phases.failures().into_iter().map(|(id, why)| (id, why.into())).collect();
+            Reply::json(&json!({ "status": "ok", "agents": agents, "databases": databases }))
+        }
+        (&Method::GET, "journal") => Reply::json(&json!(state.journal.calls())),
+        (&Method::GET, "faults") => Reply::json(&json!(state.faults.waiting())),
+        (&Method::POST, "faults") => match serde_json::from_slice::<Fault>(&request.body) {
+            Ok(fault) => {
+                state.faults.inject(fault);
+                Reply::json(&json!(state.faults.waiting()))
+            }
+            Err(error) => Reply::plain(StatusCode::BAD_REQUEST, error.to_string()),
+        },
+        (&Method::DELETE, "faults") => {
+            state.faults.clear();
+            Reply::json(&json!([]))
+        }
+        (&Method::POST, "disconnect") => {
+            state.sessions.disconnect();
+            Reply::json(&json!({}))
+        }
+        (&Method::POST, "reset") => match state.reset().await {
+            Ok(()) => Reply::json(&json!({})),
+            Err(error) => Reply::plain(StatusCode::BAD_GATEWAY, super::chain(&error)),
+        },
+        _ => Reply::plain(StatusCode::NOT_FOUND, format!("no `{name}` here")),
+    }
+}

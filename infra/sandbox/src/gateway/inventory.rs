@@ -1,0 +1,256 @@
+//! What moto holds, read through its own API.
+
+use roxmltree::{Document, Node};
+
+use super::Error;
+use super::upstream::Upstream;
+use super::xml::{all, items, text, texts};
+
+/// An EC2 instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) vpc: String,
+    pub(crate) subnet: String,
+    pub(crate) public_ip: Option<String>,
+    pub(crate) private_ip: Option<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) profile: Option<String>,
+}
+
+impl Instance {
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.state == "terminated"
+    }
+
+    fn read(item: Node<'_, '_>) -> Option<Instance> {
+        // Groups that are given with the interface show on the interface only.
+        let mut groups = texts(item, &["groupSet"], &["groupId"]);
+        for interface in items(item, &["networkInterfaceSet"]) {
+            groups.extend(texts(interface, &["groupSet"], &["groupId"]));
+        }
+        let arn = text(item, &["iamInstanceProfile", "arn"]);
+        Some(Instance {
+            id: text(item, &["instanceId"])?.to_owned(),
+            state: text(item, &["instanceState", "name"])?.to_owned(),
+            vpc: owned(item, &["vpcId"]),
+            subnet: owned(item, &["subnetId"]),
+            public_ip: text(item, &["ipAddress"]).map(str::to_owned),
+            private_ip: text(item, &["privateIpAddress"]).map(str::to_owned),
+            groups,
+            profile: arn.and_then(|arn| arn.rsplit('/').next()).map(str::to_owned),
+        })
+    }
+}
+
+/// A security group.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) ingress: Vec<Rule>,
+    pub(crate) egress: Vec<Rule>,
+}
+
+/// One permission of a security group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) protocol: String,
+    pub(crate) ports: Option<(u16, u16)>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) cidrs: Vec<String>,
+}
+
+impl Rule {
+    /// Tells whether the rule speaks of that TCP port.
+    pub(crate) fn covers(&self, port: u16) -> bool {
+        match self.protocol.as_str() {
+            "-1" => true,
+            "tcp" | "6" => self.ports.is_none_or(|(from, to)| (from..=to).contains(&port)),
+            _ => false,
+        }
+    }
+
+    fn read(item: Node<'_, '_>) -> Rule {
+        let port = |name| text(item, &[name]).and_then(|port| port.parse().ok());
+        Rule {
+            protocol: owned(item, &["ipProtocol"]),
+            ports: port("fromPort").zip(port("toPort")),
+            groups: texts(item, &["groups"], &["groupId"]),
+            cidrs: texts(item, &["ipRanges"], &["cidrIp"]),
+        }
+    }
+}
+
+/// A route table.
+#[derive(Clone, Debug)]
+pub(crate) struct RouteTable {
+    pub(crate) vpc: String,
+    pub(crate) main: bool,
+    pub(crate) subnets: Vec<String>,
+    /// The gateway that 0.0.0.0/0 leads to.
+    pub(crate) default_gateway: Option<String>,
+}
+
+/// An RDS instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    pub(crate) identifier: String,
+    pub(crate) address: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) subnet_group: Option<String>,
+    pub(crate) subnets: Vec<String>,
+    pub(crate) vpc: String,
+    pub(crate) master_user: String,
+    pub(crate) secret_arn: Option<String>,
+    pub(crate) deletion_protection: bool,
+}
+
+impl Database {
+    pub(crate) fn read(node: Node<'_, '_>) -> Option<Database> {
+        Some(Database {
+            identifier: text(node, &["DBInstanceIdentifier"])?.to_owned(),
+            address: text(node, &["Endpoint", "Address"]).map(str::to_owned),
+            port: text(node, &["Endpoint", "Port"]).and_then(|port| port.parse().ok()),
+            groups: texts(node, &["VpcSecurityGroups"], &["VpcSecurityGroupId"]),
+            subnet_group: text(node, &["DBSubnetGroup", "DBSubnetGroupName"]).map(str::to_owned),
+            subnets: texts(node, &["DBSubnetGroup", "Subnets"], &["SubnetIdentifier"]),
+            vpc: owned(node, &["DBSubnetGroup", "VpcId"]),
+            master_user: owned(node, &["MasterUsername"]),
+            secret_arn: text(node, &["MasterUserSecret", "SecretArn"]).map(str::to_owned),
+            deletion_protection: text(node, &["DeletionProtection"]) == Some("true"),
+        })
+    }
+}
+
+fn owned(node: Node<'_, '_>, path: &[&str]) -> String {
+    text(node, path).unwrap_or_default().to_owned()
+}
+
+/// Reads moto's state in one region.
+#[derive(Clone, Debug)]
+pub(crate) struct Inventory<'a> {
+    upstream: &'a Upstream,
+    region: &'a str,
+}
+
+impl<'a> Inventory<'a> {
+    pub(crate) fn new(upstream: &'a Upstream, region: &'a str) -> Inventory<'a> {
+        Inventory { upstream, region }
+    }
+
+    /// Returns the instances that the filter lets through, terminated ones too.
+    pub(crate) async fn instances(&self, filter: Option<(&str, &str)>) -> Result<Vec<Instance>, Error> {
+        let xml = self.ec2("DescribeInstances", filter).await?;
+        let document = Document::parse(&xml)?;
+        let sets = all(&document, "instancesSet");
+        Ok(sets.into_iter().flat_map(|set| items(set, &[])).filter_map(Instance::read).collect())
+    }
+
+    /// Returns the instance of that id.
+    pub(crate) async fn find_instance(&self, id: &str) -> Result<Option<Instance>, Error> {
+        Ok(self.instances(Some(("instance-id", id))).await?.into_iter().next())
+    }
+
+    /// Returns the security groups that the filter lets through.
+    pub(crate) async fn groups(&self, filter: Option<(&str, &str)>) -> Result<Vec<Group>, Error> {
+        let xml = self.ec2("DescribeSecurityGroups", filter).await?;
+        let document = Document::parse(&xml)?;
+        let groups = items(document.root_element(), &["securityGroupInfo"]);
+        Ok(groups
+            .into_iter()
+            .map(|group| Group {
+                id: owned(group, &["groupId"]),
+                name: owned(group, &["groupName"]),
+                ingress: items(group, &["ipPermissions"]).into_iter().map(Rule::read).collect(),
+                egress: items(group, &["ipPermissionsEgress"]).into_iter().map(Rule::read).collect(),
+            })
+            .collect())
+    }
+
+    /// Returns the ids of the network interfaces that the filter lets through.
+    pub(crate) async fn interfaces(&self, filter: (&str, &str)) -> Result<Vec<String>, Error> {
+        let xml = self.ec2("DescribeNetworkInterfaces", Some(filter)).await?;
+        let document = Document::parse(&xml)?;
+        Ok(texts(document.root_element(), &["networkInterfaceSet"], &["networkInterfaceId"]))
+    }
+
+    /// Returns the ids of the internet gateways attached to a VPC.
+    pub(crate) async fn gateways(&self, vpc: &str) -> Result<Vec<String>, Error> {
+        let xml = self.ec2("DescribeInternetGateways", Some(("attachment.vpc-id", vpc))).await?;
+        let document = Document::parse(&xml)?;
+        Ok(texts(document.root_element(), &["internetGatewaySet"], &["internetGatewayId"]))
+    }
+
+    /// Returns the route tables of a VPC.
+    pub(crate) async fn route_tables(&self, vpc: &str) -> Result<Vec<RouteTable>, Error> {
+        let xml = self.ec2("DescribeRouteTables", Some(("vpc-id", vpc))).await?;
+        let document = Document::parse(&xml)?;
+        let tables = items(document.root_element(), &["routeTableSet"]);
+        Ok(tables
+            .into_iter()
+            .map(|table| RouteTable {
+                vpc: owned(table, &["vpcId"]),
+                main: texts(table, &["associationSet"], &["main"]).iter().any(|main| main == "true"),
+                subnets: texts(table, &["associationSet"], &["subnetId"]),
+                default_gateway: items(table, &["routeSet"])
+                    .into_iter()
+                    .find(|route| text(*route, &["destinationCidrBlock"]) == Some("0.0.0.0/0"))
+                    .and_then(|route| text(route, &["gatewayId"]))
+                    .map(str::to_owned),
+            })
+            .collect())
+    }
+
+    /// Returns the address ranges of those subnets.
+    pub(crate) async fn subnet_cidrs(&self, subnets: &[String]) -> Result<Vec<String>, Error> {
+        let xml = self.ec2("DescribeSubnets", None).await?;
+        let document = Document::parse(&xml)?;
+        Ok(items(document.root_element(), &["subnetSet"])
+            .into_iter()
+            .filter(|subnet| subnets.iter().any(|id| text(*subnet, &["subnetId"]) == Some(id)))
+            .map(|subnet| owned(subnet, &["cidrBlock"]))
+            .collect())
+    }
+
+    /// Returns the RDS instances.
+    pub(crate) async fn databases(&self) -> Result<Vec<Database>, Error> {
+        let xml = self.upstream.query("rds", self.region, "DescribeDBInstances", &[]).await?;
+        let document = Document::parse(&xml)?;
+        Ok(all(&document, "DBInstance").into_iter().filter_map(Database::read).collect())
+    }
+
+    /// Returns the ARNs of the policies attached to the role in an instance profile.
+    pub(crate) async fn profile_policies(&self, profile: &str) -> Result<Vec<String>, Error> {
+        let params = [("InstanceProfileName", profile)];
+        let xml = match self.upstream.query("iam", self.region, "GetInstanceProfile", &params).await {
+            // The profile of a running instance may be deleted under it.
+            Err(Error::Refused { .. }) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let document = Document::parse(&xml)?;
+        let roles: Vec<String> =
+            all(&document, "RoleName").into_iter().filter_map(|n| n.text()).map(str::to_owned).collect();
+        let mut policies = Vec::new();
+        for role in roles {
+            let params = [("RoleName", role.as_str())];
+            let xml = self.upstream.query("iam", self.region, "ListAttachedRolePolicies", &params).await?;
+            let document = Document::parse(&xml)?;
+            policies
+                .extend(all(&document, "PolicyArn").into_iter().filter_map(|n| n.text()).map(str::to_owned));
+        }
+        Ok(policies)
+    }
+
+    async fn ec2(&self, action: &'static str, filter: Option<(&str, &str)>) -> Result<String, Error> {
+        match filter {
+            None => self.upstream.query("ec2", self.region, action, &[]).await,
+            Some((name, value)) => {
+                let params = [("Filter.1.Name", name), ("Filter.1.Value.1", value)];
+                self.upstream.query("ec2", self.region, action, &params).await
+            }
+        }
+    }
+}

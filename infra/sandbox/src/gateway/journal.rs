@@ -1,0 +1,85 @@
+//! What was called when. No parameters are kept, so no secret can be.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+/// One call, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// The position among all calls since the start or the last reset, from 1.
+    pub number: u64,
+    /// The service's signing name, empty for an unsigned request.
+    pub service: String,
+    /// The operation, or method and path where the protocol does not tell.
+    pub operation: String,
+    /// Milliseconds from the gateway's start to the call's arrival.
+    pub start_ms: u64,
+    /// Milliseconds from the gateway's start to the end of the work; absent while it goes on.
+    pub end_ms: Option<u64>,
+    /// The HTTP status of the answer; absent when there was none.
+    pub status: Option<u16>,
+    /// The fault that hit the call.
+    pub fault: Option<&'static str>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Journal {
+    began: Instant,
+    calls: Mutex<Vec<Call>>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ending {
+    pub(crate) status: Option<u16>,
+    pub(crate) fault: Option<&'static str>,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Journal {
+        Journal { began: Instant::now(), calls: Mutex::new(Vec::new()) }
+    }
+
+    /// Notes the arrival of a call and returns its number.
+    pub(crate) fn begin(&self, service: &str, operation: &str) -> u64 {
+        let start_ms = self.now_ms();
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = calls.len() as u64 + 1;
+        calls.push(Call {
+            number,
+            service: service.to_owned(),
+            operation: operation.to_owned(),
+            start_ms,
+            end_ms: None,
+            status: None,
+            fault: None,
+        });
+        number
+    }
+
+    /// Notes the end of a call; one from before a reset is forgotten.
+    pub(crate) fn end(&self, number: u64, ending: Ending) {
+        let end_ms = self.now_ms();
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        if let Some(call) = calls.get_mut(index).filter(|call| call.end_ms.is_none()) {
+            call.end_ms = Some(end_ms);
+            call.status = ending.status;
+            call.fault = ending.fault;
+        }
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

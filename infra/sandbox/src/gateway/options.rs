@@ -1,0 +1,73 @@
+//! How a gateway is to behave.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::database::Databases;
+use super::session::Agent;
+
+/// How a gateway is to behave.
+#[derive(Clone)]
+pub struct Options {
+    /// Where moto listens.
+    pub moto: SocketAddr,
+    /// The far end of sessions.
+    pub agent: Arc<dyn Agent>,
+    /// What stands behind RDS instances.
+    pub databases: Arc<dyn Databases>,
+    /// How long every call takes at least.
+    pub latency: Duration,
+    /// How long after the boot an agent asks to be registered.
+    pub registration_delay: Duration,
+    /// How long a refused agent sleeps before it asks again; a reboot makes it ask at once.
+    pub agent_retry: Duration,
+    /// How many sessions are refused with `TargetNotConnected` though the agent is online.
+    pub session_refusals: u32,
+    /// How many launches are refused because the instance profile is new.
+    pub profile_refusals: u32,
+    /// How long an instance is `shutting-down`.
+    pub termination_delay: Duration,
+    /// How long a database is `creating` after it has started, and `deleting` after it has stopped.
+    pub database_delay: Duration,
+    /// Whether data channels must be opened with a signature.
+    pub signatures: Signatures,
+}
+
+/// Whether data channels must be opened with a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signatures {
+    /// An unsigned upgrade is refused with 403, as AWS is to do.
+    Required,
+    /// An unsigned upgrade is served, for clients from before the end of 2025.
+    Optional,
+}
+
+impl Options {
+    /// Returns the options for everyday use: short delays, every quirk of AWS once or twice.
+    pub fn new(moto: SocketAddr, agent: Arc<dyn Agent>, databases: Arc<dyn Databases>) -> Options {
+        Options {
+            moto,
+            agent,
+            databases,
+            latency: Duration::ZERO,
+            registration_delay: Duration::from_millis(300),
+            agent_retry: Duration::from_secs(300),
+            session_refusals: 1,
+            profile_refusals: 2,
+            termination_delay: Duration::from_millis(200),
+            database_delay: Duration::from_millis(200),
+            signatures: Signatures::Required,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("moto", &self.moto)
+            .field("latency", &self.latency)
+            .finish_non_exhaustive()
+    }
+}

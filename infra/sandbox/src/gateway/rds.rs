@@ -1,0 +1,345 @@
+//! RDS with time and consequence: databases take a while to come and go, and their passwords are real.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use rand::Rng;
+use roxmltree::Document;
+use serde_json::json;
+
+use super::Error;
+use super::database::{DatabaseSpec, Password};
+use super::inventory::{Database, Inventory};
+use super::reply::Reply;
+use super::request::{Protocol, Request};
+use super::route::forward;
+use super::state::State;
+use super::xml::{all, find, replace};
+
+/// Where a database stands when it is not simply available.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Creating,
+    Available,
+    Deleting,
+    /// It did not start; the reason.
+    Failed(String),
+}
+
+/// The phases of all databases, by identifier.
+#[derive(Debug, Default)]
+pub(crate) struct Phases(Mutex<BTreeMap<String, Phase>>);
+
+impl Phases {
+    /// Forgets everything and returns the identifiers.
+    pub(crate) fn clear(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lock()).into_keys().collect()
+    }
+
+    /// Returns why databases did not start.
+    pub(crate) fn failures(&self) -> Vec<(String, String)> {
+        let phases = self.lock();
+        let failed = phases.iter().filter_map(|(id, phase)| match phase {
+            Phase::Failed(why) => Some((id.clone(), why.clone())),
+            Phase::Creating | Phase::Available | Phase::Deleting => None,
+        });
+        failed.collect()
+    }
+
+    fn get(&self, identifier: &str) -> Phase {
+        self.lock().get(identifier).cloned().unwrap_or(Phase::Available)
+    }
+
+    fn set(&self, identifier: &str, phase: Phase) {
+        self.lock().insert(identifier.to_owned(), phase);
+    }
+
+    /// Ends the creation; a database that is being deleted meanwhile stays so.
+    fn created(&self, identifier: &str, phase: Phase) {
+        if let Some(at) = self.lock().get_mut(identifier).filter(|at| **at == Phase::Creating) {
+            *at = phase;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Phase>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers the operations that are ours, and shows the phases in all other answers.
+pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Option<Reply>, Error> {
+    let reply = match request.operation.as_deref() {
+        Some("CreateDBInstance") => create(state, request).await?,
+        Some("ModifyDBInstance") => modify(state, request).await?,
+        Some("DeleteDBInstance") => delete(state, request).await?,
+        Some("DeleteDBSubnetGroup") => return subnet_group_in_use(state, request).await,
+        Some("DescribeDBInstances" | "RebootDBInstance" | "StartDBInstance" | "StopDBInstance") => {
+            forward(state, request).await?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(dress(&state.phases, reply)))
+}
+
+async fn create(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
+    let managed = request.is_true("ManageMasterUserPassword");
+    if let Some(refusal) = check_password(request, managed) {
+        return Ok(refusal);
+    }
+    let reply = forward(state, request).await?;
+    let Some(database) = described(&reply)? else { return Ok(reply) };
+    let password = if managed {
+        publish_new_password(state, request.region(), &database).await?
+    } else {
+        Password::new(request.param("MasterUserPassword").unwrap_or_default())
+    };
+    let spec = DatabaseSpec {
+        identifier: database.identifier.clone(),
+        endpoint: database.address.unwrap_or_default(),
+        port: database.port.unwrap_or(5432),
+        engine_version: request.param("EngineVersion").unwrap_or("17").to_owned(),
+        master_user: database.master_user,
+        master_password: password,
+        database_name: request.param("DBName").map(str::to_owned),
+    };
+    let identifier = database.identifier;
+    state.phases.set(&identifier, Phase::Creating);
+    let shared = Arc::clone(state);
+    state.tasks.spawn(async move {
+        let created = shared.options.databases.create(spec).await;
+        tokio::time::sleep(shared.options.database_delay).await;
+        shared.phases.created(&identifier, created.map_or_else(Phase::Failed, |()| Phase::Available));
+    });
+    Ok(reply)
+}
+
+async fn modify(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
+    let identifier = request.param("DBInstanceIdentifier").unwrap_or_default();
+    if state.phases.get(identifier) != Phase::Available {
+        return Ok(refuse("InvalidDBInstanceState", "Database instance is not in available state."));
+    }
+    let managed = request.is_true("ManageMasterUserPassword") || request.is_true("RotateMasterUserPassword");
+    let given = request.param("MasterUserPassword");
+    if let Some(refusal) = given.and_then(|_| check_password(request, managed)) {
+        return Ok(refusal);
+    }
+    let reply = forward(state, request).await?;
+    let Some(database) = described(&reply)? else { return Ok(reply) };
+    let password = match given {
+        _ if managed => publish_new_password(state, request.region(), &database).await?,
+        Some(clear) => Password::new(clear),
+        None => return Ok(reply),
+    };
+    let changed = state.options.databases.set_password(identifier, &database.master_user, password).await;
+    match changed {
+        Ok(()) => Ok(reply),
+        Err(why) => Ok(Reply::refuse(Protocol::Query, 500, "InternalFailure", &why)),
+    }
+}
+
+async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
+    let identifier = request.param("DBInstanceIdentifier").unwrap_or_default().to_owned();
+    let databases = Inventory::new(&state.upstream, request.region()).databases().await?;
+    let Some(database) = databases.into_iter().find(|database| database.identifier == identifier) else {
+        return forward(state, request).await;
+    };
+    if let Some(refusal) = refuse_deletion(request, &database, &state.phases.get(&identifier)) {
+        return Ok(refusal);
+    }
+    let params = [("DBInstanceIdentifier", identifier.as_str())];
+    let xml = state.upstream.query("rds", request.region(), "DescribeDBInstances", &params).await?;
+    state.phases.set(&identifier, Phase::Deleting);
+    let (shared, order) = (Arc::clone(state), request.clone());
+    state.tasks.spawn(async move {
+        let deleted = shared.options.databases.delete(&identifier).await;
+        tokio::time::sleep(shared.options.database_delay).await;
+        match deleted {
+            // moto keeps it until now, so that what it uses stays in use.
+            Ok(()) => {
+                drop(shared.upstream.forward(&order).await);
+                shared.phases.lock().remove(&identifier);
+            }
+            Err(why) => shared.phases.set(&identifier, Phase::Failed(why)),
+        }
+    });
+    Ok(Reply::xml(deletion(&xml)?))
+}
+
+fn refuse_deletion(request: &Request, database: &Database, phase: &Phase) -> Option<Reply> {
+    let identifier = &database.identifier;
+    let snapshot = request.param("FinalDBSnapshotIdentifier");
+    let combination = |message: &str| Some(refuse("InvalidParameterCombination", message));
+    match (phase, request.is_true("SkipFinalSnapshot"), snapshot) {
+        (Phase::Deleting, ..) => {
+            let message = format!("Instance {identifier} is already being deleted.");
+            Some(refuse("InvalidDBInstanceState", &message))
+        }
+        (Phase::Creating, ..) => {
+            let message = format!("Instance {identifier} is not in available state.");
+            Some(refuse("InvalidDBInstanceState", &message))
+        }
+        _ if database.deletion_protection => combination(
+            "Cannot delete protected DB Instance, please disable deletion protection and try again.",
+        ),
+        (_, false, None) => {
+            combination("FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.")
+        }
+        (_, true, Some(_)) => {
+            combination("FinalDBSnapshotIdentifier can not be specified when SkipFinalSnapshot is true.")
+        }
+        (Phase::Available | Phase::Failed(_), ..) => None,
+    }
+}
+
+/// Returns the answer to a deletion: the database as it is described now.
+fn deletion(described: &str) -> Result<String, Error> {
+    let document = Document::parse(described)?;
+    let database = all(&document, "DBInstance").first().map_or("", |node| &described[node.range()]);
+    Ok(format!(
+        "<DeleteDBInstanceResponse xmlns=\"http://rds.amazonaws.com/doc/2014-10-31/\"><DeleteDBInstanceResult>\
+         {database}</DeleteDBInstanceResult><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata>\
+         </DeleteDBInstanceResponse>",
+        uuid::Uuid::new_v4()
+    ))
+}
+
+async fn subnet_group_in_use(state: &State, request: &Request) -> Result<Option<Reply>, Error> {
+    let name = request.param("DBSubnetGroupName").unwrap_or_default();
+    let databases = Inventory::new(&state.upstream, request.region()).databases().await?;
+    let user = databases.iter().find(|database| database.subnet_group.as_deref() == Some(name));
+    Ok(user.map(|database| {
+        let message = format!(
+            "Cannot delete the subnet group '{name}' because at least one database instance: {} is still using it.",
+            database.identifier
+        );
+        refuse("InvalidDBSubnetGroupStateFault", &message)
+    }))
+}
+
+/// Makes a password and puts it, with the user's name, into the secret that RDS manages.
+async fn publish_new_password(state: &State, region: &str, database: &Database) -> Result<Password, Error> {
+    let clear = random_password();
+    if let Some(arn) = &database.secret_arn {
+        let value = json!({ "username": database.master_user, "password": clear }).to_string();
+        let body = json!({ "SecretId": arn, "SecretString": value });
+        state.upstream.json("secretsmanager", region, "secretsmanager.PutSecretValue", &body).await?;
+    }
+    Ok(Password::new(clear))
+}
+
+fn random_password() -> String {
+    // Without those that people mistake for one another.
+    let alphabet = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = rand::rng();
+    (0..32).map(|_| char::from(alphabet[random.random_range(0..alphabet.len())])).collect()
+}
+
+fn check_password(request: &Request, managed: bool) -> Option<Reply> {
+    match (request.param("MasterUserPassword"), managed) {
+        (Some(_), true) => Some(refuse(
+            "InvalidParameterCombination",
+            "You can't specify MasterUserPassword for an instance with ManageMasterUserPassword enabled.",
+        )),
+        (None, false) => Some(refuse(
+            "InvalidParameterValue",
+            "The parameter MasterUserPassword must be provided and must not be blank.",
+        )),
+        (Some(clear), false) if !is_valid_password(clear) => Some(refuse(
+            "InvalidParameterValue",
+            "The parameter MasterUserPassword is not a valid password. Only 8 to 128 printable ASCII characters \
+             besides '/', '@', '\"', ' ' may be used.",
+        )),
+        _ => None,
+    }
+}
+
+fn is_valid_password(clear: &str) -> bool {
+    (8..=128).contains(&clear.len()) && clear.bytes().all(|b| b.is_ascii_graphic() && !b"/@\"".contains(&b))
+}
+
+fn refuse(code: &str, message: &str) -> Reply {
+    Reply::refuse(Protocol::Query, 400, code, message)
+}
+
+/// Returns the database in an answer of moto; absent when it refused.
+fn described(reply: &Reply) -> Result<Option<Database>, Error> {
+    if reply.status != StatusCode::OK {
+        return Ok(None);
+    }
+    let xml = reply.text();
+    let document = Document::parse(&xml)?;
+    Ok(all(&document, "DBInstance").into_iter().find_map(Database::read))
+}
+
+/// Writes the phases into an answer of moto, which knows only `available`.
+fn dress(phases: &Phases, reply: Reply) -> Reply {
+    if reply.status != StatusCode::OK {
+        return reply;
+    }
+    let xml = reply.text();
+    match Document::parse(&xml) {
+        Ok(document) => Reply { body: Bytes::from(show(&xml, &document, phases)), ..reply },
+        Err(_) => reply,
+    }
+}
+
+fn show(xml: &str, document: &Document<'_>, phases: &Phases) -> String {
+    let mut edits = Vec::new();
+    for node in all(document, "DBInstance") {
+        let Some(database) = Database::read(node) else { continue };
+        let (status, endpoint) = match phases.get(&database.identifier) {
+            Phase::Available => continue,
+            Phase::Creating => ("creating", None),
+            Phase::Deleting => ("deleting", Some(())),
+            Phase::Failed(_) => ("failed", None),
+        };
+        if let Some(at) = find(node, &["DBInstanceStatus"]) {
+            edits.push((at.range(), format!("<DBInstanceStatus>{status}</DBInstanceStatus>")));
+        }
+        if let (Some(at), None) = (find(node, &["Endpoint"]), endpoint) {
+            edits.push((at.range(), String::new()));
+        }
+    }
+    replace(xml, edits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const XML: &str = "<R><DBInstance><DBInstanceIdentifier>a</DBInstanceIdentifier><DBInstanceStatus>available\
+        </DBInstanceStatus><Endpoint><Address>h</Address><Port>5432</Port></Endpoint></DBInstance></R>";
+
+    fn shown(phase: Phase) -> String {
+        let phases = Phases::default();
+        phases.set("a", phase);
+        show(XML, &Document::parse(XML).unwrap(), &phases)
+    }
+
+    #[test]
+    fn a_database_has_no_endpoint_until_it_is_available() {
+        let creating = shown(Phase::Creating);
+        assert!(creating.contains("<DBInstanceStatus>creating<") && !creating.contains("Endpoint"));
+        assert_eq!(shown(Phase::Available), XML);
+        let deleting = shown(Phase::Deleting);
+        assert!(deleting.contains("<DBInstanceStatus>deleting<") && deleting.contains("<Address>h<"));
+    }
+
+    #[test]
+    fn a_deleted_database_does_not_become_available_again() {
+        let phases = Phases::default();
+        phases.set("a", Phase::Deleting);
+        phases.created("a", Phase::Available);
+        assert_eq!(phases.get("a"), Phase::Deleting);
+    }
+
+    #[test]
+    fn passwords_are_checked_as_rds_does() {
+        assert!(is_valid_password("correct-horse"));
+        for bad in ["short", "with space", "with/slash", "with@sign1", "with\"quote", "umlaut-ü-x"] {
+            assert!(!is_valid_password(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The clock by which agents register with Session Manager.
+//!
+//! An agent asks once after its machine has booted. Refused, it sleeps for minutes, and only a reboot makes it
+//! ask sooner: whoever launches the instance before its role, route or rule is there pays for it, as on AWS.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Error;
+use super::inventory::Instance;
+use super::state::State;
+
+/// How an instance looks to Session Manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Its agent has never registered, or the instance is gone.
+    Unknown,
+    /// Its agent had registered and is not there any more.
+    Lost,
+    /// Its agent is there.
+    Online,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    boots: u64,
+    registered: bool,
+    /// How many sessions are still refused though the agent is online.
+    refusals: u32,
+    obstacle: Option<String>,
+}
+
+/// The agents of all instances.
+#[derive(Debug, Default)]
+pub(crate) struct Agents(Mutex<HashMap<String, Known>>);
+
+impl Agents {
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// Returns why the agent of each unregistered instance was refused when it last asked.
+    pub(crate) fn obstacles(&self) -> Vec<(String, String)> {
+        let agents = self.lock();
+        agents.iter().filter_map(|(id, known)| Some((id.clone(), known.obstacle.clone()?))).collect()
+    }
+
+    /// Counts an attempt to connect and tells whether it gets through.
+    pub(crate) fn is_ready(&self, id: &str) -> bool {
+        let mut agents = self.lock();
+        let Some(known) = agents.get_mut(id) else { return false };
+        if known.refusals > 0 {
+            known.refusals -= 1;
+            return false;
+        }
+        known.registered
+    }
+
+    fn is_known(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
+    }
+
+    fn is_registered(&self, id: &str) -> bool {
+        self.lock().get(id).is_some_and(|known| known.registered)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the agent's clock: the machine has booted.
+pub(crate) fn boot(state: &Arc<State>, region: &str, id: &str) {
+    let boot = {
+        let mut agents = state.agents.lock();
+        let known = agents.entry(id.to_owned()).or_default();
+        known.boots += 1;
+        known.refusals = state.options.session_refusals;
+        known.boots
+    };
+    state.tasks.spawn(ask_until_registered(Arc::clone(state), region.to_owned(), id.to_owned(), boot));
+}
+
+/// Stops the agent's clock: the machine is off.
+pub(crate) fn halt(state: &State, id: &str) {
+    if let Some(known) = state.agents.lock().get_mut(id) {
+        known.boots += 1;
+    }
+}
+
+async fn ask_until_registered(state: Arc<State>, region: String, id: String, boot: u64) {
+    let mut pause = state.options.registration_delay;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = state.options.agent_retry;
+        let answer = state.network.registration(&region, &id).await;
+        let mut agents = state.agents.lock();
+        let Some(known) = agents.get_mut(&id).filter(|known| known.boots == boot) else { return };
+        match answer {
+            Ok(Some((_, Ok(())))) => {
+                known.registered = true;
+                known.obstacle = None;
+                return;
+            }
+            Ok(Some((_, Err(obstacle)))) => known.obstacle = Some(obstacle),
+            Ok(None) => return,
+            // moto was not there for once; that is not the agent's fault.
+            Err(error) => {
+                known.obstacle = Some(error.to_string());
+                pause = Duration::from_millis(100);
+            }
+        }
+    }
+}
+
+/// Returns how an instance looks now. One that was launched behind the gateway's back boots at this look.
+pub(crate) async fn observe(
+    state: &Arc<State>,
+    region: &str,
+    id: &str,
+) -> Result<(Standing, Option<Instance>), Error> {
+    if !state.agents.is_registered(id) {
+        if !state.agents.is_known(id) && state.network.registration(region, id).await?.is_some() {
+            boot(state, region, id);
+        }
+        return Ok((Standing::Unknown, None));
+    }
+    match state.network.registration(region, id).await? {
+        None => Ok((Standing::Unknown, None)),
+        Some((instance, _)) if instance.is_terminated() => Ok((Standing::Unknown, None)),
+        Some((instance, Ok(()))) => Ok((Standing::Online, Some(instance))),
+        Some((instance, Err(_))) => Ok((Standing::Lost, Some(instance))),
+    }
+}

@@ -1,0 +1,148 @@
+//! Connections, and what happens around every call: the journal, the latency, the faults.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full};
+use hyper::Response;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::fault::FaultKind;
+use super::journal::Ending;
+use super::reply::Reply;
+use super::request::{Protocol, Request};
+use super::state::State;
+use super::{channel, control, route};
+
+/// The answer is lost on purpose: the connection closes instead.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is lost on purpose")]
+struct Lost;
+
+/// Accepts connections until the gateway ends.
+pub(crate) async fn accept(state: Arc<State>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Small frames go both ways: Nagle would add 40 ms to each round trip.
+                drop(stream.set_nodelay(true));
+                state.tasks.spawn(connection(Arc::clone(&state), stream));
+            }
+            // Out of descriptors; connections that end give some back.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn connection(state: Arc<State>, stream: TcpStream) {
+    let service = service_fn(move |request| {
+        let state = Arc::clone(&state);
+        async move { answer(&state, request).await.map(into_response) }
+    });
+    let http = hyper::server::conn::http1::Builder::new();
+    // A client that goes away, or an answer lost on purpose: nobody is left to be told.
+    drop(http.serve_connection(TokioIo::new(stream), service).with_upgrades().await);
+}
+
+async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> Result<Reply, Lost> {
+    if incoming.uri().path().starts_with(channel::PATH) {
+        let upgrade = hyper::upgrade::on(&mut incoming);
+        let shared = Arc::clone(state);
+        let work = async move { channel::open(&shared, incoming.uri(), incoming.headers(), upgrade) };
+        return call(state, "ssmmessages", "OpenDataChannel", Protocol::Json, work).await;
+    }
+    let (parts, body) = incoming.into_parts();
+    let Ok(body) = body.collect().await else { return Err(Lost) };
+    let request = Request::parse(parts.method, parts.uri, parts.headers, body.to_bytes());
+    if request.uri.path().starts_with(control::PATH) {
+        return Ok(control::answer(state, &request).await);
+    }
+    let service = request.service().to_owned();
+    let operation =
+        request.operation.clone().unwrap_or_else(|| format!("{} {}", request.method, request.uri.path()));
+    let protocol = request.protocol();
+    let shared = Arc::clone(state);
+    let work = async move { route::answer(&shared, &request).await };
+    call(state, &service, &operation, protocol, work).await
+}
+
+/// Makes one call: notes it, delays it, and lets a fault happen to it.
+async fn call(
+    state: &Arc<State>,
+    service: &str,
+    operation: &str,
+    protocol: Protocol,
+    work: impl Future<Output = Reply> + Send + 'static,
+) -> Result<Reply, Lost> {
+    let number = state.journal.begin(service, operation);
+    // Counted at the arrival: the order of calls is then the order of the journal.
+    let fault = state.faults.meet(service, operation);
+    if !state.options.latency.is_zero() {
+        tokio::time::sleep(state.options.latency).await;
+    }
+    let name = fault.as_ref().map(FaultKind::name);
+    let refuse = |status, code: &str, message: &str| {
+        let reply = Reply::refuse(protocol, status, code, message);
+        state.journal.end(number, Ending { status: Some(status), fault: name });
+        state.faults.fired();
+        Ok(reply)
+    };
+    match fault {
+        None => work_on(state, number, None, work).await,
+        Some(FaultKind::Error { status, code }) => {
+            refuse(status, &code, "the sandbox was told to refuse this call")
+        }
+        Some(FaultKind::ServerError) => {
+            refuse(500, "InternalFailure", "the sandbox was told to fail this call")
+        }
+        Some(FaultKind::Throttle) => match protocol {
+            Protocol::Ec2 => refuse(503, "RequestLimitExceeded", "Request limit exceeded."),
+            Protocol::Query => refuse(400, "Throttling", "Rate exceeded"),
+            Protocol::Json => refuse(400, "ThrottlingException", "Rate exceeded"),
+        },
+        Some(FaultKind::Timeout) => {
+            state.journal.end(number, Ending { status: None, fault: name });
+            state.faults.fired();
+            std::future::pending().await
+        }
+        Some(FaultKind::LostReply) => {
+            work_on(state, number, name, work).await?;
+            state.faults.fired();
+            Err(Lost)
+        }
+        Some(FaultKind::Hold) => {
+            work_on(state, number, name, work).await?;
+            state.faults.fired();
+            std::future::pending().await
+        }
+    }
+}
+
+/// Does the work in a task of its own: a client that goes away does not undo what it has asked for.
+async fn work_on(
+    state: &Arc<State>,
+    number: u64,
+    fault: Option<&'static str>,
+    work: impl Future<Output = Reply> + Send + 'static,
+) -> Result<Reply, Lost> {
+    let (done, reply) = oneshot::channel();
+    let shared = Arc::clone(state);
+    state.tasks.spawn(async move {
+        let reply = work.await;
+        // A fault that follows the work leaves the client without the answer.
+        let status = fault.is_none().then(|| reply.status.as_u16());
+        shared.journal.end(number, Ending { status, fault });
+        drop(done.send(reply));
+    });
+    reply.await.map_err(|_| Lost)
+}
+
+fn into_response(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}

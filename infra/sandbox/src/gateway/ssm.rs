@@ -1,0 +1,278 @@
+//! Session Manager: the operations that moto does not have.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Error;
+use super::channel;
+use super::inventory::{Instance, Inventory};
+use super::registration::{self, Standing};
+use super::reply::Reply;
+use super::request::{Protocol, Request};
+use super::session::AgentSession;
+use super::sessions::{self, Record, Resumed};
+use super::state::State;
+
+const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+const TO_INSTANCE: &str = "AWS-StartPortForwardingSession";
+
+/// Answers the operations that are ours.
+pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Option<Reply>, Error> {
+    let body = request.json();
+    Ok(Some(match request.operation.as_deref() {
+        Some("StartSession") => start(state, request, &body).await?,
+        Some("ResumeSession") => resume(state, &body),
+        Some("TerminateSession") => terminate(state, &body),
+        Some("DescribeSessions") => describe(state, &body),
+        Some("GetConnectionStatus") => connection_status(state, request, &body).await?,
+        Some("DescribeInstanceInformation") => instance_information(state, request, &body).await?,
+        _ => return Ok(None),
+    }))
+}
+
+async fn start(state: &Arc<State>, request: &Request, body: &Value) -> Result<Reply, Error> {
+    let Some(target) = body["Target"].as_str() else {
+        return Ok(refuse(
+            "ValidationException",
+            "1 validation error detected: Value at 'target' must not be null",
+        ));
+    };
+    let info = match requested(target, body) {
+        Ok(info) => info,
+        Err(reply) => return Ok(*reply),
+    };
+    let (standing, _) = registration::observe(state, request.region(), target).await?;
+    if standing != Standing::Online || !state.agents.is_ready(target) {
+        return Ok(refuse("TargetNotConnected", &format!("{target} is not connected.")));
+    }
+    let id = info.session_id.clone();
+    let token = sessions::start(state, info, owner(request), body["Reason"].as_str().map(str::to_owned));
+    Ok(Reply::json(
+        &json!({ "SessionId": id, "StreamUrl": channel::stream_url(state, &id), "TokenValue": token }),
+    ))
+}
+
+/// Returns the session that a request asks for, or the refusal.
+fn requested(target: &str, body: &Value) -> Result<AgentSession, Box<Reply>> {
+    let invalid = |message: &str| Box::new(refuse("InvalidParameters", message));
+    let document = match body["DocumentName"].as_str() {
+        Some(name @ (TO_REMOTE_HOST | TO_INSTANCE)) => name,
+        None => {
+            return Err(Box::new(refuse(
+                "ValidationException",
+                "the sandbox has no shell sessions, only port forwarding",
+            )));
+        }
+        Some(other) => {
+            let message = format!("Document with name {other} does not exist.");
+            return Err(Box::new(refuse("InvalidDocument", &message)));
+        }
+    };
+    let parameter = |name: &str| body["Parameters"][name][0].as_str();
+    let host = match (document, parameter("host")) {
+        (TO_REMOTE_HOST, Some(host)) if !host.is_empty() => host,
+        (TO_REMOTE_HOST, _) => return Err(invalid("Parameter host is required.")),
+        _ => "localhost",
+    };
+    let port = parameter("portNumber").unwrap_or("80");
+    let port = port.parse().ok().filter(|port| *port > 0);
+    Ok(AgentSession {
+        session_id: format!("sandbox-{}", &Uuid::new_v4().simple().to_string()[..17]),
+        instance_id: target.to_owned(),
+        host: host.to_owned(),
+        port: port.ok_or_else(|| invalid("Parameter portNumber is not a port."))?,
+        local_port: parameter("localPortNumber").unwrap_or("0").to_owned(),
+        document: document.to_owned(),
+    })
+}
+
+fn resume(state: &State, body: &Value) -> Reply {
+    let id = body["SessionId"].as_str().unwrap_or_default();
+    match state.sessions.resume(id) {
+        Resumed::Unknown => refuse("DoesNotExistException", &format!("Session {id} does not exist.")),
+        Resumed::Ended => Reply::json(&json!({ "SessionId": id, "StreamUrl": null, "TokenValue": null })),
+        Resumed::Token(token) => Reply::json(
+            &json!({ "SessionId": id, "StreamUrl": channel::stream_url(state, id), "TokenValue": token }),
+        ),
+    }
+}
+
+fn terminate(state: &State, body: &Value) -> Reply {
+    let id = body["SessionId"].as_str().unwrap_or_default();
+    if state.sessions.terminate(id, "") {
+        Reply::json(&json!({ "SessionId": id }))
+    } else {
+        refuse("DoesNotExistException", &format!("Session {id} does not exist."))
+    }
+}
+
+fn describe(state: &State, body: &Value) -> Reply {
+    let active = match body["State"].as_str() {
+        Some("Active") => true,
+        Some("History") => false,
+        _ => return refuse("ValidationException", "Value at 'state' must be one of [Active, History]"),
+    };
+    let filters: Vec<(String, String)> = body["Filters"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|filter| Some((filter["key"].as_str()?.to_owned(), filter["value"].as_str()?.to_owned())))
+        .collect();
+    let shown: Vec<Value> = state
+        .sessions
+        .records()
+        .iter()
+        .filter(|record| record.ended.is_none() == active)
+        .filter(|record| filters.iter().all(|(key, value)| passes(record, key, value)))
+        .map(render)
+        .collect();
+    Reply::json(&json!({ "Sessions": shown }))
+}
+
+fn status(record: &Record) -> &'static str {
+    if record.ended.is_none() { "Connected" } else { "Terminated" }
+}
+
+fn passes(record: &Record, key: &str, value: &str) -> bool {
+    match key {
+        "Target" => record.info.instance_id == value,
+        "Owner" => record.owner == value,
+        "Status" => status(record) == value,
+        "SessionId" => record.info.session_id == value,
+        _ => true,
+    }
+}
+
+fn render(record: &Record) -> Value {
+    let mut shown = json!({
+        "SessionId": record.info.session_id,
+        "Target": record.info.instance_id,
+        "Status": status(record),
+        "StartDate": seconds(record.started),
+        "DocumentName": record.info.document,
+        "Owner": record.owner,
+    });
+    if let Some(ended) = record.ended {
+        shown["EndDate"] = seconds(ended);
+    }
+    if let Some(reason) = &record.reason {
+        shown["Reason"] = reason.clone().into();
+    }
+    shown
+}
+
+async fn connection_status(state: &Arc<State>, request: &Request, body: &Value) -> Result<Reply, Error> {
+    let target = body["Target"].as_str().unwrap_or_default();
+    let (standing, _) = registration::observe(state, request.region(), target).await?;
+    let connected = standing == Standing::Online && state.agents.is_ready(target);
+    let status = if connected { "connected" } else { "notconnected" };
+    Ok(Reply::json(&json!({ "Target": target, "Status": status })))
+}
+
+async fn instance_information(state: &Arc<State>, request: &Request, body: &Value) -> Result<Reply, Error> {
+    let ids = wanted(body, "InstanceIds");
+    let pings = wanted(body, "PingStatus");
+    let all = Inventory::new(&state.upstream, request.region()).instances(None).await?;
+    let mut shown = Vec::new();
+    for instance in all.iter().filter(|instance| !instance.is_terminated()) {
+        if ids.as_ref().is_some_and(|ids| !ids.contains(&instance.id)) {
+            continue;
+        }
+        let (standing, instance) = registration::observe(state, request.region(), &instance.id).await?;
+        let ping = match standing {
+            Standing::Unknown => continue,
+            Standing::Lost => "ConnectionLost",
+            Standing::Online => "Online",
+        };
+        if pings.as_ref().is_some_and(|pings| !pings.iter().any(|wanted| wanted == ping)) {
+            continue;
+        }
+        shown.extend(instance.map(|instance| information(&instance, ping)));
+    }
+    Ok(Reply::json(&json!({ "InstanceInformationList": shown })))
+}
+
+/// Returns the values of a filter, in the newer or the older of its two shapes.
+fn wanted(body: &Value, key: &str) -> Option<Vec<String>> {
+    let newer = body["Filters"].as_array().into_iter().flatten().map(|f| (&f["Key"], &f["Values"]));
+    let older = body["InstanceInformationFilterList"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|f| (&f["key"], &f["valueSet"]));
+    let (_, values) = newer.chain(older).find(|(name, _)| *name == key)?;
+    Some(values.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+fn information(instance: &Instance, ping: &str) -> Value {
+    json!({
+        "InstanceId": instance.id,
+        "PingStatus": ping,
+        "LastPingDateTime": seconds(Timestamp::now()),
+        "AgentVersion": "3.3.987.0",
+        "IsLatestVersion": true,
+        "PlatformType": "Linux",
+        "PlatformName": "Amazon Linux",
+        "PlatformVersion": "2023",
+        "ResourceType": "EC2Instance",
+        "IPAddress": instance.private_ip,
+        "ComputerName": format!("{}.ec2.internal", instance.id),
+        "SourceId": instance.id,
+        "SourceType": "AWS::EC2::Instance",
+    })
+}
+
+/// A date as JSON services write it.
+fn seconds(time: Timestamp) -> Value {
+    json!(time.as_millisecond() as f64 / 1000.0)
+}
+
+/// moto knows one caller.
+fn owner(request: &Request) -> String {
+    let name = request.scope.as_ref().map_or("moto", |scope| scope.access_key.as_str());
+    format!("arn:aws:iam::123456789012:user/{name}")
+}
+
+fn refuse(code: &str, message: &str) -> Reply {
+    Reply::refuse(Protocol::Json, 400, code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(body: &Value) -> String {
+        let reply = requested("i-1", body).expect_err("refused");
+        serde_json::from_slice::<Value>(&reply.body).unwrap()["__type"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_port_forward_to_a_remote_host_names_host_and_port() {
+        let body = json!({ "Target": "i-1", "DocumentName": TO_REMOTE_HOST,
+            "Parameters": { "host": ["db.internal"], "portNumber": ["5432"], "localPortNumber": ["15432"] } });
+        let info = requested("i-1", &body).unwrap();
+        assert_eq!((info.host.as_str(), info.port, info.local_port.as_str()), ("db.internal", 5432, "15432"));
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_the_code_of_the_service() {
+        assert_eq!(code(&json!({ "DocumentName": "No-Such" })), "InvalidDocument");
+        assert_eq!(code(&json!({})), "ValidationException");
+        assert_eq!(code(&json!({ "DocumentName": TO_REMOTE_HOST })), "InvalidParameters");
+        let port = json!({ "DocumentName": TO_INSTANCE, "Parameters": { "portNumber": ["0"] } });
+        assert_eq!(code(&port), "InvalidParameters");
+    }
+
+    #[test]
+    fn both_shapes_of_the_instance_filter_are_read() {
+        let newer = json!({ "Filters": [{ "Key": "InstanceIds", "Values": ["i-1"] }] });
+        let older =
+            json!({ "InstanceInformationFilterList": [{ "key": "InstanceIds", "valueSet": ["i-2"] }] });
+        assert_eq!(wanted(&newer, "InstanceIds"), Some(vec!["i-1".to_owned()]));
+        assert_eq!(wanted(&older, "InstanceIds"), Some(vec!["i-2".to_owned()]));
+        assert_eq!(wanted(&json!({}), "InstanceIds"), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! What all calls share.
+
+use std::net::SocketAddr;
+
+use super::fault::Faults;
+use super::instance::Launches;
+use super::journal::Journal;
+use super::network::Network;
+use super::options::Options;
+use super::rds::Phases;
+use super::registration::Agents;
+use super::sessions::Sessions;
+use super::task::Tasks;
+use super::upstream::Upstream;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) address: SocketAddr,
+    pub(crate) options: Options,
+    pub(crate) upstream: Upstream,
+    pub(crate) network: Network,
+    pub(crate) tasks: Tasks,
+    pub(crate) journal: Journal,
+    pub(crate) faults: Faults,
+    pub(crate) launches: Launches,
+    pub(crate) agents: Agents,
+    pub(crate) sessions: Sessions,
+    pub(crate) phases: Phases,
+}
+
+impl State {
+    pub(crate) fn new(address: SocketAddr, options: Options) -> State {
+        let upstream = Upstream::new(options.moto);
+        State {
+            address,
+            network: Network::over(upstream.clone()),
+            upstream,
+            options,
+            tasks: Tasks::new(),
+            journal: Journal::new(),
+            faults: Faults::new(),
+            launches: Launches::default(),
+            agents: Agents::default(),
+            sessions: Sessions::default(),
+            phases: Phases::default(),
+        }
+    }
+
+    /// Forgets everything, here and in moto.
+    pub(crate) async fn reset(&self) -> Result<(), super::Error> {
+        self.faults.clear();
+        self.agents.clear();
+        self.sessions.clear();
+        self.launches.clear();
+        for identifier in self.phases.clear() {
+            // What cannot be removed is reported by the next that tries to use it.
+            drop(self.options.databases.delete(&identifier).await);
+        }
+        self.upstream.reset().await?;
+        self.journal.clear();
+        Ok(())
+    }
+}
