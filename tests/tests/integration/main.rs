@@ -1,0 +1,3 @@
+//! What needs more than one crate: one binary, so that the AWS SDK is linked once.
+
+mod layers;
