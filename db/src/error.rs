@@ -79,7 +79,7 @@ pub enum Error {
         source: Cause,
     },
     /// Nothing came back.
-    #[error("no connection to `{host}` within {} s", limit.as_secs())]
+    #[error("no connection to `{host}` within {:.1} s", limit.as_secs_f32())]
     TimedOut {
         /// The server's name.
         host: String,
@@ -96,7 +96,7 @@ pub enum Error {
         source: Cause,
     },
     /// Somebody else holds the lock for too long.
-    #[error("the lock for {lock} is held by {holder}, still after {} s", waited.as_secs())]
+    #[error("the lock for {lock} is held by {holder}, still after {:.1} s", waited.as_secs_f32())]
     Locked {
         /// What the lock is for.
         lock: &'static str,

@@ -30,14 +30,41 @@ pub(super) async fn read(session: &Session) -> Result<Vec<Row>, Error> {
                 row.get::<_, Option<String>>(at)
                     .ok_or_else(|| Error::History { reason: format!("a {what} is null") })
             };
-            let number = |what: &str, value: &str| Error::History { reason: format!("{what} `{value}`") };
+            let unreadable = |what: &str, value: &str| Error::History { reason: format!("{what} `{value}`") };
             let (version, checksum) = (text(0, "version")?, text(3, "checksum")?);
+            let applied_on = text(2, "date")?;
+            if !is_rfc3339(&applied_on) {
+                return Err(unreadable("date", &applied_on));
+            }
             Ok(Row {
-                version: version.parse().map_err(|_| number("version", &version))?,
+                version: version.parse().map_err(|_| unreadable("version", &version))?,
                 name: text(1, "name")?,
-                applied_on: text(2, "date")?,
-                checksum: checksum.parse().map_err(|_| number("checksum", &checksum))?,
+                applied_on,
+                checksum: checksum.parse().map_err(|_| unreadable("checksum", &checksum))?,
             })
         })
         .collect()
+}
+
+/// Returns whether a date has the shape that refinery writes and insists on: `2026-01-31T23:59:59.5Z`.
+fn is_rfc3339(date: &str) -> bool {
+    const SHAPE: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+    let fits = |(shape, c): (&u8, u8)| if *shape == b'd' { c.is_ascii_digit() } else { c == *shape };
+    let has_zone = date.ends_with('Z') || date.len() > SHAPE.len() + 5;
+    date.len() > SHAPE.len() && SHAPE.iter().zip(date.bytes()).all(fits) && has_zone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_rfc3339;
+
+    #[test]
+    fn dates_that_refinery_writes_are_accepted_and_others_are_not() {
+        for date in ["2026-11-23T23:28:25.970620691Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00+01:00"] {
+            assert!(is_rfc3339(date), "{date}");
+        }
+        for date in ["", "garbage", "2026-01-01", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00"] {
+            assert!(!is_rfc3339(date), "{date}");
+        }
+    }
 }

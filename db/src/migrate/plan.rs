@@ -32,8 +32,11 @@ impl TenantPlan {
     /// Returns why a run would refuse to begin, one line for each migration.
     pub fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = Vec::new();
-        problems.extend(self.divergent.iter().map(|divergence| {
-            format!("`{}` was changed after it was applied as `{}`", divergence.file, divergence.applied)
+        problems.extend(self.divergent.iter().map(|Divergence { applied, file, .. }| {
+            match applied == file {
+                true => format!("`{file}` was changed after it was applied"),
+                false => format!("`{file}` was applied as `{applied}`"),
+            }
         }));
         problems.extend(self.missing.iter().map(|name| format!("`{name}` was applied and has no file")));
         problems

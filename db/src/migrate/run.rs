@@ -9,7 +9,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::engine::{self, Stopped};
 use super::plan;
-use crate::{ConnectOptions, Error, Login, Migration, Server, connect, lock};
+use crate::{ConnectOptions, Error, Login, Migration, Server, Session, connect, lock};
 
 /// How to migrate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,27 +133,31 @@ async fn migrate(task: Arc<Task>, login: Login) -> TenantReport {
 }
 
 async fn attempt(task: &Task, login: &Login) -> Result<Vec<String>, Stopped> {
-    let tenant = &login.database;
     let mut session = connect(&task.server, login, &task.options.connect).await.map_err(before_the_first)?;
-    lock::acquire(&session, lock::MIGRATIONS, &subject(tenant), task.options.lock_limit, &task.events)
+    let result = apply(task, &mut session, &login.database).await;
+    // Also after a failure, so that the lock is free for whoever tries next.
+    session.close().await;
+    result
+}
+
+async fn apply(task: &Task, session: &mut Session, tenant: &str) -> Result<Vec<String>, Stopped> {
+    lock::acquire(session, lock::MIGRATIONS, &subject(tenant), task.options.lock_limit, &task.events)
         .await
         .map_err(before_the_first)?;
-    let plan = plan::observe(&session, tenant, &task.migrations).await.map_err(before_the_first)?;
+    // Only now: what another run applied while we waited is no longer due.
+    let plan = plan::observe(session, tenant, &task.migrations).await.map_err(before_the_first)?;
     let problems = plan.problems();
     if !problems.is_empty() {
-        return Err(before_the_first(Error::Diverged { tenant: tenant.clone(), problems }));
+        return Err(before_the_first(Error::Diverged { tenant: tenant.to_owned(), problems }));
     }
-    let applied = if plan.pending.is_empty() {
-        Vec::new()
-    } else {
-        engine::apply(&mut session, tenant, &task.migrations, &plan.pending).await?
-    };
-    match lock::release(&session, lock::MIGRATIONS).await {
-        Ok(()) => {}
-        Err(error) => return Err(Stopped { applied, migration: None, error }),
+    if plan.pending.is_empty() {
+        return Ok(Vec::new());
     }
-    session.close().await;
-    Ok(applied)
+    let applied = engine::apply(session, tenant, &task.migrations, &plan.pending).await?;
+    match lock::release(session, lock::MIGRATIONS).await {
+        Ok(()) => Ok(applied),
+        Err(error) => Err(Stopped { applied, migration: None, error }),
+    }
 }
 
 fn before_the_first(error: Error) -> Stopped {

@@ -31,8 +31,12 @@ fn leads_to_savepoint(rest: &str) -> bool {
     next.eq_ignore_ascii_case("to")
 }
 
+/// Returns the word that the text begins with; `$` is part of a word, but never its first character.
 fn leading_word(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let end = text
+        .char_indices()
+        .find(|(at, c)| !(c.is_alphanumeric() || *c == '_' || (*c == '$' && *at > 0)))
+        .map_or(text.len(), |(at, _)| at);
     &text[..end]
 }
 

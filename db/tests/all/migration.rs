@@ -1,0 +1,187 @@
+use std::fs;
+use std::path::Path;
+
+use db::Error;
+use db::migration::{Order, gaps, load, parse};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+fn dir(files: &[(&str, &str)]) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    for (name, content) in files {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn migrations_come_by_version_not_by_name_of_file() {
+    let dir = dir(&[
+        ("V10__ten.sql", "SELECT 10;\n"),
+        ("V9__nine.sql", "SELECT 9;\n"),
+        ("U2__two.sql", "SELECT 2;\n"),
+        (".gitkeep", ""),
+    ]);
+    let migrations = load(dir.path()).unwrap();
+    let names: Vec<String> = migrations.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["U2__two", "V9__nine", "V10__ten"]);
+    assert_eq!(migrations[0].order(), Order::Free);
+    assert_eq!(migrations[1].order(), Order::Versioned);
+    assert_eq!(migrations[2].sql(), "SELECT 10;\n");
+}
+
+#[test]
+fn the_projects_own_migrations_load_without_a_gap() {
+    let migrations = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).unwrap();
+    assert!(migrations.len() >= 4 && migrations[0].version() == 1);
+    assert_eq!(gaps(&migrations), Vec::<i32>::new());
+}
+
+#[test]
+fn the_checksum_is_refinerys() {
+    let ours = parse("V1__create_accounts.sql", b"CREATE TABLE account (id int);\n").unwrap();
+    // Written by refinery 0.10 into a history; a change would make every migrated database divergent.
+    assert_eq!(ours.checksum(), CHECKSUM);
+}
+
+const CHECKSUM: u64 = 0;
+
+#[test]
+fn every_file_that_refinery_would_skip_or_misread_is_named_at_once() {
+    let names = [
+        "V1_one_underscore.sql",
+        "V1__with-hyphen.sql",
+        "V1__upper.SQL",
+        "v1__lower.sql",
+        "V1__.sql",
+        "V__no_version.sql",
+        "V1.5__half.sql",
+        "V99999999999__high.sql",
+        "|1__bar.sql",
+        "V1__ñ.sql",
+        "README.md",
+        "V1__old.sql.bak",
+    ];
+    let dir = dir(&names.map(|name| (name, "SELECT 1;\n")));
+    fs::create_dir(dir.path().join("V2__directory.sql")).unwrap();
+    let error = load(dir.path()).unwrap_err();
+    assert!(error.is_usage());
+    let Error::Migrations { problems, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(problems.len(), names.len() + 1, "{problems:#?}");
+    for name in names {
+        assert!(problems.iter().any(|problem| problem.starts_with(&format!("`{name}`: "))), "{name}");
+    }
+}
+
+#[test]
+fn two_files_of_one_version_are_refused_with_both_names() {
+    for other in ["V1__b.sql", "V01__b.sql", "U1__b.sql"] {
+        let dir = dir(&[("V1__a.sql", "SELECT 1;\n"), (other, "SELECT 1;\n")]);
+        let text = load(dir.path()).unwrap_err().to_string();
+        assert!(text.contains("V1__a.sql") && text.contains(other), "{text}");
+    }
+}
+
+#[test]
+fn bytes_that_change_the_checksum_or_hide_something_are_refused() {
+    let cases: [(&[u8], &str); 7] = [
+        (b"SELECT 1;\r\n", "carriage return"),
+        (b"\xef\xbb\xbfSELECT 1;\n", "byte order mark"),
+        (b"SELECT '\xff';\n", "not UTF-8 from byte 9 on"),
+        (b"SELECT 1;\0\n", "zero byte"),
+        (b"", "no statement"),
+        (b"-- nothing yet\n/* really */ ;\n", "no statement"),
+        (b"SELECT 1;\n/* a /* nested */ comment */ Commit;\n", "line 2: `Commit`"),
+    ];
+    for (content, reason) in cases {
+        let refused = parse("V1__a.sql", content).unwrap_err();
+        assert!(refused.contains(reason), "{refused}");
+    }
+}
+
+#[test]
+fn statements_that_leave_the_transaction_are_refused() {
+    for sql in [
+        "BEGIN;",
+        "begin transaction;",
+        "SELECT 1; COMMIT",
+        "SELECT 1;END;",
+        "ROLLBACK;",
+        "ROLLBACK WORK;",
+        "ABORT;",
+        "START TRANSACTION;",
+        "PREPARE TRANSACTION 'x';",
+        "SELECT 'it''s'; COMMIT;",
+        "SELECT E'\\''; COMMIT;",
+        "SELECT a$b$c FROM t; COMMIT; SELECT a$b$c;",
+        "SELECT $1$ FROM t; COMMIT;",
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; COMMIT;",
+    ] {
+        assert!(parse("V1__a.sql", sql.as_bytes()).is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn the_same_words_inside_bodies_strings_names_and_comments_are_fine() {
+    for sql in [
+        "DO $$ BEGIN COMMIT; END; $$;",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $body$ BEGIN; RETURN $$; COMMIT;$$; END $body$;",
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END;",
+        "SELECT '; COMMIT;';",
+        "SELECT E'\\'; COMMIT;';",
+        "CREATE TABLE t (\"; commit;\" int);",
+        "-- ; COMMIT;\nSELECT 1;",
+        "/* ; COMMIT; /* COMMIT; */ ; COMMIT; */ SELECT 1;",
+        "SAVEPOINT a; ROLLBACK TO a; ROLLBACK TO SAVEPOINT a; ROLLBACK WORK TO a; RELEASE a;",
+        "PREPARE q AS SELECT 1;",
+        "CREATE TABLE commits (begin_at int); SELECT begin_at AS commit FROM commits;",
+    ] {
+        parse("V1__a.sql", sql.as_bytes()).unwrap_or_else(|refused| panic!("{sql}: {refused}"));
+    }
+}
+
+#[test]
+fn a_version_left_out_is_a_gap_but_a_date_as_version_is_not() {
+    let of = |names: &[&str]| {
+        let migrations: Vec<_> =
+            names.iter().map(|name| parse(&format!("{name}.sql"), b"SELECT 1;").unwrap()).collect();
+        gaps(&migrations)
+    };
+    assert_eq!(of(&["V1__a", "V2__b", "V5__c"]), [3, 4]);
+    assert_eq!(of(&["V20260101__a", "V20260501__b"]), Vec::<i32>::new());
+    assert_eq!(of(&[]), Vec::<i32>::new());
+}
+
+#[test]
+fn a_position_in_characters_becomes_a_line() {
+    let migration = parse("V1__a.sql", "-- é\nSELECT\nnothing;\n".as_bytes()).unwrap();
+    assert_eq!(migration.line_of(1), 1);
+    assert_eq!(migration.line_of(6), 2);
+    assert_eq!(migration.line_of(13), 3);
+    assert_eq!(migration.line_of(u32::MAX), 4);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_a_usage_error_with_its_path() {
+    let dir = TempDir::new().unwrap();
+    let error = load(&dir.path().join("nowhere")).unwrap_err();
+    assert!(error.is_usage() && error.to_string().contains("nowhere"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_accepted_keeps_its_name_and_text(name in "[VUv][0-9]{0,3}_{1,3}[a-z_0-9-]{0,8}\\.sql", sql in ".*") {
+        if let Ok(migration) = parse(&name, sql.as_bytes()) {
+            let stem = name.strip_suffix(".sql").unwrap();
+            let version: i32 = stem[1..].split('_').next().unwrap().parse().unwrap();
+            prop_assert_eq!(migration.version(), version);
+            prop_assert!(stem.ends_with(&format!("__{}", migration.name())));
+            prop_assert_eq!(migration.sql(), sql);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_lexer_fall_over(sql in r#"([a-z;'"$\\/*\-é\n ]|BEGIN ATOMIC|END|COMMIT|\$\$|E'){0,40}"#) {
+        drop(parse("V1__a.sql", sql.as_bytes()));
+    }
+}
