@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::ParseError;
 use crate::smux::FrameError;
 use crate::version::Version;
 
@@ -69,9 +68,6 @@ pub enum Error {
     /// Messages came in an order that cannot be.
     #[error("the agent broke the protocol: {0}")]
     Protocol(&'static str),
-    /// A frame is no message.
-    #[error("the service sent a frame that is no message")]
-    Message(#[from] ParseError),
     /// The bytes of the session are no smux frames.
     #[error("the agent broke the stream of the session")]
     Frame(#[from] FrameError),

@@ -6,6 +6,8 @@
 //! serve both directions, so that an agent can be built from them too.
 
 mod channel;
+mod connect;
+mod control;
 mod error;
 mod handshake;
 mod incoming;
@@ -14,11 +16,18 @@ mod message;
 mod mux;
 mod outgoing;
 mod payload;
+mod pipe;
 mod rtt;
+mod session;
 mod smux;
+mod stream;
+mod tls;
+mod tunnel;
 mod version;
+mod websocket;
 
 pub use channel::{Action, Channel, ChannelOptions};
+pub use control::{BoxFuture, Control, ControlError, SessionToken};
 pub use error::{Cause, Error};
 pub use incoming::{Incoming, Received};
 pub use message::{Message, MessageType, PREFIX, ParseError, PayloadType};
@@ -28,6 +37,8 @@ pub use payload::{
     OpenDataChannel, ProcessedAction, RequestedAction, Token,
 };
 pub use smux::{Command, Decoder, Frame, FrameError};
+pub use stream::Stream;
+pub use tunnel::{Options, State, Tunnel};
 pub use version::{ParseVersionError, Version};
 
 /// The bytes in one message, as all official clients send: what more the service would take is not known.

@@ -1,4 +1,6 @@
 //! The data channel through its public face.
 
+mod channel;
 mod codec;
 mod golden;
+mod sequence;

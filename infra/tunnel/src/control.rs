@@ -1,0 +1,36 @@
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::payload::Token;
+
+/// A future in a box.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why [`Control`] could not do what it was asked to.
+pub type ControlError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What starting or resuming a session gives.
+#[derive(Clone, Debug)]
+pub struct SessionToken {
+    /// The session.
+    pub session_id: String,
+    /// The URL of the data channel, to be used as it is.
+    pub url: String,
+    /// Proves that we are the session's client.
+    pub token: Token,
+}
+
+/// What a tunnel asks of whoever knows AWS.
+pub trait Control: Send + Sync + 'static {
+    /// Returns the headers that sign a websocket upgrade (SigV4, service `ssmmessages`); none to go unsigned.
+    ///
+    /// It is asked for every connection, because a signature is good for minutes only. A URL that carries its
+    /// own signature is not asked for.
+    fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>>;
+
+    /// Returns a new token and URL for the session, or `None` if the session has ended.
+    fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>>;
+
+    /// Ends the session; one that has ended counts as ended.
+    fn terminate(&self, session_id: &str) -> BoxFuture<'_, Result<(), ControlError>>;
+}

@@ -1,0 +1,195 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tunnel::{Acknowledge, Incoming, Message, MessageType, Outgoing, PayloadType};
+
+fn data(number: usize) -> Message {
+    Message::new(MessageType::InputStreamData, PayloadType::Output, number.to_string())
+}
+
+/// A line that loses, repeats and delays, decided by a small generator so that a case can be run again.
+struct Line {
+    seed: u64,
+    loss_percent: u64,
+    duplicate_percent: u64,
+    delay_ms: u64,
+    flying: BTreeMap<(Instant, u64), Bytes>,
+    sent: u64,
+}
+
+impl Line {
+    fn random(&mut self, below: u64) -> u64 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        self.seed % below
+    }
+
+    fn send(&mut self, frame: &Bytes, now: Instant) {
+        let copies = if self.random(100) < self.loss_percent {
+            0
+        } else if self.random(100) < self.duplicate_percent {
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let delay = Duration::from_millis(1 + self.random(self.delay_ms));
+            self.sent += 1;
+            self.flying.insert((now + delay, self.sent), frame.clone());
+        }
+    }
+
+    fn arrived(&mut self, now: Instant) -> Vec<Message> {
+        let later = self.flying.split_off(&(now, u64::MAX));
+        let arrived = std::mem::replace(&mut self.flying, later);
+        arrived.into_values().map(|frame| Message::parse(frame).unwrap()).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_a_line_loses_repeats_or_reorders_all_is_delivered_once_and_in_order(
+        seed in 1u64..,
+        loss_percent in 0u64..60,
+        duplicate_percent in 0u64..50,
+        delay_ms in 1u64..400,
+        messages in 1usize..300,
+    ) {
+        let line = |seed| Line {
+            seed, loss_percent, duplicate_percent, delay_ms, flying: BTreeMap::new(), sent: 0,
+        };
+        let (mut there, mut back) = (line(seed), line(seed.rotate_left(32) | 1));
+        let start = Instant::now();
+        let mut now = start;
+        let (mut outgoing, mut incoming) = (Outgoing::new(now), Incoming::new());
+        let mut delivered = Vec::new();
+        let mut number = 0;
+        while number < messages || outgoing.outstanding() > 0 {
+            prop_assert!(now < start + Duration::from_secs(3600), "nothing moves any more");
+            if number < messages && outgoing.outstanding() < 100 {
+                there.send(&outgoing.send(data(number), now), now);
+                number += 1;
+            }
+            for message in there.arrived(now) {
+                let received = incoming.receive(message);
+                delivered.extend(received.deliver);
+                if let Some(acknowledge) = received.acknowledge {
+                    back.send(&acknowledge.encode(), now);
+                }
+            }
+            for message in back.arrived(now) {
+                outgoing.on_acknowledge(Acknowledge::parse(&message.payload).unwrap().sequence, now);
+            }
+            if outgoing.next_check().is_some_and(|at| at <= now) {
+                for frame in outgoing.overdue(now) {
+                    there.send(&frame, now);
+                }
+            }
+            now += Duration::from_millis(5);
+        }
+        let payloads: Vec<String> =
+            delivered.iter().map(|m| String::from_utf8(m.payload.to_vec()).unwrap()).collect();
+        let expected: Vec<String> = (0..messages).map(|number| number.to_string()).collect();
+        prop_assert_eq!(payloads, expected);
+        prop_assert_eq!(outgoing.outstanding_bytes(), 0);
+        prop_assert_eq!(outgoing.next_check(), None);
+    }
+}
+
+fn sequence(frame: &Bytes) -> i64 {
+    Message::parse(frame.clone()).unwrap().sequence
+}
+
+fn sequences(frames: &[Bytes]) -> Vec<i64> {
+    frames.iter().map(sequence).collect()
+}
+
+#[test]
+fn every_message_that_later_acknowledgements_prove_lost_is_sent_again_at_once() {
+    let now = Instant::now();
+    let mut outgoing = Outgoing::new(now);
+    for number in 0..100 {
+        outgoing.send(data(number), now);
+    }
+    outgoing.on_acknowledge(50, now);
+    assert!(outgoing.overdue(now + Duration::from_millis(5)).is_empty());
+    // Half a second later all fifty before it are overdue, and the silence allows probes of those after it.
+    let again = sequences(&outgoing.overdue(now + Duration::from_millis(500)));
+    assert_eq!(again[..50], (0..50).collect::<Vec<_>>());
+    assert_eq!(again[50..66], (51..67).collect::<Vec<_>>());
+    assert_eq!(again[66..], [99]);
+}
+
+#[test]
+fn a_receiver_that_stops_is_probed_and_not_flooded() {
+    let mut now = Instant::now();
+    let end = now + Duration::from_secs(60);
+    let mut outgoing = Outgoing::new(now);
+    for number in 0..1000 {
+        outgoing.send(data(number), now);
+    }
+    let mut resent = 0;
+    while now < end {
+        now = outgoing.next_check().unwrap();
+        resent += outgoing.overdue(now).len();
+    }
+    assert!(resent > 100, "{resent} are too few to find out when it goes on");
+    assert!(resent < 6000, "{resent} messages in a minute");
+}
+
+#[test]
+fn a_message_sent_twice_gives_no_round_trip_sample() {
+    let now = Instant::now();
+    let mut outgoing = Outgoing::new(now);
+    outgoing.send(data(0), now);
+    let before = outgoing.round_trip();
+    assert_eq!(outgoing.overdue(now + Duration::from_secs(1)).len(), 1);
+    assert!(outgoing.on_acknowledge(0, now + Duration::from_secs(9)));
+    assert_eq!(outgoing.round_trip(), before);
+    outgoing.send(data(1), now);
+    assert!(outgoing.on_acknowledge(1, now + Duration::from_millis(900)));
+    assert!(outgoing.round_trip() > before);
+    assert!(!outgoing.on_acknowledge(1, now), "it was acknowledged before");
+}
+
+#[test]
+fn after_a_new_connection_everything_unacknowledged_is_sent_again_in_order() {
+    let now = Instant::now();
+    let mut outgoing = Outgoing::new(now);
+    let frames: Vec<Bytes> = (0..5).map(|number| outgoing.send(data(number), now)).collect();
+    outgoing.on_acknowledge(1, now);
+    assert_eq!(sequences(&outgoing.unacknowledged(now)), [0, 2, 3, 4]);
+    assert_eq!(outgoing.unacknowledged(now)[0], frames[0], "the same message, not a new one");
+    assert_eq!(sequence(&outgoing.send(data(5), now)), 5);
+}
+
+#[test]
+fn a_repeated_message_is_acknowledged_again_and_not_delivered_again() {
+    let mut incoming = Incoming::new();
+    let message = data(0);
+    let first = incoming.receive(message.clone());
+    assert_eq!(first.deliver, [message.clone()]);
+    let again = incoming.receive(message.clone());
+    assert!(again.deliver.is_empty());
+    let acknowledge = Acknowledge::parse(&again.acknowledge.unwrap().payload).unwrap();
+    assert_eq!((acknowledge.sequence, acknowledge.message_id), (0, message.id));
+}
+
+#[test]
+fn a_message_too_many_ahead_of_a_gap_is_not_acknowledged() {
+    let mut incoming = Incoming::new();
+    let mut message = data(1);
+    for number in 1..=10_000 {
+        message.sequence = number;
+        assert!(incoming.receive(message.clone()).acknowledge.is_some());
+    }
+    message.sequence = 10_001;
+    assert_eq!(incoming.receive(message.clone()).acknowledge, None);
+    message.sequence = 0;
+    assert_eq!(incoming.receive(message).deliver.len(), 10_001);
+}
