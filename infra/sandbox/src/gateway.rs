@@ -3,6 +3,7 @@
 //! Any client whose endpoint is the gateway's address works. What the gateway does not treat reaches moto as it
 //! was sent; `route` is the list of what it does.
 
+mod agent;
 mod channel;
 mod control;
 mod database;
@@ -20,7 +21,6 @@ mod request;
 mod route;
 mod serve;
 mod session;
-mod sessions;
 mod ssm;
 mod state;
 mod task;
@@ -33,12 +33,12 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+pub use agent::{Agent, AgentSession};
 pub use database::{DatabaseSpec, Databases, NoDatabases, Password};
 pub use fault::{Fault, FaultKind};
 pub use journal::Call;
 pub use network::Network;
 pub use options::{Options, Signatures};
-pub use session::{Agent, AgentSession};
 
 use state::State;
 
@@ -150,7 +150,7 @@ impl Drop for Gateway {
 }
 
 /// Returns an error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -16,7 +16,7 @@ use tunnel::OpenDataChannel;
 use super::options::Signatures;
 use super::reply::Reply;
 use super::request::Scope;
-use super::sessions::Attached;
+use super::session::Attached;
 use super::state::State;
 
 /// The path of data channels, up to the session's id.

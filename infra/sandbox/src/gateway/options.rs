@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agent::Agent;
 use super::database::Databases;
-use super::session::Agent;
 
 /// How a gateway is to behave.
 #[derive(Clone)]

@@ -25,7 +25,10 @@ pub(crate) enum Standing {
 #[derive(Debug, Default)]
 struct Known {
     boots: u64,
+    /// Whether it ever was: a machine that Session Manager has seen stays in the list until it is terminated.
     registered: bool,
+    /// Whether it is since this boot.
+    connected: bool,
     /// How many sessions are still refused though the agent is online.
     refusals: u32,
     obstacle: Option<String>,
@@ -54,15 +57,12 @@ impl Agents {
             known.refusals -= 1;
             return false;
         }
-        known.registered
+        known.connected
     }
 
-    fn is_known(&self, id: &str) -> bool {
-        self.lock().contains_key(id)
-    }
-
-    fn is_registered(&self, id: &str) -> bool {
-        self.lock().get(id).is_some_and(|known| known.registered)
+    /// Returns whether an agent has ever registered and whether it is connected; absent when it is not known.
+    fn find(&self, id: &str) -> Option<(bool, bool)> {
+        self.lock().get(id).map(|known| (known.registered, known.connected))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
@@ -76,6 +76,7 @@ pub(crate) fn boot(state: &Arc<State>, region: &str, id: &str) {
         let mut agents = state.agents.lock();
         let known = agents.entry(id.to_owned()).or_default();
         known.boots += 1;
+        known.connected = false;
         known.refusals = state.options.session_refusals;
         known.boots
     };
@@ -86,6 +87,7 @@ pub(crate) fn boot(state: &Arc<State>, region: &str, id: &str) {
 pub(crate) fn halt(state: &State, id: &str) {
     if let Some(known) = state.agents.lock().get_mut(id) {
         known.boots += 1;
+        known.connected = false;
     }
 }
 
@@ -100,6 +102,7 @@ async fn ask_until_registered(state: Arc<State>, region: String, id: String, boo
         match answer {
             Ok(Some((_, Ok(())))) => {
                 known.registered = true;
+                known.connected = true;
                 known.obstacle = None;
                 return;
             }
@@ -120,16 +123,17 @@ pub(crate) async fn observe(
     region: &str,
     id: &str,
 ) -> Result<(Standing, Option<Instance>), Error> {
-    if !state.agents.is_registered(id) {
-        if !state.agents.is_known(id) && state.network.registration(region, id).await?.is_some() {
+    let known = state.agents.find(id);
+    let Some((true, connected)) = known else {
+        if known.is_none() && state.network.registration(region, id).await?.is_some() {
             boot(state, region, id);
         }
         return Ok((Standing::Unknown, None));
-    }
+    };
     match state.network.registration(region, id).await? {
         None => Ok((Standing::Unknown, None)),
         Some((instance, _)) if instance.is_terminated() => Ok((Standing::Unknown, None)),
-        Some((instance, Ok(()))) => Ok((Standing::Online, Some(instance))),
-        Some((instance, Err(_))) => Ok((Standing::Lost, Some(instance))),
+        Some((instance, Ok(()))) if connected => Ok((Standing::Online, Some(instance))),
+        Some((instance, _)) => Ok((Standing::Lost, Some(instance))),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::Response;
 use hyper::body::{Bytes, Incoming};
@@ -52,7 +53,7 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         let upgrade = hyper::upgrade::on(&mut incoming);
         let shared = Arc::clone(state);
         let work = async move { channel::open(&shared, incoming.uri(), incoming.headers(), upgrade) };
-        return call(state, "ssmmessages", "OpenDataChannel", Protocol::Json, work).await;
+        return call(state, "ssmmessages", "OpenDataChannel", Protocol::Json, Box::pin(work)).await;
     }
     let (parts, body) = incoming.into_parts();
     let Ok(body) = body.collect().await else { return Err(Lost) };
@@ -66,7 +67,7 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
     let protocol = request.protocol();
     let shared = Arc::clone(state);
     let work = async move { route::answer(&shared, &request).await };
-    call(state, &service, &operation, protocol, work).await
+    call(state, &service, &operation, protocol, Box::pin(work)).await
 }
 
 /// Makes one call: notes it, delays it, and lets a fault happen to it.
@@ -75,7 +76,7 @@ async fn call(
     service: &str,
     operation: &str,
     protocol: Protocol,
-    work: impl Future<Output = Reply> + Send + 'static,
+    work: BoxFuture<'static, Reply>,
 ) -> Result<Reply, Lost> {
     let number = state.journal.begin(service, operation);
     // Counted at the arrival: the order of calls is then the order of the journal.
@@ -126,7 +127,7 @@ async fn work_on(
     state: &Arc<State>,
     number: u64,
     fault: Option<&'static str>,
-    work: impl Future<Output = Reply> + Send + 'static,
+    work: BoxFuture<'static, Reply>,
 ) -> Result<Reply, Lost> {
     let (done, reply) = oneshot::channel();
     let shared = Arc::clone(state);

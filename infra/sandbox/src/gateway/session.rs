@@ -1,36 +1,196 @@
-//! What the gateway and the agent at the far end of a session agree on.
+//! The sessions between clients and agents: who is connected, and how frames find their way.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tunnel::{ChannelClosed, Message, MessageType, PayloadType};
+use uuid::Uuid;
 
-/// A session as its agent gets to know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentSession {
-    /// The id that `StartSession` answered.
-    pub session_id: String,
-    /// The instance that the agent runs on.
-    pub instance_id: String,
-    /// The host to forward to, as the instance would resolve it.
-    pub host: String,
-    /// The port to forward to.
-    pub port: u16,
-    /// The `localPortNumber` of the request, only ever echoed in the handshake.
-    pub local_port: String,
-    /// The name of the session document.
-    pub document: String,
+use super::agent::AgentSession;
+use super::state::State;
+
+/// Frames on the way; enough that neither side waits for the other's turn.
+pub(crate) const IN_FLIGHT: usize = 64;
+
+/// A session as the API shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) info: AgentSession,
+    pub(crate) owner: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) started: Timestamp,
+    pub(crate) ended: Option<Timestamp>,
 }
 
-/// The far end of sessions.
-pub trait Agent: Send + Sync + 'static {
-    /// Serves one session until it ends by itself or the returned future is dropped.
-    ///
-    /// Both channels carry whole data-channel frames. One call outlives the client's websockets: while the
-    /// client is away, what is sent to it is lost, and the agent's own retransmission makes up for it.
-    fn serve(
-        &self,
-        session: AgentSession,
-        from_client: mpsc::Receiver<Bytes>,
-        to_client: mpsc::Sender<Bytes>,
-    ) -> BoxFuture<'static, ()>;
+#[derive(Debug)]
+struct Session {
+    record: Record,
+    token: String,
+    to_agent: mpsc::Sender<Bytes>,
+    /// The client's current websocket; a later one takes its place.
+    client: Option<mpsc::Sender<Bytes>>,
+    end: Option<oneshot::Sender<String>>,
+}
+
+/// What a websocket needs to carry a session.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) to_agent: mpsc::Sender<Bytes>,
+    /// Ends when the session does, or when another websocket takes over.
+    pub(crate) to_client: mpsc::Receiver<Bytes>,
+}
+
+/// All sessions, ended ones too.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Mutex<BTreeMap<String, Session>>);
+
+/// What `ResumeSession` finds.
+pub(crate) enum Resumed {
+    Unknown,
+    Ended,
+    Token(String),
+}
+
+impl Sessions {
+    /// Returns what the API shows of every session.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.lock().values().map(|session| session.record.clone()).collect()
+    }
+
+    /// Gives a session a new token.
+    pub(crate) fn resume(&self, id: &str) -> Resumed {
+        match self.lock().get_mut(id) {
+            None => Resumed::Unknown,
+            Some(session) if session.record.ended.is_some() => Resumed::Ended,
+            Some(session) => {
+                session.token = token();
+                Resumed::Token(session.token.clone())
+            }
+        }
+    }
+
+    /// Attaches a websocket that brought that token.
+    pub(crate) fn attach(&self, id: &str, token: &str) -> Option<Attached> {
+        let mut sessions = self.lock();
+        let session = sessions.get_mut(id).filter(|session| session.record.ended.is_none())?;
+        if session.token != token {
+            return None;
+        }
+        let (sender, to_client) = mpsc::channel(IN_FLIGHT);
+        session.client = Some(sender);
+        Some(Attached { to_agent: session.to_agent.clone(), to_client })
+    }
+
+    /// Ends a session; tells whether there is one.
+    pub(crate) fn terminate(&self, id: &str, output: &str) -> bool {
+        let mut sessions = self.lock();
+        let Some(session) = sessions.get_mut(id) else { return false };
+        if let Some(end) = session.end.take() {
+            // The session may have ended by itself at this moment.
+            drop(end.send(output.to_owned()));
+        }
+        true
+    }
+
+    /// Ends the sessions to an instance.
+    pub(crate) fn terminate_to(&self, instance: &str, output: &str) {
+        let ids: Vec<String> = self
+            .lock()
+            .iter()
+            .filter(|(_, session)| session.record.info.instance_id == instance)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ids {
+            self.terminate(&id, output);
+        }
+    }
+
+    /// Closes every websocket, as AWS does about once an hour; the sessions go on.
+    pub(crate) fn disconnect(&self) {
+        for session in self.lock().values_mut() {
+            session.client = None;
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn client(&self, id: &str) -> Option<mpsc::Sender<Bytes>> {
+        self.lock().get(id)?.client.clone()
+    }
+
+    fn end(&self, id: &str) -> Option<mpsc::Sender<Bytes>> {
+        let mut sessions = self.lock();
+        let session = sessions.get_mut(id)?;
+        session.record.ended = Some(Timestamp::now());
+        session.end = None;
+        session.client.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts a session and its agent; returns the token.
+pub(crate) fn start(state: &Arc<State>, info: AgentSession, owner: String, reason: Option<String>) -> String {
+    let (to_agent, from_client) = mpsc::channel(IN_FLIGHT);
+    let (to_client, from_agent) = mpsc::channel(IN_FLIGHT);
+    let (end, ended) = oneshot::channel();
+    let token = token();
+    let id = info.session_id.clone();
+    let record = Record { info: info.clone(), owner, reason, started: Timestamp::now(), ended: None };
+    let session = Session { record, token: token.clone(), to_agent, client: None, end: Some(end) };
+    state.sessions.lock().insert(id.clone(), session);
+    let serve = state.options.agent.serve(info, from_client, to_client);
+    state.tasks.spawn(run(Arc::clone(state), id, serve, from_agent, ended));
+    token
+}
+
+async fn run(
+    state: Arc<State>,
+    id: String,
+    serve: BoxFuture<'static, ()>,
+    mut from_agent: mpsc::Receiver<Bytes>,
+    ended: oneshot::Receiver<String>,
+) {
+    let relay = async {
+        while let Some(frame) = from_agent.recv().await {
+            // Nobody there, or gone meanwhile: the agent sends it again until it is acknowledged.
+            if let Some(client) = state.sessions.client(&id) {
+                drop(client.send(frame).await);
+            }
+        }
+    };
+    // The agent's last frames go out before the end is told.
+    let agent = async { tokio::join!(serve, relay) };
+    let output = tokio::select! {
+        _ = agent => String::new(),
+        output = ended => output.unwrap_or_default(),
+    };
+    if let Some(client) = state.sessions.end(&id) {
+        drop(client.send(closing(&id, output)).await);
+    }
+}
+
+fn closing(session_id: &str, output: String) -> Bytes {
+    let payload = ChannelClosed {
+        message_id: Uuid::new_v4().to_string(),
+        created_date: Timestamp::now().to_string(),
+        destination_id: session_id.to_owned(),
+        session_id: session_id.to_owned(),
+        message_type: "channel_closed".to_owned(),
+        schema_version: 1,
+        output,
+    };
+    Message::new(MessageType::ChannelClosed, PayloadType::Unset, payload.to_payload()).encode()
+}
+
+fn token() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Error;
+use super::agent::AgentSession;
 use super::channel;
 use super::inventory::{Instance, Inventory};
 use super::registration::{self, Standing};
 use super::reply::Reply;
 use super::request::{Protocol, Request};
-use super::session::AgentSession;
-use super::sessions::{self, Record, Resumed};
+use super::session::{self, Record, Resumed};
 use super::state::State;
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
@@ -49,7 +49,7 @@ async fn start(state: &Arc<State>, request: &Request, body: &Value) -> Result<Re
         return Ok(refuse("TargetNotConnected", &format!("{target} is not connected.")));
     }
     let id = info.session_id.clone();
-    let token = sessions::start(state, info, owner(request), body["Reason"].as_str().map(str::to_owned));
+    let token = session::start(state, info, owner(request), body["Reason"].as_str().map(str::to_owned));
     Ok(Reply::json(
         &json!({ "SessionId": id, "StreamUrl": channel::stream_url(state, &id), "TokenValue": token }),
     ))

@@ -9,7 +9,7 @@ use super::network::Network;
 use super::options::Options;
 use super::rds::Phases;
 use super::registration::Agents;
-use super::sessions::Sessions;
+use super::session::Sessions;
 use super::task::Tasks;
 use super::upstream::Upstream;
 
