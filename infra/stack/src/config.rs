@@ -1,1 +1,207 @@
-//! (being written)
+//! `stack.toml` as people write it, checked to the last key and resolved to a [`Stack`].
+
+mod error;
+mod form;
+mod name;
+mod network;
+mod table;
+mod tenant;
+
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+pub use self::error::ConfigError;
+use self::error::{Problem, Source};
+use self::table::{At, Keys, Table};
+use crate::spec::{Alarms, Bastion, Database, Stack};
+
+const ROOT: Keys = &[
+    ("project", "\"startupwebapp\""),
+    ("environment", "\"prod\""),
+    ("region", "\"us-east-1\""),
+    ("network", "{ cidr = \"10.42.0.0/16\" }"),
+    ("database", "{ class = \"db.t4g.small\" }"),
+    ("bastion", "{ instance_type = \"t3.micro\" }"),
+    ("alarms", "{ enabled = false }"),
+    ("tenant", "[{ name = \"webshop_prod\" }]"),
+];
+const DATABASE: Keys = &[
+    ("identifier", "\"startupwebapp-multi-tenant-prod\""),
+    ("engine_version", "\"16\""),
+    ("class", "\"db.t4g.small\""),
+    ("storage_gib", "20"),
+    ("master_user", "\"dbadmin\""),
+    ("port", "5432"),
+    ("backup_days", "7"),
+    ("multi_az", "false"),
+    ("deletion_protection", "true"),
+    ("final_snapshot", "true"),
+    ("secret_prefix", "\"rds/startupwebapp/multi-tenant\""),
+];
+const BASTION: Keys = &[("instance_type", "\"t3.micro\""), ("volume_gib", "8"), ("ready_within", "\"5m\"")];
+const ALARMS: Keys = &[("enabled", "true"), ("email", "\"ops@example.com\"")];
+
+/// Lengths that leave room for the longest name made of them: a role's 64 characters, a database's 63.
+const PROJECT_LIMIT: usize = 32;
+const ENVIRONMENT_LIMIT: usize = 16;
+
+/// Returns the header that a key of another table belongs under.
+fn home_of(key: &str) -> Option<&'static str> {
+    let tables = [
+        ("[network]", network::KEYS),
+        ("[database]", DATABASE),
+        ("[bastion]", BASTION),
+        ("[alarms]", ALARMS),
+        ("[[tenant]]", tenant::KEYS),
+    ];
+    tables.into_iter().find(|(_, keys)| keys.iter().any(|(known, _)| *known == key)).map(|(header, _)| header)
+}
+
+/// Returns the stack that the bytes of a configuration file describe; `file` is what messages call it.
+///
+/// # Errors
+/// The first thing that is wrong, with its place and what would be right.
+pub fn parse_bytes(bytes: &[u8], file: &str) -> Result<Stack, ConfigError> {
+    match str::from_utf8(bytes) {
+        Ok(text) => parse(text, file),
+        Err(error) => {
+            let at = error.valid_up_to();
+            let text = str::from_utf8(&bytes[..at]).expect("invariant: valid up to here");
+            let message = format!("byte 0x{:02x} is not UTF-8", bytes[at]);
+            Err(Source { file, text }.fail(at, Problem::new(message, "save the file as UTF-8")))
+        }
+    }
+}
+
+/// Returns the stack that the text of a configuration file describes; `file` is what messages call it.
+///
+/// # Errors
+/// The first thing that is wrong, with its place and what would be right.
+pub fn parse(text: &str, file: &str) -> Result<Stack, ConfigError> {
+    let source = Source { file, text };
+    if text.starts_with('\u{feff}') {
+        let problem =
+            Problem::new("the file starts with a byte order mark", "save the file as UTF-8 without BOM");
+        return Err(source.fail(0, problem));
+    }
+    if let Some(at) = text.find('\0') {
+        return Err(source.fail(at, Problem::new("there is a NUL byte", "save the file as plain text")));
+    }
+    if text.trim().is_empty() {
+        let problem = Problem::new("the file is empty", "start from `infra/stack.toml` of the repository");
+        return Err(source.fail(0, problem));
+    }
+    let document = DeTable::parse(text).map_err(|error| syntax(source, &error))?;
+    let root = Table::root(source, document.get_ref(), ROOT)?;
+    resolve(source, &root)
+}
+
+fn syntax(source: Source<'_>, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map_or(source.text.len(), |span| span.start);
+    let message: String = error.message().chars().take(200).flat_map(escape_control).collect();
+    source.fail(at, Problem::new(format!("not TOML: {message}"), "see https://toml.io for the notation"))
+}
+
+fn escape_control(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_debug());
+    let plain = escaped.is_none().then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}
+
+fn resolve(source: Source<'_>, root: &Table<'_>) -> Result<Stack, ConfigError> {
+    let check = |text: At<&str>, check: &dyn Fn(&str) -> Result<(), Problem>| {
+        check(text.value).map_err(|problem| source.fail(text.at, problem))?;
+        Ok::<String, ConfigError>(text.value.to_owned())
+    };
+    let project = check(root.required("project")?, &|text| {
+        name::slug("project", text, PROJECT_LIMIT, "startupwebapp")
+    })?;
+    let environment = check(root.required("environment")?, &|text| {
+        name::slug("environment", text, ENVIRONMENT_LIMIT, "prod")
+    })?;
+    let region = check(root.required("region")?, &form::region)?;
+
+    let network = root.table("network", "[network]", network::KEYS)?;
+    let network = network::resolve(source, &network, &region)?;
+    let database = root.table("database", "[database]", DATABASE)?;
+    let database = resolve_database(source, &database, &project, &environment)?;
+    let bastion = resolve_bastion(source, &root.table("bastion", "[bastion]", BASTION)?)?;
+    let alarms = resolve_alarms(source, &root.table("alarms", "[alarms]", ALARMS)?)?;
+    let tenants = root.tables("tenant", "[[tenant]]", tenant::KEYS)?;
+    let tenants = tenant::resolve(source, &tenants, &database.master_user)?;
+
+    let name = format!("{project}-{environment}");
+    Ok(Stack { name, project, environment, region, network, database, bastion, alarms, tenants })
+}
+
+fn resolve_database(
+    source: Source<'_>,
+    table: &Table<'_>,
+    project: &str,
+    environment: &str,
+) -> Result<Database, ConfigError> {
+    let text = |key, default: String, check: fn(&str) -> Result<(), Problem>| {
+        checked(source, table, key, &default, check)
+    };
+    let is_prod = environment == "prod";
+    let flag = |key, default| Ok(table.flag(key)?.map_or(default, |flag| flag.value));
+    Ok(Database {
+        identifier: text("identifier", format!("{project}-multi-tenant-{environment}"), name::identifier)?,
+        engine_version: text("engine_version", "16".to_owned(), form::engine_version)?,
+        class: text("class", "db.t4g.small".to_owned(), form::class)?,
+        storage_gib: table.number("storage_gib", 20..=65536)?.unwrap_or(20),
+        master_user: text("master_user", "dbadmin".to_owned(), name::master_user)?,
+        // RDS takes nothing below 1150.
+        port: table.number("port", 1150..=65535)?.unwrap_or(5432),
+        backup_days: table.number("backup_days", 0..=35)?.unwrap_or(7),
+        multi_az: flag("multi_az", false)?,
+        deletion_protection: flag("deletion_protection", is_prod)?,
+        final_snapshot: flag("final_snapshot", is_prod)?,
+        secret_prefix: text(
+            "secret_prefix",
+            format!("rds/{project}/multi-tenant-{environment}"),
+            name::secret_prefix,
+        )?,
+    })
+}
+
+fn resolve_bastion(source: Source<'_>, table: &Table<'_>) -> Result<Bastion, ConfigError> {
+    let ready_within = match table.text("ready_within")? {
+        Some(text) => form::duration(text.value).map_err(|problem| source.fail(text.at, problem))?,
+        None => Duration::from_secs(300),
+    };
+    Ok(Bastion {
+        instance_type: checked(source, table, "instance_type", "t3.micro", form::instance_type)?,
+        // The image of Amazon Linux 2023 does not fit into less.
+        volume_gib: table.number("volume_gib", 8..=16384)?.unwrap_or(8),
+        ready_within,
+    })
+}
+
+fn resolve_alarms(source: Source<'_>, table: &Table<'_>) -> Result<Alarms, ConfigError> {
+    let enabled = table.flag("enabled")?.is_some_and(|flag| flag.value);
+    let email = table.text("email")?;
+    if let Some(email) = email {
+        form::email(email.value).map_err(|problem| source.fail(email.at, problem))?;
+    }
+    // An alarm that tells nobody is none.
+    if enabled && email.is_none() {
+        return Err(table.missing("email"));
+    }
+    Ok(Alarms { enabled, email: email.map(|email| email.value.to_owned()) })
+}
+
+fn checked(
+    source: Source<'_>,
+    table: &Table<'_>,
+    key: &str,
+    default: &str,
+    check: fn(&str) -> Result<(), Problem>,
+) -> Result<String, ConfigError> {
+    let Some(text) = table.text(key)? else {
+        return Ok(default.to_owned());
+    };
+    check(text.value).map_err(|problem| source.fail(text.at, problem))?;
+    Ok(text.value.to_owned())
+}

@@ -13,7 +13,7 @@ pub mod plan;
 pub mod resource;
 pub mod spec;
 
-
+pub use config::ConfigError;
 pub use event::{Event, Events};
 pub use inventory::Inventory;
 pub use plan::Plan;

@@ -1,9 +1,22 @@
 //! What would be done, for people to read and for `aws::apply` to carry out.
 
+mod down;
+mod drift;
+mod duration;
+mod network;
+mod rules;
+mod scope;
+mod server;
+mod up;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::down::down;
+pub use self::drift::{Drift, drift};
+pub use self::rules::{bastion_rules, database_rules};
+pub use self::up::up;
 use crate::resource::{CREATE_ORDER, Resource};
 
 /// Steps in an order that can be carried out one by one; [`Plan::needs`] tells which may run at the same time.
@@ -83,7 +96,8 @@ impl Plan {
 
     /// Returns the indices of the steps that must end before step `index` may begin.
     ///
-    /// A need that has no step of its own passes on its own needs. Duplicates removed on the way up wait for nothing.
+    /// A need that has no step of its own passes on its own needs. On the way up a removal waits for nothing, and
+    /// what is made anew waits until what it replaces is gone.
     pub fn needs(&self, index: usize) -> Vec<usize> {
         let step = &self.steps[index];
         let deletes = matches!(step.action, Action::Delete { .. });
@@ -92,7 +106,10 @@ impl Plan {
         }
         let mut open: Vec<Resource> = self.neighbours(step.resource);
         let mut seen: Vec<Resource> = Vec::new();
-        let mut needs = Vec::new();
+        let mut needs = match self.direction {
+            Direction::Up => self.removals_of(step.resource),
+            Direction::Down => Vec::new(),
+        };
         while let Some(resource) = open.pop() {
             if seen.contains(&resource) {
                 continue;
@@ -106,6 +123,27 @@ impl Plan {
         }
         needs.sort_unstable();
         needs
+    }
+
+    /// Returns how long the longest chain of steps that wait for each other usually takes.
+    pub fn critical_path(&self) -> Duration {
+        let mut ends: Vec<Duration> = vec![Duration::ZERO; self.steps.len()];
+        // On the way up removals stand before their resource's steps, so one pass sees every need first.
+        for index in 0..self.steps.len() {
+            let begin = self.needs(index).into_iter().map(|need| ends[need]).max().unwrap_or_default();
+            ends[index] = begin + self.steps[index].typical;
+        }
+        ends.into_iter().max().unwrap_or_default()
+    }
+
+    /// Returns [`Plan::critical_path`] in whole minutes, rounded up.
+    pub fn minutes(&self) -> u64 {
+        self.critical_path().as_secs().div_ceil(60)
+    }
+
+    fn removals_of(&self, resource: Resource) -> Vec<usize> {
+        let wanted = |step: &Step| step.resource == resource && matches!(step.action, Action::Delete { .. });
+        self.steps.iter().enumerate().filter(|(_, step)| wanted(step)).map(|(index, _)| index).collect()
     }
 
     fn steps_of(&self, resource: Resource) -> Vec<usize> {

@@ -166,6 +166,32 @@ impl Resource {
         }
     }
 
+    /// Returns the value of [`RESOURCE_TAG`](crate::spec::RESOURCE_TAG): `public-subnet`.
+    pub fn tag(self) -> &'static str {
+        use Resource as R;
+        match self {
+            R::Vpc => "vpc",
+            R::VpcDns => "vpc-dns",
+            R::InternetGateway => "internet-gateway",
+            R::PublicSubnet => "public-subnet",
+            R::PrivateSubnetA => "private-subnet-a",
+            R::PrivateSubnetB => "private-subnet-b",
+            R::PublicRoutes => "public-routes",
+            R::PrivateRoutes => "private-routes",
+            R::BastionGroup => "bastion-group",
+            R::DatabaseGroup => "database-group",
+            R::BastionRules => "bastion-rules",
+            R::DatabaseRules => "database-rules",
+            R::MasterSecret => "master-secret",
+            R::SubnetGroup => "subnet-group",
+            R::Database => "database",
+            R::Role => "role",
+            R::Profile => "profile",
+            R::Instance => "instance",
+            R::Session => "session",
+        }
+    }
+
     /// Returns the words that people read: `public subnet`, `bastion`.
     pub fn title(self) -> &'static str {
         use Resource as R;
@@ -202,6 +228,13 @@ impl fmt::Display for Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tag_is_the_name_that_json_shows() {
+        for resource in CREATE_ORDER {
+            assert_eq!(serde_json::to_value(resource).unwrap(), resource.tag());
+        }
+    }
 
     #[test]
     fn the_order_names_every_need_before_its_user() {

@@ -174,8 +174,9 @@ impl Cidr {
         let (base, prefix) = text
             .split_once('/')
             .ok_or_else(|| format!("`{text}` has no prefix length; write it as `10.42.0.0/16`"))?;
-        let base: Ipv4Addr =
-            base.parse().map_err(|_| format!("`{base}` is not an IPv4 address; write it as `10.42.0.0/16`"))?;
+        let base: Ipv4Addr = base
+            .parse()
+            .map_err(|_| format!("`{base}` is not an IPv4 address; write it as `10.42.0.0/16`"))?;
         let prefix: u8 = prefix
             .parse()
             .ok()

@@ -1,0 +1,153 @@
+//! What a name may look like, by the rules of whoever is given it.
+
+use super::error::{Problem, shown};
+
+/// PostgreSQL cuts longer names off without a word (NAMEDATALEN - 1).
+const POSTGRES_BYTES: usize = 63;
+
+/// Checks a project's or environment's name: it becomes a part of every AWS name.
+pub(super) fn slug(what: &str, text: &str, limit: usize, example: &str) -> Result<(), Problem> {
+    let help = || match suggestion(text, '-', limit) {
+        Some(name) => format!("write it as `{name}`"),
+        None => format!("choose a name such as `{example}`"),
+    };
+    let wrong = |why: &str| Err(Problem::new(format!("{what} name {} {why}", shown(text)), help()));
+    if text.is_empty() {
+        return wrong("is empty");
+    }
+    if text.len() > limit {
+        return wrong(&format!("is longer than {limit} characters; AWS names are made of it"));
+    }
+    if let Some(c) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+        return wrong(&format!(
+            "has {} in it; only lowercase letters, digits and hyphens may be",
+            shown(&c.to_string())
+        ));
+    }
+    if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return wrong("does not start with a letter");
+    }
+    if text.contains("--") || text.ends_with('-') {
+        return wrong("has a hyphen at its end or two in a row, which RDS refuses");
+    }
+    Ok(())
+}
+
+/// Checks a DB instance identifier.
+pub(super) fn identifier(text: &str) -> Result<(), Problem> {
+    slug("database", text, 63, "startupwebapp-multi-tenant-prod")
+}
+
+/// Checks a tenant's name, which is its database's.
+pub(super) fn tenant(text: &str) -> Result<(), Problem> {
+    postgres("tenant name", text)?;
+    if text == "postgres" || text.starts_with("template") || text.starts_with("pg_") {
+        return Err(reserved("tenant name", text, "PostgreSQL"));
+    }
+    if text.starts_with("rds") {
+        return Err(reserved("tenant name", text, "RDS"));
+    }
+    Ok(())
+}
+
+/// Checks the name of a role that owns a tenant.
+pub(super) fn role(text: &str, master_user: &str) -> Result<(), Problem> {
+    postgres("role name", text)?;
+    if matches!(text, "postgres" | "public" | "none") || text.starts_with("pg_") {
+        return Err(reserved("role name", text, "PostgreSQL"));
+    }
+    if text.starts_with("rds") {
+        return Err(reserved("role name", text, "RDS"));
+    }
+    if text == master_user {
+        let message = format!("role name {} is the master user's, who would own the tenant", shown(text));
+        return Err(Problem::new(message, "give the tenant an owner of its own"));
+    }
+    // Its secret would be named as the master user's is.
+    if text == "master" {
+        return Err(reserved("role name", text, "the master user's secret"));
+    }
+    Ok(())
+}
+
+/// Checks the master user's name.
+pub(super) fn master_user(text: &str) -> Result<(), Problem> {
+    postgres("master user", text)?;
+    if text.starts_with('_') {
+        let message = format!("master user {} does not start with a letter, as RDS asks", shown(text));
+        return Err(Problem::new(message, "choose a name such as `dbadmin`"));
+    }
+    if text == "admin" || text.starts_with("rds") {
+        return Err(reserved("master user", text, "RDS"));
+    }
+    if matches!(text, "public" | "none") || text.starts_with("pg_") {
+        return Err(reserved("master user", text, "PostgreSQL"));
+    }
+    Ok(())
+}
+
+/// Checks what every secret's name starts with.
+pub(super) fn secret_prefix(text: &str) -> Result<(), Problem> {
+    // 512 in all for Secrets Manager, less a slash and a role's name.
+    const LIMIT: usize = 512 - 1 - POSTGRES_BYTES;
+    let wrong = |why: String| {
+        let message = format!("secret prefix {} {why}", shown(text));
+        Err(Problem::new(message, "write it as `rds/startupwebapp/multi-tenant`"))
+    };
+    if text.is_empty() {
+        return wrong("is empty".into());
+    }
+    if text.len() > LIMIT {
+        return wrong(format!("is longer than {LIMIT} characters"));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c);
+    if let Some(c) = text.chars().find(|c| !allowed(*c)) {
+        return wrong(format!("has {} in it, which Secrets Manager refuses", shown(&c.to_string())));
+    }
+    if text.starts_with('/') || text.ends_with('/') || text.contains("//") {
+        return wrong("has a slash at an end or two in a row".into());
+    }
+    Ok(())
+}
+
+fn postgres(what: &str, text: &str) -> Result<(), Problem> {
+    let help = || match suggestion(text, '_', POSTGRES_BYTES) {
+        Some(name) => format!("write it as `{name}`"),
+        None => "choose a name such as `webshop_prod`".to_owned(),
+    };
+    let wrong = |why: String| Err(Problem::new(format!("{what} {} {why}", shown(text)), help()));
+    if text.is_empty() {
+        return wrong("is empty".into());
+    }
+    if let Some(c) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_')) {
+        let c = shown(&c.to_string());
+        return wrong(format!("has {c} in it; only lowercase letters, digits and underscores may be"));
+    }
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return wrong("starts with a digit".into());
+    }
+    if text.len() > POSTGRES_BYTES {
+        return wrong(format!("is longer than PostgreSQL's {POSTGRES_BYTES} bytes"));
+    }
+    Ok(())
+}
+
+fn reserved(what: &str, text: &str, by: &str) -> Problem {
+    let message = format!("{what} {} is reserved by {by}", shown(text));
+    Problem::new(message, "choose a name such as `webshop_prod`")
+}
+
+/// Returns the nearest name that would do, if it is plain which one is meant.
+fn suggestion(text: &str, separator: char, limit: usize) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' ' | '.');
+    if text.len() > limit || !text.chars().all(plain) {
+        return None;
+    }
+    let words: Vec<String> = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let name = words.join(&separator.to_string());
+    name.starts_with(|c: char| c.is_ascii_lowercase()).then_some(name)
+}

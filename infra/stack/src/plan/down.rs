@@ -1,0 +1,117 @@
+use super::{Action, Direction, Plan, Step, duration, scope};
+use crate::inventory::{Inventory, Peer, SecurityGroup};
+use crate::resource::{Component, Resource};
+use crate::spec::Stack;
+
+/// Returns what must be removed so that nothing of the components, and of all that depends on them, is left.
+///
+/// No component means all of them. Of two of a kind both go.
+pub fn down(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
+    let mut plan = Plan { direction: Direction::Down, steps: Vec::new(), unchanged: 0 };
+    for resource in scope::with_users(only) {
+        for (id, detail) in doomed(stack, inventory, resource) {
+            let action = Action::Delete { id };
+            let typical = duration::typical(resource, &action);
+            plan.steps.push(Step { resource, action, detail, typical });
+        }
+    }
+    plan
+}
+
+/// Returns id and detail of everything in the inventory that is this resource.
+fn doomed(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<(String, String)> {
+    use Resource as R;
+    match resource {
+        R::Vpc => inventory.vpcs.iter().map(|vpc| (vpc.id.clone(), vpc.cidr.clone())).collect(),
+        R::InternetGateway => {
+            let detail = |vpc: &Option<String>| match vpc {
+                Some(vpc) => format!("attached to {vpc}"),
+                None => "attached to nothing".to_owned(),
+            };
+            inventory.gateways.iter().map(|g| (g.id.clone(), detail(&g.attached))).collect()
+        }
+        R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => inventory
+            .subnets
+            .iter()
+            .filter(|subnet| subnet_kind(&subnet.resource) == resource)
+            .map(|subnet| (subnet.id.clone(), format!("{} in {}", subnet.cidr, subnet.zone)))
+            .collect(),
+        R::PublicRoutes | R::PrivateRoutes => inventory
+            .route_tables
+            .iter()
+            .filter(|table| table_kind(&table.resource) == resource)
+            .map(|table| (table.id.clone(), format!("{} associations", table.associations.len())))
+            .collect(),
+        R::BastionGroup | R::DatabaseGroup => {
+            groups(inventory, resource).map(|group| (group.id.clone(), group.name.clone())).collect()
+        }
+        R::BastionRules => entangled(inventory, R::BastionGroup),
+        R::DatabaseRules => entangled(inventory, R::DatabaseGroup),
+        R::MasterSecret => inventory
+            .secrets
+            .iter()
+            .filter(|s| s.tagged)
+            .map(|s| (s.name.clone(), secret_detail(s)))
+            .collect(),
+        R::SubnetGroup => {
+            inventory.subnet_group.iter().map(|g| (g.name.clone(), format!("in {}", g.vpc))).collect()
+        }
+        R::Database => inventory
+            .database
+            .iter()
+            .map(|database| (database.identifier.clone(), database_detail(stack, &database.status)))
+            .collect(),
+        R::Role => inventory.role.iter().map(|role| (role.name.clone(), role.policies.join(", "))).collect(),
+        R::Profile => {
+            inventory.profile.iter().map(|profile| (profile.name.clone(), profile.roles.join(", "))).collect()
+        }
+        R::Instance => {
+            let detail = |i: &crate::inventory::Instance| format!("{}, {}", i.instance_type, i.state);
+            inventory.instances.iter().map(|instance| (instance.id.clone(), detail(instance))).collect()
+        }
+        // An attribute of the VPC, and a proof: neither is a thing that could be left.
+        R::VpcDns | R::Session => Vec::new(),
+    }
+}
+
+fn secret_detail(secret: &crate::inventory::SecretEntry) -> String {
+    if secret.scheduled_for_deletion { "without waiting for its recovery window" } else { "" }.to_owned()
+}
+
+fn database_detail(stack: &Stack, status: &str) -> String {
+    match (status, stack.database.final_snapshot) {
+        ("deleting", _) => "is being deleted; waits until it is gone".to_owned(),
+        (_, true) => "with a final snapshot".to_owned(),
+        (_, false) => "WITHOUT a final snapshot".to_owned(),
+    }
+}
+
+/// A subnet whose tag we do not know is removed as early as any subnet can be.
+fn subnet_kind(tag: &str) -> Resource {
+    let kinds = [Resource::PrivateSubnetA, Resource::PrivateSubnetB];
+    kinds.into_iter().find(|kind| kind.tag() == tag).unwrap_or(Resource::PublicSubnet)
+}
+
+fn table_kind(tag: &str) -> Resource {
+    if tag == Resource::PrivateRoutes.tag() { Resource::PrivateRoutes } else { Resource::PublicRoutes }
+}
+
+fn groups(inventory: &Inventory, kind: Resource) -> impl Iterator<Item = &SecurityGroup> {
+    let is_database = kind == Resource::DatabaseGroup;
+    inventory.groups.iter().filter(move |g| (g.resource == Resource::DatabaseGroup.tag()) == is_database)
+}
+
+/// Returns the groups with rules that name other groups: those rules go first, then the groups in any order.
+fn entangled(inventory: &Inventory, kind: Resource) -> Vec<(String, String)> {
+    let named = |group: &SecurityGroup| {
+        let others = group.rules.iter().filter(|rule| match &rule.peer {
+            Peer::Group(other) => *other != group.id,
+            Peer::Cidr(_) | Peer::Ipv6(_) | Peer::PrefixList(_) => false,
+        });
+        others.count()
+    };
+    groups(inventory, kind)
+        .filter(|group| named(group) > 0)
+        .map(|group| (group.id.clone(), format!("{} of them name other groups", named(group))))
+        .collect()
+}

@@ -1,0 +1,95 @@
+//! How long AWS usually takes, for the estimate that people read. No wait depends on it.
+
+use std::time::Duration;
+
+use super::Action;
+use crate::resource::Resource;
+
+/// Returns how long a step usually takes.
+pub(super) fn typical(resource: Resource, action: &Action) -> Duration {
+    Duration::from_secs(match action {
+        Action::Create => create(resource),
+        Action::Repair => repair(resource),
+        Action::Start => start(resource),
+        Action::Wait => wait(resource),
+        Action::Delete { .. } => delete(resource),
+    })
+}
+
+fn create(resource: Resource) -> u64 {
+    use Resource as R;
+    match resource {
+        R::Database => 600,
+        R::Instance => 90,
+        R::Session => wait(resource),
+        // IAM tells its news to EC2 in about ten seconds.
+        R::Profile => 12,
+        R::Role | R::SubnetGroup | R::PublicRoutes | R::PrivateRoutes => 3,
+        R::Vpc
+        | R::VpcDns
+        | R::InternetGateway
+        | R::PublicSubnet
+        | R::PrivateSubnetA
+        | R::PrivateSubnetB
+        | R::BastionGroup
+        | R::DatabaseGroup
+        | R::BastionRules
+        | R::DatabaseRules
+        | R::MasterSecret => 2,
+    }
+}
+
+fn repair(resource: Resource) -> u64 {
+    if resource == Resource::Database { 60 } else { create(resource) }
+}
+
+fn start(resource: Resource) -> u64 {
+    if resource == Resource::Database { 420 } else { 60 }
+}
+
+fn wait(resource: Resource) -> u64 {
+    use Resource as R;
+    match resource {
+        R::Database => 300,
+        R::Session => 30,
+        R::Vpc
+        | R::VpcDns
+        | R::InternetGateway
+        | R::PublicSubnet
+        | R::PrivateSubnetA
+        | R::PrivateSubnetB
+        | R::PublicRoutes
+        | R::PrivateRoutes
+        | R::BastionGroup
+        | R::DatabaseGroup
+        | R::BastionRules
+        | R::DatabaseRules
+        | R::MasterSecret
+        | R::SubnetGroup
+        | R::Role
+        | R::Profile
+        | R::Instance => 20,
+    }
+}
+
+fn delete(resource: Resource) -> u64 {
+    use Resource as R;
+    match resource {
+        R::Database => 360,
+        R::Instance => 60,
+        R::InternetGateway | R::SubnetGroup | R::Role | R::Profile => 3,
+        R::Vpc
+        | R::VpcDns
+        | R::PublicSubnet
+        | R::PrivateSubnetA
+        | R::PrivateSubnetB
+        | R::PublicRoutes
+        | R::PrivateRoutes
+        | R::BastionGroup
+        | R::DatabaseGroup
+        | R::BastionRules
+        | R::DatabaseRules
+        | R::MasterSecret
+        | R::Session => 2,
+    }
+}

@@ -1,0 +1,182 @@
+//! What is to be done about the secret, the database and the bastion.
+
+use super::up::{Surplus, Verdict};
+use crate::inventory::{DatabaseInstance, Instance, Inventory};
+use crate::resource::Resource;
+use crate::spec::{SSM_POLICY, Stack};
+
+pub(super) fn secret(stack: &Stack, inventory: &Inventory) -> Verdict {
+    let name = stack.master_secret_name();
+    match inventory.secret(&name) {
+        None => Verdict::Create(name),
+        Some(secret) if secret.scheduled_for_deletion => {
+            Verdict::Repair(format!("{name} is scheduled for deletion, will be restored"))
+        }
+        Some(_) => Verdict::Fine,
+    }
+}
+
+pub(super) fn subnet_group(stack: &Stack, inventory: &Inventory) -> Verdict {
+    let Some(group) = &inventory.subnet_group else {
+        return Verdict::Create(stack.subnet_group_name());
+    };
+    if is_elsewhere(inventory) {
+        // In use it cannot be replaced; `drift` says so.
+        return match inventory.database {
+            Some(_) => Verdict::Fine,
+            None => Verdict::Create(stack.subnet_group_name()),
+        };
+    }
+    let absent = |resource: &Resource| {
+        !inventory.subnet(resource.tag()).is_some_and(|subnet| group.subnets.contains(&subnet.id))
+    };
+    let absent: Vec<String> = [Resource::PrivateSubnetA, Resource::PrivateSubnetB]
+        .iter()
+        .filter(|resource| absent(resource))
+        .map(|resource| format!("{resource} is not in it"))
+        .collect();
+    if absent.is_empty() { Verdict::Fine } else { Verdict::Repair(absent.join("; ")) }
+}
+
+/// Returns the subnet group of a VPC that is not ours any more: it cannot be moved, only replaced.
+pub(super) fn surplus_subnet_group(_: &Stack, inventory: &Inventory) -> Vec<Surplus> {
+    match (&inventory.subnet_group, &inventory.database) {
+        (Some(group), None) if is_elsewhere(inventory) => {
+            vec![(group.name.clone(), format!("it is in {}, not in the stack's vpc", group.vpc))]
+        }
+        (Some(_) | None, _) => Vec::new(),
+    }
+}
+
+/// Tells whether the database subnet group is in another VPC than the stack's.
+pub(super) fn is_elsewhere(inventory: &Inventory) -> bool {
+    let vpc = inventory.vpc().map(|vpc| vpc.id.as_str());
+    inventory.subnet_group.iter().any(|group| Some(group.vpc.as_str()) != vpc)
+}
+
+pub(super) fn database(stack: &Stack, inventory: &Inventory) -> Verdict {
+    let want = &stack.database;
+    let size = format!("postgres {}, {}, {} GiB", want.engine_version, want.class, want.storage_gib);
+    let Some(database) = &inventory.database else {
+        return Verdict::Create(size);
+    };
+    let wrong = repairable(stack, inventory, database);
+    match database.status.as_str() {
+        "deleting" => Verdict::Create(format!("{size}; waits until the old one is gone")),
+        "stopped" | "stopping" => Verdict::Start(
+            [format!("is {}", database.status)].into_iter().chain(wrong).collect::<Vec<_>>().join("; "),
+        ),
+        _ if !wrong.is_empty() => Verdict::Repair(wrong.join("; ")),
+        status if is_settled(status) => Verdict::Fine,
+        status => Verdict::Wait(format!("is {status}")),
+    }
+}
+
+/// Tells whether the database serves and may be changed in this status.
+fn is_settled(status: &str) -> bool {
+    matches!(status, "available" | "backing-up" | "storage-optimization")
+}
+
+/// Returns what differs and can be changed in place without a surprise.
+fn repairable(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance) -> Vec<String> {
+    let mut wrong = Vec::new();
+    match (database.deletion_protection, stack.database.deletion_protection) {
+        (false, true) => wrong.push("deletion protection is off and will be turned on".to_owned()),
+        (true, false) => wrong.push("deletion protection is on and will be turned off".to_owned()),
+        (true, true) | (false, false) => (),
+    }
+    let group = inventory.group(Resource::DatabaseGroup.tag()).map(|group| &group.id);
+    if !group.is_some_and(|group| database.groups.contains(group)) {
+        wrong.push("is not in the database security group".to_owned());
+    }
+    for other in database.groups.iter().filter(|other| Some(*other) != group) {
+        wrong.push(format!("is in {other} as well and will be taken out"));
+    }
+    wrong
+}
+
+pub(super) fn role(stack: &Stack, inventory: &Inventory) -> Verdict {
+    match &inventory.role {
+        None => Verdict::Create(format!("{} with {SSM_POLICY}", stack.role_name())),
+        Some(role) if !role.policies.iter().any(|policy| policy == SSM_POLICY) => {
+            Verdict::Repair(format!("{SSM_POLICY} is not attached"))
+        }
+        Some(_) => Verdict::Fine,
+    }
+}
+
+pub(super) fn profile(stack: &Stack, inventory: &Inventory) -> Verdict {
+    let role = stack.role_name();
+    let Some(profile) = &inventory.profile else {
+        return Verdict::Create(format!("{role} with the role in it"));
+    };
+    match profile.roles.iter().find(|other| **other != role) {
+        Some(other) => Verdict::Repair(format!("holds role {other} instead")),
+        None if profile.roles.is_empty() => Verdict::Repair("role is not in the profile".to_owned()),
+        None => Verdict::Fine,
+    }
+}
+
+pub(super) fn instance(stack: &Stack, inventory: &Inventory) -> Verdict {
+    let kind = &stack.bastion.instance_type;
+    let Some(instance) = inventory.bastion() else {
+        return Verdict::Create(kind.clone());
+    };
+    if let Some(flaw) = flaw(inventory, instance) {
+        return Verdict::Create(format!("{kind}, because {} {flaw}", instance.id));
+    }
+    match instance.state.as_str() {
+        "running" => Verdict::Fine,
+        "stopped" | "stopping" => Verdict::Start(format!("{} is {}", instance.id, instance.state)),
+        state => Verdict::Wait(format!("{} is {state}", instance.id)),
+    }
+}
+
+/// Returns the instances that must go: those beyond the first, and the first as well if it cannot be mended.
+pub(super) fn surplus_instances(_: &Stack, inventory: &Inventory) -> Vec<Surplus> {
+    let Some(bastion) = inventory.bastion() else {
+        return Vec::new();
+    };
+    let flaw = flaw(inventory, bastion);
+    let staying = |instance: &&Instance| instance.state != "shutting-down";
+    let reason = |instance: &Instance| match &flaw {
+        Some(flaw) if instance.id == bastion.id => Some(flaw.clone()),
+        None if instance.id == bastion.id => None,
+        Some(_) | None => Some("is a second bastion".to_owned()),
+    };
+    let instances = inventory.instances.iter().filter(staying);
+    instances.filter_map(|instance| Some((instance.id.clone(), reason(instance)?))).collect()
+}
+
+/// Returns why the instance can never become the stack's bastion: what it has was fixed at its launch.
+fn flaw(inventory: &Inventory, instance: &Instance) -> Option<String> {
+    if inventory.profile.as_ref().map(|p| &p.arn) != instance.profile_arn.as_ref()
+        || inventory.profile.is_none()
+    {
+        return Some("was launched without the instance profile".to_owned());
+    }
+    let subnet = inventory.subnet(Resource::PublicSubnet.tag()).map(|subnet| &subnet.id);
+    if subnet.is_none() || instance.subnet.as_ref() != subnet {
+        return Some("is not in the public subnet".to_owned());
+    }
+    let group = inventory.group(Resource::BastionGroup.tag());
+    if !group.is_some_and(|group| instance.groups.contains(&group.id)) {
+        return Some("is not in the bastion security group".to_owned());
+    }
+    (instance.state == "running" && instance.public_ip.is_none())
+        .then(|| "has no public IPv4 address".to_owned())
+}
+
+pub(super) fn session(stack: &Stack, inventory: &Inventory) -> Verdict {
+    let is_settled =
+        matches!(instance(stack, inventory), Verdict::Fine) && surplus_instances(stack, inventory).is_empty();
+    let agent = inventory
+        .agent
+        .as_ref()
+        .filter(|agent| inventory.bastion().is_some_and(|bastion| bastion.id == agent.instance));
+    match agent.map(|agent| agent.ping_status.as_str()) {
+        Some("Online") if is_settled => Verdict::Fine,
+        Some(status) if is_settled => Verdict::Wait(format!("the agent is {status}")),
+        Some(_) | None => Verdict::Wait("until Session Manager can open one".to_owned()),
+    }
+}

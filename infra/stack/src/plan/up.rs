@@ -1,0 +1,92 @@
+use super::{Action, Direction, Plan, Step, duration, network, rules, scope, server};
+use crate::inventory::Inventory;
+use crate::resource::{Component, Resource};
+use crate::spec::Stack;
+
+/// What is to be done about one resource, in words for people.
+pub(super) enum Verdict {
+    /// It is as it should be.
+    Fine,
+    /// It is not there.
+    Create(String),
+    /// It is half-made or different.
+    Repair(String),
+    /// It is stopped.
+    Start(String),
+    /// It is on its way.
+    Wait(String),
+}
+
+/// One that must go on the way up, as id and reason: left behind by a lost reply, or beyond repair.
+pub(super) type Surplus = (String, String);
+
+/// Returns what must be done so that the components, and all that they need, are as the stack says.
+///
+/// No component means all of them.
+pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
+    let mut plan = Plan { direction: Direction::Up, steps: Vec::new(), unchanged: 0 };
+    for resource in scope::with_needs(only) {
+        let mut add = |action: Action, detail: String| {
+            let typical = duration::typical(resource, &action);
+            plan.steps.push(Step { resource, action, detail, typical });
+        };
+        for (id, detail) in surplus(stack, inventory, resource) {
+            add(Action::Delete { id }, detail);
+        }
+        match judge(stack, inventory, resource) {
+            Verdict::Fine => plan.unchanged += 1,
+            Verdict::Create(detail) => add(Action::Create, detail),
+            Verdict::Repair(detail) => add(Action::Repair, detail),
+            Verdict::Start(detail) => add(Action::Start, detail),
+            Verdict::Wait(detail) => add(Action::Wait, detail),
+        }
+    }
+    plan
+}
+
+fn judge(stack: &Stack, inventory: &Inventory, resource: Resource) -> Verdict {
+    use Resource as R;
+    match resource {
+        R::Vpc => network::vpc(stack, inventory),
+        R::VpcDns => network::dns(inventory),
+        R::InternetGateway => network::gateway(inventory),
+        R::PublicSubnet => network::subnet(&stack.network.public, inventory, resource),
+        R::PrivateSubnetA => network::subnet(&stack.network.private[0], inventory, resource),
+        R::PrivateSubnetB => network::subnet(&stack.network.private[1], inventory, resource),
+        R::PublicRoutes => network::public_routes(inventory),
+        R::PrivateRoutes => network::private_routes(inventory),
+        R::BastionGroup | R::DatabaseGroup => network::group(stack, inventory, resource),
+        R::BastionRules | R::DatabaseRules => rules::judge(stack, inventory, resource),
+        R::MasterSecret => server::secret(stack, inventory),
+        R::SubnetGroup => server::subnet_group(stack, inventory),
+        R::Database => server::database(stack, inventory),
+        R::Role => server::role(stack, inventory),
+        R::Profile => server::profile(stack, inventory),
+        R::Instance => server::instance(stack, inventory),
+        R::Session => server::session(stack, inventory),
+    }
+}
+
+fn surplus(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<Surplus> {
+    use Resource as R;
+    match resource {
+        R::Vpc => network::surplus_vpcs(inventory),
+        R::InternetGateway => network::surplus_gateways(inventory),
+        R::PublicRoutes | R::PrivateRoutes => network::surplus_tables(inventory, resource),
+        R::SubnetGroup => server::surplus_subnet_group(stack, inventory),
+        R::Instance => server::surplus_instances(stack, inventory),
+        R::VpcDns
+        | R::PublicSubnet
+        | R::PrivateSubnetA
+        | R::PrivateSubnetB
+        | R::BastionGroup
+        | R::DatabaseGroup
+        | R::BastionRules
+        | R::DatabaseRules
+        | R::MasterSecret
+        | R::Database
+        | R::Role
+        | R::Profile
+        | R::Session => Vec::new(),
+    }
+}
