@@ -85,7 +85,7 @@ pub fn load(dir: &Path) -> Result<Vec<Migration>, Error> {
     names.sort();
 
     let mut problems = Vec::new();
-    let mut by_version: BTreeMap<i32, Migration> = BTreeMap::new();
+    let mut by_version: BTreeMap<i32, (String, Migration)> = BTreeMap::new();
     for name in &names {
         let shown = name.to_string_lossy();
         // Editors and file systems leave those about.
@@ -99,16 +99,16 @@ pub fn load(dir: &Path) -> Result<Vec<Migration>, Error> {
                 continue;
             }
         };
-        if let Some(other) = by_version.get(&migration.version()) {
-            problems.push(format!("`{shown}`: version {} is also `{other}.sql`", migration.version()));
+        if let Some((other, _)) = by_version.get(&migration.version()) {
+            problems.push(format!("`{shown}`: version {} is also `{other}`", migration.version()));
             continue;
         }
-        by_version.insert(migration.version(), migration);
+        by_version.insert(migration.version(), (shown.into_owned(), migration));
     }
     if !problems.is_empty() {
         return Err(Error::Migrations { dir: dir.to_owned(), problems });
     }
-    Ok(by_version.into_values().collect())
+    Ok(by_version.into_values().map(|(_, migration)| migration).collect())
 }
 
 /// Returns the versions that are left out between the first and the last: harmless, but often a file forgotten.

@@ -1,5 +1,7 @@
 //! What holds without a PostgreSQL server. Tests against a real one are in the package `tests`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
+
 mod connect;
 mod fake;
 mod migration;
