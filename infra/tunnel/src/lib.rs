@@ -10,6 +10,7 @@ mod connect;
 mod control;
 mod error;
 mod handshake;
+mod heartbeat;
 mod incoming;
 mod json;
 mod message;

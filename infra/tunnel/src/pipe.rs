@@ -31,7 +31,11 @@ impl Shared {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.unread.load(Ordering::Acquire) > self.bound
+        self.unread() > self.bound
+    }
+
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.load(Ordering::Acquire)
     }
 
     fn took(&self, bytes: usize) {

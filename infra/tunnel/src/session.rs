@@ -14,15 +14,12 @@ use crate::channel::{Action, Channel, ChannelOptions};
 use crate::connect::{reopen, sign_and_open};
 use crate::control::{Control, SessionToken};
 use crate::error::Error;
+use crate::heartbeat::{Due, Heartbeat, SILENCE};
 use crate::message::Message;
 use crate::pipe::{End as StreamEnd, Input, Pipe, Shared};
 use crate::tunnel::{Options, State};
 use crate::websocket::{Connection, Reading};
 
-/// NAT gateways and load balancers forget connections that are silent for a minute.
-const PING: Duration = Duration::from_secs(25);
-/// A connection from which nothing came for two pings is dead, whatever the socket says.
-const SILENCE: Duration = Duration::from_secs(50);
 /// How much of one stream is sent before the next has its turn.
 const TURN: usize = 32 << 10;
 /// How long closing waits for what is still to be sent.
@@ -160,8 +157,7 @@ impl Session {
 
     /// Carries the session over one connection until that is over.
     async fn drive(&mut self, connection: &mut Connection) -> End {
-        let mut heard = Instant::now();
-        let mut ping_at = heard + PING;
+        let mut heartbeat = Heartbeat::new(Instant::now().into_std());
         loop {
             let now = Instant::now();
             if let Some(end) = self.turn(connection, now) {
@@ -169,21 +165,23 @@ impl Session {
             }
             let reading = if self.link.shared.is_full() { Reading::Stopped } else { Reading::Open };
             if reading == Reading::Stopped {
-                heard = now;
-            } else if now >= heard + SILENCE {
-                let why = format!("nothing came for {} seconds", SILENCE.as_secs());
-                return End::Lost(Error::Lost { why });
+                // It is we who do not listen.
+                heartbeat.on_heard(now.into_std());
             }
-            if now >= ping_at {
-                connection.queue_ping();
-                ping_at = now + PING;
+            match heartbeat.due(now.into_std()) {
+                Due::Nothing => (),
+                Due::Ping => connection.queue_ping(),
+                Due::GiveUp => {
+                    let why = format!("nothing came for {} seconds", SILENCE.as_secs());
+                    return End::Lost(Error::Lost { why });
+                }
             }
             let timers = [
                 self.channel.next_timer().map(Instant::from_std),
                 self.closing.as_ref().map(|closing| closing.deadline),
-                Some(heard + SILENCE),
             ];
-            let wake_at = timers.into_iter().flatten().fold(ping_at, Instant::min);
+            let wake_at =
+                timers.into_iter().flatten().fold(Instant::from_std(heartbeat.next()), Instant::min);
             tokio::select! {
                 biased;
                 received = connection.next(reading) => {
@@ -191,7 +189,7 @@ impl Session {
                         Ok(frames) => frames,
                         Err(error) => return End::Lost(error),
                     };
-                    heard = Instant::now();
+                    heartbeat.on_heard(Instant::now().into_std());
                     for frame in frames {
                         if let Some(end) = self.on_frame(frame, connection) {
                             return end;
@@ -378,6 +376,7 @@ impl Session {
 
     fn tell_state(&mut self) {
         self.counted.streams = self.pipes.len();
+        self.counted.unread_bytes = self.link.shared.unread();
         self.counted.unacknowledged_bytes = self.channel.outgoing().outstanding_bytes();
         self.counted.round_trip = self.channel.outgoing().round_trip();
         let mut state = self.link.state.lock().unwrap_or_else(PoisonError::into_inner);

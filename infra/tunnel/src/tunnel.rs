@@ -76,6 +76,8 @@ pub struct State {
     pub bytes_received: u64,
     /// Bytes that are not acknowledged yet.
     pub unacknowledged_bytes: usize,
+    /// Bytes that came and that nobody has read yet.
+    pub unread_bytes: usize,
     /// Streams that are open now.
     pub streams: usize,
     /// Streams opened so far.

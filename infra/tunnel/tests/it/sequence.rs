@@ -173,7 +173,7 @@ fn a_repeated_message_is_acknowledged_again_and_not_delivered_again() {
     let mut incoming = Incoming::new();
     let message = data(0);
     let first = incoming.receive(message.clone());
-    assert_eq!(first.deliver, [message.clone()]);
+    assert_eq!(first.deliver, std::slice::from_ref(&message));
     let again = incoming.receive(message.clone());
     assert!(again.deliver.is_empty());
     let acknowledge = Acknowledge::parse(&again.acknowledge.unwrap().payload).unwrap();

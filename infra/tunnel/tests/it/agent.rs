@@ -1,0 +1,386 @@
+//! A small agent with a service in front of it, on a local websocket.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use rustls::ServerConfig;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message as Ws;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tunnel::{
+    Acknowledge, BoxFuture, ChannelClosed, Command, Control, ControlError, Decoder, Flag, Frame,
+    HandshakeComplete, HandshakeRequest, Incoming, Message, MessageType, OpenDataChannel, Outgoing,
+    PayloadType, RequestedAction, SessionToken, Token,
+};
+
+/// What the target of the port session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Sends everything back.
+    Echo,
+    /// Takes everything and says nothing.
+    Sink,
+    /// Accepts no connection.
+    Closed,
+    /// Sends this many megabytes on the first stream and echoes on all others.
+    Flood(usize),
+}
+
+/// How the agent behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) target: Target,
+    pub(crate) agent_version: &'static str,
+    pub(crate) encryption: bool,
+    /// Never starts the handshake.
+    pub(crate) mute: bool,
+    /// Closes the websocket with code 1000 after this many messages, once for each entry.
+    pub(crate) cuts: Vec<usize>,
+    /// Ends the session after this many messages.
+    pub(crate) end_after: Option<usize>,
+    /// Of so many frames one is lost, in both directions.
+    pub(crate) lose_every: Option<usize>,
+    /// Of so many frames one is sent twice.
+    pub(crate) repeat_every: Option<usize>,
+    /// The service knows nothing of the session when asked to resume it.
+    pub(crate) forgotten: bool,
+}
+
+impl Script {
+    pub(crate) fn new(target: Target) -> Script {
+        Script {
+            target,
+            agent_version: "3.3.987.0",
+            encryption: false,
+            mute: false,
+            cuts: Vec::new(),
+            end_after: None,
+            lose_every: None,
+            repeat_every: None,
+            forgotten: false,
+        }
+    }
+}
+
+/// What the agent and the service have seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) opens: Vec<OpenDataChannel>,
+    pub(crate) authorizations: Vec<String>,
+    pub(crate) handshake_responses: Vec<String>,
+    pub(crate) received: usize,
+    pub(crate) fins: usize,
+    pub(crate) terminate_flags: usize,
+    pub(crate) terminated: Vec<String>,
+    pub(crate) resumed: usize,
+}
+
+/// A service with one session.
+pub(crate) struct Service {
+    url: String,
+    forgotten: bool,
+    seen: Arc<watch::Sender<Seen>>,
+    signed: Mutex<Vec<String>>,
+}
+
+impl Service {
+    pub(crate) async fn start(script: Script) -> Arc<Service> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url =
+            format!("ws://{}/v1/data-channel/s-1?role=publish_subscribe", listener.local_addr().unwrap());
+        let seen = Arc::new(watch::Sender::new(Seen::default()));
+        let forgotten = script.forgotten;
+        tokio::spawn(Agent::new(script, Arc::clone(&seen)).serve(listener, None));
+        Arc::new(Service { url, forgotten, seen, signed: Mutex::default() })
+    }
+
+    /// Speaks TLS with a certificate for `localhost`.
+    pub(crate) async fn start_tls(script: Script, tls: Arc<ServerConfig>) -> Arc<Service> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("wss://localhost:{}/path", listener.local_addr().unwrap().port());
+        let seen = Arc::new(watch::Sender::new(Seen::default()));
+        let forgotten = script.forgotten;
+        tokio::spawn(Agent::new(script, Arc::clone(&seen)).serve(listener, Some(TlsAcceptor::from(tls))));
+        Arc::new(Service { url, forgotten, seen, signed: Mutex::default() })
+    }
+
+    pub(crate) fn token(&self) -> SessionToken {
+        self.token_named("first-token")
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.borrow().clone()
+    }
+
+    pub(crate) async fn wait_until_seen(&self, what: impl FnMut(&Seen) -> bool) -> Seen {
+        self.seen.subscribe().wait_for(what).await.unwrap().clone()
+    }
+
+    fn token_named(&self, token: &str) -> SessionToken {
+        SessionToken { session_id: "s-1".into(), url: self.url.clone(), token: Token::new(token) }
+    }
+}
+
+impl Control for Service {
+    fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
+        self.signed.lock().unwrap().push(url.to_owned());
+        let number = self.signed.lock().unwrap().len();
+        let headers = vec![
+            ("Host".to_owned(), "must.not.be.sent.twice".to_owned()),
+            ("authorization".to_owned(), format!("signature {number}")),
+        ];
+        Box::pin(async move { Ok(headers) })
+    }
+
+    fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {
+        assert_eq!(session_id, "s-1");
+        self.seen.send_modify(|seen| seen.resumed += 1);
+        // The first answer is an error: one failure must not be the end.
+        let answer = match self.seen.borrow().resumed {
+            1 => Err("throttled".into()),
+            _ if self.forgotten => Ok(None),
+            _ => Ok(Some(self.token_named("next-token"))),
+        };
+        Box::pin(async move { answer })
+    }
+
+    fn terminate(&self, session_id: &str) -> BoxFuture<'_, Result<(), ControlError>> {
+        self.seen.send_modify(|seen| seen.terminated.push(session_id.to_owned()));
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// The agent; it lives on when its connection is lost, as the real one does.
+struct Agent {
+    script: Script,
+    seen: Arc<watch::Sender<Seen>>,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    decoder: Decoder,
+    streams: BTreeSet<u32>,
+    handled: usize,
+    frames: usize,
+    started: bool,
+    out: Vec<Bytes>,
+}
+
+enum Next {
+    Continue,
+    Cut,
+    End,
+}
+
+impl Agent {
+    fn new(script: Script, seen: Arc<watch::Sender<Seen>>) -> Agent {
+        Agent {
+            script,
+            seen,
+            outgoing: Outgoing::new(Instant::now()),
+            incoming: Incoming::new(),
+            decoder: Decoder::default(),
+            streams: BTreeSet::new(),
+            handled: 0,
+            frames: 0,
+            started: false,
+            out: Vec::new(),
+        }
+    }
+
+    async fn serve(mut self, listener: TcpListener, tls: Option<TlsAcceptor>) {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tcp.set_nodelay(true).unwrap();
+            let seen = Arc::clone(&self.seen);
+            #[expect(clippy::result_large_err, reason = "the callback's type is given")]
+            let callback = move |request: &Request, response: Response| {
+                assert_eq!(request.headers().get_all("host").iter().count(), 1);
+                let authorization = request.headers()["authorization"].to_str().unwrap().to_owned();
+                seen.send_modify(|seen| seen.authorizations.push(authorization));
+                Ok(response)
+            };
+            let Some(tls) = &tls else {
+                let socket = tokio_tungstenite::accept_hdr_async(tcp, callback).await.unwrap();
+                self.talk(socket).await;
+                continue;
+            };
+            // A client that does not trust us goes away here.
+            let Ok(io) = tls.accept(tcp).await else { continue };
+            let socket = tokio_tungstenite::accept_hdr_async(io, callback).await.unwrap();
+            self.talk(socket).await;
+        }
+    }
+
+    /// Until the connection is over.
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut socket: WebSocketStream<S>) {
+        let Some(Ok(Ws::Text(open))) = socket.next().await else { return };
+        let open = OpenDataChannel::parse(open.as_bytes()).unwrap();
+        self.seen.send_modify(|seen| seen.opens.push(open));
+        if !self.script.mute {
+            self.start();
+        }
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            for frame in std::mem::take(&mut self.out) {
+                self.frames += 1;
+                if is_nth(self.script.lose_every, self.frames) {
+                    continue;
+                }
+                let copies = if is_nth(self.script.repeat_every, self.frames) { 2 } else { 1 };
+                for _ in 0..copies {
+                    if socket.send(Ws::Binary(frame.clone())).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            tokio::select! {
+                frame = socket.next() => match frame {
+                    Some(Ok(Ws::Binary(frame))) => match self.on_frame(frame) {
+                        Next::Continue => (),
+                        Next::Cut => {
+                            let bye = CloseFrame { code: CloseCode::Normal, reason: "Bye".into() };
+                            drop(socket.close(Some(bye)).await);
+                            return;
+                        }
+                        Next::End => {
+                            let closed = ChannelClosed { output: "time is up".into(), ..ChannelClosed::default() };
+                            let message =
+                                Message::new(MessageType::ChannelClosed, PayloadType::Unset, closed.to_payload());
+                            drop(socket.send(Ws::Binary(message.encode())).await);
+                        }
+                    },
+                    Some(Ok(_)) => (),
+                    Some(Err(_)) | None => return,
+                },
+                _ = tick.tick() => self.out.extend(self.outgoing.overdue(Instant::now())),
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        if self.started {
+            let again = self.outgoing.unacknowledged(Instant::now());
+            self.out.extend(again);
+            return;
+        }
+        self.started = true;
+        let action = |action_type: &str, action_parameters| RequestedAction {
+            action_type: action_type.to_owned(),
+            action_parameters,
+        };
+        let port = json!({"SessionType": "Port", "Properties": {"type": "LocalPortForwarding"}});
+        let mut actions = vec![action("SessionType", port)];
+        if self.script.encryption {
+            actions.push(action("KMSEncryption", json!({"KMSKeyId": "key"})));
+        }
+        let request = HandshakeRequest {
+            agent_version: self.script.agent_version.to_owned(),
+            requested_client_actions: actions,
+        };
+        self.say(PayloadType::HandshakeRequest, request.to_payload());
+    }
+
+    fn say(&mut self, payload_type: PayloadType, payload: Bytes) {
+        let message = Message::new(MessageType::OutputStreamData, payload_type, payload);
+        self.out.push(self.outgoing.send(message, Instant::now()));
+    }
+
+    fn say_frame(&mut self, frame: &Frame) {
+        let mut bytes = BytesMut::new();
+        frame.encode(&mut bytes);
+        for chunk in bytes.chunks(1024) {
+            self.say(PayloadType::Output, Bytes::copy_from_slice(chunk));
+        }
+    }
+
+    fn on_frame(&mut self, frame: Bytes) -> Next {
+        self.frames += 1;
+        if is_nth(self.script.lose_every, self.frames) {
+            return Next::Continue;
+        }
+        let message = Message::parse(frame).unwrap();
+        if message.message_type == MessageType::Acknowledge {
+            let acknowledge = Acknowledge::parse(&message.payload).unwrap();
+            self.outgoing.on_acknowledge(acknowledge.sequence, Instant::now());
+            return Next::Continue;
+        }
+        let received = self.incoming.receive(message);
+        self.out.extend(received.acknowledge.map(|message| message.encode()));
+        for message in received.deliver {
+            self.handled += 1;
+            self.on_message(message);
+        }
+        if self.script.cuts.first().is_some_and(|cut| *cut <= self.handled) {
+            self.script.cuts.remove(0);
+            // What it would have sent is lost with the connection.
+            self.out.clear();
+            return Next::Cut;
+        }
+        if self.script.end_after.is_some_and(|end| end <= self.handled) { Next::End } else { Next::Continue }
+    }
+
+    fn on_message(&mut self, message: Message) {
+        match message.payload_type {
+            PayloadType::HandshakeResponse => {
+                let response = String::from_utf8(message.payload.to_vec()).unwrap();
+                self.seen.send_modify(|seen| seen.handshake_responses.push(response));
+                let complete =
+                    HandshakeComplete { handshake_time_to_complete: 1, customer_message: "welcome".into() };
+                self.say(PayloadType::HandshakeComplete, complete.to_payload());
+            }
+            PayloadType::Flag if Flag::parse(&message.payload) == Some(Flag::TerminateSession) => {
+                self.seen.send_modify(|seen| seen.terminate_flags += 1);
+            }
+            PayloadType::Output => {
+                self.decoder.push(&message.payload);
+                while let Some(frame) = self.decoder.next_frame().unwrap() {
+                    self.on_smux(frame);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn on_smux(&mut self, frame: Frame) {
+        match (frame.command, self.script.target) {
+            (Command::Syn, Target::Closed) => {
+                self.say(PayloadType::Flag, Flag::ConnectToPortError.to_payload());
+                self.say_frame(&Frame::control(Command::Fin, frame.stream));
+            }
+            (Command::Syn, target) => {
+                let first = self.streams.is_empty();
+                self.streams.insert(frame.stream);
+                if let (Target::Flood(megabytes), true) = (target, first) {
+                    for _ in 0..megabytes * 32 {
+                        self.say_frame(&Frame::push(frame.stream, vec![7; 32_768]));
+                    }
+                }
+            }
+            (Command::Psh, target) => {
+                self.seen.send_modify(|seen| seen.received += frame.payload.len());
+                if self.streams.contains(&frame.stream) && target != Target::Sink {
+                    self.say_frame(&frame);
+                }
+            }
+            (Command::Fin, _) => {
+                self.seen.send_modify(|seen| seen.fins += 1);
+                if self.streams.remove(&frame.stream) {
+                    self.say_frame(&Frame::control(Command::Fin, frame.stream));
+                }
+            }
+            (Command::Nop, _) => (),
+        }
+    }
+}
+
+fn is_nth(every: Option<usize>, number: usize) -> bool {
+    every.is_some_and(|every| number.is_multiple_of(every))
+}
