@@ -1,1 +1,188 @@
-//! What needs more than one crate.
+//! What the tests of more than one crate share: a sandbox of one's own, and the program as a user runs it.
+
+mod raw;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use deploy::context::Context;
+use deploy::view::{Detail, View};
+use sandbox::{DatabaseMode, Sandbox};
+use stack::{Events, Stack};
+
+pub use raw::{Raw, element};
+
+/// The stack file that the project ships.
+pub const STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/stack.toml");
+
+/// A sandbox of one's own, with the way to it.
+pub struct Fixture {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// What tasks are given.
+    pub context: Context,
+}
+
+/// What a test wants of its sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A real PostgreSQL behind RDS.
+    Databases,
+    /// Waits end at once, and nothing stands behind RDS: for sweeps over hundreds of runs.
+    ControlPlane,
+}
+
+impl Fixture {
+    /// Starts a sandbox in a folder of its own and reads the shipped stack file.
+    pub async fn start(want: Want) -> Fixture {
+        Fixture::start_with(want, |_| ()).await
+    }
+
+    /// Starts a sandbox whose gateway has the habits that `tune` sets.
+    pub async fn start_with(
+        want: Want,
+        tune: impl Fn(&mut sandbox::gateway::Options) + Send + Sync + 'static,
+    ) -> Fixture {
+        let mut options = sandbox::Options::new(fresh_dir(), sandboxes());
+        if want == Want::ControlPlane {
+            options.databases = DatabaseMode::ControlPlaneOnly;
+        }
+        options.tune = Arc::new(move |gateway| {
+            if want == Want::ControlPlane {
+                gateway.registration_delay = std::time::Duration::ZERO;
+                gateway.termination_delay = std::time::Duration::ZERO;
+                gateway.database_delay = std::time::Duration::ZERO;
+                gateway.session_refusals = 0;
+                gateway.profile_refusals = 0;
+            }
+            tune(gateway);
+        });
+        let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
+        let context = context(&sandbox, Events::none());
+        Fixture { sandbox, context }
+    }
+
+    /// Returns the program with this sandbox's variables and no others that lead to AWS.
+    pub fn program(&self, args: &[&str]) -> Command {
+        let mut command = program(args);
+        command.envs(self.sandbox.environment());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub async fn run(&self, args: &[&str]) -> Ran {
+        let command = self.program(args);
+        tokio::task::spawn_blocking(move || run(command)).await.expect("the program runs")
+    }
+
+    /// Returns raw calls to the sandbox's gateway, past our own code.
+    pub fn raw(&self) -> Raw {
+        Raw::new(self.sandbox.gateway().address())
+    }
+
+    /// Stops the sandbox and removes its folder.
+    pub async fn stop(self) {
+        let dir = self.sandbox.dir().to_owned();
+        self.sandbox.stop().await.expect("the sandbox stops");
+        std::fs::remove_dir_all(dir).expect("its folder can be removed");
+    }
+}
+
+/// Returns what a task in this process is given to work on a sandbox.
+pub fn context(sandbox: &Sandbox, events: Events) -> Context {
+    Context {
+        stack: Arc::new(shipped_stack()),
+        access: deploy::task::demo::access(&sandbox.environment()),
+        view: View::new(false, Detail::Quiet),
+        events,
+        stop: aws::Stop::new(),
+        json: false,
+        yes: true,
+        no_input: true,
+    }
+}
+
+/// Returns the stack that the project ships.
+pub fn shipped_stack() -> Stack {
+    let text = std::fs::read(STACK_FILE).expect("the stack file is there");
+    stack::config::parse_bytes(&text, "infra/stack.toml").expect("the shipped stack file is right")
+}
+
+/// What a program that ran to its end left.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Returns itself if the exit code is that one.
+    ///
+    /// # Panics
+    /// Otherwise, showing all that was printed.
+    #[must_use]
+    pub fn expect(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Returns standard output as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+/// Returns the program with an environment that leads nowhere: not to AWS, not to anybody's profile.
+pub fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(target().join("deploy"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    for name in ["PATH", "HOME", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        .env("AWS_ACCESS_KEY_ID", "nobody")
+        .env("AWS_SECRET_ACCESS_KEY", "nobody")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    command
+}
+
+/// Runs a program to its end.
+pub fn run(mut command: Command) -> Ran {
+    let Output { status, stdout, stderr } = command.output().expect("`cargo xtask test` builds the program first");
+    Ran {
+        code: status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+    }
+}
+
+/// Returns a folder that no other test has.
+pub fn fresh_dir() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let dir = sandboxes().join(format!("test-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("the target directory can be written to");
+    dir
+}
+
+/// Returns the folder that sandboxes share.
+pub fn sandboxes() -> PathBuf {
+    target().parent().expect("a profile lies in the target directory").join("sandbox")
+}
+
+/// Returns the folder of the profile that this test was built in.
+fn target() -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a path");
+    own.parent().and_then(Path::parent).expect("a test lies in `deps`").to_owned()
+}

@@ -1,3 +1,7 @@
 //! What needs more than one crate: one binary, so that the AWS SDK is linked once.
 
+mod bastion;
+mod cli;
+mod fault;
+mod flow;
 mod layers;

@@ -1,0 +1,65 @@
+//! Calls to a sandbox's gateway by hand: what somebody else does to the stack behind our back.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Calls to one gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw(SocketAddr);
+
+impl Raw {
+    /// Returns calls to that gateway.
+    pub fn new(gateway: SocketAddr) -> Raw {
+        Raw(gateway)
+    }
+
+    /// Calls an operation of EC2 and returns the answer's XML.
+    pub async fn ec2(&self, action: &str, parameters: &[(&str, &str)]) -> String {
+        self.query("ec2", "2016-11-15", action, parameters).await
+    }
+
+    /// Calls an operation of IAM and returns the answer's XML.
+    pub async fn iam(&self, action: &str, parameters: &[(&str, &str)]) -> String {
+        self.query("iam", "2010-05-08", action, parameters).await
+    }
+
+    /// Calls an operation of RDS and returns the answer's XML.
+    pub async fn rds(&self, action: &str, parameters: &[(&str, &str)]) -> String {
+        self.query("rds", "2014-10-31", action, parameters).await
+    }
+
+    async fn query(&self, service: &str, version: &str, action: &str, parameters: &[(&str, &str)]) -> String {
+        let mut body = format!("Action={action}&Version={version}");
+        for (name, value) in parameters {
+            body.push_str(&format!("&{name}={}", encode(value)));
+        }
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+             X-Amz-Date: 20260101T000000Z\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=raw/20260101/us-east-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=0\r\n\r\n{body}",
+            self.0,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.0).await.expect("the gateway listens");
+        stream.write_all(request.as_bytes()).await.expect("the gateway reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("the gateway answers");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{action}: {answer}");
+        answer
+    }
+}
+
+fn encode(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// Returns the text of the first element of that name.
+pub fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    rest.split_once("</").map(|(text, _)| text.to_owned())
+}

@@ -1,0 +1,102 @@
+//! The command line: bad input changes nothing and says what would be right.
+
+use tests::{Fixture, STACK_FILE, Want, program, run};
+
+const HOSTILE: [&str; 6] =
+    ["a\"; DROP DATABASE x; --", "postgres", "x' OR '1'='1", "line\nbreak", "../../etc/passwd", "$(reboot)"];
+
+#[test]
+fn a_tenant_that_the_stack_file_does_not_know_is_refused_before_anything_is_contacted() {
+    for name in HOSTILE {
+        for task in [["migrate", "--plan"].as_slice(), &["tenant", "create"], &["tenant", "verify"], &["psql"]] {
+            let mut args = task.to_vec();
+            args.push(name);
+            let ran = run(program(&args)).expect(2);
+            assert!(ran.stderr.starts_with("error: there is no tenant `"), "{}", ran.stderr);
+            assert!(ran.stdout.is_empty(), "{}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_stack_file_with_a_hostile_tenant_is_refused_with_its_place() {
+    let shipped = std::fs::read_to_string(STACK_FILE).unwrap();
+    for name in HOSTILE {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("stack.toml");
+        let quoted = serde_json::to_string(name).unwrap();
+        std::fs::write(&file, format!("{shipped}\n[[tenant]]\nname = {quoted}\n")).unwrap();
+        let place = format!("{}:{}:8: ", file.display(), shipped.lines().count() + 3);
+        for task in ["plan", "up", "down", "status", "migrate"] {
+            let ran = run(program(&[task, "--stack", file.to_str().unwrap()])).expect(2);
+            assert!(ran.stderr.contains(&place), "wanted {place} in {}", ran.stderr);
+            assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+            assert!(ran.stdout.is_empty(), "{}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_stack_file_that_is_not_there_is_named() {
+    let ran = run(program(&["plan", "--stack", "/nowhere/stack.toml"])).expect(2);
+    assert!(ran.stderr.contains("/nowhere/stack.toml") && ran.stderr.contains("--stack"), "{}", ran.stderr);
+}
+
+#[test]
+fn migrations_that_refinery_would_skip_are_refused_before_anything_is_contacted() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("V1__first.sql"), "SELECT 1;\n").unwrap();
+    std::fs::write(dir.path().join("V2-second.sql"), "SELECT 1;\n").unwrap();
+    let ran = run(program(&["migrate", "--dir", dir.path().to_str().unwrap()])).expect(2);
+    assert!(ran.stderr.contains("V2-second.sql"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_endpoint_that_does_not_answer_is_an_error_of_aws() {
+    let ran = run(program(&["status"])).expect(4);
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_terminal_nothing_is_changed_unless_yes_is_said() {
+    let fixture = Fixture::start(Want::ControlPlane).await;
+    let ran = fixture.run(&["up"]).await.expect(2);
+    assert!(ran.stderr.contains("--yes"), "{}", ran.stderr);
+    fixture.run(&["up", "--dry-run"]).await.expect(0);
+    fixture.run(&["down", "--dry-run"]).await.expect(0);
+    let changes: Vec<_> = fixture
+        .sandbox
+        .gateway()
+        .journal()
+        .into_iter()
+        .filter(|call| !["Describe", "Get", "List"].iter().any(|read| call.operation.starts_with(read)))
+        .collect();
+    assert!(changes.is_empty(), "{changes:?}");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_protected_database_is_not_taken_down_by_accident() {
+    let fixture = Fixture::start(Want::ControlPlane).await;
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    let identifier = fixture.context.stack.database.identifier.clone();
+    let protect = [("DBInstanceIdentifier", identifier.as_str()), ("DeletionProtection", "true")];
+    fixture.raw().rds("ModifyDBInstance", &protect).await;
+    let ran = fixture.run(&["down", "--yes"]).await.expect(4);
+    assert!(ran.stderr.contains("--unprotect") && ran.stderr.contains(&identifier), "{}", ran.stderr);
+    let (_, inventory) = fixture.context.observe().await.unwrap();
+    assert_eq!(inventory.instances.len(), 1, "nothing else was deleted first");
+    fixture.run(&["down", "--yes", "--unprotect"]).await.expect(0);
+    fixture.stop().await;
+}
+
+#[test]
+fn help_usage_and_completions_need_no_cloud() {
+    let help = run(program(&["--help"])).expect(0).stdout;
+    for task in ["demo", "up", "down", "tunnel", "migrate", "sandbox"] {
+        assert!(help.contains(&format!("\n  {task} ")), "{help}");
+    }
+    run(program(&["upp"])).expect(2);
+    run(program(&["up", "networks"])).expect(2);
+    assert!(run(program(&["completions", "bash"])).expect(0).stdout.contains("complete"));
+}

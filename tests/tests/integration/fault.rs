@@ -1,0 +1,112 @@
+//! A fault at every call: whatever happens to call n of an `up` or a `down`, the next `up` converges and a `down`
+//! leaves an empty account.
+
+use std::time::Duration;
+
+use deploy::task::{audit, down, up};
+use sandbox::gateway::{Fault, FaultKind};
+use tests::{Fixture, Want};
+
+/// What is swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Up,
+    Down,
+}
+
+async fn sweep(task: Task, kind: FaultKind) {
+    let fixture = Fixture::start(Want::ControlPlane).await;
+    let calls = count(&fixture, task).await;
+    assert!(calls > 30, "{task:?} made only {calls} calls");
+    for n in 1..=calls {
+        if task == Task::Down {
+            converge(&fixture, n).await;
+        }
+        let gateway = fixture.sandbox.gateway();
+        gateway.inject(Fault { service: None, operation: None, nth: n, kind: kind.clone() });
+        // A held reply never comes: the only way on is to be killed, after the work was done.
+        let killed = async {
+            gateway.wait_until_fired().await;
+            if kind != FaultKind::Hold {
+                std::future::pending::<()>().await;
+            }
+        };
+        // Either end is right; what counts is what comes after it.
+        tokio::select! {
+            _ = attempt(&fixture, task) => (),
+            () = killed => (),
+        }
+        gateway.clear_faults();
+        settle(&fixture).await;
+        converge(&fixture, n).await;
+        down::demolish(&fixture.context).await.unwrap_or_else(|failure| panic!("call {n}: {}", failure.render_text()));
+        let left = audit::of(&fixture.context).await.expect("audit runs");
+        assert!(left.is_empty(), "call {n} left {left:?}");
+    }
+    fixture.stop().await;
+}
+
+/// Returns how many calls the task makes without faults; leaves an empty account.
+async fn count(fixture: &Fixture, task: Task) -> u64 {
+    let before = fixture.sandbox.gateway().journal().len();
+    up::converge(&fixture.context, &[]).await.expect("`up` succeeds without faults");
+    let between = fixture.sandbox.gateway().journal().len();
+    down::demolish(&fixture.context).await.expect("`down` succeeds without faults");
+    let after = fixture.sandbox.gateway().journal().len();
+    let calls = match task {
+        Task::Up => between - before,
+        Task::Down => after - between,
+    };
+    u64::try_from(calls).expect("few calls")
+}
+
+async fn attempt(fixture: &Fixture, task: Task) {
+    match task {
+        Task::Up => drop(up::converge(&fixture.context, &[]).await),
+        Task::Down => drop(down::demolish(&fixture.context).await),
+    }
+}
+
+/// Waits until what was in flight at the kill has reached its end.
+async fn settle(fixture: &Fixture) {
+    while fixture.sandbox.gateway().journal().iter().any(|call| call.end_ms.is_none() && call.fault.is_none()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// One `up` makes everything right, with nothing twice; a second one has nothing to do.
+async fn converge(fixture: &Fixture, n: u64) {
+    let (_, inventory, _) = up::converge(&fixture.context, &[])
+        .await
+        .unwrap_or_else(|failure| panic!("call {n}: {}", failure.render_text()));
+    let plan = stack::plan::up(&fixture.context.stack, &inventory, &[]);
+    assert!(plan.is_empty(), "call {n}: after `up` there is still {:?}", plan.steps);
+    assert_eq!(inventory.vpcs.len(), 1, "call {n}: {:?}", inventory.vpcs);
+    assert_eq!(inventory.gateways.len(), 1, "call {n}: {:?}", inventory.gateways);
+    assert_eq!(inventory.route_tables.len(), 2, "call {n}: {:?}", inventory.route_tables);
+    assert_eq!(inventory.instances.len(), 1, "call {n}: {:?}", inventory.instances);
+    let (cloud, seen) = fixture.context.observe().await.expect("the account can be observed");
+    drop(cloud);
+    let plan = stack::plan::up(&fixture.context.stack, &seen, &[]);
+    assert!(plan.is_empty(), "call {n}: a second `up` would still {:?}", plan.steps);
+}
+
+macro_rules! sweeps {
+    ($($name:ident: $task:expr, $kind:expr;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            Box::pin(sweep($task, $kind)).await;
+        }
+    )*};
+}
+
+sweeps! {
+    up_converges_after_any_call_is_refused: Task::Up, FaultKind::refusal();
+    up_converges_after_any_call_is_throttled: Task::Up, FaultKind::Throttle;
+    up_converges_after_any_reply_is_lost: Task::Up, FaultKind::LostReply;
+    up_converges_after_a_kill_at_any_call: Task::Up, FaultKind::Hold;
+    down_empties_after_any_call_is_refused: Task::Down, FaultKind::refusal();
+    down_empties_after_any_call_is_throttled: Task::Down, FaultKind::Throttle;
+    down_empties_after_any_reply_is_lost: Task::Down, FaultKind::LostReply;
+    down_empties_after_a_kill_at_any_call: Task::Down, FaultKind::Hold;
+}

@@ -1,0 +1,182 @@
+//! The whole job through the program, as a user types it, on a sandbox with a real PostgreSQL behind it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tests::{Fixture, Ran, Want};
+
+const TENANTS: [&str; 3] = ["startupwebapp_prod", "healthtech_experiment", "fintech_experiment"];
+
+/// Everything that one run printed.
+struct Transcript<'a> {
+    fixture: &'a Fixture,
+    text: String,
+}
+
+impl Transcript<'_> {
+    async fn run(&mut self, args: &[&str], code: i32) -> Ran {
+        let ran = self.fixture.run(args).await.expect(code);
+        self.text.push_str(&ran.stdout);
+        self.text.push_str(&ran.stderr);
+        ran
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_job_task_by_task_and_no_secret_is_shown() {
+    let fixture = Fixture::start(Want::Databases).await;
+    let watch = CommandLines::watch();
+    let mut job = Transcript { fixture: &fixture, text: String::new() };
+
+    job.run(&["plan", "--check"], 8).await;
+    job.run(&["status", "--check"], 8).await;
+    job.run(&["up", "--yes", "--verbose"], 0).await;
+    let again = job.run(&["up", "--yes", "--json"], 0).await.json();
+    assert_eq!(again["steps"], 0, "a second `up` changes nothing");
+    job.run(&["plan", "--check"], 0).await;
+
+    job.run(&["tenant", "create", "--verbose"], 0).await;
+    let again = job.run(&["tenant", "create", "--json"], 0).await.json();
+    for tenant in again["tenants"].as_array().unwrap() {
+        assert_eq!(tenant["outcome"]["kind"], "unchanged", "{tenant}");
+    }
+    job.run(&["tenant", "list"], 0).await;
+
+    let planned = job.run(&["migrate", "--plan", "--json"], 0).await.json();
+    assert!(planned["plans"][0]["pending"].as_array().unwrap().len() > 3);
+    let migrated = job.run(&["migrate", "--json"], 0).await.json();
+    for tenant in migrated["tenants"].as_array().unwrap() {
+        assert_eq!(tenant["outcome"]["kind"], "applied", "{tenant}");
+    }
+    let again = job.run(&["migrate", "--json"], 0).await.json();
+    for tenant in again["tenants"].as_array().unwrap() {
+        assert_eq!(tenant["outcome"]["kind"], "up-to-date", "{tenant}");
+    }
+
+    let verified = job.run(&["tenant", "verify", "--json"], 0).await.json();
+    for tenant in verified["tenants"].as_array().unwrap() {
+        for check in tenant["checks"].as_array().unwrap() {
+            assert_eq!(check["verdict"], "pass", "{check}");
+        }
+    }
+    let status = job.run(&["status", "--check", "--json"], 0).await.json();
+    assert_eq!(status["healthy"], true);
+
+    let tables = job.run(&["psql", TENANTS[0], "--", "-X", "-c", r"\dt"], 0).await.stdout;
+    assert!(tables.contains("refinery_schema_history") && tables.contains(TENANTS[0]), "{tables}");
+    let shell = ["exec", "--tenant", TENANTS[1], "--", "sh", "-c", "echo \"$PGDATABASE $PGSSLMODE\"; exit 7"];
+    let ran = job.run(&shell, 7).await;
+    assert_eq!(ran.stdout.trim(), format!("{} verify-full", TENANTS[1]));
+
+    let secrets = secrets(&fixture).await;
+    job.run(&["down", "--yes", "--verbose"], 0).await;
+    let audit = job.run(&["audit", "--json"], 0).await.json();
+    assert_eq!(audit["left"].as_array().unwrap().len(), 0);
+    let roles = fixture.raw().iam("ListRoles", &[]).await;
+    assert!(!roles.contains(&fixture.context.stack.role_name()), "{roles}");
+
+    let mut seen = std::mem::take(&mut job.text);
+    seen.push_str(&watch.stop());
+    let dir = fixture.sandbox.dir().to_owned();
+    read_all(&dir, &mut seen);
+    for secret in &secrets {
+        assert!(!seen.contains(secret.as_str()), "a secret of {} characters is shown somewhere", secret.len());
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_says_when_it_is_ready_and_ends_its_session() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let fixture = Fixture::start(Want::Databases).await;
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    let mut command = fixture.program(&["tunnel", "--port", "0", "--json"]);
+    let tunnel = tokio::task::spawn_blocking(move || {
+        let mut tunnel = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(tunnel.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // PostgreSQL's SSLRequest; `S` is the server's own answer at the far end.
+        stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).unwrap();
+        let mut answer = [0];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, *b"S");
+        drop(stream);
+        std::process::Command::new("kill").arg(tunnel.id().to_string()).status().unwrap();
+        tunnel.wait().unwrap()
+    });
+    assert!(tunnel.await.unwrap().success(), "SIGTERM ends a tunnel in good order");
+    let ended = |call: &sandbox::gateway::Call| call.operation == "TerminateSession" && call.status == Some(200);
+    assert!(fixture.sandbox.gateway().journal().iter().any(ended), "the session was not terminated");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_fails_before_any_session_is_started() {
+    let fixture = Fixture::start(Want::ControlPlane).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ran = fixture.run(&["tunnel", "--port", &port]).await.expect(5);
+    assert!(ran.stderr.contains(&port) && ran.stderr.contains("--port 0"), "{}", ran.stderr);
+    assert!(fixture.sandbox.gateway().journal().is_empty(), "AWS was contacted");
+    fixture.stop().await;
+}
+
+/// Returns every password of the stack.
+async fn secrets(fixture: &Fixture) -> BTreeSet<String> {
+    let (cloud, inventory) = fixture.context.observe().await.expect("the account can be observed");
+    let mut secrets = BTreeSet::new();
+    for entry in &inventory.secrets {
+        secrets.insert(aws::secret::get(&cloud, &entry.name).await.expect("a secret").password.expose().to_owned());
+    }
+    assert_eq!(secrets.len(), 1 + TENANTS.len(), "the master's and one for each tenant");
+    secrets
+}
+
+fn read_all(dir: &Path, seen: &mut String) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            read_all(&path, seen);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+/// Every command line that any process of this machine had while we watched.
+struct CommandLines {
+    stop: Arc<AtomicBool>,
+    watcher: std::thread::JoinHandle<BTreeSet<String>>,
+}
+
+impl CommandLines {
+    fn watch() -> CommandLines {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let watcher = std::thread::spawn(move || {
+            let mut seen = BTreeSet::new();
+            while !stopped.load(Ordering::Relaxed) {
+                for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+                    if let Ok(line) = std::fs::read(entry.path().join("cmdline")) {
+                        seen.insert(String::from_utf8_lossy(&line).into_owned());
+                    }
+                }
+                std::thread::park_timeout(std::time::Duration::from_millis(20));
+            }
+            seen
+        });
+        CommandLines { stop, watcher }
+    }
+
+    fn stop(self) -> String {
+        self.stop.store(true, Ordering::Relaxed);
+        let seen = self.watcher.join().expect("the watcher ends");
+        assert!(cfg!(not(target_os = "linux")) || seen.iter().any(|line| line.contains("migrate")), "nothing was seen");
+        Vec::from_iter(seen).join("\n")
+    }
+}
