@@ -1,0 +1,18 @@
+//! The gateway through its public interface: alone over a stub, and in front of moto.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "what helps a test may panic and print as a test may"
+)]
+
+mod client;
+mod databases;
+mod faults;
+mod fixture;
+mod instances;
+mod passing;
+mod sessions;
+mod stub;
+#[path = "../support/mod.rs"]
+mod support;

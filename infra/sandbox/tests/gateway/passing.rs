@@ -1,0 +1,95 @@
+//! What is not the gateway's own passes as it is.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request};
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+use crate::client::{Client, authorization};
+use crate::fixture::gateway_over;
+use crate::stub::{ANSWER, Stub};
+
+#[tokio::test]
+async fn a_call_that_is_not_treated_passes_byte_for_byte() {
+    let stub = Stub::start().await;
+    let gateway = gateway_over(stub.address).await;
+    let body = b"Action=GetCallerIdentity&Version=2011-06-15&odd=%7e+\xC3\xBC".as_slice();
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("{}/some/path?x=%20y", gateway.endpoint()))
+        .header("authorization", authorization("sts"))
+        .header("x-custom", "kept")
+        .body(Full::new(Bytes::from_static(body)))
+        .unwrap();
+    let http = Http::builder(TokioExecutor::new()).build_http();
+    let response = http.request(request).await.unwrap();
+
+    assert_eq!(response.status(), 418);
+    assert_eq!(response.headers()["x-amzn-requestid"], "abc");
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), ANSWER);
+    let seen = stub.seen().remove(0);
+    assert_eq!((seen.method, seen.path.as_str()), (Method::POST, "/some/path?x=%20y"));
+    assert_eq!(seen.headers["x-custom"], "kept");
+    assert_eq!(seen.headers["host"], gateway.address().to_string());
+    assert_eq!(seen.body, body);
+}
+
+#[tokio::test]
+async fn a_secret_is_read_at_its_current_stage_unless_a_version_is_named() {
+    let stub = Stub::start().await;
+    let gateway = gateway_over(stub.address).await;
+    let client = Client::new(gateway.address());
+    client.json("secretsmanager", "secretsmanager.GetSecretValue", &json!({ "SecretId": "s" })).await;
+    let pending = json!({ "SecretId": "s", "VersionStage": "AWSPENDING" });
+    client.json("secretsmanager", "secretsmanager.GetSecretValue", &pending).await;
+    let bodies: Vec<Value> =
+        stub.seen().iter().map(|seen| serde_json::from_slice(&seen.body).unwrap()).collect();
+    assert_eq!(bodies, [json!({ "SecretId": "s", "VersionStage": "AWSCURRENT" }), pending]);
+}
+
+#[tokio::test]
+async fn the_journal_names_calls_in_the_order_of_arrival_and_keeps_no_parameters() {
+    let stub = Stub::start().await;
+    let gateway = gateway_over(stub.address).await;
+    let client = Client::new(gateway.address());
+    client.query("sts", "GetCallerIdentity", &[]).await;
+    client.query("rds", "CreateDBParameterGroup", &[("Password", "hunter2hunter2")]).await;
+    client.control(Method::GET, "health", &Value::Null).await;
+
+    let journal = gateway.journal();
+    let calls: Vec<_> =
+        journal.iter().map(|call| (call.number, call.operation.as_str(), call.status)).collect();
+    assert_eq!(calls, [(1, "GetCallerIdentity", Some(418)), (2, "CreateDBParameterGroup", Some(418))]);
+    assert!(journal.iter().all(|call| call.end_ms >= Some(call.start_ms)));
+    let told = client.control(Method::GET, "journal", &Value::Null).await;
+    assert_eq!(told.json(), serde_json::to_value(&journal).unwrap());
+    assert!(!told.body.contains("hunter2"));
+}
+
+#[tokio::test]
+async fn an_upgrade_without_a_signature_is_refused() {
+    let stub = Stub::start().await;
+    let gateway = gateway_over(stub.address).await;
+    let request = Request::builder()
+        .uri(format!("{}/v1/data-channel/s-1?role=publish_subscribe", gateway.endpoint()))
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("sec-websocket-version", "13")
+        .body(Full::default())
+        .unwrap();
+    let answer = Client::new(gateway.address()).send(request).await.unwrap();
+    assert_eq!(answer.status, 403);
+    assert_eq!(gateway.journal()[0].operation, "OpenDataChannel");
+}
+
+#[tokio::test]
+async fn nothing_listens_after_the_gateway_is_stopped() {
+    let stub = Stub::start().await;
+    let gateway = gateway_over(stub.address).await;
+    let address = gateway.address();
+    gateway.stop().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
