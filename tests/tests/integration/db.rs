@@ -1,0 +1,417 @@
+//! Tenants on a real PostgreSQL 16 behind TLS, with a master that is no superuser, as on RDS.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use db::migrate::{self, RunOptions, TenantReport};
+use db::tenant::{Created, Outcome};
+use db::verify::{Verdict, Verification};
+use db::{
+    BoxStream, ConnectOptions, Dial, Kind, Login, Migration, Server, Session, TenantSpec, connect, lock,
+    migration, quote, tenant,
+};
+use sandbox::gateway::Password;
+use sandbox::{Authority, Cluster, ClusterServer, ClusterSpec, Front, KeyKind, Programs, Runtime};
+use stack::{Event, Events, Secret};
+use tokio::task::JoinSet;
+
+const HOST: &str = "main.c0ffee.us-east-1.rds.amazonaws.com";
+
+/// A cluster of one's own, and the master's way to it.
+struct Database {
+    cluster: Cluster,
+    server: Server,
+    admin: Login,
+    dir: PathBuf,
+}
+
+impl Database {
+    async fn start() -> Database {
+        Database::start_with(KeyKind::Rsa).await
+    }
+
+    async fn start_with(kind: KeyKind) -> Database {
+        let (dir, cache) = (tests::fresh_dir(), tests::sandboxes());
+        let runtime = Runtime::ensure(&cache, &|_| ()).unwrap();
+        let programs = Programs::wheel(&runtime, 16, &cache, &dir, &|_| ()).unwrap();
+        let spec = ClusterSpec {
+            dir: dir.join("cluster"),
+            log: dir.join("postgres.log"),
+            master_user: "master".to_owned(),
+            master_password: Password::new("of the master"),
+            database: None,
+        };
+        let cluster = Cluster::start(&ClusterServer::Programs { programs, cache }, spec).await.unwrap();
+        let authority = Authority::new(kind).unwrap();
+        let front = Front::new(&authority, HOST, &cluster).unwrap();
+        let server = Server {
+            host: HOST.to_owned(),
+            port: 5432,
+            roots: Arc::new(Server::roots_from_pem(authority.pem().as_bytes()).unwrap()),
+            dial: Arc::new(InMemory(front)),
+        };
+        let admin = Login {
+            user: "master".to_owned(),
+            password: Secret::new("of the master"),
+            database: "postgres".to_owned(),
+        };
+        Database { cluster, server, admin, dir }
+    }
+
+    async fn connect(&self, login: &Login) -> Session {
+        connect(&self.server, login, &ConnectOptions::default()).await.unwrap()
+    }
+
+    async fn as_master(&self, sql: &str) {
+        let session = self.connect(&self.admin).await;
+        session.client().batch_execute(sql).await.unwrap();
+        session.close().await;
+    }
+
+    async fn names(&self, login: &Login, sql: &str) -> Vec<String> {
+        let session = self.connect(login).await;
+        let rows = session.client().query(sql, &[]).await.unwrap();
+        session.close().await;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn create(&self, tenants: &[TenantSpec]) -> Vec<Created> {
+        tenant::create(&self.server, &self.admin, tenants, &Events::none()).await.unwrap()
+    }
+
+    async fn verify(&self, tenants: &[TenantSpec]) -> Vec<Verification> {
+        tenant::verify(&self.server, &self.admin, tenants).await.unwrap()
+    }
+
+    async fn migrate(&self, tenants: &[TenantSpec], migrations: &[Migration]) -> Vec<TenantReport> {
+        let logins: Vec<Login> = tenants.iter().map(TenantSpec::login).collect();
+        migrate::run(&self.server, &logins, migrations, &RunOptions::default(), &Events::none()).await
+    }
+
+    async fn stop(self) {
+        self.cluster.stop().await.unwrap();
+        std::fs::remove_dir_all(self.dir).unwrap();
+    }
+}
+
+struct InMemory(Front);
+
+impl Dial for InMemory {
+    fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send + '_>> {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let front = self.0.clone();
+        tokio::spawn(async move { front.serve(far).await });
+        Box::pin(async { Ok(BoxStream::new(near)) })
+    }
+}
+
+fn spec(name: &str) -> TenantSpec {
+    TenantSpec::new(name, format!("{name}_app"), Secret::new(format!("of {name}")))
+}
+
+fn shipped() -> Vec<Migration> {
+    migration::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../db/migrations")).unwrap()
+}
+
+fn file(name: &str, sql: &str) -> Migration {
+    migration::parse(name, sql.as_bytes()).unwrap()
+}
+
+fn repaired(created: &[Created]) -> String {
+    let Outcome::Repaired(what) = &created[0].outcome else { panic!("not repaired: {created:?}") };
+    what.join(", ")
+}
+
+fn verdict_of(verification: &Verification, name: &str) -> Verdict {
+    let found: Vec<Verdict> =
+        verification.checks.iter().filter(|check| check.name == name).map(|check| check.verdict).collect();
+    found.into_iter().max().unwrap_or_else(|| panic!("no check `{name}` in {verification:?}"))
+}
+
+fn all_pass(verifications: &[Verification]) {
+    for verification in verifications {
+        assert_eq!(verification.verdict(), Verdict::Pass, "{verification:#?}");
+    }
+}
+
+/// The roles that the master made itself a member of, and should have left.
+const MEMBERSHIPS: &str = "
+    SELECT r.rolname::text FROM pg_auth_members m
+    JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles me ON me.oid = m.member AND me.oid = m.grantor
+    WHERE me.rolname = current_user";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_are_created_once_verified_and_then_left_alone() {
+    let db = Database::start().await;
+    let hostile = TenantSpec {
+        purpose: "it's \\ a test".to_owned(),
+        ..TenantSpec::new("we\"ird; DROP", "o'wn\"er \\x", Secret::new("p'w\\"))
+    };
+    let tenants = [spec("shop"), spec("health"), hostile];
+    for created in db.create(&tenants).await {
+        assert!(matches!(created.outcome, Outcome::Created) && created.findings.is_empty(), "{created:?}");
+    }
+    // A row's xmin changes when the row is written.
+    let stored = "SELECT datname || ' ' || xmin FROM pg_database
+                  UNION ALL SELECT oid || ' ' || xmin FROM pg_auth_members ORDER BY 1";
+    let before = db.names(&db.admin, stored).await;
+    for created in db.create(&tenants).await {
+        assert!(matches!(created.outcome, Outcome::Unchanged), "{created:?}");
+    }
+    assert_eq!(db.names(&db.admin, stored).await, before);
+    assert!(db.names(&db.admin, MEMBERSHIPS).await.is_empty());
+
+    let verifications = db.verify(&tenants).await;
+    all_pass(&verifications);
+    let login = verifications[0].checks.iter().find(|check| check.name.starts_with("login")).unwrap();
+    assert_eq!(login.evidence, format!("`shop_app` over TLSv1.3 to `{HOST}`, SCRAM-SHA-256"));
+
+    let list = tenant::list(&db.server, &db.admin).await.unwrap();
+    let names: Vec<&str> = list.iter().map(|info| info.name.as_str()).collect();
+    assert_eq!(names, ["health", "shop", "we\"ird; DROP"]);
+    assert_eq!(list[2].purpose.as_deref(), Some("it's \\ a test"));
+    assert!(list.iter().all(|info| !info.public_can_connect && info.collation == "en_US.UTF-8"));
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_damaged_is_repaired_and_named() {
+    let db = Database::start().await;
+    let mut tenant = spec("shop");
+    db.create(&[tenant.clone()]).await;
+
+    tenant.password = Secret::new("rotated");
+    assert_eq!(repaired(&db.create(&[tenant.clone()]).await), "password of role `shop_app` set");
+
+    db.as_master("ALTER ROLE shop_app NOLOGIN CREATEDB VALID UNTIL '2001-01-01'").await;
+    let what = repaired(&db.create(&[tenant.clone()]).await);
+    for part in ["may log in", "no longer create databases", "no longer expired"] {
+        assert!(what.contains(part), "{what}");
+    }
+
+    let owner = db.connect(&tenant.login()).await;
+    owner.client().batch_execute("GRANT CONNECT ON DATABASE shop TO PUBLIC").await.unwrap();
+    owner.close().await;
+    let open = db.verify(&[tenant.clone()]).await;
+    assert_eq!(verdict_of(&open[0], "closed to PUBLIC"), Verdict::Fail);
+    assert_eq!(verdict_of(&open[0], "stranger refused"), Verdict::Fail);
+    let what = repaired(&db.create(&[tenant.clone()]).await);
+    assert_eq!(what, "CONNECT and TEMPORARY revoked from PUBLIC");
+    all_pass(&db.verify(&[tenant]).await);
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_was_cut_off_is_finished() {
+    let db = Database::start().await;
+    // As far as it gets before the membership is taken back and PUBLIC is locked out.
+    db.as_master("CREATE ROLE shop_app LOGIN").await;
+    db.as_master("GRANT shop_app TO CURRENT_USER WITH SET TRUE, INHERIT FALSE").await;
+    db.as_master(
+        "CREATE DATABASE shop OWNER shop_app TEMPLATE template0
+         LC_COLLATE 'en_US.UTF-8' LC_CTYPE 'en_US.UTF-8'",
+    )
+    .await;
+    let what = repaired(&db.create(&[spec("shop")]).await);
+    for part in ["password", "revoked from PUBLIC", "master no longer member"] {
+        assert!(what.contains(part), "{what}");
+    }
+    assert!(db.names(&db.admin, MEMBERSHIPS).await.is_empty());
+    all_pass(&db.verify(&[spec("shop")]).await);
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_owner_is_found_and_left_alone() {
+    let db = Database::start().await;
+    db.create(&[spec("shop"), spec("health")]).await;
+    let wrong = TenantSpec { owner: "health_app".to_owned(), ..spec("shop") };
+    let wrong = TenantSpec { password: spec("health").password, locale: "C".to_owned(), ..wrong };
+    let created = db.create(std::slice::from_ref(&wrong)).await;
+    assert!(matches!(created[0].outcome, Outcome::Unchanged), "{created:?}");
+    assert_eq!(created[0].findings[0], "the owner is `shop_app`, not `health_app`");
+    assert_eq!(created[0].findings.len(), 3, "{created:?}");
+    let verifications = db.verify(&[wrong]).await;
+    for name in ["owner", "collation", "login over verified TLS"] {
+        assert_eq!(verdict_of(&verifications[0], name), Verdict::Fail, "{name}");
+    }
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_creators_at_once_one_creates() {
+    let db = Database::start().await;
+    let mut creators = JoinSet::new();
+    for _ in 0..6 {
+        let (server, admin) = (db.server.clone(), db.admin.clone());
+        creators.spawn(async move {
+            tenant::create(&server, &admin, &[spec("shop")], &Events::none()).await.unwrap().remove(0)
+        });
+    }
+    let created = creators.join_all().await;
+    let new = created.iter().filter(|created| matches!(created.outcome, Outcome::Created)).count();
+    let same = created.iter().filter(|created| matches!(created.outcome, Outcome::Unchanged)).count();
+    assert_eq!((new, same), (1, 5), "{created:?}");
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_made_for_one_tenant_is_refused_and_gone_afterwards() {
+    let db = Database::start_with(KeyKind::Ecc384).await;
+    db.create(&[spec("shop")]).await;
+    let left_over = "drawbridge_stranger_left_over";
+    db.as_master(&format!("CREATE ROLE {} VALID UNTIL '2001-01-01'", quote::ident(left_over))).await;
+    let verifications = db.verify(&[spec("shop")]).await;
+    all_pass(&verifications);
+    let check = verifications[0].checks.iter().find(|check| check.name == "stranger refused").unwrap();
+    assert!(check.evidence.contains("permission denied for database"), "{check:?}");
+    let strangers = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'drawbridge%'";
+    assert!(db.names(&db.admin, strangers).await.is_empty());
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_at_once_apply_every_migration_once() {
+    let db = Database::start().await;
+    let tenants = [spec("shop"), spec("health")];
+    db.create(&tenants).await;
+    let migrations = shipped();
+    let plan = migrate::plan(&db.server, &tenants[0].login(), &migrations).await.unwrap();
+    assert_eq!((plan.applied.len(), plan.pending.len()), (0, migrations.len()));
+    // Looking leaves no trace.
+    let tables = "SELECT tableowner::text FROM pg_tables WHERE schemaname = 'public'";
+    assert!(db.names(&tenants[0].login(), tables).await.is_empty());
+
+    let mut runs = JoinSet::new();
+    for _ in 0..6 {
+        let (server, migrations) = (db.server.clone(), migrations.clone());
+        let logins: Vec<Login> = tenants.iter().map(TenantSpec::login).collect();
+        runs.spawn(async move {
+            migrate::run(&server, &logins, &migrations, &RunOptions::default(), &Events::none()).await
+        });
+    }
+    let reports: Vec<TenantReport> = runs.join_all().await.into_iter().flatten().collect();
+    let applied = |report: &&TenantReport| matches!(&report.outcome, migrate::Outcome::Applied { migrations: done } if done.len() == migrations.len());
+    let idle = |report: &&TenantReport| matches!(report.outcome, migrate::Outcome::UpToDate);
+    assert_eq!(reports.iter().filter(applied).count(), 2, "{reports:#?}");
+    assert_eq!(reports.iter().filter(idle).count(), 10, "{reports:#?}");
+
+    let owners = db.names(&tenants[0].login(), tables).await;
+    assert!(!owners.is_empty() && owners.iter().all(|owner| owner == "shop_app"), "{owners:?}");
+    let plan = migrate::plan(&db.server, &tenants[0].login(), &migrations).await.unwrap();
+    assert!(plan.is_up_to_date() && plan.applied.len() == migrations.len(), "{plan:?}");
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_fails_is_rolled_back_and_named_with_its_line() {
+    let db = Database::start().await;
+    let tenants = [spec("shop")];
+    db.create(&tenants).await;
+    let migrations = [
+        file("V1__fine.sql", "CREATE TABLE fine (id int);\n"),
+        file("V2__bad.sql", "CREATE TABLE half (id int);\n-- é\nSELECT nothing FROM fine;\n"),
+        file("V3__never.sql", "CREATE TABLE never (id int);\n"),
+    ];
+    let reports = db.migrate(&tenants, &migrations).await;
+    let migrate::Outcome::Failed { applied, migration, error } = &reports[0].outcome else {
+        panic!("{reports:?}");
+    };
+    assert_eq!(applied, &["V1__fine"]);
+    assert_eq!(migration.as_deref(), Some("V2__bad"));
+    assert_eq!(
+        error.chain(),
+        "migration `V2__bad` of tenant `shop` failed in line 3: \
+         ERROR: column \"nothing\" does not exist (SQLSTATE 42703)"
+    );
+    let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
+    assert_eq!(db.names(&tenants[0].login(), tables).await, ["fine", "refinery_schema_history"]);
+
+    // The next run goes on from there.
+    let mended = [migrations[0].clone(), file("V2__bad.sql", "SELECT 1;\n"), migrations[2].clone()];
+    let reports = db.migrate(&tenants, &mended).await;
+    assert!(
+        matches!(&reports[0].outcome, migrate::Outcome::Applied { migrations } if migrations == &["V2__bad", "V3__never"]),
+        "{reports:?}"
+    );
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_with_a_broken_history_fails_alone() {
+    let db = Database::start().await;
+    let tenants = [spec("shop"), spec("health"), spec("games")];
+    db.create(&tenants).await;
+    let mut migrations = vec![file("V1__a.sql", "SELECT 1;\n")];
+    db.migrate(&tenants, &migrations).await;
+    for (tenant, sql) in [
+        (&tenants[0], "UPDATE refinery_schema_history SET checksum = 'x'"),
+        // Its shape is right, its value makes refinery panic.
+        (&tenants[1], "UPDATE refinery_schema_history SET applied_on = '2026-99-99T00:00:00Z'"),
+    ] {
+        let session = db.connect(&tenant.login()).await;
+        session.client().batch_execute(sql).await.unwrap();
+        session.close().await;
+    }
+    migrations.push(file("V2__b.sql", "SELECT 2;\n"));
+    let reports = db.migrate(&tenants, &migrations).await;
+    let names: Vec<&str> = reports.iter().map(|report| report.tenant.as_str()).collect();
+    assert_eq!(names, ["shop", "health", "games"]);
+    for (report, reason) in reports.iter().zip(["checksum `x`", "broke off"]) {
+        let migrate::Outcome::Failed { error, .. } = &report.outcome else { panic!("{report:?}") };
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    assert!(matches!(reports[2].outcome, migrate::Outcome::Applied { .. }), "{:?}", reports[2]);
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changed_after_it_was_applied_stops_the_tenant() {
+    let db = Database::start().await;
+    let tenants = [spec("shop")];
+    db.create(&tenants).await;
+    db.migrate(&tenants, &[file("V1__a.sql", "SELECT 1;\n"), file("V3__c.sql", "SELECT 3;\n")]).await;
+    let changed = [file("V1__a.sql", "SELECT 10;\n"), file("V2__b.sql", "SELECT 2;\n")];
+    let reports = db.migrate(&tenants, &changed).await;
+    let migrate::Outcome::Failed { error, .. } = &reports[0].outcome else { panic!("{reports:?}") };
+    for part in ["`V1__a` was changed", "`V3__c` was applied and has no file", "`V2__b` is older"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_cannot_get_the_lock_says_who_holds_it() {
+    let db = Database::start().await;
+    db.create(&[spec("shop")]).await;
+    let login = spec("shop").login();
+    let options = ConnectOptions { application_name: "somebody else".to_owned(), ..Default::default() };
+    let holder = connect(&db.server, &login, &options).await.unwrap();
+    lock::acquire(&holder, lock::MIGRATIONS, "test", Duration::ZERO, &Events::none()).await.unwrap();
+
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let events = Events::new(move |event| {
+        if let Event::StepWaiting { status, .. } = event {
+            sink.lock().unwrap().push(status);
+        }
+    });
+    let options = RunOptions { lock_limit: Duration::from_millis(150), ..RunOptions::default() };
+    let reports = migrate::run(&db.server, std::slice::from_ref(&login), &shipped(), &options, &events).await;
+    let migrate::Outcome::Failed { error, .. } = &reports[0].outcome else { panic!("{reports:?}") };
+    assert_eq!(error.kind(), Kind::Locked);
+    assert!(error.to_string().contains("held by `somebody else` as `shop_app`"), "{error}");
+    assert!(told.lock().unwrap()[0].contains("somebody else"));
+
+    lock::release(&holder, lock::MIGRATIONS).await.unwrap();
+    let twice = lock::release(&holder, lock::MIGRATIONS).await.unwrap_err();
+    assert!(twice.to_string().contains("was lost"), "{twice}");
+    holder.close().await;
+    db.stop().await;
+}
