@@ -1,4 +1,12 @@
 //! The gateway's own API for other processes, under a path that AWS does not use.
+//!
+//! | | |
+//! |---|---|
+//! | `GET health` | agents that were refused and databases that did not start, with the reasons |
+//! | `GET journal` | the calls |
+//! | `GET`, `POST`, `DELETE faults` | what is still to go wrong, one more, none |
+//! | `POST disconnect` | closes every data channel |
+//! | `POST reset` | empties everything |
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};

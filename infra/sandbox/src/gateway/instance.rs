@@ -49,6 +49,10 @@ impl Launches {
         Arc::clone(launch.or_insert_with(|| Arc::new(Launch { form: form.clone(), ids: OnceCell::new() })))
     }
 
+    fn remember(&self, region: &str, token: &str, launch: Arc<Launch>) {
+        self.lock().launches.insert((region.to_owned(), token.to_owned()), launch);
+    }
+
     fn forget(&self, region: &str, token: &str) {
         self.lock().launches.remove(&(region.to_owned(), token.to_owned()));
     }
@@ -138,7 +142,11 @@ async fn run(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     });
     match ids.await {
         Ok(ids) => match first {
-            Some(reply) => Ok(reply),
+            Some(reply) => {
+                // A refused call with the same token may have removed it meanwhile.
+                state.launches.remember(request.region(), token, Arc::clone(&remembered));
+                Ok(reply)
+            }
             None => again(state, request, ids).await,
         },
         // A refused launch does not use its token up.
@@ -228,9 +236,12 @@ async fn terminate(state: &Arc<State>, request: &Request) -> Result<Option<Reply
     }
     state.launches.lock().ending.extend(ids.iter().cloned());
     ids.iter().for_each(|id| leave(state, id));
-    let (shared, order) = (Arc::clone(state), request.clone());
+    let (shared, order, age) = (Arc::clone(state), request.clone(), state.age());
     state.tasks.spawn(async move {
         tokio::time::sleep(shared.options.termination_delay).await;
+        if shared.age() != age {
+            return;
+        }
         // moto was asked whether it would; only its own end can keep it from doing so now.
         drop(shared.upstream.forward(&order).await);
         let mut memory = shared.launches.lock();

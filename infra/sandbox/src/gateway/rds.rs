@@ -151,10 +151,13 @@ async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     let params = [("DBInstanceIdentifier", identifier.as_str())];
     let xml = state.upstream.query("rds", request.region(), "DescribeDBInstances", &params).await?;
     state.phases.set(&identifier, Phase::Deleting);
-    let (shared, order) = (Arc::clone(state), request.clone());
+    let (shared, order, age) = (Arc::clone(state), request.clone(), state.age());
     state.tasks.spawn(async move {
         let deleted = shared.options.databases.delete(&identifier).await;
         tokio::time::sleep(shared.options.database_delay).await;
+        if shared.age() != age {
+            return;
+        }
         match deleted {
             // moto keeps it until now, so that what it uses stays in use.
             Ok(()) => {

@@ -70,6 +70,9 @@ impl Reply {
     fn new(status: StatusCode, content_type: &'static str, body: impl Into<String>) -> Reply {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
+            headers.insert("x-amzn-requestid", id);
+        }
         Reply { status, headers, body: Bytes::from(body.into()) }
     }
 

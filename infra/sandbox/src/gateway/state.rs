@@ -1,6 +1,7 @@
 //! What all calls share.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::fault::Faults;
 use super::instance::Launches;
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) agents: Agents,
     pub(crate) sessions: Sessions,
     pub(crate) phases: Phases,
+    resets: AtomicU64,
 }
 
 impl State {
@@ -43,11 +45,18 @@ impl State {
             agents: Agents::default(),
             sessions: Sessions::default(),
             phases: Phases::default(),
+            resets: AtomicU64::new(0),
         }
+    }
+
+    /// Returns the age of the world: what was put off in an earlier one must not happen in this.
+    pub(crate) fn age(&self) -> u64 {
+        self.resets.load(Ordering::Relaxed)
     }
 
     /// Forgets everything, here and in moto.
     pub(crate) async fn reset(&self) -> Result<(), super::Error> {
+        self.resets.fetch_add(1, Ordering::Relaxed);
         self.faults.clear();
         self.agents.clear();
         self.sessions.clear();
