@@ -69,7 +69,9 @@ impl Mux {
 
     /// Nothing more will be written. FIN waits for the other end or for silence, because it closes both ways.
     pub(crate) fn finish(&mut self, stream: u32, now: Instant) {
-        if let Some(state) = self.streams.get_mut(&stream) {
+        if let Some(state) = self.streams.get_mut(&stream)
+            && !state.fin_sent
+        {
             state.fin_at.get_or_insert(now + self.quiet);
         }
     }

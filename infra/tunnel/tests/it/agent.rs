@@ -23,6 +23,9 @@ use tunnel::{
     PayloadType, RequestedAction, SessionToken, Token,
 };
 
+/// A signer names the host too; the request has its own.
+const SIGNED_HOST: &str = "signed.invalid";
+
 /// What the target of the port session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -136,7 +139,7 @@ impl Control for Service {
         self.signed.lock().unwrap().push(url.to_owned());
         let number = self.signed.lock().unwrap().len();
         let headers = vec![
-            ("Host".to_owned(), "must.not.be.sent.twice".to_owned()),
+            ("Host".to_owned(), SIGNED_HOST.to_owned()),
             ("authorization".to_owned(), format!("signature {number}")),
         ];
         Box::pin(async move { Ok(headers) })
@@ -202,7 +205,8 @@ impl Agent {
             let seen = Arc::clone(&self.seen);
             #[expect(clippy::result_large_err, reason = "the callback's type is given")]
             let callback = move |request: &Request, response: Response| {
-                assert_eq!(request.headers().get_all("host").iter().count(), 1);
+                let hosts: Vec<_> = request.headers().get_all("host").iter().collect();
+                assert!(hosts.len() == 1 && hosts[0] != SIGNED_HOST, "{hosts:?}");
                 let authorization = request.headers()["authorization"].to_str().unwrap().to_owned();
                 seen.send_modify(|seen| seen.authorizations.push(authorization));
                 Ok(response)
@@ -328,6 +332,10 @@ impl Agent {
     }
 
     fn on_message(&mut self, message: Message) {
+        if self.seen.borrow().terminate_flags > 0 {
+            // The session is over for a real agent too.
+            return;
+        }
         match message.payload_type {
             PayloadType::HandshakeResponse => {
                 let response = String::from_utf8(message.payload.to_vec()).unwrap();

@@ -160,7 +160,12 @@ async fn a_full_read_buffer_stops_the_websocket_and_reading_starts_it_again() {
 
 #[tokio::test]
 async fn all_that_was_written_arrives_though_the_stream_is_dropped_at_once() {
-    let (service, tunnel) = start(Script::new(Target::Sink)).await;
+    let service = Service::start(Script::new(Target::Sink)).await;
+    let mut options = Options::new("db.internal:5432");
+    // Far less than is written: closing must wait for acknowledgements before it can send the rest.
+    options.window = 10_000;
+    let control = Arc::clone(&service) as Arc<dyn Control>;
+    let tunnel = Tunnel::open(service.token(), control, options).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
     stream.write_all(&pattern(500_000, 7)).await.unwrap();
     drop(stream);
