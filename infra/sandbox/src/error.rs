@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::gateway;
+
 /// Why the sandbox cannot start, run or stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -111,12 +113,12 @@ pub enum Error {
     #[error("cannot serve TLS with the sandbox's certificate")]
     Tls(#[source] tokio_rustls::rustls::Error),
     /// A sandbox runs in that folder already.
-    #[error("a sandbox runs in `{}` already, as process {pid}", dir.display())]
+    #[error("a sandbox runs in `{}` already{}", dir.display(), process(*pid))]
     AlreadyRunning {
         /// The sandbox's folder.
         dir: PathBuf,
-        /// Its process.
-        pid: i32,
+        /// Its process, if it is ready.
+        pid: Option<i32>,
     },
     /// A sandbox was told to end and did not.
     #[error("the sandbox, process {pid}, did not end in time")]
@@ -125,8 +127,17 @@ pub enum Error {
         pid: i32,
     },
     /// The gateway could not start.
-    #[error("cannot start the gateway: {0}")]
-    Gateway(String),
+    #[error("cannot start the gateway")]
+    Gateway(#[from] gateway::Error),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signal(#[source] io::Error),
+    /// There is no such database.
+    #[error("no database `{identifier}` runs")]
+    NoDatabase {
+        /// The identifier of the RDS instance.
+        identifier: String,
+    },
 }
 
 impl Error {
@@ -135,6 +146,21 @@ impl Error {
         let path = path.into();
         move |source| Error::File { verb, path, source }
     }
+
+    /// Returns the error with its causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            line = format!("{line}: {cause}");
+            source = cause.source();
+        }
+        line
+    }
+}
+
+fn process(pid: Option<i32>) -> String {
+    pid.map(|pid| format!(", as process {pid}")).unwrap_or_default()
 }
 
 fn tail(output: &str) -> String {

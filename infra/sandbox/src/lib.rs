@@ -4,12 +4,15 @@ pub mod gateway;
 
 mod agent;
 mod cache;
+mod databases;
+pub mod detached;
 mod error;
 mod front;
 mod moto;
 mod postgres;
 mod process;
 mod runtime;
+mod sandbox;
 mod tls;
 
 pub use agent::{Agent, AgentOptions, Dialer, Directory, Pacing};
@@ -18,4 +21,5 @@ pub use front::Front;
 pub use moto::{Moto, MotoSource};
 pub use postgres::{Cluster, ClusterServer, ClusterSpec, PostgresSource, Programs};
 pub use runtime::{REQUIREMENTS, Runtime, find_python};
+pub use sandbox::{DatabaseMode, Options, Progress, Sandbox, Tuning};
 pub use tls::{Authority, KeyKind};

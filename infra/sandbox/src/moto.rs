@@ -1,6 +1,7 @@
 //! moto's server, which answers for every AWS service that the gateway does not answer itself.
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -77,19 +78,9 @@ impl Moto {
         }
     }
 
-    /// Returns the port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Returns the address as a URL without a path.
-    pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// Says whether the server ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        self.server.has_ended()
+    /// Returns the address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// Ends the server and waits until it is gone.

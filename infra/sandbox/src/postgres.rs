@@ -147,6 +147,14 @@ impl fmt::Debug for Cluster {
     }
 }
 
+/// Makes the template that clusters are copied from, if need be.
+pub(crate) fn prepare_template(from: &ClusterServer) -> Result<(), Error> {
+    match from {
+        ClusterServer::Docker { .. } => Ok(()),
+        ClusterServer::Programs { programs, cache } => template::ensure(programs, cache).map(drop),
+    }
+}
+
 /// Makes the cluster's files and returns the command that serves them.
 fn prepare(from: &ClusterServer, dir: &Path) -> Result<Command, Error> {
     match from {

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use crate::Error;
@@ -71,17 +73,18 @@ impl Attached {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Closes the pipe and waits for the end; after `limit` kills the whole group.
+    /// Closes the pipe and waits for the end; after `limit` uses force.
     pub(crate) async fn stop(mut self, limit: Duration) {
-        let group = self.child.id();
         drop(self.lifeline.take());
-        if tokio::time::timeout(limit, self.child.wait()).await.is_ok() {
-            return;
-        }
-        if let Some(group) = group.and_then(|id| i32::try_from(id).ok()) {
-            let group = nix::unistd::Pid::from_raw(group);
-            // It may have ended just now; then there is nothing left to kill.
-            nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).ok();
+        // PostgreSQL's immediate shutdown, then nobody's choice any more.
+        for force in [Signal::SIGQUIT, Signal::SIGKILL] {
+            if tokio::time::timeout(limit, self.child.wait()).await.is_ok() {
+                return;
+            }
+            if let Some(group) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+                // It may have ended just now; then there is nothing left to signal.
+                killpg(Pid::from_raw(group), force).ok();
+            }
         }
         self.child.wait().await.ok();
     }

@@ -70,7 +70,7 @@ impl Authority {
         let key = key(self.kind)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(Error::Certificate)?;
         let private = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| {
                 builder
@@ -78,6 +78,8 @@ impl Authority {
                     .with_single_cert(vec![certificate.der().clone()], private.into())
             })
             .map_err(Error::Tls)?;
+        // None, as PostgreSQL itself: a client that cancels a query goes away without reading them.
+        config.send_tls13_tickets = 0;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }

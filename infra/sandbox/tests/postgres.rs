@@ -1,17 +1,29 @@
 //! A private PostgreSQL behind TLS, as RDS has it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic anywhere, and tells what it makes"
+)]
+
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/cluster.rs"]
+mod cluster;
 mod support;
 
+use client::{chain, config, connect, dial};
+use cluster::{ENDPOINT, MASTER, PASSWORD};
 use sandbox::gateway::Password;
 use sandbox::{Authority, Front, KeyKind};
-use support::{ENDPOINT, MASTER, PASSWORD, chain, config, connect, dial, folder};
+use support::folder;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 
 #[tokio::test]
 async fn the_master_user_is_what_rds_gives_and_no_superuser() {
     let dir = folder();
-    let cluster = support::cluster(dir.path(), 16).await;
+    let cluster = client::start(dir.path(), 16).await;
     let authority = Authority::new(KeyKind::Ecc384).unwrap();
     let front = Front::new(&authority, ENDPOINT, &cluster).unwrap();
     let client =
@@ -52,7 +64,7 @@ async fn the_master_user_is_what_rds_gives_and_no_superuser() {
 #[tokio::test]
 async fn the_server_sorts_as_english_readers_do() {
     let dir = folder();
-    let cluster = support::cluster(dir.path(), 16).await;
+    let cluster = client::start(dir.path(), 16).await;
     let authority = Authority::new(KeyKind::Ecc384).unwrap();
     let front = Front::new(&authority, ENDPOINT, &cluster).unwrap();
     let client =
@@ -68,7 +80,7 @@ async fn the_server_sorts_as_english_readers_do() {
 #[tokio::test]
 async fn only_tls_under_the_right_name_and_a_password_lead_in() {
     let dir = folder();
-    let cluster = support::cluster(dir.path(), 16).await;
+    let cluster = client::start(dir.path(), 16).await;
     for kind in [KeyKind::Rsa, KeyKind::Ecc384] {
         let authority = Authority::new(kind).unwrap();
         let front = Front::new(&authority, ENDPOINT, &cluster).unwrap();
@@ -106,7 +118,7 @@ async fn only_tls_under_the_right_name_and_a_password_lead_in() {
 #[tokio::test]
 async fn a_query_can_be_cancelled_through_the_front() {
     let dir = folder();
-    let cluster = support::cluster(dir.path(), 16).await;
+    let cluster = client::start(dir.path(), 16).await;
     let authority = Authority::new(KeyKind::Ecc384).unwrap();
     let front = Front::new(&authority, ENDPOINT, &cluster).unwrap();
     let client =
@@ -119,7 +131,7 @@ async fn a_query_can_be_cancelled_through_the_front() {
         let running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND state = 'active'
                        AND pid <> pg_backend_pid()";
         while watcher.query_opt(running, &[]).await.unwrap().is_none() {}
-        token.cancel_query_raw(dial(&front), support::tls(&authority, ENDPOINT)).await.unwrap();
+        token.cancel_query_raw(dial(&front), client::tls(&authority, ENDPOINT)).await.unwrap();
     };
     let (ended, ()) = tokio::join!(query, cancel);
     assert_eq!(ended.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
@@ -129,7 +141,7 @@ async fn a_query_can_be_cancelled_through_the_front() {
 #[tokio::test]
 async fn a_new_password_replaces_the_old_one_and_no_log_holds_either() {
     let dir = folder();
-    let cluster = support::cluster(dir.path(), 18).await;
+    let cluster = client::start(dir.path(), 18).await;
     let authority = Authority::new(KeyKind::Ecc384).unwrap();
     let front = Front::new(&authority, ENDPOINT, &cluster).unwrap();
     let new = "tr0ub4dor&3 'quoted'";
@@ -149,7 +161,7 @@ async fn a_new_password_replaces_the_old_one_and_no_log_holds_either() {
 #[tokio::test]
 async fn the_server_does_not_run_as_root_and_leaves_nothing() {
     let dir = folder();
-    let cluster = support::cluster(dir.path(), 16).await;
+    let cluster = client::start(dir.path(), 16).await;
     let pid_file = dir.path().join("cluster/data/postmaster.pid");
     let pid: i32 = std::fs::read_to_string(pid_file).unwrap().lines().next().unwrap().parse().unwrap();
     let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{pid}")).unwrap());
@@ -168,7 +180,7 @@ async fn a_folder_that_only_root_may_enter_and_a_long_path_do_no_harm() {
     let closed = dir.path().join("a_name_that_alone_takes_up_all_of_the_room".repeat(3));
     std::fs::create_dir(&closed).unwrap();
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let cluster = support::cluster(&closed, 16).await;
+    let cluster = client::start(&closed, 16).await;
     let authority = Authority::new(KeyKind::Ecc384).unwrap();
     let front = Front::new(&authority, ENDPOINT, &cluster).unwrap();
     let client =

@@ -39,8 +39,7 @@ impl Account {
             return Ok(Account::Other { name: user.name, uid, gid });
         };
         let namespace = Account::Namespace { uid, gid };
-        let may_enter = namespace.command("test").arg("-x").arg(&closed).status();
-        if may_enter.is_ok_and(|status| status.success()) {
+        if crate::process::run(namespace.command("test").arg("-x").arg(&closed)).is_ok() {
             return Ok(namespace);
         }
         Err(Error::Unreachable { user: user.name, folder: closed })

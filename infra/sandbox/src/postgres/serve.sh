@@ -1,16 +1,11 @@
 # Runs the server given as arguments, and ends it (fast shutdown) as soon as stdin does.
+trap '' QUIT # The last resort, an immediate shutdown, is for the server; it sets its own handler.
 exec 3<&0
 "$@" </dev/null 3<&- &
 server=$!
 {
     while read -r _; do :; done
     kill -INT "$server"
-    tries=0
-    while kill -0 "$server" 2>/dev/null && [ "$tries" -lt 50 ]; do
-        sleep 0.1
-        tries=$((tries + 1))
-    done
-    kill -QUIT "$server" 2>/dev/null
 } <&3 &
 watcher=$!
 exec 3<&-

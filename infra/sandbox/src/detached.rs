@@ -1,0 +1,158 @@
+//! A sandbox that runs in a process of its own, found again by its folder.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::Error;
+use crate::sandbox::{Options, Sandbox};
+
+const FILE: &str = "sandbox.json";
+const LOCK: &str = "sandbox.lock";
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+
+/// What `sandbox.json` tells of a running sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its process.
+    pub pid: i32,
+    /// What clients take as their endpoint.
+    pub endpoint: String,
+    /// The variables that point programs at it.
+    pub environment: Vec<(String, String)>,
+    /// When it was ready, in UTC.
+    pub started_at: String,
+}
+
+/// Runs a sandbox until SIGTERM, SIGINT or SIGHUP, with `sandbox.json` in its folder as long as it is ready.
+///
+/// # Errors
+/// Those of [`Sandbox::start`] and [`Sandbox::stop`].
+pub async fn serve_until_signal(options: Options) -> Result<(), Error> {
+    // From here on: a signal during the start must end what has started so far.
+    let mut signalled = std::pin::pin!(wait_for_signal());
+    let sandbox = tokio::select! {
+        sandbox = Sandbox::start(options) => sandbox?,
+        ended = &mut signalled => return ended,
+    };
+    let dir = sandbox.dir().to_owned();
+    write(&dir, &sandbox)?;
+    signalled.await?;
+    let removed = remove(&dir);
+    sandbox.stop().await.and(removed)
+}
+
+/// Returns the sandbox that runs in the folder, if its process lives and its gateway answers.
+pub fn find(dir: &Path) -> Option<Running> {
+    let running = read(dir)?;
+    (is_alive(running.pid) && answers(&running.endpoint)).then_some(running)
+}
+
+/// Ends the sandbox that runs in the folder and waits until it is gone. Returns it, or nothing if none ran.
+///
+/// # Errors
+/// [`Error::StillRunning`] if it does not end within a minute.
+pub fn stop(dir: &Path) -> Result<Option<Running>, Error> {
+    let Some(running) = read(dir) else { return Ok(None) };
+    // The lock says for sure whose process it is; a number alone may belong to somebody else by now.
+    if try_lock(dir)?.is_some() {
+        remove(dir)?;
+        return Ok(None);
+    }
+    kill(Pid::from_raw(running.pid), Signal::SIGTERM).ok();
+    let deadline = Instant::now() + STOP_LIMIT;
+    while try_lock(dir)?.is_none() || is_alive(running.pid) {
+        if Instant::now() > deadline {
+            return Err(Error::StillRunning { pid: running.pid });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    remove(dir)?;
+    Ok(Some(running))
+}
+
+/// Takes possession of the folder, which must exist.
+pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
+    try_lock(dir)?.ok_or_else(|| Error::AlreadyRunning {
+        dir: dir.to_owned(),
+        pid: read(dir).map(|running| running.pid),
+    })
+}
+
+fn try_lock(dir: &Path) -> Result<Option<File>, Error> {
+    let path = dir.join(LOCK);
+    let file = File::create(&path).map_err(Error::file("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
+    }
+}
+
+async fn wait_for_signal() -> Result<(), Error> {
+    let listen = |kind| signal(kind).map_err(Error::Signal);
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    tokio::select! {
+        _ = terminate.recv() => (),
+        _ = interrupt.recv() => (),
+        _ = hangup.recv() => (),
+    }
+    Ok(())
+}
+
+fn write(dir: &Path, sandbox: &Sandbox) -> Result<(), Error> {
+    let running = Running {
+        pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        endpoint: sandbox.endpoint(),
+        environment: sandbox.environment(),
+        started_at: jiff::Timestamp::now().to_string(),
+    };
+    let text = serde_json::to_string_pretty(&running).expect("invariant: strings and numbers are JSON");
+    let (path, partial) = (dir.join(FILE), dir.join(format!("{FILE}.partial")));
+    // Readers see a whole file or none.
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(&partial).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.and_then(|()| fs::rename(&partial, &path)).map_err(Error::file("write", &path))
+}
+
+fn read(dir: &Path) -> Option<Running> {
+    serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()
+}
+
+fn remove(dir: &Path) -> Result<(), Error> {
+    let path = dir.join(FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", &path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn is_alive(pid: i32) -> bool {
+    // No permission to signal it also means that it is there.
+    pid > 0 && kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+}
+
+fn answers(endpoint: &str) -> bool {
+    let exchange = || -> Option<bool> {
+        let address: SocketAddr = endpoint.strip_prefix("http://")?.parse().ok()?;
+        let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT).ok()?;
+        stream.set_read_timeout(Some(HEALTH_LIMIT)).ok()?;
+        stream.write_all(b"GET /_drawbridge/health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").ok()?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).ok()?;
+        Some(head.ends_with(b" 200"))
+    };
+    exchange().unwrap_or(false)
+}
