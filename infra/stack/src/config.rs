@@ -92,7 +92,12 @@ pub fn parse(text: &str, file: &str) -> Result<Stack, ConfigError> {
         let problem = Problem::new("the file is empty", "start from `infra/stack.toml` of the repository");
         return Err(source.fail(0, problem));
     }
-    let document = DeTable::parse(text).map_err(|error| syntax(source, &error))?;
+    // The parser goes on after an error, and what it trips over next is no news to anyone.
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if let Some(error) = errors.iter().min_by_key(|error| error.span().map_or(text.len(), |span| span.start))
+    {
+        return Err(syntax(source, error));
+    }
     let root = Table::root(source, document.get_ref(), ROOT)?;
     resolve(source, &root)
 }

@@ -1,1 +1,185 @@
-//! (being written)
+//! What a stack costs, from a dated table of list prices. Traffic, snapshots and taxes are not in it.
+
+mod price;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+pub use self::price::{AS_OF, HourlyPrice, MonthlyPrice, PRICED_REGION};
+use crate::inventory::Inventory;
+use crate::spec::Stack;
+
+/// What a month costs, thing by thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Bill {
+    /// The things that cost something, or nothing for a reason worth telling.
+    pub items: Vec<Item>,
+    /// The month of the price table: `2026-11`.
+    pub as_of: &'static str,
+    /// The region whose prices these are, which is not always the stack's.
+    pub priced_region: &'static str,
+    /// What to know about the figures as a whole.
+    pub note: Option<String>,
+}
+
+/// One thing on the bill. A price that the table does not know is `None`, never zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// What it is: `bastion t3.micro`.
+    pub name: String,
+    /// A month while the bastion runs.
+    pub monthly_running: Option<MonthlyPrice>,
+    /// A month while the bastion is stopped.
+    pub monthly_stopped: Option<MonthlyPrice>,
+    /// How the figure comes about.
+    pub note: String,
+}
+
+/// A sum, and whether it lacks something. It reads as `$36.74`, or `at least $13.38`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Total {
+    /// The sum of what is known.
+    pub known: MonthlyPrice,
+    /// Every item's price is known.
+    pub complete: bool,
+}
+
+/// Returns what the stack costs a month once it is up.
+pub fn of_stack(stack: &Stack) -> Bill {
+    let owners: BTreeSet<&str> = stack.tenants.iter().map(|tenant| tenant.owner.as_str()).collect();
+    let mut items = database(&stack.database.class, stack.database.storage_gib, stack.database.multi_az);
+    items.extend(bastion(&stack.bastion.instance_type, stack.bastion.volume_gib));
+    items.push(secrets(1 + owners.len()));
+    items.extend(alarms(stack));
+    bill(stack, items)
+}
+
+/// Returns what a month costs of what exists now.
+pub fn of_inventory(stack: &Stack, inventory: &Inventory) -> Bill {
+    let mut items = Vec::new();
+    if let Some(have) = &inventory.database {
+        let mut lines = database(&have.class, have.storage_gib, stack.database.multi_az);
+        if have.status == "stopped" {
+            lines[0].monthly_running = Some(MonthlyPrice::ZERO);
+            lines[0].monthly_stopped = Some(MonthlyPrice::ZERO);
+            lines[0].note = "stopped; RDS starts it again by itself after seven days".to_owned();
+        }
+        items.extend(lines);
+    }
+    for instance in &inventory.instances {
+        let volume = instance.volume_gib.unwrap_or(stack.bastion.volume_gib);
+        items.extend(bastion(&instance.instance_type, volume));
+    }
+    let secrets_kept =
+        inventory.secrets.iter().filter(|secret| secret.tagged && !secret.scheduled_for_deletion);
+    match secrets_kept.count() {
+        0 => (),
+        count => items.push(secrets(count)),
+    }
+    bill(stack, items)
+}
+
+/// Returns what a running bastion costs an hour with its address and volume, if the type's price is known.
+pub fn bastion_hourly(instance_type: &str, volume_gib: u32) -> Option<HourlyPrice> {
+    let server = price::instance(instance_type)?;
+    Some(server + price::PUBLIC_ADDRESS + price::VOLUME_GIB.times(volume_gib).an_hour())
+}
+
+impl Bill {
+    /// Returns the sum of a month while the bastion runs.
+    pub fn running(&self) -> Total {
+        self.total(|item| item.monthly_running)
+    }
+
+    /// Returns the sum of a month while the bastion is stopped.
+    pub fn stopped(&self) -> Total {
+        self.total(|item| item.monthly_stopped)
+    }
+
+    fn total(&self, price: impl Fn(&Item) -> Option<MonthlyPrice>) -> Total {
+        let known = self.items.iter().filter_map(&price).sum();
+        Total { known, complete: self.items.iter().all(|item| price(item).is_some()) }
+    }
+}
+
+impl std::fmt::Display for Total {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Total { known, complete } = self;
+        if *complete { write!(f, "{known}") } else { write!(f, "at least {known}") }
+    }
+}
+
+fn bill(stack: &Stack, items: Vec<Item>) -> Bill {
+    let note = (stack.region != PRICED_REGION)
+        .then(|| format!("prices of {PRICED_REGION}; those of {} differ", stack.region));
+    Bill { items, as_of: AS_OF, priced_region: PRICED_REGION, note }
+}
+
+fn database(class: &str, storage_gib: u32, multi_az: bool) -> Vec<Item> {
+    let copies = if multi_az { 2 } else { 1 };
+    let server = price::database(class).map(|hourly| hourly.a_month().times(copies));
+    let storage = price::DATABASE_GIB.times(storage_gib).times(copies);
+    let standby = if multi_az { ", twice for the standby" } else { "" };
+    let note = match price::database(class) {
+        Some(hourly) => format!("{hourly} an hour{standby}"),
+        None => unlisted(class),
+    };
+    vec![
+        constant(format!("database {class}"), server, note),
+        constant(
+            format!("database storage {storage_gib} GiB"),
+            Some(storage),
+            format!("gp3{standby}; backups up to its size are free"),
+        ),
+    ]
+}
+
+fn bastion(instance_type: &str, volume_gib: u32) -> [Item; 3] {
+    let hourly = price::instance(instance_type);
+    let note =
+        hourly.map_or_else(|| unlisted(instance_type), |hourly| format!("{hourly} an hour while it runs"));
+    let address = price::PUBLIC_ADDRESS;
+    [
+        Item {
+            name: format!("bastion {instance_type}"),
+            monthly_running: hourly.map(HourlyPrice::a_month),
+            monthly_stopped: Some(MonthlyPrice::ZERO),
+            note,
+        },
+        Item {
+            name: "bastion public IPv4 address".to_owned(),
+            monthly_running: Some(address.a_month()),
+            monthly_stopped: Some(MonthlyPrice::ZERO),
+            note: format!("{address} an hour; released on stop"),
+        },
+        constant(
+            format!("bastion volume {volume_gib} GiB"),
+            Some(price::VOLUME_GIB.times(volume_gib)),
+            "gp3".to_owned(),
+        ),
+    ]
+}
+
+fn secrets(count: usize) -> Item {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let name = if count == 1 { "1 secret".to_owned() } else { format!("{count} secrets") };
+    constant(name, Some(price::SECRET.times(count)), format!("{} each", price::SECRET))
+}
+
+fn alarms(stack: &Stack) -> Option<Item> {
+    const COUNT: u32 = 4;
+    stack.alarms.enabled.then(|| {
+        let note = "an account's first ten are free".to_owned();
+        let charged = price::ALARM.times(COUNT.saturating_sub(price::FREE_ALARMS));
+        constant(format!("{COUNT} alarms"), Some(charged), note)
+    })
+}
+
+fn constant(name: String, monthly: Option<MonthlyPrice>, note: String) -> Item {
+    Item { name, monthly_running: monthly, monthly_stopped: monthly, note }
+}
+
+fn unlisted(kind: &str) -> String {
+    format!("the price of {kind} is not in the table of {AS_OF}")
+}

@@ -14,7 +14,9 @@ pub mod resource;
 pub mod spec;
 
 pub use config::ConfigError;
+pub use cost::Bill;
 pub use event::{Event, Events};
+pub use finding::Finding;
 pub use inventory::Inventory;
 pub use plan::Plan;
 pub use resource::{Component, Resource};

@@ -112,7 +112,6 @@ pub(super) fn is_bare(inventory: &Inventory, vpc: &str) -> bool {
         && !inventory.route_tables.iter().any(|table| table.vpc == vpc)
         && !inventory.groups.iter().any(|group| group.vpc == vpc)
         && !inventory.gateways.iter().any(|gateway| gateway.attached.as_deref() == Some(vpc))
-        && !inventory.subnet_group.iter().any(|group| group.vpc == vpc)
 }
 
 fn unassociated(inventory: &Inventory, table: &RouteTable, subnets: &[Resource]) -> Vec<String> {

@@ -1,0 +1,117 @@
+//! A stack, and an account in which all of it exists.
+
+use stack::inventory::*;
+use stack::plan::{bastion_rules, database_rules};
+use stack::{Inventory, Stack, config};
+
+pub(crate) const ARN: &str =
+    "arn:aws:iam::123456789012:instance-profile/drawbridge/webshop/test/webshop-test-bastion";
+
+pub(crate) fn stack() -> Stack {
+    let text = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"us-east-1\"\n\
+                [[tenant]]\nname = \"one\"\n[[tenant]]\nname = \"two\"\n";
+    config::parse(text, "stack.toml").unwrap()
+}
+
+/// Returns an account in which the whole stack exists and serves.
+pub(crate) fn complete(stack: &Stack) -> Inventory {
+    let subnet = |id: &str, resource: &str, want: &stack::spec::Subnet| Subnet {
+        id: id.into(),
+        vpc: "vpc-1".into(),
+        cidr: want.cidr.to_string(),
+        zone: want.zone.clone(),
+        resource: resource.into(),
+    };
+    let table = |id: &str, resource: &str, subnets: &[&str], routes: Vec<Route>| RouteTable {
+        id: id.into(),
+        vpc: "vpc-1".into(),
+        resource: resource.into(),
+        associations: subnets
+            .iter()
+            .map(|subnet| Association { id: format!("rtbassoc-{subnet}"), subnet: (*subnet).into() })
+            .collect(),
+        routes,
+    };
+    let group = |id: &str, resource: &str, rules: Vec<Rule>| SecurityGroup {
+        id: id.into(),
+        vpc: "vpc-1".into(),
+        name: stack.name_of(resource),
+        resource: resource.into(),
+        rules,
+    };
+    let route = |destination: &str, gateway: &str| Route {
+        destination: destination.into(),
+        gateway: Some(gateway.into()),
+        blackhole: false,
+    };
+    let local = || route("10.42.0.0/16", "local");
+    let [a, b] = &stack.network.private;
+    Inventory {
+        vpcs: vec![vpc("vpc-1")],
+        subnets: vec![
+            subnet("subnet-p", "public-subnet", &stack.network.public),
+            subnet("subnet-a", "private-subnet-a", a),
+            subnet("subnet-b", "private-subnet-b", b),
+        ],
+        gateways: vec![InternetGateway { id: "igw-1".into(), attached: Some("vpc-1".into()) }],
+        route_tables: vec![
+            table("rtb-p", "public-routes", &["subnet-p"], vec![local(), route("0.0.0.0/0", "igw-1")]),
+            table("rtb-q", "private-routes", &["subnet-a", "subnet-b"], vec![local()]),
+        ],
+        groups: vec![
+            group("sg-b", "bastion-group", bastion_rules(stack, "sg-b", "sg-d")),
+            group("sg-d", "database-group", database_rules(stack, "sg-b", "sg-d")),
+        ],
+        secrets: ["master", "one", "two"].iter().map(|role| secret(&stack.role_secret_name(role))).collect(),
+        subnet_group: Some(SubnetGroup {
+            name: stack.subnet_group_name(),
+            vpc: "vpc-1".into(),
+            subnets: vec!["subnet-a".into(), "subnet-b".into()],
+        }),
+        database: Some(database(stack, "sg-d")),
+        role: Some(Role { name: stack.role_name(), policies: vec!["AmazonSSMManagedInstanceCore".into()] }),
+        profile: Some(Profile { name: stack.role_name(), arn: ARN.into(), roles: vec![stack.role_name()] }),
+        instances: vec![instance("i-1", "subnet-p", "sg-b")],
+        agent: Some(Agent { instance: "i-1".into(), ping_status: "Online".into(), version: None }),
+        image: Some("ami-1".into()),
+    }
+}
+
+pub(crate) fn vpc(id: &str) -> Vpc {
+    Vpc { id: id.into(), cidr: "10.42.0.0/16".into(), dns_support: Some(true), dns_hostnames: Some(true) }
+}
+
+pub(crate) fn secret(name: &str) -> SecretEntry {
+    SecretEntry { name: name.into(), arn: format!("arn:{name}"), scheduled_for_deletion: false, tagged: true }
+}
+
+pub(crate) fn database(stack: &Stack, group: &str) -> DatabaseInstance {
+    DatabaseInstance {
+        identifier: stack.database.identifier.clone(),
+        arn: "arn:aws:rds:us-east-1:123456789012:db:webshop".into(),
+        status: "available".into(),
+        endpoint: Some(("webshop.abc.us-east-1.rds.amazonaws.com".into(), 5432)),
+        engine_version: "16.4".into(),
+        class: "db.t4g.small".into(),
+        storage_gib: 20,
+        master_user: "dbadmin".into(),
+        deletion_protection: stack.database.deletion_protection,
+        public: false,
+        encrypted: true,
+        groups: vec![group.into()],
+    }
+}
+
+pub(crate) fn instance(id: &str, subnet: &str, group: &str) -> Instance {
+    Instance {
+        id: id.into(),
+        state: "running".into(),
+        instance_type: "t3.micro".into(),
+        subnet: Some(subnet.into()),
+        public_ip: Some("203.0.113.7".into()),
+        profile_arn: Some(ARN.into()),
+        groups: vec![group.into()],
+        launched_at: None,
+        volume_gib: Some(8),
+    }
+}

@@ -1,0 +1,137 @@
+//! Configuration files that are right.
+
+use std::time::Duration;
+
+use stack::config::parse;
+use stack::spec::{Cidr, Stack};
+
+const SHIPPED: &str = include_str!("../../stack.toml");
+const MINIMAL: &str = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"eu-central-1\"\n";
+
+fn stack(text: &str) -> Stack {
+    parse(text, "stack.toml").expect("the file is right")
+}
+
+#[test]
+fn the_shipped_file_is_the_stack_that_the_scripts_built() {
+    let stack = stack(SHIPPED);
+    assert_eq!(stack.name, "startupwebapp-prod");
+    assert_eq!(stack.region, "us-east-1");
+    assert_eq!(stack.database.identifier, "startupwebapp-multi-tenant-prod");
+    assert_eq!(stack.database.class, "db.t4g.small");
+    assert_eq!(stack.master_secret_name(), "rds/startupwebapp/multi-tenant/master");
+    assert_eq!(stack.bastion.instance_type, "t3.micro");
+    assert!(!stack.database.deletion_protection && !stack.database.final_snapshot);
+    let tenants: Vec<_> = stack.tenants.iter().map(|t| (t.name.as_str(), t.purpose.as_str())).collect();
+    assert_eq!(
+        tenants,
+        [
+            ("startupwebapp_prod", "Main production app"),
+            ("healthtech_experiment", "HealthTech fork"),
+            ("fintech_experiment", "FinTech fork"),
+        ]
+    );
+    for tenant in &stack.tenants {
+        assert_eq!(tenant.owner, tenant.name);
+        assert_eq!((tenant.encoding.as_str(), tenant.locale.as_str()), ("UTF8", "en_US.UTF-8"));
+    }
+}
+
+#[test]
+fn three_lines_are_a_whole_stack() {
+    let stack = stack(MINIMAL);
+    assert_eq!(stack.name, "webshop-test");
+    assert_eq!(stack.network.cidr.to_string(), "10.42.0.0/16");
+    assert_eq!(stack.network.public.cidr.to_string(), "10.42.0.0/24");
+    assert_eq!(
+        stack.network.private.each_ref().map(|s| s.cidr.to_string()),
+        ["10.42.1.0/24", "10.42.2.0/24"]
+    );
+    assert_eq!(stack.network.public.zone, "eu-central-1a");
+    assert_eq!(stack.network.private.each_ref().map(|s| s.zone.as_str()), ["eu-central-1a", "eu-central-1b"]);
+    assert_eq!(stack.database.identifier, "webshop-multi-tenant-test");
+    assert_eq!(stack.database.secret_prefix, "rds/webshop/multi-tenant-test");
+    assert_eq!((stack.database.port, stack.database.backup_days), (5432, 7));
+    assert_eq!((stack.database.engine_version.as_str(), stack.database.storage_gib), ("16", 20));
+    assert_eq!(stack.bastion.ready_within, Duration::from_secs(300));
+    assert!(!stack.alarms.enabled && stack.tenants.is_empty());
+}
+
+#[test]
+fn production_is_protected_unless_the_file_says_otherwise() {
+    assert!(!stack(MINIMAL).database.deletion_protection);
+    let prod = stack(&MINIMAL.replace("\"test\"", "\"prod\""));
+    assert!(prod.database.deletion_protection && prod.database.final_snapshot);
+}
+
+#[test]
+fn computed_subnets_go_around_those_that_are_written() {
+    let stack = stack(&format!("{MINIMAL}[network]\nprivate = [\"10.42.0.0/24\", \"10.42.2.0/23\"]\n"));
+    assert_eq!(stack.network.public.cidr.to_string(), "10.42.1.0/24");
+}
+
+#[test]
+fn a_small_vpc_is_divided_into_quarters() {
+    let stack = stack(&format!("{MINIMAL}[network]\ncidr = \"192.168.7.0/24\"\n"));
+    assert_eq!(stack.network.private[1].cidr.to_string(), "192.168.7.128/26");
+}
+
+#[test]
+fn every_value_that_is_written_is_the_one_that_counts() {
+    let stack = stack(
+        "project = 'a'\nenvironment = 'b'\nregion = 'us-gov-west-1'\n\
+         network = { cidr = '172.16.0.0/20', zones = ['us-gov-west-1c', 'us-gov-west-1a'] }\n\
+         [database]\nidentifier = 'x-1'\nengine_version = '17.2'\nclass = 'db.m7g.2xlarge'\nstorage_gib = 1_000\n\
+         master_user = 'postgres'\nport = 0x1539\nbackup_days = 0\nmulti_az = true\ndeletion_protection = true\n\
+         final_snapshot = true\nsecret_prefix = 'A/b.c'\n\
+         [bastion]\ninstance_type = 'm5.metal'\nvolume_gib = 9\nready_within = '90s'\n\
+         [alarms]\nenabled = true\nemail = 'first.last+aws@example.co.uk'\n\
+         [[tenant]]\nname = 'one'\nowner = 'both'\nencoding = 'LATIN1'\nlocale = 'C'\n\
+         [[tenant]]\nname = '_two'\nowner = 'both'\n",
+    );
+    assert_eq!(
+        stack.network.private.each_ref().map(|s| s.zone.as_str()),
+        ["us-gov-west-1c", "us-gov-west-1a"]
+    );
+    assert_eq!((stack.database.port, stack.database.storage_gib), (5433, 1000));
+    assert_eq!((stack.database.class.as_str(), stack.database.backup_days), ("db.m7g.2xlarge", 0));
+    assert_eq!(stack.database.engine_version, "17.2");
+    assert!(stack.database.multi_az && stack.database.deletion_protection && stack.database.final_snapshot);
+    assert_eq!(stack.role_secret_name("both"), "A/b.c/both");
+    assert_eq!((stack.bastion.volume_gib, stack.bastion.ready_within.as_secs()), (9, 90));
+    assert_eq!(stack.alarms.email.as_deref(), Some("first.last+aws@example.co.uk"));
+    assert_eq!((stack.tenants[0].owner.as_str(), stack.tenants[1].owner.as_str()), ("both", "both"));
+    assert_eq!(stack.tenants[0].encoding, "LATIN1");
+}
+
+#[test]
+fn the_longest_names_fit_into_every_name_made_of_them() {
+    let text = format!(
+        "project = \"{}\"\nenvironment = \"{}\"\nregion = \"us-east-1\"\n[[tenant]]\nname = \"{}\"\n",
+        "p".repeat(32),
+        "e".repeat(16),
+        "t".repeat(63),
+    );
+    let stack = stack(&text);
+    assert!(stack.database.identifier.len() <= 63);
+    assert!(stack.role_name().len() <= 64 && stack.name_of("monitoring").len() <= 64);
+    assert!(stack.subnet_group_name().len() <= 255 && stack.iam_path().len() <= 512);
+    assert!(stack.role_secret_name(&stack.tenants[0].owner).len() <= 512);
+}
+
+#[test]
+fn windows_line_ends_and_comments_are_welcome() {
+    let text = SHIPPED.replace('\n', "\r\n");
+    assert_eq!(stack(&text), stack(SHIPPED));
+}
+
+#[test]
+fn a_range_knows_what_lies_in_it() {
+    let range = |text| Cidr::parse(text).unwrap();
+    assert!(range("10.0.0.0/8").contains(range("10.255.0.0/16")));
+    assert!(!range("10.0.0.0/16").contains(range("10.0.0.0/8")));
+    assert!(range("10.0.0.0/16").overlaps(range("10.0.0.0/8")));
+    assert!(!range("10.0.0.0/17").overlaps(range("10.0.128.0/17")));
+    assert_eq!(range("10.0.0.0/16").subnet(24, 255).unwrap().to_string(), "10.0.255.0/24");
+    assert_eq!(range("10.0.0.0/16").subnet(24, 256), None);
+}
