@@ -1,5 +1,7 @@
 //! Plans, findings and bills for accounts in every state.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has found what it looks for")]
+
 mod cost;
 mod finding;
 mod fixture;

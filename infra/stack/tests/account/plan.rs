@@ -1,1 +1,168 @@
+//! Plans as a whole: which parts, in which order, for how long.
 
+use std::time::Duration;
+
+use stack::inventory::*;
+use stack::plan::{Action, Direction, down, up};
+use stack::resource::CREATE_ORDER;
+use stack::{Component, Inventory, Resource};
+
+use crate::fixture;
+
+fn resources(plan: &stack::Plan) -> Vec<Resource> {
+    plan.steps.iter().map(|step| step.resource).collect()
+}
+
+#[test]
+fn an_empty_account_gets_everything_in_order() {
+    let plan = up(&fixture::stack(), &Inventory::default(), &[]);
+    assert_eq!(plan.direction, Direction::Up);
+    assert_eq!(resources(&plan), CREATE_ORDER);
+    assert!(plan.steps[..18].iter().all(|step| step.action == Action::Create));
+    assert_eq!(plan.steps[18].action, Action::Wait);
+    assert_eq!(plan.unchanged, 0);
+}
+
+#[test]
+fn a_complete_account_needs_nothing() {
+    let stack = fixture::stack();
+    let plan = up(&stack, &fixture::complete(&stack), &[]);
+    assert!(plan.is_empty(), "{:?}", plan.steps);
+    assert_eq!(plan.unchanged, CREATE_ORDER.len());
+    assert_eq!((plan.minutes(), plan.critical_path()), (0, Duration::ZERO));
+}
+
+#[test]
+fn an_empty_account_has_nothing_to_take_down() {
+    assert!(down(&fixture::stack(), &Inventory::default(), &[]).is_empty());
+}
+
+#[test]
+fn down_names_every_single_thing() {
+    let stack = fixture::stack();
+    let plan = down(&stack, &fixture::complete(&stack), &[]);
+    let ids: Vec<&str> = plan
+        .steps
+        .iter()
+        .filter_map(|step| if let Action::Delete { id } = &step.action { Some(id.as_str()) } else { None })
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            "i-1",
+            "webshop-test-bastion",
+            "webshop-test-bastion",
+            "webshop-multi-tenant-test",
+            "webshop-test-database",
+            "rds/webshop/multi-tenant-test/master",
+            "rds/webshop/multi-tenant-test/one",
+            "rds/webshop/multi-tenant-test/two",
+            "sg-d",
+            "sg-b",
+            "sg-d",
+            "sg-b",
+            "rtb-q",
+            "rtb-p",
+            "subnet-b",
+            "subnet-a",
+            "subnet-p",
+            "igw-1",
+            "vpc-1",
+        ]
+    );
+}
+
+#[test]
+fn down_takes_the_deleted_and_the_doubled_but_not_what_is_someone_elses() {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    account.secrets[1].scheduled_for_deletion = true;
+    account.secrets[2].tagged = false;
+    account.gateways.push(InternetGateway { id: "igw-0".into(), attached: None });
+    account.subnets[2].resource = "a tag that nobody knows".into();
+    account.database.as_mut().unwrap().status = "deleting".into();
+    let plan = down(&stack, &account, &[]);
+    let detail = |id: &str| {
+        let id = Action::Delete { id: id.into() };
+        plan.steps.iter().find(|step| step.action == id).map(|step| step.detail.as_str())
+    };
+    assert_eq!(detail("rds/webshop/multi-tenant-test/one"), Some("without waiting for its recovery window"));
+    assert_eq!(detail("rds/webshop/multi-tenant-test/two"), None);
+    assert_eq!(detail("igw-0"), Some("attached to nothing"));
+    assert!(detail("subnet-b").is_some());
+    assert_eq!(detail("webshop-multi-tenant-test"), Some("is being deleted; waits until it is gone"));
+}
+
+#[test]
+fn down_says_what_becomes_of_the_data() {
+    let mut stack = fixture::stack();
+    let account = fixture::complete(&stack);
+    let detail = |stack: &stack::Stack| down(stack, &account, &[Component::Database]).steps[0].detail.clone();
+    assert_eq!(detail(&stack), "WITHOUT a final snapshot");
+    stack.database.final_snapshot = true;
+    assert_eq!(detail(&stack), "with a final snapshot");
+}
+
+#[test]
+fn up_of_a_part_brings_what_it_needs() {
+    let plan = up(&fixture::stack(), &Inventory::default(), &[Component::Bastion]);
+    let mut components: Vec<_> = plan.steps.iter().map(|step| step.resource.component()).collect();
+    components.dedup();
+    assert_eq!(components, [Component::Network, Component::SecurityGroups, Component::Bastion]);
+    let plan = up(&fixture::stack(), &Inventory::default(), &[Component::Secrets]);
+    assert_eq!(resources(&plan), [Resource::MasterSecret]);
+}
+
+#[test]
+fn down_of_a_part_takes_what_depends_on_it() {
+    let stack = fixture::stack();
+    let account = fixture::complete(&stack);
+    let components = |only| {
+        let plan = down(&stack, &account, &[only]);
+        let mut components: Vec<_> = plan.steps.iter().map(|step| step.resource.component()).collect();
+        components.dedup();
+        components
+    };
+    use Component as C;
+    assert_eq!(components(C::Bastion), [C::Bastion]);
+    assert_eq!(components(C::Database), [C::Database]);
+    assert_eq!(components(C::Secrets), [C::Database, C::Secrets]);
+    assert_eq!(components(C::Network), [C::Bastion, C::Database, C::SecurityGroups, C::Network]);
+}
+
+#[test]
+fn the_expected_time_is_that_of_the_longest_chain() {
+    let stack = fixture::stack();
+    let plan = up(&stack, &Inventory::default(), &[]);
+    // Network 2 + 2, subnet group 3, database 600: the bastion is ready long before.
+    assert_eq!(plan.critical_path(), Duration::from_secs(607));
+    assert_eq!(plan.minutes(), 11);
+    let sum: Duration = plan.steps.iter().map(|step| step.typical).sum();
+    assert!(plan.critical_path() < sum);
+    assert_eq!(up(&stack, &Inventory::default(), &[Component::Bastion]).minutes(), 3);
+    assert_eq!(down(&stack, &fixture::complete(&stack), &[]).minutes(), 7);
+}
+
+#[test]
+fn removals_on_the_way_down_wait_for_their_users_alone() {
+    let stack = fixture::stack();
+    let plan = down(&stack, &fixture::complete(&stack), &[]);
+    let at = |resource| plan.steps.iter().position(|step| step.resource == resource).unwrap();
+    assert!(plan.needs(at(Resource::Instance)).is_empty());
+    assert!(plan.needs(at(Resource::Database)).is_empty());
+    assert_eq!(plan.needs(at(Resource::SubnetGroup)), [at(Resource::Database)]);
+    assert_eq!(plan.needs(at(Resource::Role)), [at(Resource::Profile)]);
+}
+
+#[test]
+fn a_plan_reads_well_as_json() {
+    let mut account = fixture::complete(&fixture::stack());
+    account.instances.clear();
+    let plan = up(&fixture::stack(), &account, &[]);
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["direction"], "up");
+    assert_eq!(json["unchanged"], 17);
+    assert_eq!(json["steps"][0]["resource"], "instance");
+    assert_eq!(json["steps"][0]["action"]["action"], "create");
+    assert_eq!(json["steps"][0]["typical_seconds"], 90);
+}

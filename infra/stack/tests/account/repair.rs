@@ -1,1 +1,289 @@
+//! What `up` says and does about each thing that can be half-made.
 
+use stack::inventory::*;
+use stack::plan::{Action, drift, up};
+use stack::{Inventory, Resource};
+
+use crate::fixture;
+use crate::world::everything_out;
+
+/// Returns action and detail of each step, once `spoil` has been at a complete account.
+fn steps(spoil: impl FnOnce(&mut Inventory)) -> Vec<(Resource, Action, String)> {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    spoil(&mut account);
+    let plan = up(&stack, &account, &[]);
+    plan.steps.into_iter().map(|step| (step.resource, step.action, step.detail)).collect()
+}
+
+/// Asserts that there is one step, and that it is this repair.
+#[track_caller]
+fn repairs(resource: Resource, detail: &str, spoil: impl FnOnce(&mut Inventory)) {
+    assert_eq!(steps(spoil), [(resource, Action::Repair, detail.to_owned())]);
+}
+
+fn rule(direction: Direction, port: u16, peer: Peer) -> Rule {
+    Rule { direction, protocol: "tcp".into(), ports: Some((port, port)), peer }
+}
+
+#[test]
+fn dns_names_that_are_off() {
+    repairs(Resource::VpcDns, "host names are off", |i| i.vpcs[0].dns_hostnames = Some(false));
+    repairs(Resource::VpcDns, "support is off", |i| i.vpcs[0].dns_support = Some(false));
+}
+
+#[test]
+fn a_gateway_that_is_detached() {
+    let steps = steps(|i| i.gateways[0].attached = None);
+    assert_eq!(
+        steps,
+        [(Resource::InternetGateway, Action::Repair, "igw-1 is not attached to the vpc".into())]
+    );
+}
+
+#[test]
+fn public_routes_that_lead_nowhere() {
+    let repairs = |detail, spoil: fn(&mut RouteTable)| {
+        repairs(Resource::PublicRoutes, detail, |i| spoil(&mut i.route_tables[0]));
+    };
+    repairs("public subnet is not associated", |table| table.associations.clear());
+    repairs("there is no route to 0.0.0.0/0", |table| table.routes.truncate(1));
+    repairs("the route to 0.0.0.0/0 is a blackhole", |table| table.routes[1].blackhole = true);
+    repairs("the route to 0.0.0.0/0 does not lead to the internet gateway", |table| {
+        table.routes[1].gateway = Some("igw-gone".into());
+    });
+}
+
+#[test]
+fn private_routes_without_an_association() {
+    repairs(Resource::PrivateRoutes, "private subnet b is not associated", |i| {
+        i.route_tables[1].associations.truncate(1);
+    });
+}
+
+#[test]
+fn an_open_ssh_port() {
+    repairs(Resource::BastionRules, "22/tcp from 0.0.0.0/0 is open and will be closed", |i| {
+        i.groups[0].rules.push(rule(Direction::Ingress, 22, Peer::Cidr("0.0.0.0/0".into())));
+    });
+}
+
+#[test]
+fn a_closed_way_out() {
+    repairs(Resource::BastionRules, "443/tcp to 0.0.0.0/0 is closed and will be opened", |i| {
+        i.groups[0].rules.remove(0);
+    });
+    repairs(Resource::BastionRules, "5432/tcp to the database's group is closed and will be opened", |i| {
+        i.groups[0].rules.remove(1);
+    });
+}
+
+#[test]
+fn a_database_that_the_world_may_reach() {
+    repairs(
+        Resource::DatabaseRules,
+        "any protocol to 0.0.0.0/0 is open and will be closed; \
+         5432/tcp from 10.42.0.0/16 is open and will be closed",
+        |i| {
+            i.groups[1].rules.push(everything_out());
+            i.groups[1].rules.push(rule(Direction::Ingress, 5432, Peer::Cidr("10.42.0.0/16".into())));
+        },
+    );
+}
+
+#[test]
+fn rules_of_a_fresh_group_are_created_not_repaired() {
+    let steps = steps(|i| i.groups.iter_mut().for_each(|group| group.rules = vec![everything_out()]));
+    let detail = "443/tcp to 0.0.0.0/0, 5432/tcp to the database's group";
+    assert_eq!(steps[0], (Resource::BastionRules, Action::Create, detail.into()));
+    let detail = "5432/tcp from the bastion's group";
+    assert_eq!(steps[1], (Resource::DatabaseRules, Action::Create, detail.into()));
+}
+
+#[test]
+fn a_master_secret_that_was_deleted() {
+    repairs(
+        Resource::MasterSecret,
+        "rds/webshop/multi-tenant-test/master is scheduled for deletion, will be restored",
+        |i| i.secrets[0].scheduled_for_deletion = true,
+    );
+}
+
+#[test]
+fn a_subnet_group_that_lacks_a_subnet() {
+    repairs(Resource::SubnetGroup, "private subnet b is not in it", |i| {
+        i.subnet_group.iter_mut().for_each(|group| group.subnets.truncate(1));
+    });
+}
+
+#[test]
+fn a_database_without_its_protection_or_group() {
+    repairs(Resource::Database, "deletion protection is on and will be turned off", |i| {
+        i.database.iter_mut().for_each(|database| database.deletion_protection = true);
+    });
+    repairs(
+        Resource::Database,
+        "is not in the database security group; is in sg-x as well and will be taken out",
+        |i| i.database.iter_mut().for_each(|database| database.groups = vec!["sg-x".into()]),
+    );
+}
+
+#[test]
+fn a_role_without_the_policy() {
+    repairs(Resource::Role, "AmazonSSMManagedInstanceCore is not attached", |i| {
+        i.role.iter_mut().for_each(|role| role.policies.clear());
+    });
+}
+
+#[test]
+fn a_profile_without_the_role() {
+    repairs(Resource::Profile, "role is not in the profile", |i| {
+        i.profile.iter_mut().for_each(|profile| profile.roles.clear());
+    });
+    repairs(Resource::Profile, "holds role other instead", |i| {
+        i.profile.iter_mut().for_each(|profile| profile.roles = vec!["other".into()]);
+    });
+}
+
+/// Asserts that the bastion is removed and made anew, then waited for.
+#[track_caller]
+fn replaces(flaw: &str, spoil: impl FnOnce(&mut Instance)) {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    spoil(&mut account.instances[0]);
+    let plan = up(&stack, &account, &[]);
+    let steps: Vec<_> =
+        plan.steps.iter().map(|s| (s.resource, s.action.clone(), s.detail.as_str())).collect();
+    let because = format!("t3.micro, because i-1 {flaw}");
+    assert_eq!(
+        steps,
+        [
+            (Resource::Instance, Action::Delete { id: "i-1".into() }, flaw),
+            (Resource::Instance, Action::Create, because.as_str()),
+            (Resource::Session, Action::Wait, "until Session Manager can open one"),
+        ]
+    );
+    assert_eq!((plan.needs(0), plan.needs(1), plan.needs(2)), (vec![], vec![0], vec![1]));
+}
+
+#[test]
+fn a_bastion_that_can_never_register_is_replaced() {
+    replaces("has no public IPv4 address", |bastion| bastion.public_ip = None);
+    replaces("is not in the public subnet", |bastion| bastion.subnet = Some("subnet-a".into()));
+    replaces("was launched without the instance profile", |bastion| bastion.profile_arn = None);
+    replaces("is not in the bastion security group", |bastion| bastion.groups = vec!["sg-default".into()]);
+}
+
+#[test]
+fn a_stopped_bastion_is_started_though_it_has_no_address() {
+    let steps = steps(|i| {
+        i.instances[0].state = "stopped".into();
+        i.instances[0].public_ip = None;
+    });
+    assert_eq!(steps[0], (Resource::Instance, Action::Start, "i-1 is stopped".into()));
+    assert_eq!((steps.len(), steps[1].0), (2, Resource::Session));
+}
+
+#[test]
+fn a_pending_bastion_is_waited_for() {
+    let steps = steps(|i| i.instances[0].state = "pending".into());
+    assert_eq!(steps[0], (Resource::Instance, Action::Wait, "i-1 is pending".into()));
+}
+
+#[test]
+fn a_bastion_that_is_going_away_does_not_count() {
+    let steps = steps(|i| i.instances[0].state = "shutting-down".into());
+    assert_eq!(steps[0], (Resource::Instance, Action::Create, "t3.micro".into()));
+}
+
+#[test]
+fn a_second_bastion_goes_and_the_first_stays() {
+    let steps = steps(|i| i.instances.push(fixture::instance("i-2", "subnet-p", "sg-b")));
+    let delete = Action::Delete { id: "i-2".into() };
+    assert_eq!(steps[0], (Resource::Instance, delete, "is a second bastion".into()));
+    assert_eq!(steps.len(), 2, "and the session is proven again: {steps:?}");
+}
+
+#[test]
+fn an_agent_that_lost_its_connection_is_waited_for() {
+    let lost = steps(|i| i.agent.iter_mut().for_each(|agent| agent.ping_status = "ConnectionLost".into()));
+    assert_eq!(lost, [(Resource::Session, Action::Wait, "the agent is ConnectionLost".into())]);
+    let of_another = steps(|i| i.agent.iter_mut().for_each(|agent| agent.instance = "i-0".into()));
+    assert_eq!(of_another.len(), 1);
+}
+
+#[test]
+fn a_database_on_its_way_is_waited_for_and_a_stopped_one_started() {
+    let database = |status: &str| steps(|i| i.database.as_mut().unwrap().status = status.into()).pop();
+    assert_eq!(database("available"), None);
+    assert_eq!(database("backing-up"), None);
+    let wait = (Resource::Database, Action::Wait, "is creating".to_owned());
+    assert_eq!(database("creating"), Some(wait));
+    let start = (Resource::Database, Action::Start, "is stopped".to_owned());
+    assert_eq!(database("stopped"), Some(start));
+    let (_, action, detail) = database("deleting").unwrap();
+    assert_eq!(action, Action::Create);
+    assert!(detail.ends_with("waits until the old one is gone"), "{detail}");
+}
+
+#[test]
+fn what_a_lost_reply_left_behind_is_removed() {
+    let steps = steps(|i| {
+        i.vpcs.push(fixture::vpc("vpc-0"));
+        i.gateways.push(InternetGateway { id: "igw-0".into(), attached: None });
+        let table = RouteTable { id: "rtb-0".into(), associations: vec![], ..i.route_tables[0].clone() };
+        i.route_tables.push(table);
+    });
+    let gone: Vec<_> = steps.iter().map(|(resource, action, _)| (*resource, action.clone())).collect();
+    let delete = |id: &str| Action::Delete { id: id.into() };
+    assert_eq!(
+        gone,
+        [
+            (Resource::Vpc, delete("vpc-0")),
+            (Resource::InternetGateway, delete("igw-0")),
+            (Resource::PublicRoutes, delete("rtb-0")),
+        ]
+    );
+}
+
+#[test]
+fn a_second_vpc_with_something_in_it_is_left_and_told() {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    account.vpcs.push(fixture::vpc("vpc-0"));
+    let subnet = Subnet { id: "subnet-0".into(), vpc: "vpc-0".into(), ..account.subnets[0].clone() };
+    account.subnets.push(subnet);
+    assert!(up(&stack, &account, &[]).is_empty());
+    let drift = drift(&stack, &account);
+    assert_eq!(drift.len(), 1);
+    assert_eq!(
+        (drift[0].resource, drift[0].have.as_str()),
+        (Resource::Vpc, "vpc-0 has resources in it as well")
+    );
+}
+
+#[test]
+fn what_up_would_not_change_by_itself_is_drift() {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    assert_eq!(drift(&stack, &account), []);
+    let database = account.database.as_mut().unwrap();
+    database.class = "db.t4g.large".into();
+    database.engine_version = "160.1".into();
+    database.public = true;
+    database.encrypted = false;
+    database.status = "storage-full".into();
+    account.instances[0].instance_type = "t3.large".into();
+    account.subnets[1].zone = "us-east-1f".into();
+    account.secrets[0].tagged = false;
+    account.route_tables[1].routes.push(Route {
+        destination: "0.0.0.0/0".into(),
+        gateway: None,
+        blackhole: false,
+    });
+    let fields: Vec<_> = drift(&stack, &account).into_iter().map(|drift| drift.field).collect();
+    assert_eq!(
+        fields,
+        ["zone", "route", "tag", "engine_version", "class", "public", "encrypted", "status", "instance_type"]
+    );
+}

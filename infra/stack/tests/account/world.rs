@@ -80,9 +80,10 @@ fn ensure(stack: &Stack, inventory: &mut Inventory, resource: Resource, action: 
             inventory.subnets.push(Subnet { id: format!("{}-new", like.id), vpc, ..like });
         }
         R::PublicRoutes | R::PrivateRoutes => {
-            let (subnets, gateway) = match resource {
-                R::PublicRoutes => (vec!["public-subnet"], inventory.gateway().map(|g| g.id.clone())),
-                _ => (vec!["private-subnet-a", "private-subnet-b"], None),
+            let (subnets, gateway) = if resource == R::PublicRoutes {
+                (vec!["public-subnet"], inventory.gateway().map(|gateway| gateway.id.clone()))
+            } else {
+                (vec!["private-subnet-a", "private-subnet-b"], None)
             };
             let id = inventory.route_table(resource.tag()).map(|table| table.id.clone());
             let id = id.unwrap_or(format!("{}-new", resource.tag()));
