@@ -27,14 +27,18 @@ impl Supply {
     /// Returns what a cluster of that major version is started from. Blocks.
     pub(crate) fn server(&self, major: u16) -> Result<ClusterServer, Error> {
         let progress = |line: &str| (self.progress)(line);
+        let host = || Programs::host(major, &self.cache, &self.dir, &progress);
         let programs = match (&self.source, &self.runtime) {
             (PostgresSource::Docker(image), _) => return Ok(ClusterServer::Docker { image: image.clone() }),
             (PostgresSource::Wheel, Some(runtime)) => {
                 Programs::wheel(runtime, major, &self.cache, &self.dir, &progress)?
             }
-            (PostgresSource::Wheel, None) | (PostgresSource::Host, _) => {
-                Programs::host(major, &self.cache, &self.dir, &progress)?
-            }
+            // No Python, so that moto runs in a container: there is Docker.
+            (PostgresSource::Wheel, None) => match host() {
+                Err(Error::NoPostgres { .. }) => return Ok(ClusterServer::Docker { image: image(major) }),
+                found => found?,
+            },
+            (PostgresSource::Host, _) => host()?,
         };
         Ok(ClusterServer::Programs { programs, cache: self.cache.clone() })
     }
@@ -150,6 +154,11 @@ fn cluster_spec(dir: &Path, spec: &DatabaseSpec) -> ClusterSpec {
         master_password: spec.master_password.clone(),
         database: spec.database_name.clone(),
     }
+}
+
+/// Returns the Docker image of that major version; `DRAWBRIDGE_IMAGE_POSTGRES` names another.
+fn image(major: u16) -> String {
+    std::env::var("DRAWBRIDGE_IMAGE_POSTGRES").unwrap_or_else(|_| format!("postgres:{major}"))
 }
 
 /// Where the clusters are, in the sandbox's folder.

@@ -207,6 +207,19 @@ async fn a_detached_sandbox_is_found_and_stopped_by_its_folder() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_given_up_leaves_no_server() {
+    let dir = folder();
+    let programs = cluster::programs(dir.path(), 16);
+    let server = sandbox::ClusterServer::Programs { programs, cache: cache() };
+    // Somewhere in there, the server exists and does not listen to signals yet.
+    for millis in (0..200).step_by(20) {
+        let limit = std::time::Duration::from_millis(millis);
+        drop(tokio::time::timeout(limit, sandbox::Cluster::start(&server, cluster::spec(dir.path()))).await);
+        wait_until("the server is gone", || processes(&dir.path().join("cluster")).is_empty()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_database_lives_as_long_as_its_instance() {
     let dir = folder();
     let sandbox = Sandbox::start(options(dir.path())).await.unwrap();

@@ -5,6 +5,8 @@ exec 3<&0
 server=$!
 {
     while read -r _; do :; done
+    # A server that has no handlers yet ignores INT, as all background commands do; TERM ends it even then.
+    kill -TERM "$server"
     kill -INT "$server"
 } <&3 &
 watcher=$!
