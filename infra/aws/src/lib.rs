@@ -1,1 +1,41 @@
-//! The only crate that names the AWS SDK.
+//! The only crate that names the AWS SDK: looks at a stack, brings it up, takes it down, opens sessions.
+//!
+//! Architecture invariant: nothing is printed and nothing is kept on disk. Tags and fixed names are the only memory,
+//! so whatever a run that was cut off has left behind is found by the next one.
+
+mod apply;
+mod audit;
+mod cloud;
+mod error;
+mod observe;
+mod once;
+mod poll;
+mod state;
+mod step;
+mod stop;
+mod tag;
+mod user_data;
+
+mod database;
+mod gateway;
+mod instance;
+mod interface;
+mod password;
+mod profile;
+mod role;
+mod route_table;
+mod security_group;
+mod subnet;
+mod subnet_group;
+mod volume;
+mod vpc;
+
+pub mod secret;
+pub mod session;
+
+pub use apply::{ApplyError, ApplyOptions, apply};
+pub use audit::{Leftover, audit};
+pub use cloud::{Cloud, Identity};
+pub use error::{Error, Kind};
+pub use observe::observe;
+pub use stop::Stop;

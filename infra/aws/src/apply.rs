@@ -1,0 +1,193 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use stack::plan::{Action, Plan, Step};
+use stack::{Event, Events, Inventory, Resource, Stack};
+
+use crate::state::{Change, State};
+use crate::step::{self, Job};
+use crate::{Cloud, Error, Stop};
+
+/// What may be chosen about carrying out a plan.
+#[derive(Clone, Debug)]
+pub struct ApplyOptions {
+    /// Turns the database's deletion protection off where the plan deletes the database.
+    pub unprotect: bool,
+    /// How long a removal waits for what still uses the thing, such as RDS's network interfaces.
+    pub settle_within: Duration,
+    /// The bastion's user data, a script; `None` is the one that installs client, jq and message of the day.
+    pub user_data: Option<String>,
+}
+
+impl Default for ApplyOptions {
+    fn default() -> ApplyOptions {
+        ApplyOptions { unprotect: false, settle_within: Duration::from_secs(300), user_data: None }
+    }
+}
+
+/// A plan that was not carried out whole.
+#[derive(Debug)]
+pub struct ApplyError {
+    /// What the first failed step worked on; if the user interrupted, the first step that was not done.
+    pub resource: Resource,
+    /// What that step did.
+    pub action: Action,
+    /// Why it failed; [`Error::Interrupted`] if the user interrupted.
+    pub source: Box<Error>,
+    /// Steps that failed after the first, while they were in flight.
+    pub also: Vec<(Step, Error)>,
+    /// The steps that are done.
+    pub done: Vec<Step>,
+    /// The steps that were not begun.
+    pub not_started: Vec<Step>,
+    /// What exists now, as far as the done steps know; [`observe`](crate::observe()) tells exactly.
+    pub inventory: Box<Inventory>,
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(*self.source, Error::Interrupted) {
+            return write!(f, "stopped before `{} {}` was done", self.action.verb(), self.resource);
+        }
+        match (&self.action, self.resource) {
+            (Action::Wait, Resource::Session) => write!(f, "cannot open a {}", self.resource),
+            (Action::Wait, _) => write!(f, "cannot wait for {}", self.resource),
+            (Action::Delete { id }, _) => write!(f, "cannot delete {} `{id}`", self.resource),
+            (Action::Create | Action::Repair | Action::Start, _) => {
+                write!(f, "cannot {} {}", self.action.verb(), self.resource)
+            }
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = (usize, Duration, Result<Change, Error>)> + Send + 'a>>;
+
+/// Carries out the plan and returns what exists then.
+///
+/// A step starts as soon as the steps that it needs are done; all that can run at the same time does. After the first
+/// error, or once `stop` is raised, nothing new starts and what is in flight comes to its end. Whatever happens, a new
+/// plan made from a new look repairs it.
+///
+/// # Errors
+/// [`ApplyError`] says which step failed, and what is done and what is not.
+pub async fn apply(
+    cloud: &Cloud,
+    stack: &Stack,
+    plan: &Plan,
+    inventory: Inventory,
+    options: &ApplyOptions,
+    events: &Events,
+    stop: &Stop,
+) -> Result<Inventory, ApplyError> {
+    // One writer, this loop; steps read the snapshot of the moment they start.
+    let mut state = Arc::new(State { inventory, master_password: None });
+    let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
+    let mut done: BTreeSet<usize> = BTreeSet::new();
+    let mut failed: Vec<(usize, Error)> = Vec::new();
+    let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
+    loop {
+        if failed.is_empty() && !stop.is_raised() {
+            let is_ready = |index: &usize| plan.needs(*index).iter().all(|need| done.contains(need));
+            let ready: Vec<usize> = waiting.iter().copied().filter(is_ready).collect();
+            for index in ready {
+                waiting.remove(&index);
+                let subject = subject(plan, index);
+                let job = Job { cloud, stack, options, events, stop, subject };
+                running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
+            }
+        }
+        let Some((index, elapsed, result)) = running.next().await else {
+            break;
+        };
+        match result {
+            Ok(change) => {
+                Arc::make_mut(&mut state).merge(change);
+                done.insert(index);
+                let outcome = outcome(&plan.steps[index].action).to_owned();
+                events.emit(Event::StepFinished { subject: subject(plan, index), outcome, elapsed });
+            }
+            Err(error) => {
+                events.emit(Event::StepFailed { subject: subject(plan, index), error: chain(&error) });
+                failed.push((index, error));
+            }
+        }
+    }
+    drop(running);
+
+    let state = Arc::unwrap_or_clone(state);
+    // An interrupted wait is a consequence; a real failure beside it is what people must see.
+    failed.sort_by_key(|(_, error)| matches!(error, Error::Interrupted));
+    let mut failed = failed.into_iter();
+    let (index, source) = match (failed.next(), waiting.first()) {
+        (Some(first), _) => first,
+        (None, Some(index)) => (*index, Error::Interrupted),
+        (None, None) => return Ok(state.inventory),
+    };
+    let step = |index: &usize| plan.steps[*index].clone();
+    Err(ApplyError {
+        resource: plan.steps[index].resource,
+        action: plan.steps[index].action.clone(),
+        source: Box::new(source),
+        also: failed.map(|(index, error)| (step(&index), error)).collect(),
+        done: done.iter().map(step).collect(),
+        not_started: waiting.iter().map(step).collect(),
+        inventory: Box::new(state.inventory),
+    })
+}
+
+async fn run(
+    job: Job<'_>,
+    step: &Step,
+    index: usize,
+    state: Arc<State>,
+) -> (usize, Duration, Result<Change, Error>) {
+    let began = Instant::now();
+    let verb = step.action.verb().to_owned();
+    job.events.emit(Event::StepStarted { subject: job.subject.clone(), verb });
+    let result = step::carry_out(&job, step, &state).await;
+    (index, began.elapsed(), result)
+}
+
+/// Returns what people read: the title, with the id where the plan has several steps for that resource.
+fn subject(plan: &Plan, index: usize) -> String {
+    let step = &plan.steps[index];
+    let is_alone = plan.steps.iter().filter(|other| other.resource == step.resource).count() == 1;
+    match &step.action {
+        Action::Delete { id } if !is_alone => format!("{} {id}", step.resource),
+        Action::Create | Action::Repair | Action::Start | Action::Wait | Action::Delete { .. } => {
+            step.resource.title().to_owned()
+        }
+    }
+}
+
+fn outcome(action: &Action) -> &'static str {
+    match action {
+        Action::Create => "created",
+        Action::Repair => "repaired",
+        Action::Start => "started",
+        Action::Wait => "ready",
+        Action::Delete { .. } => "deleted",
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

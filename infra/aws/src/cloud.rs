@@ -1,0 +1,136 @@
+use std::fmt;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use serde::Serialize;
+
+use crate::Error;
+use crate::error::failed;
+
+/// The connections to one region of one account. Cheap to clone.
+#[derive(Clone)]
+pub struct Cloud {
+    pub(crate) ec2: aws_sdk_ec2::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) rds: aws_sdk_rds::Client,
+    pub(crate) secrets: aws_sdk_secretsmanager::Client,
+    pub(crate) ssm: aws_sdk_ssm::Client,
+    pub(crate) sts: aws_sdk_sts::Client,
+    pub(crate) region: String,
+    pub(crate) credentials: SharedCredentialsProvider,
+}
+
+/// Who we are to AWS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// The account's twelve digits.
+    pub account: String,
+    /// The user's or role's ARN.
+    pub arn: String,
+}
+
+impl Cloud {
+    /// Returns the connections to `region`; nothing is sent yet.
+    ///
+    /// Credentials come from where every AWS program takes them: environment, profile, SSO, `credential_process`,
+    /// assumed roles. `profile` wins over `AWS_PROFILE`, `endpoint` over `AWS_ENDPOINT_URL` and its kin.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`] if there is no place at all to take credentials from.
+    pub async fn connect(
+        region: &str,
+        profile: Option<&str>,
+        endpoint: Option<&str>,
+    ) -> Result<Cloud, Error> {
+        let mut loader = defaults(region);
+        if let Some(profile) = profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(endpoint) = endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        Cloud::new(region, &loader.load().await)
+    }
+
+    /// Returns the connections to something that behaves like AWS, with credentials that are given, not looked for.
+    ///
+    /// # Errors
+    /// None that is known of; the SDK's configuration could be incomplete.
+    pub async fn connect_to(
+        region: &str,
+        endpoint: &str,
+        key_id: &str,
+        key: &stack::Secret,
+    ) -> Result<Cloud, Error> {
+        let credentials = Credentials::new(key_id, key.expose(), None, None, "given");
+        let loader = defaults(region).endpoint_url(endpoint);
+        Cloud::new(region, &loader.credentials_provider(credentials).load().await)
+    }
+
+    fn new(region: &str, config: &SdkConfig) -> Result<Cloud, Error> {
+        let credentials = config.credentials_provider().ok_or_else(|| Error::Credentials {
+            source: "no provider of credentials is configured".into(),
+        })?;
+        Ok(Cloud {
+            ec2: aws_sdk_ec2::Client::new(config),
+            iam: aws_sdk_iam::Client::new(config),
+            rds: aws_sdk_rds::Client::new(config),
+            secrets: aws_sdk_secretsmanager::Client::new(config),
+            ssm: aws_sdk_ssm::Client::new(config),
+            sts: aws_sdk_sts::Client::new(config),
+            region: region.to_owned(),
+            credentials,
+        })
+    }
+
+    /// Returns who we are to AWS.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`] if there are none, [`Error::Service`] if they are not accepted.
+    pub async fn identity(&self) -> Result<Identity, Error> {
+        let answer =
+            self.sts.get_caller_identity().send().await.map_err(failed("sts", "GetCallerIdentity"))?;
+        let field = |value: Option<String>, field| {
+            value.ok_or(Error::Incomplete { service: "sts", operation: "GetCallerIdentity", field })
+        };
+        Ok(Identity { account: field(answer.account, "account")?, arn: field(answer.arn, "ARN")? })
+    }
+
+    /// Returns the region.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Returns the ARN of one of AWS's own managed policies.
+    pub(crate) fn managed_policy(&self, name: &str) -> String {
+        let partition = match self.region.split('-').next() {
+            Some("cn") => "aws-cn",
+            Some("us") if self.region.starts_with("us-gov-") => "aws-us-gov",
+            Some(_) | None => "aws",
+        };
+        format!("arn:{partition}:iam::aws:policy/{name}")
+    }
+}
+
+fn defaults(region: &str) -> ConfigLoader {
+    let retries =
+        RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(200));
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_secs(30))
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .retry_config(retries)
+        .timeout_config(timeouts)
+}
+
+impl fmt::Debug for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cloud").field("region", &self.region).finish_non_exhaustive()
+    }
+}

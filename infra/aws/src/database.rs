@@ -1,0 +1,314 @@
+//! The RDS instance.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_rds::types::{DbInstance, Tag};
+use stack::inventory::{DatabaseInstance, Inventory};
+use stack::{Resource, Secret, Stack};
+
+use crate::error::failed;
+use crate::poll::{Probe, VISIBLE_WITHIN, retry_while, wait_until};
+use crate::state::State;
+use crate::step::{Job, group_of};
+use crate::{Cloud, Error, secret, tag};
+
+/// AWS's documents say 15 minutes at most; a standby or a restore may take twice that.
+const AVAILABLE_WITHIN: Duration = Duration::from_secs(45 * 60);
+/// A final snapshot of a large database takes its time.
+const GONE_WITHIN: Duration = Duration::from_secs(60 * 60);
+
+/// Returns the stack's database; one of that name without the stack's tag is not the stack's.
+pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<DatabaseInstance>, Error> {
+    let found = describe(cloud, &stack.database.identifier).await?;
+    Ok(found.filter(|database| is_ours(stack, database)).as_ref().map(read))
+}
+
+async fn describe(cloud: &Cloud, identifier: &str) -> Result<Option<DbInstance>, Error> {
+    let call = cloud.rds.describe_db_instances().db_instance_identifier(identifier).send();
+    match call.await.map_err(failed("rds", "DescribeDBInstances")) {
+        Ok(answer) => Ok(answer.db_instances.unwrap_or_default().into_iter().next()),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the database once it is available: created, started or changed where that was needed.
+pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error> {
+    let identifier = &job.stack.database.identifier;
+    let database = match &state.inventory.database {
+        Some(database) if database.status == "deleting" => {
+            wait_until_gone(job, identifier).await?;
+            create(job, state).await?
+        }
+        Some(database) => database.clone(),
+        None => create(job, state).await?,
+    };
+    let database = if matches!(database.status.as_str(), "stopped" | "stopping") {
+        start(job, identifier).await?
+    } else {
+        database
+    };
+    let database =
+        if is_serving(&database) { database } else { wait_until_available(job, identifier).await? };
+    repair(job, &state.inventory, database).await
+}
+
+async fn create(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error> {
+    let want = &job.stack.database;
+    let password = match &state.master_password {
+        Some(password) => password.clone(),
+        None => secret::get(job.cloud, &job.stack.master_secret_name()).await?,
+    };
+    let tags = tag::pairs(job.stack, Resource::Database);
+    let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();
+    let group = group_of(&state.inventory, Resource::DatabaseGroup)?;
+    // The rest is small by its types: gigabytes and days fit into AWS's numbers.
+    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    let call = || async {
+        job.cloud
+            .rds
+            .create_db_instance()
+            .db_instance_identifier(&want.identifier)
+            .engine("postgres")
+            .engine_version(&want.engine_version)
+            .db_instance_class(&want.class)
+            .allocated_storage(number(want.storage_gib))
+            .storage_type("gp3")
+            .storage_encrypted(true)
+            .publicly_accessible(false)
+            .port(i32::from(want.port))
+            .db_subnet_group_name(job.stack.subnet_group_name())
+            .vpc_security_group_ids(group)
+            .backup_retention_period(number(want.backup_days))
+            .multi_az(want.multi_az)
+            .deletion_protection(want.deletion_protection)
+            .copy_tags_to_snapshot(true)
+            .auto_minor_version_upgrade(true)
+            .master_username(&want.master_user)
+            .master_user_password(password.expose())
+            .set_tags(Some(tags.clone()))
+            .send()
+            .await
+            .map_err(failed("rds", "CreateDBInstance"))
+    };
+    match retry_while(job.stop, VISIBLE_WITHIN, is_unknown_yet, call).await {
+        Ok(answer) => answer.db_instance.as_ref().map(read).ok_or(Error::Incomplete {
+            service: "rds",
+            operation: "CreateDBInstance",
+            field: "instance",
+        }),
+        // A lost reply, or someone else's: no two in a region have the same identifier.
+        Err(error) if error.is_duplicate() => {
+            let name = want.identifier.clone();
+            find(job.cloud, job.stack).await?.ok_or(Error::Foreign { what: "database", name })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// RDS may learn of a new group or subnet group a moment later.
+fn is_unknown_yet(error: &Error) -> bool {
+    error.is_gone() || error.code() == Some("InvalidVPCNetworkStateFault")
+}
+
+async fn start(job: &Job<'_>, identifier: &str) -> Result<DatabaseInstance, Error> {
+    wait_until(job, AVAILABLE_WITHIN, || async {
+        let database = get(job, identifier).await?;
+        let status = database.db_instance_status().unwrap_or_default();
+        Ok(if status == "stopping" { Probe::Pending(status.to_owned()) } else { Probe::Ready(()) })
+    })
+    .await?;
+    let call = job.cloud.rds.start_db_instance().db_instance_identifier(identifier).send();
+    match call.await.map_err(failed("rds", "StartDBInstance")) {
+        // A lost reply: it is starting.
+        Err(error) if !error.is_conflict() => return Err(error),
+        Ok(_) | Err(_) => (),
+    }
+    wait_until_available(job, identifier).await
+}
+
+/// Changes in place what can be changed without a surprise.
+async fn repair(
+    job: &Job<'_>,
+    inventory: &Inventory,
+    database: DatabaseInstance,
+) -> Result<DatabaseInstance, Error> {
+    let group = group_of(inventory, Resource::DatabaseGroup)?;
+    let protection = job.stack.database.deletion_protection;
+    let has_groups = database.groups == [group];
+    if has_groups && database.deletion_protection == protection {
+        return Ok(database);
+    }
+    let mut call = job
+        .cloud
+        .rds
+        .modify_db_instance()
+        .db_instance_identifier(&database.identifier)
+        .apply_immediately(true)
+        .deletion_protection(protection);
+    if !has_groups {
+        call = call.vpc_security_group_ids(group);
+    }
+    modify(job, call).await?;
+    wait_until(job, AVAILABLE_WITHIN, || async {
+        let found = get(job, &database.identifier).await?;
+        let now = read(&found);
+        // The old groups stay listed as `removing` for a while.
+        let is_done = is_serving(&now) && now.deletion_protection == protection && now.groups == [group];
+        Ok(if is_done { Probe::Ready(now) } else { Probe::Pending(now.status) })
+    })
+    .await
+}
+
+/// Gives the master user that password and waits until it holds.
+pub(crate) async fn set_password(job: &Job<'_>, identifier: &str, password: &Secret) -> Result<(), Error> {
+    wait_until_available(job, identifier).await?;
+    let call = job.cloud.rds.modify_db_instance().db_instance_identifier(identifier);
+    modify(job, call.apply_immediately(true).master_user_password(password.expose())).await?;
+    wait_until(job, AVAILABLE_WITHIN, || async {
+        let database = get(job, identifier).await?;
+        let pending = database.pending_modified_values().and_then(|values| values.master_user_password());
+        let status = database.db_instance_status().unwrap_or_default();
+        let is_done = status == "available" && pending.is_none();
+        Ok(if is_done { Probe::Ready(()) } else { Probe::Pending(status.to_owned()) })
+    })
+    .await
+}
+
+async fn modify(
+    job: &Job<'_>,
+    call: aws_sdk_rds::operation::modify_db_instance::builders::ModifyDBInstanceFluentBuilder,
+) -> Result<(), Error> {
+    let send = || {
+        let call = call.clone().send();
+        async { call.await.map_err(failed("rds", "ModifyDBInstance")) }
+    };
+    // Refused as long as an earlier change is under way.
+    retry_while(job.stop, job.options.settle_within, Error::is_conflict, send).await.map(|_| ())
+}
+
+/// Deletes the database and waits until it is gone.
+///
+/// # Errors
+/// [`Error::Protected`] if it is protected from deletion and the options do not lift that.
+pub(crate) async fn destroy(job: &Job<'_>, identifier: &str, inventory: &Inventory) -> Result<(), Error> {
+    let Some(database) = &inventory.database else {
+        return Ok(());
+    };
+    if database.status == "deleting" {
+        return wait_until_gone(job, identifier).await;
+    }
+    if database.deletion_protection {
+        if !job.options.unprotect {
+            return Err(Error::Protected { identifier: identifier.to_owned() });
+        }
+        unprotect(job, identifier).await?;
+    }
+    // One name for all tries: a lost reply must not leave two snapshots.
+    let snapshot = final_snapshot(job.stack);
+    let call = || async {
+        let call = job
+            .cloud
+            .rds
+            .delete_db_instance()
+            .db_instance_identifier(identifier)
+            .skip_final_snapshot(snapshot.is_none())
+            .set_final_db_snapshot_identifier(snapshot.clone())
+            .delete_automated_backups(true);
+        match call.send().await.map_err(failed("rds", "DeleteDBInstance")) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_gone() => Ok(()),
+            // Under way already, by a call whose reply was lost; or in the middle of a change.
+            Err(error) if error.is_conflict() || error.is_duplicate() => {
+                match describe(job.cloud, identifier).await? {
+                    Some(database) if database.db_instance_status() != Some("deleting") => Err(error),
+                    Some(_) | None => Ok(()),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    };
+    retry_while(job.stop, AVAILABLE_WITHIN, Error::is_conflict, call).await?;
+    wait_until_gone(job, identifier).await
+}
+
+async fn unprotect(job: &Job<'_>, identifier: &str) -> Result<(), Error> {
+    let call = job.cloud.rds.modify_db_instance().db_instance_identifier(identifier);
+    modify(job, call.apply_immediately(true).deletion_protection(false)).await?;
+    wait_until(job, job.options.settle_within, || async {
+        let database = get(job, identifier).await?;
+        let is_done = database.deletion_protection() != Some(true);
+        Ok(if is_done { Probe::Ready(()) } else { Probe::Pending("still protected".to_owned()) })
+    })
+    .await
+}
+
+fn final_snapshot(stack: &Stack) -> Option<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    stack.database.final_snapshot.then(|| format!("{}-final-{now}", stack.database.identifier))
+}
+
+async fn wait_until_available(job: &Job<'_>, identifier: &str) -> Result<DatabaseInstance, Error> {
+    wait_until(job, AVAILABLE_WITHIN, || async {
+        let database = read(&get(job, identifier).await?);
+        if is_broken(&database.status) {
+            let subject = format!("database `{identifier}`");
+            return Err(Error::Failed { subject, status: database.status });
+        }
+        Ok(if is_serving(&database) { Probe::Ready(database) } else { Probe::Pending(database.status) })
+    })
+    .await
+}
+
+async fn wait_until_gone(job: &Job<'_>, identifier: &str) -> Result<(), Error> {
+    wait_until(job, GONE_WITHIN, || async {
+        Ok(match describe(job.cloud, identifier).await? {
+            Some(database) => Probe::Pending(database.db_instance_status().unwrap_or_default().to_owned()),
+            None => Probe::Ready(()),
+        })
+    })
+    .await
+}
+
+async fn get(job: &Job<'_>, identifier: &str) -> Result<DbInstance, Error> {
+    let found = describe(job.cloud, identifier).await?;
+    found.ok_or_else(|| Error::Missing { what: format!("database `{identifier}`") })
+}
+
+fn is_serving(database: &DatabaseInstance) -> bool {
+    matches!(database.status.as_str(), "available" | "backing-up" | "storage-optimization")
+        && database.endpoint.is_some()
+}
+
+/// Tells whether RDS stays in this status until someone does something.
+fn is_broken(status: &str) -> bool {
+    matches!(status, "failed" | "storage-full" | "restore-error" | "insufficient-capacity" | "deleting")
+        || status.starts_with("incompatible-")
+        || status.starts_with("inaccessible-encryption-credentials")
+}
+
+fn is_ours(stack: &Stack, database: &DbInstance) -> bool {
+    tag::is_of(stack, database.tag_list().iter().filter_map(|tag| Some((tag.key()?, tag.value()?))))
+}
+
+fn read(database: &DbInstance) -> DatabaseInstance {
+    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+    let endpoint = database
+        .endpoint()
+        .and_then(|endpoint| Some((endpoint.address()?.to_owned(), u16::try_from(endpoint.port()?).ok()?)));
+    let groups = database.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id());
+    DatabaseInstance {
+        identifier: text(database.db_instance_identifier()),
+        arn: text(database.db_instance_arn()),
+        status: text(database.db_instance_status()),
+        endpoint,
+        engine_version: text(database.engine_version()),
+        class: text(database.db_instance_class()),
+        storage_gib: database.allocated_storage().and_then(|gib| u32::try_from(gib).ok()).unwrap_or(0),
+        master_user: text(database.master_username()),
+        deletion_protection: database.deletion_protection().unwrap_or(false),
+        public: database.publicly_accessible().unwrap_or(false),
+        encrypted: database.storage_encrypted().unwrap_or(false),
+        groups: groups.map(str::to_owned).collect(),
+    }
+}

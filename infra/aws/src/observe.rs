@@ -1,0 +1,83 @@
+use futures_util::future::try_join_all;
+use futures_util::try_join;
+use stack::inventory::{Agent, Instance, Vpc};
+use stack::{Inventory, Stack};
+
+use crate::{
+    Cloud, Error, database, gateway, instance, profile, role, route_table, secret, security_group, session,
+    subnet, subnet_group, volume, vpc,
+};
+
+/// Returns what exists of the stack.
+///
+/// All lists are asked for at the same time; only what needs an id from a list comes second.
+///
+/// # Errors
+/// The first list that failed: what could not be seen is not taken for absent.
+pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
+    let (
+        vpcs,
+        subnets,
+        gateways,
+        route_tables,
+        groups,
+        secrets,
+        subnet_group,
+        database,
+        role,
+        profile,
+        (instances, agent),
+        image,
+    ) = try_join!(
+        vpcs(cloud, stack),
+        subnet::list(cloud, stack),
+        gateway::list(cloud, stack),
+        route_table::list(cloud, stack),
+        security_group::list(cloud, stack),
+        secret::list(cloud, stack),
+        subnet_group::find(cloud, stack),
+        database::find(cloud, stack),
+        role::find(cloud, stack),
+        profile::find(cloud, stack),
+        instances(cloud, stack),
+        instance::find_image(cloud),
+    )?;
+    Ok(Inventory {
+        vpcs,
+        subnets,
+        gateways,
+        route_tables,
+        groups,
+        secrets,
+        subnet_group,
+        database,
+        role,
+        profile,
+        instances,
+        agent,
+        image,
+    })
+}
+
+async fn vpcs(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
+    let vpcs = vpc::list(cloud, stack).await?;
+    try_join_all(vpcs.into_iter().map(|vpc| vpc::with_dns(cloud, vpc))).await
+}
+
+async fn instances(cloud: &Cloud, stack: &Stack) -> Result<(Vec<Instance>, Option<Agent>), Error> {
+    let found = async {
+        let instances = instance::list(cloud, stack).await?;
+        let known = Inventory { instances, ..Inventory::default() };
+        let agent = match known.bastion() {
+            Some(bastion) if bastion.state == "running" => session::find_agent(cloud, &bastion.id).await?,
+            Some(_) | None => None,
+        };
+        Ok((known.instances, agent))
+    };
+    let ((mut instances, agent), volumes) = try_join!(found, volume::list(cloud, stack))?;
+    for instance in &mut instances {
+        let root = volumes.iter().find(|volume| volume.instance.as_ref() == Some(&instance.id));
+        instance.volume_gib = root.and_then(|volume| volume.size_gib);
+    }
+    Ok((instances, agent))
+}

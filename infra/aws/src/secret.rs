@@ -1,0 +1,295 @@
+//! Secrets in Secrets Manager: the master's and one for each tenant role.
+
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
+use futures_util::future::{try_join, try_join_all};
+use serde::Deserialize;
+use serde_json::json;
+use stack::inventory::{DatabaseInstance, Inventory, SecretEntry};
+use stack::{Resource, Secret, Stack};
+
+use crate::error::failed;
+use crate::poll::{delete, retry_while};
+use crate::step::Job;
+use crate::{Cloud, Error, Stop, database, password, tag};
+
+const SERVICE: &str = "secretsmanager";
+const ROLE_SECRET: &str = "role-secret";
+/// A forced deletion is done in the background; until then the name is taken.
+const NAME_FREE_WITHIN: Duration = Duration::from_secs(60);
+
+/// The secret of a tenant's role.
+#[derive(Clone, Debug)]
+pub struct RoleSecret {
+    /// The secret's full name.
+    pub name: String,
+    /// The role's password.
+    pub password: Secret,
+    /// It was made by this call, so PostgreSQL does not know the password yet.
+    pub created: bool,
+}
+
+/// Returns the password in the secret of that name, if there is such a secret with a value.
+///
+/// # Errors
+/// [`Error::Secret`] if the value is not a JSON object with a `password`.
+pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Secret>, Error> {
+    let call = cloud.secrets.get_secret_value().secret_id(name).version_stage("AWSCURRENT");
+    let answer = match call.send().await.map_err(failed(SERVICE, "GetSecretValue")) {
+        Ok(answer) => answer,
+        Err(error) if error.is_gone() || is_scheduled(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let problem = |problem| Error::Secret { name: name.to_owned(), problem };
+    let text = answer.secret_string.ok_or_else(|| problem("holds bytes and no text"))?;
+    // The parser's error could quote the value, so it is dropped.
+    let value: Value =
+        serde_json::from_str(&text).map_err(|_| problem("holds no JSON object with a `password`"))?;
+    Ok(Some(Secret::new(value.password)))
+}
+
+/// Returns the password in the secret of that name.
+///
+/// # Errors
+/// [`Error::Missing`] if there is no such secret.
+pub async fn get(cloud: &Cloud, name: &str) -> Result<Secret, Error> {
+    find(cloud, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
+}
+
+/// Returns the secret of a tenant's role, creating it with a new password if there is none.
+///
+/// # Errors
+/// [`Error::Foreign`] if a secret of that name was not made by this stack.
+pub async fn ensure_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<RoleSecret, Error> {
+    let name = stack.role_secret_name(role);
+    if let Some(password) = find(cloud, &name).await? {
+        return Ok(RoleSecret { name, password, created: false });
+    }
+    let fresh = Fresh::new(stack, ROLE_SECRET, name.clone(), role);
+    let password = match create(cloud, &Stop::new(), &fresh).await? {
+        Origin::New(_) => fresh.password,
+        Origin::Present => {
+            let entry = describe(cloud, stack, &name).await?;
+            if !entry.is_some_and(|entry| entry.tagged) {
+                return Err(Error::Foreign { what: "secret", name });
+            }
+            match find(cloud, &name).await? {
+                Some(password) => password,
+                None => put(cloud, &fresh).await.map(|_| fresh.password.clone())?,
+            }
+        }
+    };
+    Ok(RoleSecret { name, created: true, password })
+}
+
+/// Returns the secrets under the stack's prefix, those that are scheduled for deletion included.
+///
+/// A list may be five minutes behind, so it only supplies names; each is then asked for by itself, and so are the
+/// names that must exist.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
+    let mut known = vec![stack.master_secret_name()];
+    for tenant in &stack.tenants {
+        let name = stack.role_secret_name(&tenant.owner);
+        if !known.contains(&name) {
+            known.push(name);
+        }
+    }
+    let named = try_join_all(known.iter().map(|name| describe(cloud, stack, name)));
+    let (listed, named) = try_join(names(cloud, stack), named).await?;
+    let others = listed.iter().filter(|name| !known.contains(name));
+    let others = try_join_all(others.map(|name| describe(cloud, stack, name))).await?;
+    let mut entries: Vec<SecretEntry> = named.into_iter().chain(others).flatten().collect();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+async fn names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
+    let prefix = format!("{}/", stack.database.secret_prefix);
+    let filter = Filter::builder().key(FilterNameStringType::Name).values(&prefix).build();
+    let call = cloud.secrets.list_secrets().include_planned_deletion(true).filters(filter);
+    let mut pages = call.into_paginator().send();
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(failed(SERVICE, "ListSecrets"))?;
+        names.extend(page.secret_list.unwrap_or_default().into_iter().filter_map(|entry| entry.name));
+    }
+    names.retain(|name| name.starts_with(&prefix));
+    Ok(names)
+}
+
+async fn describe(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
+    let call = cloud.secrets.describe_secret().secret_id(name).send();
+    match call.await.map_err(failed(SERVICE, "DescribeSecret")) {
+        Ok(answer) => Ok(Some(SecretEntry {
+            name: name.to_owned(),
+            arn: answer.arn().unwrap_or_default().to_owned(),
+            scheduled_for_deletion: answer.deleted_date().is_some(),
+            tagged: tag::is_of(
+                stack,
+                answer.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?))),
+            ),
+        })),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the master's secret and the password in it, which is the database's wherever there is a database.
+pub(crate) async fn ensure_master(
+    job: &Job<'_>,
+    inventory: &Inventory,
+) -> Result<(SecretEntry, Secret), Error> {
+    let name = job.stack.master_secret_name();
+    let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
+    let fresh = Fresh::new(job.stack, Resource::MasterSecret.tag(), name, &job.stack.database.master_user);
+    match inventory.secret(&fresh.name) {
+        Some(entry) => restore_master(job, entry, fresh, database).await,
+        None => create_master(job, fresh, database).await,
+    }
+}
+
+async fn create_master(
+    job: &Job<'_>,
+    fresh: Fresh,
+    database: Option<&DatabaseInstance>,
+) -> Result<(SecretEntry, Secret), Error> {
+    // The database learns the password first: cut off in between, the next run still finds no secret and begins anew.
+    if let Some(database) = database {
+        database::set_password(job, &database.identifier, &fresh.password).await?;
+    }
+    let arn = match create(job.cloud, job.stop, &fresh).await? {
+        Origin::New(arn) => arn,
+        Origin::Present => {
+            let entry = describe(job.cloud, job.stack, &fresh.name).await?.filter(|entry| entry.tagged);
+            let name = &fresh.name;
+            let entry = entry.ok_or_else(|| Error::Foreign { what: "secret", name: name.clone() })?;
+            match find(job.cloud, name).await? {
+                Some(password) if database.is_none() => return Ok((entry, password)),
+                Some(_) | None => put(job.cloud, &fresh).await?,
+            }
+        }
+    };
+    let entry = SecretEntry { name: fresh.name, arn, scheduled_for_deletion: false, tagged: true };
+    Ok((entry, fresh.password))
+}
+
+async fn restore_master(
+    job: &Job<'_>,
+    entry: &SecretEntry,
+    fresh: Fresh,
+    database: Option<&DatabaseInstance>,
+) -> Result<(SecretEntry, Secret), Error> {
+    let restored = SecretEntry { scheduled_for_deletion: false, ..entry.clone() };
+    if entry.scheduled_for_deletion {
+        restore(job.cloud, &entry.name).await?;
+    }
+    let old = find(job.cloud, &entry.name).await?;
+    let password = match (old, database) {
+        (Some(old), _) if !entry.scheduled_for_deletion => return Ok((restored, old)),
+        // The database most likely still has it, so no moment passes in which the secret lies.
+        (Some(old), Some(database)) => {
+            database::set_password(job, &database.identifier, &old).await?;
+            return Ok((restored, old));
+        }
+        (Some(_), None) => fresh.password.clone(),
+        (None, Some(database)) => {
+            database::set_password(job, &database.identifier, &fresh.password).await?;
+            fresh.password.clone()
+        }
+        (None, None) => fresh.password.clone(),
+    };
+    put(job.cloud, &fresh).await?;
+    Ok((restored, password))
+}
+
+/// Deletes the secret at once, so that its name is free for the next `up`.
+pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<(), Error> {
+    let call = || async {
+        let call = job.cloud.secrets.delete_secret().secret_id(name).force_delete_without_recovery(true);
+        call.send().await.map_err(failed(SERVICE, "DeleteSecret"))
+    };
+    delete(job, call).await
+}
+
+/// A secret that is to be written.
+struct Fresh {
+    name: String,
+    password: Secret,
+    value: Secret,
+    tags: Vec<Tag>,
+    /// Makes a repeated call the same call.
+    token: String,
+}
+
+impl Fresh {
+    fn new(stack: &Stack, kind: &str, name: String, user: &str) -> Fresh {
+        let password = password::generate();
+        // The shape of the secrets that RDS manages, so that other programs can use it.
+        let value = json!({
+            "username": user,
+            "password": password.expose(),
+            "engine": "postgres",
+            "port": stack.database.port,
+            "dbInstanceIdentifier": stack.database.identifier,
+        });
+        let tags = tag::named(stack, kind, name.clone());
+        let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();
+        let value = Secret::new(value.to_string());
+        Fresh { name, password, value, tags, token: password::request_token() }
+    }
+}
+
+enum Origin {
+    /// Made, or made anew out of one that was scheduled for deletion; with its ARN.
+    New(String),
+    /// There was one already.
+    Present,
+}
+
+async fn create(cloud: &Cloud, stop: &Stop, fresh: &Fresh) -> Result<Origin, Error> {
+    retry_while(stop, NAME_FREE_WITHIN, is_scheduled, || async {
+        let call = cloud
+            .secrets
+            .create_secret()
+            .name(&fresh.name)
+            .client_request_token(&fresh.token)
+            .secret_string(fresh.value.expose())
+            .set_tags(Some(fresh.tags.clone()));
+        let refusal = match call.send().await.map_err(failed(SERVICE, "CreateSecret")) {
+            Ok(answer) => return Ok(Origin::New(answer.arn.unwrap_or_default())),
+            Err(error) if error.is_duplicate() => return Ok(Origin::Present),
+            Err(error) if is_scheduled(&error) => error,
+            Err(error) => return Err(error),
+        };
+        match restore(cloud, &fresh.name).await {
+            Ok(()) => put(cloud, fresh).await.map(Origin::New),
+            // It went away for good in between.
+            Err(error) if error.is_gone() => Err(refusal),
+            Err(error) => Err(error),
+        }
+    })
+    .await
+}
+
+async fn restore(cloud: &Cloud, name: &str) -> Result<(), Error> {
+    let call = cloud.secrets.restore_secret().secret_id(name).send();
+    call.await.map(|_| ()).map_err(failed(SERVICE, "RestoreSecret"))
+}
+
+async fn put(cloud: &Cloud, fresh: &Fresh) -> Result<String, Error> {
+    let call = cloud.secrets.put_secret_value().secret_id(&fresh.name).client_request_token(&fresh.token);
+    let call = call.secret_string(fresh.value.expose()).send();
+    let answer = call.await.map_err(failed(SERVICE, "PutSecretValue"))?;
+    Ok(answer.arn.unwrap_or_default())
+}
+
+/// Tells whether the secret is refused because it is scheduled for deletion.
+fn is_scheduled(error: &Error) -> bool {
+    error.code() == Some("InvalidRequestException")
+}
+
+#[derive(Deserialize)]
+struct Value {
+    password: String,
+}

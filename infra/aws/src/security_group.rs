@@ -1,0 +1,209 @@
+//! Security groups and their rules.
+
+mod rule;
+
+use aws_sdk_ec2::types::{IpPermission, ResourceType, SecurityGroup as Answer};
+use futures_util::future::{try_join, try_join_all};
+use stack::inventory::{Direction, Inventory, Peer, Rule, SecurityGroup};
+use stack::{Resource, Stack};
+
+use crate::error::failed;
+use crate::poll::{delete, visible};
+use crate::step::{Job, group_of, missing, vpc_of};
+use crate::{Cloud, Error, interface, tag};
+
+/// Returns the security groups with the stack's tag.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecurityGroup>, Error> {
+    let call = cloud.ec2.describe_security_groups().filters(tag::of_stack(stack));
+    let groups: Result<Vec<Answer>, _> = call.into_paginator().items().send().collect().await;
+    Ok(groups.map_err(failed("ec2", "DescribeSecurityGroups"))?.iter().map(read).collect())
+}
+
+/// Returns that group, creating it if there is none; its rules are another step's.
+pub(crate) async fn ensure(
+    job: &Job<'_>,
+    inventory: &Inventory,
+    resource: Resource,
+) -> Result<SecurityGroup, Error> {
+    if let Some(group) = inventory.group(resource.tag()) {
+        return Ok(group.clone());
+    }
+    let vpc = vpc_of(inventory)?;
+    let name = tag::name(job.stack, resource);
+    let description = format!("{} of drawbridge stack {}", resource.title(), job.stack.name);
+    let call = || async {
+        job.cloud
+            .ec2
+            .create_security_group()
+            .group_name(&name)
+            .description(&description)
+            .vpc_id(vpc)
+            .tag_specifications(tag::ec2(job.stack, resource, ResourceType::SecurityGroup))
+            .send()
+            .await
+            .map_err(failed("ec2", "CreateSecurityGroup"))
+    };
+    match visible(job, call).await {
+        Ok(answer) => Ok(SecurityGroup {
+            id: answer.group_id.unwrap_or_default(),
+            vpc: vpc.to_owned(),
+            name,
+            resource: resource.tag().to_owned(),
+            // AWS puts it into every new group.
+            rules: vec![Rule {
+                direction: Direction::Egress,
+                protocol: "-1".to_owned(),
+                ports: None,
+                peer: Peer::Cidr("0.0.0.0/0".to_owned()),
+            }],
+        }),
+        // A lost reply, or someone else's group: no two in a VPC have the same name.
+        Err(error) if error.is_duplicate() => {
+            let groups = list(job.cloud, job.stack).await?;
+            let ours = groups.into_iter().find(|g| g.vpc == vpc && g.resource == resource.tag());
+            ours.ok_or(Error::Foreign { what: "security group", name })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the group the rules that it is to have, and no other; returns it with them.
+pub(crate) async fn ensure_rules(
+    job: &Job<'_>,
+    inventory: &Inventory,
+    resource: Resource,
+) -> Result<SecurityGroup, Error> {
+    let bastion = group_of(inventory, Resource::BastionGroup)?;
+    let database = group_of(inventory, Resource::DatabaseGroup)?;
+    let want = if resource == Resource::BastionGroup {
+        stack::plan::bastion_rules(job.stack, bastion, database)
+    } else {
+        stack::plan::database_rules(job.stack, bastion, database)
+    };
+    let mut group = inventory.group(resource.tag()).ok_or_else(|| missing(resource))?.clone();
+    for tries_left in (0..3).rev() {
+        match converge(job, &group, &want).await {
+            Ok(()) => break,
+            // One rule that is there already fails the whole call: look again and send what is still missing.
+            Err(error) if (error.is_duplicate() || error.is_gone()) && tries_left > 0 => {
+                let groups = list(job.cloud, job.stack).await?;
+                group = groups.into_iter().find(|other| other.id == group.id).ok_or(error)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(SecurityGroup { rules: want, ..group })
+}
+
+async fn converge(job: &Job<'_>, group: &SecurityGroup, want: &[Rule]) -> Result<(), Error> {
+    let missing: Vec<Rule> = want.iter().filter(|rule| !group.rules.contains(rule)).cloned().collect();
+    let surplus: Vec<Rule> = group.rules.iter().filter(|rule| !want.contains(rule)).cloned().collect();
+    try_join(authorize(job, &group.id, &missing), revoke(job, &group.id, &surplus)).await.map(|_| ())
+}
+
+async fn authorize(job: &Job<'_>, group: &str, rules: &[Rule]) -> Result<(), Error> {
+    let (ingress, egress) = permissions(rules);
+    let into = async {
+        if ingress.is_empty() {
+            return Ok(());
+        }
+        let call = || async {
+            let call = job.cloud.ec2.authorize_security_group_ingress().group_id(group);
+            let call = call.set_ip_permissions(Some(ingress.clone())).send();
+            call.await.map_err(failed("ec2", "AuthorizeSecurityGroupIngress"))
+        };
+        visible(job, call).await.map(|_| ())
+    };
+    let out = async {
+        if egress.is_empty() {
+            return Ok(());
+        }
+        let call = || async {
+            let call = job.cloud.ec2.authorize_security_group_egress().group_id(group);
+            let call = call.set_ip_permissions(Some(egress.clone())).send();
+            call.await.map_err(failed("ec2", "AuthorizeSecurityGroupEgress"))
+        };
+        visible(job, call).await.map(|_| ())
+    };
+    try_join(into, out).await.map(|_| ())
+}
+
+async fn revoke(job: &Job<'_>, group: &str, rules: &[Rule]) -> Result<(), Error> {
+    let (ingress, egress) = permissions(rules);
+    let into = async {
+        if ingress.is_empty() {
+            return Ok(());
+        }
+        let call = job.cloud.ec2.revoke_security_group_ingress().group_id(group);
+        let call = call.set_ip_permissions(Some(ingress)).send();
+        call.await.map(|_| ()).map_err(failed("ec2", "RevokeSecurityGroupIngress"))
+    };
+    let out = async {
+        if egress.is_empty() {
+            return Ok(());
+        }
+        let call = job.cloud.ec2.revoke_security_group_egress().group_id(group);
+        let call = call.set_ip_permissions(Some(egress)).send();
+        call.await.map(|_| ()).map_err(failed("ec2", "RevokeSecurityGroupEgress"))
+    };
+    try_join(into, out).await.map(|_| ())
+}
+
+fn permissions(rules: &[Rule]) -> (Vec<IpPermission>, Vec<IpPermission>) {
+    let (ingress, egress): (Vec<&Rule>, Vec<&Rule>) =
+        rules.iter().partition(|rule| rule.direction == Direction::Ingress);
+    (ingress.into_iter().map(rule::render).collect(), egress.into_iter().map(rule::render).collect())
+}
+
+/// Removes every rule of the group, so that groups that name each other can be deleted in any order.
+pub(crate) async fn destroy_rules(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<(), Error> {
+    let Some(group) = inventory.groups.iter().find(|group| group.id == id) else {
+        return Ok(());
+    };
+    // One rule at a time: a rule that is gone would fail the call for all.
+    let each = group.rules.iter().map(|rule| async move {
+        match revoke(job, id, std::slice::from_ref(rule)).await {
+            Err(error) if !error.is_gone() => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    });
+    try_join_all(each).await.map(|_| ())
+}
+
+/// Deletes the group, after the rules of the stack's other groups that name it.
+///
+/// # Errors
+/// [`Error::Blocked`] names the network interfaces that are still in it.
+pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<(), Error> {
+    let named = inventory.groups.iter().filter(|other| other.id != id).flat_map(|other| {
+        let names = |rule: &&Rule| matches!(&rule.peer, Peer::Group(peer) if peer == id);
+        other.rules.iter().filter(names).map(|rule| (other.id.as_str(), rule))
+    });
+    let each = named.map(|(other, rule)| async move {
+        match revoke(job, other, std::slice::from_ref(rule)).await {
+            Err(error) if !error.is_gone() => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    });
+    try_join_all(each).await?;
+    let call = || async {
+        let call = job.cloud.ec2.delete_security_group().group_id(id).send();
+        call.await.map_err(failed("ec2", "DeleteSecurityGroup"))
+    };
+    match delete(job, call).await {
+        Err(error) if error.is_conflict() => Err(interface::blocked(job, "group-id", id, error).await),
+        result => result,
+    }
+}
+
+fn read(group: &Answer) -> SecurityGroup {
+    let ingress = group.ip_permissions().iter().flat_map(|p| rule::parse(Direction::Ingress, p));
+    let egress = group.ip_permissions_egress().iter().flat_map(|p| rule::parse(Direction::Egress, p));
+    SecurityGroup {
+        id: group.group_id().unwrap_or_default().to_owned(),
+        vpc: group.vpc_id().unwrap_or_default().to_owned(),
+        name: group.group_name().unwrap_or_default().to_owned(),
+        resource: tag::resource(group.tags()),
+        rules: ingress.chain(egress).collect(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Sessions of Session Manager: how to open one, and how long to wait until that is possible.
+
+mod reach;
+mod sign;
+
+use aws_sdk_ssm::types::InstanceInformationStringFilter;
+use stack::inventory::{Agent, Instance, Inventory};
+use stack::{Resource, Secret};
+
+pub use self::reach::wait_until_openable;
+pub use self::sign::sign;
+use crate::error::failed;
+use crate::step::{Job, missing};
+use crate::{Cloud, Error, instance};
+
+const DOCUMENT: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+
+/// A session that waits for its data channel to be opened.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The session's id.
+    pub session_id: String,
+    /// The data channel's address, to be used as it is.
+    pub url: String,
+    /// What the first message must carry.
+    pub token: Secret,
+}
+
+/// Starts a session that forwards to `host`:`port`, as seen from the instance.
+///
+/// # Errors
+/// [`Error::Service`] with the code `TargetNotConnected` if the instance's agent is not connected.
+pub async fn start(cloud: &Cloud, instance_id: &str, host: &str, port: u16) -> Result<Started, Error> {
+    let call = cloud
+        .ssm
+        .start_session()
+        .target(instance_id)
+        .document_name(DOCUMENT)
+        .parameters("host", vec![host.to_owned()])
+        .parameters("portNumber", vec![port.to_string()]);
+    let answer = call.send().await.map_err(failed("ssm", "StartSession"))?;
+    let field = |value: Option<String>, field| {
+        let value = value.filter(|value| !value.is_empty());
+        value.ok_or(Error::Incomplete { service: "ssm", operation: "StartSession", field })
+    };
+    Ok(Started {
+        session_id: field(answer.session_id, "session id")?,
+        url: field(answer.stream_url, "stream URL")?,
+        token: Secret::new(field(answer.token_value, "token")?),
+    })
+}
+
+/// Returns a new address and token for a session whose channel broke; `None` if the session is over.
+///
+/// # Errors
+/// As AWS says.
+pub async fn resume(cloud: &Cloud, session_id: &str) -> Result<Option<Started>, Error> {
+    let call = cloud.ssm.resume_session().session_id(session_id).send();
+    let answer = match call.await.map_err(failed("ssm", "ResumeSession")) {
+        Ok(answer) => answer,
+        Err(error) if error.is_gone() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let present = |value: Option<String>| value.filter(|value| !value.is_empty());
+    let parts = present(answer.stream_url).zip(present(answer.token_value));
+    Ok(parts.map(|(url, token)| Started {
+        session_id: session_id.to_owned(),
+        url,
+        token: Secret::new(token),
+    }))
+}
+
+/// Ends a session; one that is over already counts as ended.
+///
+/// # Errors
+/// As AWS says.
+pub async fn terminate(cloud: &Cloud, session_id: &str) -> Result<(), Error> {
+    let call = cloud.ssm.terminate_session().session_id(session_id).send();
+    match call.await.map_err(failed("ssm", "TerminateSession")) {
+        Err(error) if !error.is_gone() => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Returns what Systems Manager says of the instance's agent; `None` if it never registered.
+pub(crate) async fn find_agent(cloud: &Cloud, instance_id: &str) -> Result<Option<Agent>, Error> {
+    let filter = InstanceInformationStringFilter::builder().key("InstanceIds").values(instance_id).build();
+    let call = cloud
+        .ssm
+        .describe_instance_information()
+        .filters(filter.expect("invariant: the filter has a key and a value"));
+    let answer = call.send().await.map_err(failed("ssm", "DescribeInstanceInformation"))?;
+    let rows = answer.instance_information_list.unwrap_or_default();
+    let row = rows.into_iter().find(|row| row.instance_id() == Some(instance_id));
+    Ok(row.map(|row| Agent {
+        instance: instance_id.to_owned(),
+        ping_status: row.ping_status().map_or("unknown", |status| status.as_str()).to_owned(),
+        version: row.agent_version,
+    }))
+}
+
+/// Waits until a session to the bastion can be opened, and returns both ends of it.
+pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Instance, Agent), Error> {
+    let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
+    let limit = job.stack.bastion.ready_within;
+    let agent = wait_until_openable(job.cloud, job.stack, &bastion.id, limit, job.events, job.stop).await?;
+    let found = instance::find(job.cloud, &bastion.id).await?.ok_or_else(|| missing(Resource::Instance))?;
+    Ok((Instance { volume_gib: bastion.volume_gib, ..found }, agent))
+}

@@ -1,0 +1,119 @@
+//! One step of a plan: which module does it.
+
+use stack::plan::{Action, Step};
+use stack::{Events, Inventory, Resource, Stack};
+
+use crate::apply::ApplyOptions;
+use crate::state::{Change, State};
+use crate::{
+    Cloud, Error, Stop, database, gateway, instance, profile, role, route_table, secret, security_group,
+    session, subnet, subnet_group, vpc,
+};
+
+/// What every step is given.
+pub(crate) struct Job<'a> {
+    pub(crate) cloud: &'a Cloud,
+    pub(crate) stack: &'a Stack,
+    pub(crate) options: &'a ApplyOptions,
+    pub(crate) events: &'a Events,
+    pub(crate) stop: &'a Stop,
+    /// What people read: `bastion`.
+    pub(crate) subject: String,
+}
+
+/// Does the step and returns what it has changed.
+pub(crate) async fn carry_out(job: &Job<'_>, step: &Step, state: &State) -> Result<Change, Error> {
+    match &step.action {
+        Action::Create | Action::Repair | Action::Start | Action::Wait => {
+            Box::pin(ensure(job, step.resource, state)).await
+        }
+        Action::Delete { id } => Box::pin(destroy(job, step.resource, id, &state.inventory)).await,
+    }
+}
+
+/// Every `ensure` starts from what exists, so the action matters to people alone.
+async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Change, Error> {
+    use Resource as R;
+    let inventory = &state.inventory;
+    Ok(match resource {
+        R::Vpc => Change::Vpc(vpc::ensure(job, inventory).await?),
+        R::VpcDns => Change::Vpc(vpc::ensure_dns(job, inventory).await?),
+        R::InternetGateway => Change::Gateway(gateway::ensure(job, inventory).await?),
+        R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => {
+            Change::Subnet(subnet::ensure(job, inventory, resource).await?)
+        }
+        R::PublicRoutes | R::PrivateRoutes => {
+            Change::RouteTable(route_table::ensure(job, inventory, resource).await?)
+        }
+        R::BastionGroup | R::DatabaseGroup => {
+            Change::Group(security_group::ensure(job, inventory, resource).await?)
+        }
+        R::BastionRules => {
+            Change::Group(security_group::ensure_rules(job, inventory, R::BastionGroup).await?)
+        }
+        R::DatabaseRules => {
+            Change::Group(security_group::ensure_rules(job, inventory, R::DatabaseGroup).await?)
+        }
+        R::MasterSecret => {
+            let (entry, password) = secret::ensure_master(job, inventory).await?;
+            Change::MasterSecret(entry, password)
+        }
+        R::SubnetGroup => Change::SubnetGroup(subnet_group::ensure(job, inventory).await?),
+        R::Database => Change::Database(Box::new(database::ensure(job, state).await?)),
+        R::Role => Change::Role(role::ensure(job, inventory).await?),
+        R::Profile => Change::Profile(profile::ensure(job, inventory).await?),
+        R::Instance => Change::Instance(Box::new(instance::ensure(job, inventory).await?)),
+        R::Session => {
+            let (instance, agent) = session::ensure(job, inventory).await?;
+            Change::Session(Box::new(instance), agent)
+        }
+    })
+}
+
+async fn destroy(
+    job: &Job<'_>,
+    resource: Resource,
+    id: &str,
+    inventory: &Inventory,
+) -> Result<Change, Error> {
+    use Resource as R;
+    match resource {
+        R::Vpc => vpc::destroy(job, id).await?,
+        R::InternetGateway => gateway::destroy(job, id, inventory).await?,
+        R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => subnet::destroy(job, id).await?,
+        R::PublicRoutes | R::PrivateRoutes => route_table::destroy(job, id, inventory).await?,
+        R::BastionGroup | R::DatabaseGroup => security_group::destroy(job, id, inventory).await?,
+        R::BastionRules | R::DatabaseRules => {
+            security_group::destroy_rules(job, id, inventory).await?;
+            return Ok(Change::NoRules(id.to_owned()));
+        }
+        R::MasterSecret => secret::destroy(job, id).await?,
+        R::SubnetGroup => subnet_group::destroy(job, id).await?,
+        R::Database => database::destroy(job, id, inventory).await?,
+        R::Role => role::destroy(job, id, inventory).await?,
+        R::Profile => profile::destroy(job, id, inventory).await?,
+        R::Instance => instance::destroy(job, id).await?,
+        // An attribute of the VPC, and a proof: neither is a thing that could be left.
+        R::VpcDns | R::Session => (),
+    }
+    Ok(Change::Gone(resource, id.to_owned()))
+}
+
+/// Returns the stack's VPC.
+pub(crate) fn vpc_of(inventory: &Inventory) -> Result<&str, Error> {
+    inventory.vpc().map(|vpc| vpc.id.as_str()).ok_or_else(|| missing(Resource::Vpc))
+}
+
+/// Returns the id of one of the stack's subnets.
+pub(crate) fn subnet_of(inventory: &Inventory, resource: Resource) -> Result<&str, Error> {
+    inventory.subnet(resource.tag()).map(|subnet| subnet.id.as_str()).ok_or_else(|| missing(resource))
+}
+
+/// Returns the id of one of the stack's security groups.
+pub(crate) fn group_of(inventory: &Inventory, resource: Resource) -> Result<&str, Error> {
+    inventory.group(resource.tag()).map(|group| group.id.as_str()).ok_or_else(|| missing(resource))
+}
+
+pub(crate) fn missing(resource: Resource) -> Error {
+    Error::Missing { what: resource.title().to_owned() }
+}

@@ -1,0 +1,63 @@
+//! The tags that every part carries from its first moment: the only memory that there is.
+
+use aws_sdk_ec2::types::{Filter, ResourceType, TagSpecification};
+use stack::spec::{RESOURCE_TAG, STACK_TAG};
+use stack::{Resource, Stack};
+
+/// Returns the value of the `Name` tag.
+pub(crate) fn name(stack: &Stack, resource: Resource) -> String {
+    let part = if resource == Resource::Instance || resource == Resource::BastionGroup {
+        "bastion"
+    } else if resource == Resource::DatabaseGroup {
+        "database"
+    } else {
+        resource.tag()
+    };
+    stack.name_of(part)
+}
+
+/// Returns the tags of one of the stack's resources.
+pub(crate) fn pairs(stack: &Stack, resource: Resource) -> [(&'static str, String); 5] {
+    named(stack, resource.tag(), name(stack, resource))
+}
+
+/// Returns the tags of what is not a resource of the plan: `kind` goes into the resource tag.
+pub(crate) fn named(stack: &Stack, kind: &str, name: String) -> [(&'static str, String); 5] {
+    [
+        (STACK_TAG, stack.name.clone()),
+        (RESOURCE_TAG, kind.to_owned()),
+        ("Name", name),
+        ("Project", stack.project.clone()),
+        ("Environment", stack.environment.clone()),
+    ]
+}
+
+/// Returns the tags in the shape that EC2 takes at creation.
+pub(crate) fn ec2(stack: &Stack, resource: Resource, kind: ResourceType) -> TagSpecification {
+    let tag = |(key, value): (&str, String)| aws_sdk_ec2::types::Tag::builder().key(key).value(value).build();
+    TagSpecification::builder()
+        .resource_type(kind)
+        .set_tags(Some(pairs(stack, resource).map(tag).to_vec()))
+        .build()
+}
+
+/// Returns the value of the resource tag, or nothing.
+pub(crate) fn resource(tags: &[aws_sdk_ec2::types::Tag]) -> String {
+    let found = tags.iter().find(|tag| tag.key() == Some(RESOURCE_TAG));
+    found.and_then(|tag| tag.value()).unwrap_or_default().to_owned()
+}
+
+/// Tells whether the tags say that something belongs to the stack.
+pub(crate) fn is_of<'a>(stack: &Stack, mut tags: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+    tags.any(|tag| tag == (STACK_TAG, stack.name.as_str()))
+}
+
+/// Returns the filter that lets pass what belongs to the stack.
+pub(crate) fn of_stack(stack: &Stack) -> Filter {
+    filter(&format!("tag:{}", STACK_TAG), &stack.name)
+}
+
+/// Returns a filter of EC2's.
+pub(crate) fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}

@@ -1,0 +1,141 @@
+//! What the bastion does at its first start.
+
+use std::fmt::Write;
+
+use stack::{Inventory, Stack};
+
+/// Returns the script: PostgreSQL's client, jq, and a message of the day that says how to connect.
+///
+/// Nothing secret may be in it: whoever may describe the instance can read it.
+pub(crate) fn render(stack: &Stack, inventory: &Inventory) -> String {
+    let known = inventory.database.as_ref().and_then(|database| database.endpoint.as_ref());
+    let (host, port) = known.map_or(("ENDPOINT", stack.database.port), |(host, port)| (host.as_str(), *port));
+    let mut message = format!(
+        "This is the bastion of drawbridge stack {}. It takes no connection from outside; Session Manager is the\n\
+         only way in. Its one purpose is the way to the database.\n\n\
+         From your own machine, in the project:\n\n",
+        plain(&stack.name)
+    );
+    let tenant = stack.tenants.first().map_or("TENANT", |tenant| tenant.name.as_str());
+    writeln!(message, "    cargo xtask psql {}", plain(tenant))
+        .expect("invariant: writing to a String works");
+    message.push_str("    cargo xtask tunnel\n\nFrom here:\n\n");
+    for tenant in &stack.tenants {
+        let (name, owner) = (plain(&tenant.name), plain(&tenant.owner));
+        let line =
+            format!("    psql 'host={} port={port} dbname={name} user={owner} sslmode=require'", plain(host));
+        writeln!(message, "{line}").expect("invariant: writing to a String works");
+    }
+    SCRIPT.replace("@MESSAGE@", message.trim_end())
+}
+
+/// Returns the text without anything that could end the script's quoted lines.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:/$".contains(*c)).collect()
+}
+
+const SCRIPT: &str = r#"#!/bin/bash
+# Runs at the first start; running it again changes nothing.
+set -uo pipefail
+
+install -d -m 755 /etc/motd.d
+cat >/etc/motd.d/drawbridge <<'MESSAGE'
+@MESSAGE@
+MESSAGE
+
+# Session Manager's shells read no message of the day by themselves.
+cat >/etc/profile.d/drawbridge.sh <<'PROFILE'
+case $- in
+*i*) [ -n "${SSH_CONNECTION:-}" ] || cat /etc/motd.d/drawbridge ;;
+esac
+PROFILE
+chmod 644 /etc/motd.d/drawbridge /etc/profile.d/drawbridge.sh
+
+# The route out may be minutes younger than the instance.
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+  if dnf install --assumeyes --quiet postgresql16 jq; then
+    exit 0
+  fi
+  echo "attempt $attempt to install postgresql16 and jq failed" >&2
+  sleep $((attempt * 3))
+done
+exit 1
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use stack::spec::{Alarms, Bastion, Cidr, Database, Network, Subnet, Tenant};
+
+    use super::*;
+
+    fn stack(tenants: usize) -> Stack {
+        let subnet = |index: u32| Subnet {
+            cidr: Cidr::parse("10.42.0.0/16").unwrap().subnet(24, index).unwrap(),
+            zone: "us-east-1a".to_owned(),
+        };
+        let tenant = |index: usize| Tenant {
+            name: format!("tenant_{index}"),
+            purpose: "a purpose with 'quotes'\nand a second line".to_owned(),
+            owner: format!("owner_{index}"),
+            encoding: "UTF8".to_owned(),
+            locale: "en_US.UTF-8".to_owned(),
+        };
+        Stack {
+            name: "shop-prod".to_owned(),
+            project: "shop".to_owned(),
+            environment: "prod".to_owned(),
+            region: "us-east-1".to_owned(),
+            network: Network {
+                cidr: Cidr::parse("10.42.0.0/16").unwrap(),
+                public: subnet(0),
+                private: [subnet(1), subnet(2)],
+            },
+            database: Database {
+                identifier: "shop-prod".to_owned(),
+                engine_version: "16".to_owned(),
+                class: "db.t4g.small".to_owned(),
+                storage_gib: 20,
+                master_user: "postgres".to_owned(),
+                port: 5432,
+                backup_days: 7,
+                multi_az: false,
+                deletion_protection: false,
+                final_snapshot: false,
+                secret_prefix: "rds/shop".to_owned(),
+            },
+            bastion: Bastion {
+                instance_type: "t3.micro".to_owned(),
+                volume_gib: 8,
+                ready_within: Duration::from_secs(60),
+            },
+            alarms: Alarms { enabled: false, email: None },
+            tenants: (0..tenants).map(tenant).collect(),
+        }
+    }
+
+    #[test]
+    fn the_script_installs_the_client_and_names_every_tenant() {
+        let script = render(&stack(3), &Inventory::default());
+        assert!(script.starts_with("#!/bin/bash\n"));
+        assert!(script.contains("dnf install --assumeyes --quiet postgresql16 jq"));
+        for tenant in ["tenant_0", "tenant_1", "tenant_2"] {
+            assert!(script.contains(&format!("dbname={tenant} ")), "{tenant}");
+        }
+        assert!(!script.contains('@'), "a placeholder is left");
+    }
+
+    #[test]
+    fn the_script_stays_under_what_ec2_takes_with_many_tenants() {
+        assert!(render(&stack(100), &Inventory::default()).len() < 16 * 1024);
+    }
+
+    #[test]
+    fn nothing_that_a_name_holds_can_end_the_quoted_lines() {
+        let mut stack = stack(1);
+        stack.tenants[0].name = "x\nMESSAGE\nrm -rf /".to_owned();
+        let script = render(&stack, &Inventory::default());
+        assert_eq!(script.lines().filter(|line| *line == "MESSAGE").count(), 1);
+    }
+}

@@ -1,0 +1,34 @@
+//! The bastion's volume.
+
+use aws_sdk_ec2::types::Volume as Answer;
+use stack::Stack;
+
+use crate::error::failed;
+use crate::{Cloud, Error, tag};
+
+/// A volume with the stack's tag.
+pub(crate) struct Volume {
+    pub(crate) id: String,
+    /// The instance that it is attached to.
+    pub(crate) instance: Option<String>,
+    pub(crate) size_gib: Option<u32>,
+    /// EC2's own word: `in-use`, `deleting`, ..
+    pub(crate) state: String,
+}
+
+/// Returns the volumes with the stack's tag.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Volume>, Error> {
+    let pages = cloud.ec2.describe_volumes().filters(tag::of_stack(stack)).into_paginator().items().send();
+    let volumes: Result<Vec<Answer>, _> = pages.collect().await;
+    Ok(volumes.map_err(failed("ec2", "DescribeVolumes"))?.iter().map(read).collect())
+}
+
+fn read(volume: &Answer) -> Volume {
+    let attachment = volume.attachments().first();
+    Volume {
+        id: volume.volume_id().unwrap_or_default().to_owned(),
+        instance: attachment.and_then(|attachment| attachment.instance_id()).map(str::to_owned),
+        size_gib: volume.size().and_then(|size| u32::try_from(size).ok()),
+        state: volume.state().map_or("unknown", |state| state.as_str()).to_owned(),
+    }
+}

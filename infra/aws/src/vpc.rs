@@ -1,0 +1,109 @@
+//! The VPC and its DNS attributes.
+
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Vpc as Answer, VpcAttributeName};
+use futures_util::future::{join, try_join_all};
+use stack::inventory::{Inventory, Vpc};
+use stack::{Resource, Stack};
+
+use crate::error::failed;
+use crate::once::{once, unrepeated};
+use crate::poll::{delete, visible};
+use crate::step::{Job, missing};
+use crate::{Cloud, Error, interface, tag};
+
+/// Returns the VPCs with the stack's tag; their DNS attributes are not asked.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
+    let pages = cloud.ec2.describe_vpcs().filters(tag::of_stack(stack)).into_paginator().items().send();
+    let vpcs: Result<Vec<Answer>, _> = pages.collect().await;
+    vpcs.map_err(failed("ec2", "DescribeVpcs"))?.iter().map(read).collect()
+}
+
+/// Returns the VPC with its DNS attributes.
+pub(crate) async fn with_dns(cloud: &Cloud, vpc: Vpc) -> Result<Vpc, Error> {
+    let ask = |attribute: VpcAttributeName| {
+        let call = cloud.ec2.describe_vpc_attribute().vpc_id(&vpc.id).attribute(attribute).send();
+        async { call.await.map_err(failed("ec2", "DescribeVpcAttribute")) }
+    };
+    let (support, names) =
+        join(ask(VpcAttributeName::EnableDnsSupport), ask(VpcAttributeName::EnableDnsHostnames)).await;
+    let dns_support = support?.enable_dns_support.and_then(|value| value.value);
+    let dns_hostnames = names?.enable_dns_hostnames.and_then(|value| value.value);
+    Ok(Vpc { dns_support, dns_hostnames, ..vpc })
+}
+
+/// Returns the stack's VPC, creating it if there is none.
+pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Vpc, Error> {
+    if let Some(vpc) = inventory.vpc() {
+        return Ok(vpc.clone());
+    }
+    let create = || async {
+        let answer = job
+            .cloud
+            .ec2
+            .create_vpc()
+            .cidr_block(job.stack.network.cidr.to_string())
+            .tag_specifications(tag::ec2(job.stack, Resource::Vpc, ResourceType::Vpc))
+            .customize()
+            .config_override(unrepeated())
+            .send()
+            .await
+            .map_err(failed("ec2", "CreateVpc"))?;
+        read(&answer.vpc.ok_or_else(|| incomplete("VPC"))?)
+    };
+    let find = || async { Ok(list(job.cloud, job.stack).await?.into_iter().min_by(|a, b| a.id.cmp(&b.id))) };
+    once(job.stop, create, find).await
+}
+
+/// Turns on what lets the database's name resolve inside the VPC, and returns the VPC.
+pub(crate) async fn ensure_dns(job: &Job<'_>, inventory: &Inventory) -> Result<Vpc, Error> {
+    let vpc = inventory.vpc().ok_or_else(|| missing(Resource::Vpc))?;
+    let on = || AttributeBooleanValue::builder().value(true).build();
+    let change = || job.cloud.ec2.modify_vpc_attribute().vpc_id(&vpc.id);
+    let mut changes = Vec::new();
+    if vpc.dns_support != Some(true) {
+        changes.push(change().enable_dns_support(on()));
+    }
+    if vpc.dns_hostnames != Some(true) {
+        changes.push(change().enable_dns_hostnames(on()));
+    }
+    let send =
+        |change: &aws_sdk_ec2::operation::modify_vpc_attribute::builders::ModifyVpcAttributeFluentBuilder| {
+            let call = change.clone().send();
+            async { call.await.map_err(failed("ec2", "ModifyVpcAttribute")) }
+        };
+    if vpc.dns_support == Some(false) {
+        // Host names are refused while support is off.
+        for change in &changes {
+            visible(job, || send(change)).await?;
+        }
+    } else {
+        try_join_all(changes.iter().map(|change| visible(job, || send(change)))).await?;
+    }
+    Ok(Vpc { dns_support: Some(true), dns_hostnames: Some(true), ..vpc.clone() })
+}
+
+/// Deletes the VPC.
+///
+/// # Errors
+/// [`Error::Blocked`] names the network interfaces that are still in it.
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<(), Error> {
+    let call =
+        || async { job.cloud.ec2.delete_vpc().vpc_id(id).send().await.map_err(failed("ec2", "DeleteVpc")) };
+    match delete(job, call).await {
+        Err(error) if error.is_conflict() => Err(interface::blocked(job, "vpc-id", id, error).await),
+        result => result,
+    }
+}
+
+fn read(vpc: &Answer) -> Result<Vpc, Error> {
+    Ok(Vpc {
+        id: vpc.vpc_id().ok_or_else(|| incomplete("id"))?.to_owned(),
+        cidr: vpc.cidr_block().unwrap_or_default().to_owned(),
+        dns_support: None,
+        dns_hostnames: None,
+    })
+}
+
+fn incomplete(field: &'static str) -> Error {
+    Error::Incomplete { service: "ec2", operation: "CreateVpc", field }
+}
