@@ -1,10 +1,21 @@
 //! The agent at the far end of a data channel, spoken to frame by frame.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic anywhere")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic anywhere, and tells what it makes"
+)]
+
+#[path = "support/cluster.rs"]
+mod cluster;
+mod support;
 
 use bytes::{Bytes, BytesMut};
+use cluster::ENDPOINT;
 use sandbox::gateway::{Agent as _, AgentSession};
-use sandbox::{Agent, AgentOptions, Dialer, Directory, Pacing};
+use sandbox::{
+    Agent, AgentOptions, Authority, Cluster, ClusterServer, Dialer, Directory, Front, KeyKind, Pacing,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -31,11 +42,15 @@ impl Client {
     }
 
     fn with(port: u16, options: AgentOptions) -> Client {
-        let agent = Agent::new(options, Dialer::without_network(Directory::default()));
+        Client::to("localhost", port, options, Directory::default())
+    }
+
+    fn to(host: &str, port: u16, options: AgentOptions, directory: Directory) -> Client {
+        let agent = Agent::new(options, Dialer::without_network(directory));
         let session = AgentSession {
             session_id: "s-1".to_owned(),
             instance_id: "i-1".to_owned(),
-            host: "localhost".to_owned(),
+            host: host.to_owned(),
             port,
             local_port: "0".to_owned(),
             document: "AWS-StartPortForwardingSessionToRemoteHost".to_owned(),
@@ -240,6 +255,35 @@ async fn a_target_that_cannot_be_reached_is_told_by_a_flag_and_a_fin() {
     assert_eq!(message.payload_type, PayloadType::Flag);
     assert_eq!(Flag::parse(&message.payload), Some(Flag::ConnectToPortError));
     assert_eq!(client.frame().await, Frame::control(Command::Fin, 3));
+}
+
+#[tokio::test]
+async fn the_name_of_a_database_leads_to_it_and_no_other_name_leads_anywhere() {
+    let dir = support::folder();
+    let server =
+        ClusterServer::Programs { programs: cluster::programs(dir.path(), 16), cache: support::cache() };
+    let cluster = Cluster::start(&server, cluster::spec(dir.path())).await.unwrap();
+    let front = Front::new(&Authority::new(KeyKind::Ecc384).unwrap(), ENDPOINT, &cluster).unwrap();
+    let directory = Directory::default();
+    directory.insert(ENDPOINT, 5432, front);
+    let shouted = ENDPOINT.to_uppercase();
+    for (host, port, leads) in [
+        (ENDPOINT, 5432, true),
+        (&shouted, 5432, true),
+        (ENDPOINT, 5433, false),
+        ("other.example.com", 5432, false),
+    ] {
+        let mut client = Client::to(host, port, AgentOptions::default(), directory.clone());
+        client.shake_hands().await;
+        let ssl_request = [0, 0, 0, 8, 4, 210, 22, 47];
+        client.send_frames(&[Frame::control(Command::Syn, 3), Frame::push(3, ssl_request.to_vec())]).await;
+        if leads {
+            assert_eq!(client.bytes(3, 1).await, b"S");
+        } else {
+            assert_eq!(client.data().await.payload_type, PayloadType::Flag);
+        }
+    }
+    cluster.stop().await.unwrap();
 }
 
 #[tokio::test]
