@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 pub use self::error::ConfigError;
 use self::error::{Problem, Source};
-use self::table::{At, Keys, Table};
+use self::table::{Keys, Table};
 use crate::spec::{Alarms, Bastion, Database, Stack};
 
 const ROOT: Keys = &[
@@ -115,17 +115,13 @@ fn escape_control(c: char) -> impl Iterator<Item = char> {
 }
 
 fn resolve(source: Source<'_>, root: &Table<'_>) -> Result<Stack, ConfigError> {
-    let check = |text: At<&str>, check: &dyn Fn(&str) -> Result<(), Problem>| {
-        check(text.value).map_err(|problem| source.fail(text.at, problem))?;
-        Ok::<String, ConfigError>(text.value.to_owned())
-    };
-    let project = check(root.required("project")?, &|text| {
+    let project = required(source, root, "project", |text| {
         name::slug("project", text, PROJECT_LIMIT, "startupwebapp")
     })?;
-    let environment = check(root.required("environment")?, &|text| {
+    let environment = required(source, root, "environment", |text| {
         name::slug("environment", text, ENVIRONMENT_LIMIT, "prod")
     })?;
-    let region = check(root.required("region")?, &form::region)?;
+    let region = required(source, root, "region", form::region)?;
 
     let network = root.table("network", "[network]", network::KEYS)?;
     let network = network::resolve(source, &network, &region)?;
@@ -195,6 +191,17 @@ fn resolve_alarms(source: Source<'_>, table: &Table<'_>) -> Result<Alarms, Confi
         return Err(table.missing("email"));
     }
     Ok(Alarms { enabled, email: email.map(|email| email.value.to_owned()) })
+}
+
+fn required(
+    source: Source<'_>,
+    table: &Table<'_>,
+    key: &str,
+    check: impl Fn(&str) -> Result<(), Problem>,
+) -> Result<String, ConfigError> {
+    let text = table.required(key)?;
+    check(text.value).map_err(|problem| source.fail(text.at, problem))?;
+    Ok(text.value.to_owned())
 }
 
 fn checked(

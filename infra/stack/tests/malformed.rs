@@ -2,6 +2,7 @@
 //!
 //! `→` in a text marks the place that the message must name; it is taken out before parsing.
 
+use proptest::prelude::*;
 use stack::config::{ConfigError, parse, parse_bytes};
 
 const HEAD: &str = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"us-east-1\"\n";
@@ -385,4 +386,43 @@ fn a_name_that_is_nearly_right_is_met_with_the_right_one() {
     let help = |name: &str| refuse(&format!("{HEAD}[[tenant]]\nname = →\"{name}\"\n")).0.help;
     assert_eq!(help("Web-Shop"), "write it as `web_shop`");
     assert_eq!(help("x; DROP"), "choose a name such as `webshop_prod`");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_accident_to_the_shipped_file_makes_a_panic_or_a_place_outside_of_it(
+        at in any::<prop::sample::Index>(), cut in 0..40usize, put in prop::collection::vec(any::<u8>(), 0..4),
+    ) {
+        let mut bytes = include_bytes!("../../stack.toml").to_vec();
+        let at = at.index(bytes.len());
+        let end = bytes.len().min(at + cut);
+        bytes.splice(at..end, put);
+        if let Err(error) = parse_bytes(&bytes, "stack.toml") {
+            let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+            prop_assert!((1..=lines).contains(&error.line) && error.column >= 1, "{error}");
+            prop_assert!(!error.message.is_empty() && !error.help.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(parse_bytes(&bytes, "stack.toml").is_err());
+    }
+
+    #[test]
+    fn a_name_is_taken_only_if_postgresql_takes_it_unquoted(name in "[a-z_A-Z0-9\"'; -]{0,70}") {
+        let text = format!("{HEAD}[[tenant]]\nname = {}\n", toml_string(&name));
+        if let Ok(stack) = parse(&text, "stack.toml") {
+            prop_assert_eq!(&stack.tenants[0].name, &name);
+            let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+            let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            prop_assert!(first && rest && name.len() <= 63);
+        }
+    }
+}
+
+fn toml_string(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\\\""))
 }

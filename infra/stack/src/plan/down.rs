@@ -1,5 +1,5 @@
 use super::{Action, Direction, Plan, Step, duration, scope};
-use crate::inventory::{Inventory, Peer, SecurityGroup};
+use crate::inventory::{DatabaseInstance, Instance, Inventory, Peer, SecretEntry, SecurityGroup};
 use crate::resource::{Component, Resource};
 use crate::spec::Stack;
 
@@ -59,14 +59,14 @@ fn doomed(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<(Stri
         R::Database => inventory
             .database
             .iter()
-            .map(|database| (database.identifier.clone(), database_detail(stack, &database.status)))
+            .map(|database| (database.identifier.clone(), database_detail(stack, database)))
             .collect(),
         R::Role => inventory.role.iter().map(|role| (role.name.clone(), role.policies.join(", "))).collect(),
         R::Profile => {
             inventory.profile.iter().map(|profile| (profile.name.clone(), profile.roles.join(", "))).collect()
         }
         R::Instance => {
-            let detail = |i: &crate::inventory::Instance| format!("{}, {}", i.instance_type, i.state);
+            let detail = |i: &Instance| format!("{}, {}", i.instance_type, i.state);
             inventory.instances.iter().map(|instance| (instance.id.clone(), detail(instance))).collect()
         }
         // An attribute of the VPC, and a proof: neither is a thing that could be left.
@@ -74,16 +74,17 @@ fn doomed(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<(Stri
     }
 }
 
-fn secret_detail(secret: &crate::inventory::SecretEntry) -> String {
+fn secret_detail(secret: &SecretEntry) -> String {
     if secret.scheduled_for_deletion { "without waiting for its recovery window" } else { "" }.to_owned()
 }
 
-fn database_detail(stack: &Stack, status: &str) -> String {
-    match (status, stack.database.final_snapshot) {
-        ("deleting", _) => "is being deleted; waits until it is gone".to_owned(),
-        (_, true) => "with a final snapshot".to_owned(),
-        (_, false) => "WITHOUT a final snapshot".to_owned(),
+fn database_detail(stack: &Stack, database: &DatabaseInstance) -> String {
+    if database.status == "deleting" {
+        return "is being deleted; waits until it is gone".to_owned();
     }
+    let protection = if database.deletion_protection { "protected against deletion; " } else { "" };
+    let snapshot = if stack.database.final_snapshot { "with" } else { "WITHOUT" };
+    format!("{protection}{snapshot} a final snapshot")
 }
 
 /// A subnet whose tag we do not know is removed as early as any subnet can be.

@@ -96,11 +96,15 @@ fn down_takes_the_deleted_and_the_doubled_but_not_what_is_someone_elses() {
 #[test]
 fn down_says_what_becomes_of_the_data() {
     let mut stack = fixture::stack();
-    let account = fixture::complete(&stack);
-    let detail = |stack: &stack::Stack| down(stack, &account, &[Component::Database]).steps[0].detail.clone();
-    assert_eq!(detail(&stack), "WITHOUT a final snapshot");
+    let mut account = fixture::complete(&stack);
+    let detail = |stack: &stack::Stack, account: &Inventory| {
+        down(stack, account, &[Component::Database]).steps[0].detail.clone()
+    };
+    assert_eq!(detail(&stack, &account), "WITHOUT a final snapshot");
     stack.database.final_snapshot = true;
-    assert_eq!(detail(&stack), "with a final snapshot");
+    assert_eq!(detail(&stack, &account), "with a final snapshot");
+    account.database.as_mut().unwrap().deletion_protection = true;
+    assert_eq!(detail(&stack, &account), "protected against deletion; with a final snapshot");
 }
 
 #[test]
