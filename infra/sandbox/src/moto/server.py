@@ -1,3 +1,4 @@
+import importlib
 import os
 import sys
 import threading
@@ -28,17 +29,11 @@ os.dup2(2, 1)
 
 
 def warm_up():
-    # moto imports a service at its first request, EC2 for a second; the others need not wait for that.
+    # moto imports a service at its first request, EC2 for a second. Importing alone takes no lock of the server's,
+    # so that requests are answered meanwhile.
     for service in ("sts", "iam", "secretsmanager", "ssm", "ec2", "rds"):
-        scope = f"AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request"
-        application.get_application(
-            {
-                "REQUEST_METHOD": "POST",
-                "PATH_INFO": "/",
-                "HTTP_HOST": f"{service}.us-east-1.amazonaws.com",
-                "HTTP_AUTHORIZATION": scope,
-            }
-        )
+        importlib.import_module(f"moto.{service}.models")
+        importlib.import_module(f"moto.{service}.urls")
 
 
 threading.Thread(target=warm_up, daemon=True).start()
