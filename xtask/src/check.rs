@@ -12,8 +12,8 @@ pub(crate) fn run(sh: &Shell) -> anyhow::Result<ExitCode> {
     let mut failed = Vec::new();
     check(&mut failed, "format", cmd!(sh, "cargo fmt --all --check"));
     if workspace::succeeds(cmd!(sh, "cargo deny --version")) {
-        // The advisory database comes from the network; CI's workflow checks it on its own.
-        let deny = cmd!(sh, "cargo deny --offline check bans licenses sources");
+        // Advisories need a database of their own from the network: the workflow checks them.
+        let deny = cmd!(sh, "cargo deny --locked check bans licenses sources");
         check(&mut failed, "licences and sources", deny);
     } else if sh.var("CI").is_ok_and(|ci| ci == "true") {
         eprintln!("error: `cargo deny` is missing; install it with `cargo install --locked cargo-deny`");

@@ -39,6 +39,11 @@ async fn relaunch(fixture: &Fixture, inventory: &Inventory, public_address: &str
     element(&launched, "instanceId").expect("an instance was launched")
 }
 
+/// Starts a sandbox whose agents try again soon: the real one sleeps for minutes after a failure.
+async fn sandbox() -> Fixture {
+    Fixture::start_with(Want::ControlPlane, |gateway| gateway.agent_retry = Duration::from_millis(200)).await
+}
+
 /// Waits for a session to the instance and returns the error's whole chain.
 async fn refusal(fixture: &Fixture, instance: &str) -> String {
     let (cloud, _) = fixture.context.observe().await.expect("the account can be observed");
@@ -61,7 +66,7 @@ fn anyhow_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A bastion's agent that has failed sleeps; a new bastion's does not. `up` must end with a session.
+/// Whatever was broken, `up` ends with a session.
 async fn up_mends(fixture: &Fixture) {
     let (_, inventory, steps) = up::converge(&fixture.context, &[]).await.unwrap_or_else(|failure| {
         panic!("`up` does not mend it: {}", failure.render_text());
@@ -73,7 +78,7 @@ async fn up_mends(fixture: &Fixture) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bastion_without_a_public_address_is_named_and_replaced() {
-    let fixture = Fixture::start(Want::ControlPlane).await;
+    let fixture = sandbox().await;
     let (_, inventory, _) = up::converge(&fixture.context, &[]).await.expect("`up` succeeds");
     let instance = relaunch(&fixture, &inventory, "false").await;
     let error = refusal(&fixture, &instance).await;
@@ -84,7 +89,7 @@ async fn a_bastion_without_a_public_address_is_named_and_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bastion_without_a_route_out_is_named_and_mended() {
-    let fixture = Fixture::start(Want::ControlPlane).await;
+    let fixture = sandbox().await;
     let (_, inventory, _) = up::converge(&fixture.context, &[]).await.expect("`up` succeeds");
     let table = inventory.route_table("public-routes").expect("a route table").id.clone();
     let route = [("RouteTableId", table.as_str()), ("DestinationCidrBlock", "0.0.0.0/0")];
@@ -98,7 +103,7 @@ async fn a_bastion_without_a_route_out_is_named_and_mended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bastion_whose_role_lacks_the_policy_is_named_and_mended() {
-    let fixture = Fixture::start(Want::ControlPlane).await;
+    let fixture = sandbox().await;
     let (_, inventory, _) = up::converge(&fixture.context, &[]).await.expect("`up` succeeds");
     let role = fixture.context.stack.role_name();
     let arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";

@@ -1,8 +1,9 @@
 //! Dependencies run one way only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use serde_json::Value;
 
 /// What each of our packages may know of ours.
 const MAY_KNOW: [(&str, &[&str]); 8] = [
@@ -16,30 +17,33 @@ const MAY_KNOW: [(&str, &[&str]); 8] = [
     ("tests", &["stack", "tunnel", "xtask", "aws", "db", "sandbox", "deploy"]),
 ];
 
-fn ours() -> BTreeMap<String, BTreeSet<String>> {
-    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
-    metadata
-        .packages
-        .iter()
+fn cargo(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Returns the direct dependencies of each of our packages: name, and whether it is ours.
+fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
+    let metadata: Value =
+        serde_json::from_str(&cargo(&["metadata", "--no-deps", "--locked", "--format-version", "1"])).unwrap();
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
         .map(|package| {
-            let known = package
-                .dependencies
-                .iter()
-                .filter(|dependency| dependency.path.is_some() && dependency.kind != DependencyKind::Unknown)
-                .map(|dependency| dependency.name.to_string())
-                .collect();
-            (package.name.to_string(), known)
+            let dependencies = package["dependencies"].as_array().unwrap().iter();
+            (name(package), dependencies.map(|one| (name(one), one["path"].is_string())).collect())
         })
         .collect()
 }
 
 #[test]
 fn every_package_knows_only_the_layers_below_it() {
-    let ours = ours();
+    let packages = packages();
     let listed: BTreeSet<&str> = MAY_KNOW.iter().map(|(name, _)| *name).collect();
-    assert_eq!(listed, ours.keys().map(String::as_str).collect(), "a package is missing from the table above");
+    assert_eq!(listed, packages.keys().map(String::as_str).collect(), "a package is missing from the table above");
     for (name, may_know) in MAY_KNOW {
-        for known in &ours[name] {
+        for (known, _) in packages[name].iter().filter(|(_, ours)| *ours) {
             assert!(may_know.contains(&known.as_str()), "`{name}` must not depend on `{known}`");
         }
     }
@@ -47,18 +51,32 @@ fn every_package_knows_only_the_layers_below_it() {
 
 #[test]
 fn only_aws_names_the_sdk() {
-    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
-    for package in metadata.packages.iter().filter(|package| *package.name != "aws") {
-        for dependency in &package.dependencies {
-            assert!(!dependency.name.starts_with("aws-"), "`{}` depends on `{}`", package.name, dependency.name);
+    for (package, dependencies) in packages().iter().filter(|(name, _)| *name != "aws") {
+        for (name, _) in dependencies {
+            assert!(!name.starts_with("aws-"), "`{package}` depends on `{name}`");
         }
     }
 }
 
 #[test]
 fn the_thin_xtask_stays_thin() {
-    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
-    let xtask = metadata.packages.iter().find(|package| *package.name == "xtask").unwrap();
-    let names: BTreeSet<&str> = xtask.dependencies.iter().map(|dependency| dependency.name.as_str()).collect();
+    let packages = packages();
+    let names: BTreeSet<&str> = packages["xtask"].iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, BTreeSet::from(["anyhow", "clap", "xshell"]));
+}
+
+#[test]
+fn the_tests_do_not_build_the_sdk_a_second_time() {
+    let features = |selection: &[&str]| -> BTreeSet<String> {
+        let format = ["--locked", "--prefix", "none", "--no-dedupe", "--format", "{p} [{f}]"];
+        let tree = cargo(&[&["tree"], selection, &format].concat());
+        tree.lines().map(str::to_owned).collect()
+    };
+    let package = |line: &String| line.split(" [").next().unwrap_or_default().to_owned();
+    let deploy = features(&["--package", "deploy", "--edges", "normal"]);
+    let all = features(&["--workspace", "--edges", "normal,dev"]);
+    let shared: BTreeSet<String> = deploy.iter().map(package).collect();
+    let other: Vec<&String> =
+        all.iter().filter(|line| shared.contains(&package(line)) && !deploy.contains(*line)).collect();
+    assert!(other.is_empty(), "`cargo xtask test` would build these with other features: {other:#?}");
 }

@@ -1,1 +1,133 @@
-//! The cloud tasks: the only code that prints.
+//! The cloud tasks, one file each; the only code that prints.
+//!
+//! Architecture invariant: libraries below emit `stack::Event`s and return values; text, JSON, exit codes and hints
+//! are made here and nowhere else.
+
+pub mod access;
+pub mod bridge;
+pub mod confirm;
+pub mod context;
+pub mod cost;
+pub mod failure;
+pub mod interrupt;
+pub mod listener;
+pub mod place;
+pub mod table;
+pub mod task;
+pub mod view;
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use xtask::{Cli, Global, Task};
+
+use context::Context;
+use failure::Failure;
+use view::{Detail, View};
+
+/// Runs the task that the command line names and returns its exit code.
+pub async fn run(cli: &Cli) -> ExitCode {
+    let detail = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Detail::Quiet,
+        (false, true) => Detail::Verbose,
+        (false, false) => Detail::Normal,
+    };
+    let view = View::new(cli.global.json, detail);
+    match Box::pin(dispatch(cli, &view)).await {
+        Ok(code) => code,
+        Err(failure) => {
+            view.fail(&failure);
+            failure.code()
+        }
+    }
+}
+
+async fn dispatch(cli: &Cli, view: &View) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    match &cli.task {
+        Task::Sandbox(task) => return task::sandbox::run(task, global, view).await,
+        Task::Completions(args) => return task::completions::run(args),
+        Task::Demo(args) => {
+            let stop = interrupt::watch(view)?;
+            return task::demo::run(args, global, view.clone(), stop).await;
+        }
+        Task::Check | Task::Test(_) | Task::Migration(_) => {
+            return Err(Failure::usage("this task is run by `cargo xtask`, not by `deploy`"));
+        }
+        Task::Plan(_)
+        | Task::Up(_)
+        | Task::Down(_)
+        | Task::Status(_)
+        | Task::Audit
+        | Task::Tunnel(_)
+        | Task::Exec(_)
+        | Task::Psql(_)
+        | Task::Tenant(_)
+        | Task::Migrate(_) => {}
+    }
+    // Read before the sandbox is asked for: a bad file is the user's to mend either way.
+    let context = Context::load(global, view.clone(), interrupt::watch(view)?)?;
+    if let Some(name) = &global.sandbox {
+        return Err(enter_sandbox(name).await);
+    }
+    match &cli.task {
+        Task::Plan(args) => task::plan::run(&context, args).await,
+        Task::Up(args) => task::up::run(&context, args).await,
+        Task::Down(args) => task::down::run(&context, args).await,
+        Task::Status(args) => task::status::run(&context, args).await,
+        Task::Audit => task::audit::run(&context).await,
+        Task::Tunnel(args) => task::tunnel::run(&context, args).await,
+        Task::Exec(args) => task::exec::run(&context, args).await,
+        Task::Psql(args) => task::psql::run(&context, args).await,
+        Task::Tenant(args) => task::tenant::run(&context, args).await,
+        Task::Migrate(args) => task::migrate::run(&context, args).await,
+        Task::Demo(_)
+        | Task::Migration(_)
+        | Task::Sandbox(_)
+        | Task::Check
+        | Task::Test(_)
+        | Task::Completions(_) => unreachable!("invariant: these were dispatched above"),
+    }
+}
+
+/// Becomes this program again with the sandbox's variables set and the flag gone: a sandbox is an endpoint, not a mode.
+async fn enter_sandbox(name: &str) -> Failure {
+    let environment = match task::sandbox::environment(name).await {
+        Ok(environment) => environment,
+        Err(failure) => return failure,
+    };
+    let own = match std::env::current_exe() {
+        Ok(own) => own,
+        Err(error) => return error.into(),
+    };
+    let mut flag_may_follow = true;
+    let args = std::env::args_os().skip(1).filter(|arg| {
+        flag_may_follow &= arg != "--";
+        let arg = arg.to_string_lossy();
+        !(flag_may_follow && (arg == "--sandbox" || arg.starts_with("--sandbox=")))
+    });
+    let mut command = Command::new(own);
+    command.args(args).envs(environment);
+    // They would lead back to AWS.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text == "AWS_PROFILE" || text == "AWS_SESSION_TOKEN" || text.starts_with("AWS_ENDPOINT_URL_") {
+            command.env_remove(&name);
+        }
+    }
+    command.exec().into()
+}
+
+/// The options of a task that was given none.
+pub fn no_global() -> Global {
+    Global {
+        stack: None,
+        sandbox: None,
+        profile: None,
+        json: false,
+        yes: false,
+        no_input: false,
+        quiet: false,
+        verbose: false,
+    }
+}

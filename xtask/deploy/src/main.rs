@@ -1,1 +1,10 @@
-fn main() {}
+//! The cloud tasks. `cargo xtask` builds and runs this.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    deploy::run(&xtask::Cli::parse()).await
+}

@@ -1,0 +1,222 @@
+//! The bridge itself: a session to the bastion, a tunnel through it, and PostgreSQL at its far end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws::Cloud;
+use aws::session::Started;
+use db::{BoxStream, Dial, Login, Server};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use stack::{Event, Inventory};
+use stack::spec::Tenant;
+use tunnel::{Control, ControlError, SessionToken, Tunnel};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+/// An open tunnel to one target.
+pub struct Bridge {
+    tunnel: Arc<Tunnel>,
+    /// The target, as the bastion sees it.
+    pub host: String,
+    /// The target's port.
+    pub port: u16,
+}
+
+impl Bridge {
+    /// Opens a tunnel to the stack's database.
+    ///
+    /// # Errors
+    /// There is no bastion or no database yet, or Session Manager does not connect: exit 5 with the cause.
+    pub async fn to_database(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Result<Bridge, Failure> {
+        let (host, port) = endpoint(inventory)?;
+        Bridge::open(context, cloud, inventory, host, port).await
+    }
+
+    /// Opens a tunnel to any target that the bastion can reach.
+    ///
+    /// # Errors
+    /// There is no bastion, or Session Manager does not connect: exit 5 with the cause.
+    pub async fn open(
+        context: &Context,
+        cloud: &Cloud,
+        inventory: &Inventory,
+        host: String,
+        port: u16,
+    ) -> Result<Bridge, Failure> {
+        let bastion = inventory.bastion().ok_or_else(|| {
+            Failure::new(Exit::Tunnel, anyhow::Error::msg("the stack has no bastion"))
+                .hint("run `cargo xtask up bastion`")
+        })?;
+        let started = start(context, cloud, &bastion.id, &host, port)
+            .await
+            .map_err(|error| unreachable(error, context, inventory))?;
+        let token = SessionToken {
+            session_id: started.session_id,
+            url: started.url,
+            token: tunnel::Token::new(started.token.expose()),
+        };
+        let mut options = tunnel::Options::new(format!("{host}:{port}"));
+        // A long CREATE INDEX sends nothing; the service would end the session after 20 minutes.
+        options.keep_alive = Some(Duration::from_secs(240));
+        let tunnel = Tunnel::open(token, Arc::new(Ssm(cloud.clone())), options).await?;
+        Ok(Bridge { tunnel: Arc::new(tunnel), host, port })
+    }
+
+    /// Returns the server at the far end, for `db`.
+    ///
+    /// # Errors
+    /// The CA bundle cannot be used.
+    pub fn server(&self, context: &Context) -> Result<Server, Failure> {
+        Ok(Server {
+            host: self.host.clone(),
+            port: self.port,
+            roots: Arc::new(context.access.roots()?),
+            dial: Arc::new(Through(self.tunnel.clone())),
+        })
+    }
+
+    /// Returns a new stream to the target.
+    ///
+    /// # Errors
+    /// The tunnel is gone, or the bastion cannot reach the target.
+    pub async fn connect(&self) -> Result<tunnel::Stream, tunnel::Error> {
+        self.tunnel.connect().await
+    }
+
+    /// Waits until the tunnel has ended by itself and returns why.
+    pub async fn ended(&self) -> tunnel::Error {
+        self.tunnel.ended().await
+    }
+
+    /// Ends the session, at AWS as well.
+    ///
+    /// # Errors
+    /// The session could not be ended in good order; it ends by itself when its idle time is over.
+    pub async fn close(self) -> Result<(), Failure> {
+        match Arc::try_unwrap(self.tunnel) {
+            Ok(tunnel) => Ok(tunnel.close().await?),
+            // A connection still holds it; it ends the session when it goes.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Returns the database's host name and port.
+///
+/// # Errors
+/// There is no database, or it has no endpoint yet.
+pub fn endpoint(inventory: &Inventory) -> Result<(String, u16), Failure> {
+    let Some(database) = &inventory.database else {
+        return Err(Failure::new(Exit::Failure, anyhow::Error::msg("the stack has no database"))
+            .hint("run `cargo xtask up`"));
+    };
+    database.endpoint.clone().ok_or_else(|| {
+        let text = format!("database `{}` has no endpoint yet: it is `{}`", database.identifier, database.status);
+        Failure::new(Exit::Failure, anyhow::Error::msg(text)).hint("run `cargo xtask up` to wait for it")
+    })
+}
+
+/// Returns the login of the master user, to the database `postgres`.
+///
+/// # Errors
+/// The secret is missing or may not be read.
+pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> {
+    let password = aws::secret::get(cloud, &context.stack.master_secret_name()).await?;
+    Ok(Login { user: context.stack.database.master_user.clone(), password, database: "postgres".to_owned() })
+}
+
+/// Returns the login of a tenant's role to its own database.
+///
+/// # Errors
+/// The secret is missing (`tenant create` makes it) or may not be read.
+pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<Login, Failure> {
+    let password = aws::secret::get(cloud, &context.stack.role_secret_name(&tenant.owner)).await.map_err(|error| {
+        Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
+    })?;
+    Ok(Login { user: tenant.owner.clone(), password, database: tenant.name.clone() })
+}
+
+/// How long Session Manager may say that a bastion is not connected although its agent is online.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Starts a session; `TargetNotConnected`, and it alone, is tried again.
+async fn start(
+    context: &Context,
+    cloud: &Cloud,
+    instance: &str,
+    host: &str,
+    port: u16,
+) -> Result<Started, aws::Error> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        match aws::session::start(cloud, instance, host, port).await {
+            Err(error) if error.code() == Some("TargetNotConnected") && began.elapsed() < CONNECTED_WITHIN => {
+                let status = "Session Manager says that it is not connected yet".to_owned();
+                context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
+            }
+            result => return result,
+        }
+        tokio::select! {
+            () = context.stop.raised() => return Err(aws::Error::Interrupted),
+            () = tokio::time::sleep(pause) => (),
+        }
+        pause = (pause * 2).min(Duration::from_secs(3));
+    }
+}
+
+fn unreachable(error: aws::Error, context: &Context, inventory: &Inventory) -> Failure {
+    let findings = stack::finding::bastion(&context.stack, inventory);
+    let mut failure = Failure::from(error);
+    if let Some(finding) = findings.first() {
+        failure.exit = Exit::Tunnel;
+        let cause = anyhow::Error::msg(finding.sentence.clone());
+        failure.error = Some(cause.context("cannot open a session to the bastion"));
+        failure.hints = vec![finding.command.clone()];
+    }
+    failure
+}
+
+/// What the tunnel asks of AWS.
+struct Ssm(Cloud);
+
+impl Control for Ssm {
+    fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
+        let url = url.to_owned();
+        async move { aws::session::sign(&self.0, &url).await.map_err(Into::into) }.boxed()
+    }
+
+    fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {
+        let session_id = session_id.to_owned();
+        async move {
+            let resumed = aws::session::resume(&self.0, &session_id).await?;
+            Ok(resumed.map(|resumed| SessionToken {
+                session_id: resumed.session_id,
+                url: resumed.url,
+                token: tunnel::Token::new(resumed.token.expose()),
+            }))
+        }
+        .boxed()
+    }
+
+    fn terminate(&self, session_id: &str) -> BoxFuture<'_, Result<(), ControlError>> {
+        let session_id = session_id.to_owned();
+        async move { aws::session::terminate(&self.0, &session_id).await.map_err(Into::into) }.boxed()
+    }
+}
+
+/// `db`'s way to the server: one stream of the tunnel for each connection.
+struct Through(Arc<Tunnel>);
+
+impl Dial for Through {
+    fn dial(&self) -> BoxFuture<'_, io::Result<BoxStream>> {
+        async move {
+            let stream = self.0.connect().await.map_err(io::Error::other)?;
+            Ok(BoxStream::new(stream))
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,48 @@
+//! Questions to the person at the terminal.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+/// Asks whether to go on; `--yes` answers.
+///
+/// # Errors
+/// There is nobody to ask, or the answer is no.
+pub fn yes(context: &Context, question: &str) -> Result<(), Failure> {
+    if context.yes {
+        return Ok(());
+    }
+    match ask(context, &format!("{question} [y/N] "))?.as_str() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(declined()),
+    }
+}
+
+/// Asks for a name to be typed, as what follows cannot be undone; `--yes` answers.
+///
+/// # Errors
+/// There is nobody to ask, or the name is another one.
+pub fn name(context: &Context, question: &str, name: &str) -> Result<(), Failure> {
+    if context.yes || ask(context, &format!("{question}; type `{name}` to go on: "))? == name {
+        return Ok(());
+    }
+    Err(declined())
+}
+
+fn ask(context: &Context, prompt: &str) -> Result<String, Failure> {
+    if context.no_input || !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("this needs an answer and there is no terminal to ask")
+            .hint("look at it with `--dry-run`, then add `--yes`"));
+    }
+    context.view.settle();
+    eprint!("{prompt}");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
+fn declined() -> Failure {
+    Failure::new(Exit::Interrupted, anyhow::Error::msg("not confirmed; nothing was changed"))
+}

@@ -1,0 +1,98 @@
+//! What every cloud task starts from: the stack, the way to AWS, and the view.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws::{Cloud, Stop};
+use stack::{Events, Inventory, Stack};
+use xtask::Global;
+
+use crate::access::Access;
+use crate::failure::{Exit, Failure};
+use crate::place;
+use crate::view::View;
+
+/// What every cloud task starts from.
+#[derive(Clone)]
+pub struct Context {
+    /// The stack that the file describes.
+    pub stack: Arc<Stack>,
+    /// Where AWS is.
+    pub access: Access,
+    /// What the user sees.
+    pub view: View,
+    /// Where libraries send what happens.
+    pub events: Events,
+    /// Set by Ctrl-C.
+    pub stop: Stop,
+    /// Results as JSON.
+    pub json: bool,
+    /// Every question is answered with yes.
+    pub yes: bool,
+    /// Nothing may be asked.
+    pub no_input: bool,
+}
+
+impl Context {
+    /// Reads and checks the stack file. Contacts nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read, or something in it is wrong: exit 2, naming file, line and column.
+    pub fn load(global: &Global, view: View, stop: Stop) -> Result<Context, Failure> {
+        let stack = read_stack(global.stack.clone())?;
+        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+            if std::env::var(name).is_ok_and(|region| region != stack.region) {
+                view.say(format!("{name} is ignored: the stack file says `{}`", stack.region));
+            }
+        }
+        Ok(Context {
+            stack: Arc::new(stack),
+            access: Access::from_environment(global.profile.clone()),
+            events: view.events(),
+            view,
+            stop,
+            json: global.json,
+            yes: global.yes,
+            no_input: global.no_input,
+        })
+    }
+
+    /// Connects, says who and where we are, and looks at what exists.
+    pub async fn observe(&self) -> Result<(Cloud, Inventory), Failure> {
+        let cloud = self.access.connect(&self.stack).await?;
+        let (identity, inventory) = tokio::join!(cloud.identity(), aws::observe(&cloud, &self.stack));
+        let identity = identity?;
+        self.view.say(format!(
+            "stack `{}`, account {}, region {}, as {}",
+            self.stack.name, identity.account, self.stack.region, identity.arn
+        ));
+        Ok((cloud, inventory?))
+    }
+
+    /// Fails if Ctrl-C was pressed.
+    ///
+    /// # Errors
+    /// Exit 130.
+    pub fn check_interrupted(&self) -> Result<(), Failure> {
+        if self.stop.is_raised() {
+            return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")));
+        }
+        Ok(())
+    }
+}
+
+fn read_stack(file: Option<PathBuf>) -> Result<Stack, Failure> {
+    let path = file.unwrap_or_else(|| {
+        let default = place::workspace().join(place::STACK_FILE);
+        let here = std::env::current_dir().unwrap_or_default();
+        default.strip_prefix(&here).map(PathBuf::from).unwrap_or(default)
+    });
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(&path).map_err(|error| {
+        Failure::usage(format!("cannot read the stack file `{shown}`: {error}")).hint("name one with `--stack FILE`")
+    })?;
+    stack::config::parse_bytes(&bytes, &shown).map_err(|error| {
+        let help = error.help.clone();
+        Failure::new(Exit::Usage, anyhow::Error::new(error)).hint(help)
+    })
+}

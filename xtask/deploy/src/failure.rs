@@ -1,0 +1,184 @@
+//! What the user is told when a task cannot do its work.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::cost;
+
+/// The documented exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Anything without a code of its own.
+    Failure = 1,
+    /// Bad usage or configuration; nothing was contacted or changed.
+    Usage = 2,
+    /// No credentials, or they do not allow it.
+    Permission = 3,
+    /// AWS refused or did not answer in time.
+    Aws = 4,
+    /// The tunnel could not be opened or broke.
+    Tunnel = 5,
+    /// Every tenant failed.
+    AllTenants = 6,
+    /// Some tenants failed.
+    SomeTenants = 7,
+    /// Something is missing, different or unhealthy.
+    Drift = 8,
+    /// Something is left.
+    Leftovers = 9,
+    /// Ctrl-C or SIGTERM.
+    Interrupted = 130,
+}
+
+/// Why a task failed, what still runs and costs, and what to type next.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What failed, with its causes; empty if the task has said all there is to say.
+    pub error: Option<anyhow::Error>,
+    /// What still runs and costs.
+    pub still_running: Vec<String>,
+    /// Imperatives with a command.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// Returns a failure with that code and error.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Failure {
+        Failure { exit, error: Some(error.into()), still_running: Vec::new(), hints: Vec::new() }
+    }
+
+    /// Returns a failure of the user's making.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, anyhow::Error::msg(message.into()))
+    }
+
+    /// Returns a failure whose story is already told by the task's result.
+    pub fn told(exit: Exit) -> Failure {
+        Failure { exit, error: None, still_running: Vec::new(), hints: Vec::new() }
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds what still runs and costs.
+    #[must_use]
+    pub fn still_running(mut self, lines: impl IntoIterator<Item = String>) -> Failure {
+        self.still_running.extend(lines);
+        self
+    }
+
+    /// Returns the exit code for the shell.
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(self.exit as u8)
+    }
+
+    /// Renders it for people; empty if there is nothing to add.
+    pub fn render_text(&self) -> String {
+        let mut text = String::new();
+        if let Some(error) = &self.error {
+            let _ = writeln!(text, "error: {error}");
+            for cause in error.chain().skip(1) {
+                let _ = writeln!(text, "  caused by: {cause}");
+            }
+        }
+        for hint in &self.hints {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        for line in &self.still_running {
+            let _ = writeln!(text, "still running: {line}");
+        }
+        text
+    }
+
+    /// Renders it as one JSON object.
+    pub fn render_json(&self) -> serde_json::Value {
+        json!({
+            "event": "failure",
+            "exit": self.exit as u8,
+            "error": self.error.as_ref().map(ToString::to_string),
+            "causes": self.error.iter().flat_map(|e| e.chain().skip(1)).map(ToString::to_string).collect::<Vec<_>>(),
+            "hints": self.hints,
+            "still_running": self.still_running,
+        })
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::new(Exit::Failure, error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::new(Exit::Failure, error)
+    }
+}
+
+impl From<aws::Error> for Failure {
+    fn from(error: aws::Error) -> Failure {
+        let hints = hints(&error);
+        hints.into_iter().fold(Failure::new(exit(&error), error), Failure::hint)
+    }
+}
+
+impl From<aws::ApplyError> for Failure {
+    fn from(error: aws::ApplyError) -> Failure {
+        let hints = hints(&error.source);
+        let still_running = cost::still_running(&error.inventory);
+        let failure = Failure::new(exit(&error.source), error).still_running(still_running);
+        hints.into_iter().fold(failure, Failure::hint)
+    }
+}
+
+fn exit(error: &aws::Error) -> Exit {
+    match error.kind() {
+        aws::Kind::Credentials => Exit::Permission,
+        aws::Kind::Refused => Exit::Aws,
+        aws::Kind::Usage => Exit::Usage,
+        aws::Kind::Interrupted => Exit::Interrupted,
+        aws::Kind::Other => Exit::Failure,
+    }
+}
+
+/// Returns what to type next, where the error tells.
+fn hints(error: &aws::Error) -> Vec<String> {
+    match error {
+        aws::Error::Credentials { .. } => vec![
+            "log in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned(),
+            "to work without an account, run `cargo xtask sandbox start` and add `--sandbox`".to_owned(),
+        ],
+        aws::Error::Protected { .. } => vec!["run `cargo xtask down --unprotect` if its data may go".to_owned()],
+        aws::Error::NotReachable { findings, .. } => {
+            findings.iter().map(|finding| format!("{} ({})", finding.command, finding.evidence)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+impl From<db::Error> for Failure {
+    fn from(error: db::Error) -> Failure {
+        let exit = if error.is_usage() { Exit::Usage } else { Exit::Failure };
+        Failure::new(exit, error)
+    }
+}
+
+impl From<tunnel::Error> for Failure {
+    fn from(error: tunnel::Error) -> Failure {
+        Failure::new(Exit::Tunnel, error)
+    }
+}
+
+impl From<sandbox::Error> for Failure {
+    fn from(error: sandbox::Error) -> Failure {
+        Failure::new(Exit::Failure, error)
+    }
+}

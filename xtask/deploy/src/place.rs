@@ -1,0 +1,31 @@
+//! Where the workspace's files are.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// The stack file, as seen from the workspace's root.
+pub const STACK_FILE: &str = "infra/stack.toml";
+/// The RDS roots, shipped with the project.
+pub const RDS_ROOTS: &[u8] = include_bytes!("../../../infra/rds-global-bundle.pem");
+
+/// Returns the workspace that the current folder lies in, else the one that this program was built from.
+pub fn workspace() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let found = here.ancestors().find(|dir| dir.join(STACK_FILE).is_file() && dir.join("xtask").is_dir());
+    found.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), Path::to_owned)
+}
+
+/// Returns the folder for everything that sandboxes keep: `sandbox` in the target directory.
+///
+/// # Errors
+/// This program does not lie in a target directory.
+pub fn sandboxes() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe()?;
+    // A test binary lies one folder deeper, in `deps`.
+    let target = own.ancestors().skip(1).find(|dir| dir.ends_with("debug") || dir.ends_with("release"));
+    let target = target.and_then(Path::parent).ok_or_else(|| {
+        Failure::usage(format!("`{}` does not lie in a target directory; the sandbox needs one", own.display()))
+    })?;
+    Ok(target.join("sandbox"))
+}

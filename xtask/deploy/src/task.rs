@@ -1,0 +1,15 @@
+//! The tasks, a file each.
+
+pub mod audit;
+pub mod completions;
+pub mod demo;
+pub mod down;
+pub mod exec;
+pub mod migrate;
+pub mod plan;
+pub mod psql;
+pub mod sandbox;
+pub mod status;
+pub mod tenant;
+pub mod tunnel;
+pub mod up;

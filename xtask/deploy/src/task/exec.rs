@@ -1,0 +1,97 @@
+//! `exec`: runs a command with a tunnel open.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use db::Login;
+use tokio::process::Command;
+
+use crate::bridge::{self, Bridge};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::listener::{self, Wrap};
+use crate::task::tenant;
+
+/// Who speaks TLS to the database.
+pub enum TlsBy {
+    /// The command, end to end.
+    Command,
+    /// This program, for a command that was built without TLS; the hop on the loopback address is plain.
+    Tunnel,
+}
+
+/// Runs the command with the PG* variables set and passes on its exit code.
+pub async fn run(context: &Context, args: &xtask::Exec) -> Result<ExitCode, Failure> {
+    let (program, rest) = args.command.split_first().ok_or_else(|| Failure::usage("no command to run"))?;
+    let mut command = Command::new(program);
+    command.args(rest);
+    with_tunnel(context, args.tenant.as_deref(), command, TlsBy::Command).await
+}
+
+/// Opens the tunnel, runs the command, closes the tunnel, passes on the exit code.
+///
+/// # Errors
+/// No such tenant (exit 2), no tunnel (5), or the command cannot be started (1).
+pub async fn with_tunnel(
+    context: &Context,
+    tenant_name: Option<&str>,
+    mut command: Command,
+    tls: TlsBy,
+) -> Result<ExitCode, Failure> {
+    let tenant = tenant_name.map(|name| tenant::known(context, name)).transpose()?;
+    let listener = listener::bind(0).await?;
+    let port = listener.local_addr()?.port();
+    let (cloud, inventory) = context.observe().await?;
+    let login = match tenant {
+        Some(tenant) => bridge::owner(context, &cloud, tenant).await?,
+        None => bridge::master(context, &cloud).await?,
+    };
+    let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
+    set_variables(&mut command, context, &bridge, &login, port, &tls);
+    let wrap = match tls {
+        TlsBy::Command => Wrap::Nothing,
+        TlsBy::Tunnel => {
+            Wrap::Tls { config: listener::tls(context.access.roots()?)?, name: bridge.host.clone() }
+        }
+    };
+    context.view.settle();
+    let shown = command.as_std().get_program().to_string_lossy().into_owned();
+    let mut child = command.spawn().with_context(|| format!("cannot run `{shown}`"))?;
+    let status = tokio::select! {
+        status = child.wait() => status?,
+        error = listener::serve(&listener, &bridge, &wrap, &context.view) => return Err(error.into()),
+    };
+    if let Ok(bridge) = Arc::try_unwrap(bridge) {
+        // The command's own result counts, not how its session ended.
+        if let Err(failure) = bridge.close().await {
+            context.view.say(failure.render_text().trim_end());
+        }
+    }
+    Ok(exit_code(status))
+}
+
+fn set_variables(command: &mut Command, context: &Context, bridge: &Bridge, login: &Login, port: u16, tls: &TlsBy) {
+    command
+        .env("PGHOST", &bridge.host)
+        .env("PGHOSTADDR", "127.0.0.1")
+        .env("PGPORT", port.to_string())
+        .env("PGUSER", &login.user)
+        .env("PGPASSWORD", login.password.expose())
+        .env("PGDATABASE", &login.database);
+    match tls {
+        TlsBy::Command => {
+            command.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", context.access.ca_path());
+        }
+        TlsBy::Tunnel => {
+            command.env("PGSSLMODE", "disable").env_remove("PGSSLROOTCERT");
+        }
+    }
+}
+
+/// Returns the command's exit code, or 128 and the signal's number as shells do.
+fn exit_code(status: std::process::ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(Exit::Failure as i32);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

@@ -1,0 +1,83 @@
+//! `plan`: what `up` would do.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde_json::json;
+use stack::plan::Direction;
+use stack::{Component, Inventory, Plan, Stack};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::{cost, table, view};
+
+/// Prints the plan; with `--check`, exit 8 if it is not empty.
+pub async fn run(context: &Context, args: &xtask::Plan) -> Result<ExitCode, Failure> {
+    let (_, inventory) = context.observe().await?;
+    let plan = stack::plan::up(&context.stack, &inventory, &components(&args.components));
+    view::result(context.json, &render(&context.stack, &inventory, &plan), &document(&context.stack, &plan));
+    if args.check && !plan.is_empty() {
+        return Err(Failure::told(Exit::Drift));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the components that the command line names.
+pub fn components(args: &[xtask::Component]) -> Vec<Component> {
+    args.iter()
+        .map(|component| match component {
+            xtask::Component::Network => Component::Network,
+            xtask::Component::SecurityGroups => Component::SecurityGroups,
+            xtask::Component::Secrets => Component::Secrets,
+            xtask::Component::Database => Component::Database,
+            xtask::Component::Bastion => Component::Bastion,
+        })
+        .collect()
+}
+
+/// Renders a plan for people: steps, minutes, money.
+pub fn render(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String {
+    if plan.is_empty() {
+        return match plan.direction {
+            Direction::Up => format!("nothing to do: all {} parts are as they should be\n", plan.unchanged),
+            Direction::Down => "nothing to do: nothing of the stack is left\n".to_owned(),
+        };
+    }
+    let rows: Vec<Vec<String>> = plan
+        .steps
+        .iter()
+        .map(|step| vec![step.action.verb().to_owned(), step.resource.to_string(), step.detail.clone()])
+        .collect();
+    let mut text = table::render(&["step", "part", ""], &rows);
+    let _ = writeln!(
+        text,
+        "\n{} steps, {} parts unchanged; AWS usually takes about {}",
+        plan.steps.len(),
+        plan.unchanged,
+        minutes(plan.critical_path())
+    );
+    if plan.direction == Direction::Up {
+        let now = stack::cost::of_inventory(stack, inventory);
+        let then = stack::cost::of_stack(stack);
+        let _ = writeln!(text, "\n{}now {} a month", cost::render(&then), now.running());
+    }
+    text
+}
+
+/// Returns the plan as JSON.
+pub fn document(stack: &Stack, plan: &Plan) -> serde_json::Value {
+    json!({
+        "stack": stack.name,
+        "region": stack.region,
+        "plan": plan,
+        "typical_seconds": plan.critical_path().as_secs(),
+        "monthly_cost": stack::cost::of_stack(stack),
+    })
+}
+
+fn minutes(path: std::time::Duration) -> String {
+    match path.as_secs() {
+        0..90 => format!("{} seconds", path.as_secs().max(1)),
+        seconds => format!("{} minutes", seconds.div_ceil(60)),
+    }
+}

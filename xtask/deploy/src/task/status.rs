@@ -1,0 +1,142 @@
+//! `status`: what exists, in which state, and what it costs.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde_json::json;
+use stack::plan::Action;
+use stack::resource::CREATE_ORDER;
+use stack::{Inventory, Plan, Resource, Stack};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::{cost, table, view};
+
+/// Prints the state of every part; with `--check`, exit 8 unless all is well.
+pub async fn run(context: &Context, args: &xtask::Status) -> Result<ExitCode, Failure> {
+    let (_, inventory) = context.observe().await?;
+    let healthy = show(context, &inventory);
+    if args.check && !healthy { Err(Failure::told(Exit::Drift)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Prints the state of every part and tells whether all is well.
+pub fn show(context: &Context, inventory: &Inventory) -> bool {
+    let stack = &*context.stack;
+    let plan = stack::plan::up(stack, inventory, &[]);
+    let drift = stack::plan::drift(stack, inventory);
+    let findings = if inventory.bastion().is_some() { stack::finding::bastion(stack, inventory) } else { Vec::new() };
+    let healthy = plan.is_empty() && drift.is_empty() && findings.is_empty();
+    let bill = stack::cost::of_inventory(stack, inventory);
+    let parts: Vec<Part> = CREATE_ORDER.into_iter().map(|resource| part(resource, stack, inventory, &plan)).collect();
+    let ready = parts.iter().filter(|part| part.state == "ready").count();
+
+    let rows: Vec<Vec<String>> = parts
+        .iter()
+        .map(|part| vec![part.resource.to_string(), part.state.clone(), part.id.clone(), part.detail.clone()])
+        .collect();
+    let mut text = table::render(&["part", "state", "id", ""], &rows);
+    let _ = writeln!(text, "\n{ready} of {} parts ready", parts.len());
+    for finding in &findings {
+        let _ = writeln!(text, "finding: {} ({}); {}", finding.sentence, finding.evidence, finding.command);
+    }
+    for drift in &drift {
+        let _ = writeln!(text, "drift: {}: {} is {}, the stack file says {}", drift.resource, drift.field, drift.have, drift.want);
+    }
+    let _ = write!(text, "\n{}", cost::render(&bill));
+    if healthy {
+        let _ = writeln!(text, "\nconnect: `cargo xtask psql [TENANT]`, or `cargo xtask tunnel` for other programs");
+    }
+    let document = json!({
+        "stack": stack.name,
+        "region": stack.region,
+        "healthy": healthy,
+        "parts": parts.iter().map(Part::document).collect::<Vec<_>>(),
+        "drift": drift,
+        "findings": findings,
+        "cost": bill,
+        "inventory": inventory,
+    });
+    view::result(context.json, &text, &document);
+    healthy
+}
+
+struct Part {
+    resource: Resource,
+    state: String,
+    id: String,
+    detail: String,
+}
+
+impl Part {
+    fn document(&self) -> serde_json::Value {
+        json!({ "part": self.resource, "state": self.state, "id": self.id, "detail": self.detail })
+    }
+}
+
+fn part(resource: Resource, stack: &Stack, inventory: &Inventory, plan: &Plan) -> Part {
+    let step = plan.steps.iter().find(|step| step.resource == resource);
+    let (state, detail) = match step.map(|step| (&step.action, &step.detail)) {
+        None => ("ready", state_of(resource, inventory)),
+        Some((Action::Create, detail)) => ("missing", detail.clone()),
+        Some((Action::Repair, detail)) => ("half-made", detail.clone()),
+        Some((Action::Start, detail)) => ("stopped", detail.clone()),
+        Some((Action::Wait, detail)) => ("waiting", detail.clone()),
+        Some((Action::Delete { .. }, detail)) => ("surplus", detail.clone()),
+    };
+    Part { resource, state: state.to_owned(), id: id_of(resource, stack, inventory), detail }
+}
+
+fn id_of(resource: Resource, stack: &Stack, inventory: &Inventory) -> String {
+    use Resource as R;
+    let id = match resource {
+        R::Vpc | R::VpcDns => inventory.vpc().map(|vpc| &vpc.id),
+        R::InternetGateway => inventory.gateway().map(|gateway| &gateway.id),
+        R::PublicSubnet => inventory.subnet("public-subnet").map(|subnet| &subnet.id),
+        R::PrivateSubnetA => inventory.subnet("private-subnet-a").map(|subnet| &subnet.id),
+        R::PrivateSubnetB => inventory.subnet("private-subnet-b").map(|subnet| &subnet.id),
+        R::PublicRoutes => inventory.route_table("public-routes").map(|table| &table.id),
+        R::PrivateRoutes => inventory.route_table("private-routes").map(|table| &table.id),
+        R::BastionGroup | R::BastionRules => inventory.group("bastion-group").map(|group| &group.id),
+        R::DatabaseGroup | R::DatabaseRules => inventory.group("database-group").map(|group| &group.id),
+        R::MasterSecret => inventory.secret(&stack.master_secret_name()).map(|secret| &secret.name),
+        R::SubnetGroup => inventory.subnet_group.as_ref().map(|group| &group.name),
+        R::Database => inventory.database.as_ref().map(|database| &database.identifier),
+        R::Role => inventory.role.as_ref().map(|role| &role.name),
+        R::Profile => inventory.profile.as_ref().map(|profile| &profile.name),
+        R::Instance | R::Session => inventory.bastion().map(|bastion| &bastion.id),
+    };
+    id.cloned().unwrap_or_default()
+}
+
+fn state_of(resource: Resource, inventory: &Inventory) -> String {
+    let detail = match resource {
+        Resource::Database => inventory.database.as_ref().map(|database| {
+            let endpoint = database.endpoint.as_ref().map(|(host, port)| format!(", {host}:{port}"));
+            format!("{}, {} {}{}", database.status, database.class, database.engine_version, endpoint.unwrap_or_default())
+        }),
+        Resource::Instance => inventory.bastion().map(|bastion| {
+            let address = bastion.public_ip.as_deref().unwrap_or("no public address");
+            format!("{}, {}, {address}", bastion.state, bastion.instance_type)
+        }),
+        Resource::Session => inventory.agent.as_ref().map(|agent| {
+            format!("{}, agent {}", agent.ping_status, agent.version.as_deref().unwrap_or("of unknown version"))
+        }),
+        Resource::Vpc
+        | Resource::VpcDns
+        | Resource::InternetGateway
+        | Resource::PublicSubnet
+        | Resource::PrivateSubnetA
+        | Resource::PrivateSubnetB
+        | Resource::PublicRoutes
+        | Resource::PrivateRoutes
+        | Resource::BastionGroup
+        | Resource::DatabaseGroup
+        | Resource::BastionRules
+        | Resource::DatabaseRules
+        | Resource::MasterSecret
+        | Resource::SubnetGroup
+        | Resource::Role
+        | Resource::Profile => None,
+    };
+    detail.unwrap_or_default()
+}

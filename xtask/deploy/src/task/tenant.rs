@@ -1,0 +1,184 @@
+//! `tenant list|create|verify`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use aws::Cloud;
+use db::tenant::{Created, Outcome, TenantInfo, TenantSpec, Verdict, Verification};
+use db::{Login, Server};
+use serde_json::json;
+use stack::spec::Tenant;
+
+use crate::bridge::{self, Bridge};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::{table, view};
+
+/// Runs one of the tenants' tasks.
+pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Failure> {
+    let chosen = match task {
+        xtask::Tenant::List => Vec::new(),
+        xtask::Tenant::Create(args) | xtask::Tenant::Verify(args) => chosen(context, &args.tenants)?,
+    };
+    let (cloud, inventory) = context.observe().await?;
+    let master = bridge::master(context, &cloud).await?;
+    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
+    let server = bridge.server(context)?;
+    let result = match task {
+        xtask::Tenant::List => list(context, &server, &master).await,
+        xtask::Tenant::Create(_) => create(context, &cloud, &server, &master, &chosen).await.map(drop),
+        xtask::Tenant::Verify(_) => verify(context, &cloud, &server, &master, &chosen).await.map(drop),
+    };
+    drop(server);
+    bridge.close().await?;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Returns the tenants that the command line names, or all of the stack file.
+///
+/// # Errors
+/// Exit 2 for a name that the stack file does not know.
+pub fn chosen(context: &Context, names: &[String]) -> Result<Vec<Tenant>, Failure> {
+    if names.is_empty() {
+        if context.stack.tenants.is_empty() {
+            return Err(Failure::usage("the stack file has no tenant").hint("add a `[[tenant]]` with a name to it"));
+        }
+        return Ok(context.stack.tenants.clone());
+    }
+    names.iter().map(|name| known(context, name).cloned()).collect()
+}
+
+/// Returns the tenant of that name.
+///
+/// # Errors
+/// Exit 2 if the stack file does not know it.
+pub fn known<'a>(context: &'a Context, name: &str) -> Result<&'a Tenant, Failure> {
+    context.stack.tenant(name).ok_or_else(|| {
+        let known: Vec<&str> = context.stack.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        let shown: String = name.escape_debug().take(80).collect();
+        Failure::usage(format!("there is no tenant `{shown}` in the stack file; there are: {}", known.join(", ")))
+    })
+}
+
+async fn list(context: &Context, server: &Server, master: &Login) -> Result<(), Failure> {
+    let there = db::tenant::list(server, master).await?;
+    let mut rows: Vec<Vec<String>> = there.iter().map(|info| row(context, info)).collect();
+    for tenant in &context.stack.tenants {
+        if !there.iter().any(|info| info.name == tenant.name) {
+            rows.push(vec![tenant.name.clone(), tenant.owner.clone(), String::new(), String::new(), "missing".to_owned()]);
+        }
+    }
+    let text = table::render(&["database", "owner", "encoding", "collation", "state"], &rows);
+    view::result(context.json, &text, &json!({ "databases": there, "tenants": context.stack.tenants }));
+    Ok(())
+}
+
+fn row(context: &Context, info: &TenantInfo) -> Vec<String> {
+    let state = match context.stack.tenant(&info.name) {
+        None => "not in the stack file",
+        Some(_) if info.public_can_connect => "open to every role",
+        Some(_) => "ready",
+    };
+    vec![info.name.clone(), info.owner.clone(), info.encoding.clone(), info.collation.clone(), state.to_owned()]
+}
+
+/// Creates what is missing and prints what became of each tenant.
+///
+/// # Errors
+/// Exit 6 or 7 if all or some tenants failed.
+pub async fn create(
+    context: &Context,
+    cloud: &Cloud,
+    server: &Server,
+    master: &Login,
+    tenants: &[Tenant],
+) -> Result<Vec<Created>, Failure> {
+    let mut specs = Vec::new();
+    for tenant in tenants {
+        context.check_interrupted()?;
+        let secret = aws::secret::ensure_role_secret(cloud, &context.stack, &tenant.owner).await?;
+        specs.push(spec(tenant, secret.password));
+    }
+    let created = db::tenant::create(server, master, &specs, &context.events).await?;
+    let mut failed = 0;
+    let mut rows = Vec::new();
+    for one in &created {
+        let state = match &one.outcome {
+            Outcome::Created => "created".to_owned(),
+            Outcome::Unchanged => "unchanged".to_owned(),
+            Outcome::Repaired(what) => format!("repaired: {}", what.join(", ")),
+            Outcome::Failed(error) => {
+                failed += 1;
+                format!("failed: {}", error.chain())
+            }
+        };
+        rows.push(vec![one.tenant.clone(), state, one.findings.join("; ")]);
+    }
+    view::result(context.json, &table::render(&["tenant", "outcome", ""], &rows), &json!({ "tenants": created }));
+    verdict(failed, created.len())?;
+    // Another owner or encoding is not mended behind anybody's back, and not passed over either.
+    if created.iter().any(|one| !one.findings.is_empty()) {
+        return Err(Failure::told(Exit::Drift));
+    }
+    Ok(created)
+}
+
+/// Verifies and prints every check.
+///
+/// # Errors
+/// Exit 6 or 7 if all or some tenants failed.
+pub async fn verify(
+    context: &Context,
+    cloud: &Cloud,
+    server: &Server,
+    master: &Login,
+    tenants: &[Tenant],
+) -> Result<Vec<Verification>, Failure> {
+    let specs = specs(context, cloud, tenants).await?;
+    let verifications = db::tenant::verify(server, master, &specs).await?;
+    let mut text = String::new();
+    for one in &verifications {
+        let _ = writeln!(text, "{}: {}", one.tenant, one.verdict());
+        for check in &one.checks {
+            let _ = writeln!(text, "  {:<7} {}: {}", check.verdict.to_string(), check.name, check.evidence);
+        }
+    }
+    view::result(context.json, &text, &json!({ "tenants": verifications }));
+    // What could not be proved is not proved.
+    let failed = verifications.iter().filter(|one| one.verdict() != Verdict::Pass).count();
+    verdict(failed, verifications.len())?;
+    Ok(verifications)
+}
+
+/// Returns what the tenants are to be, with the passwords that their secrets hold.
+pub async fn specs(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Result<Vec<TenantSpec>, Failure> {
+    let mut specs = Vec::new();
+    for tenant in tenants {
+        let login = bridge::owner(context, cloud, tenant).await?;
+        specs.push(spec(tenant, login.password));
+    }
+    Ok(specs)
+}
+
+fn spec(tenant: &Tenant, password: stack::Secret) -> TenantSpec {
+    TenantSpec {
+        name: tenant.name.clone(),
+        owner: tenant.owner.clone(),
+        password,
+        purpose: tenant.purpose.clone(),
+        encoding: tenant.encoding.clone(),
+        locale: tenant.locale.clone(),
+    }
+}
+
+/// Turns a count of failed tenants into the documented exit codes.
+///
+/// # Errors
+/// Exit 6 if all failed, 7 if some did.
+pub fn verdict(failed: usize, all: usize) -> Result<(), Failure> {
+    match failed {
+        0 => Ok(()),
+        _ if failed == all => Err(Failure::told(Exit::AllTenants)),
+        _ => Err(Failure::told(Exit::SomeTenants)),
+    }
+}

@@ -1,0 +1,193 @@
+//! How events reach the user: a live view on a terminal, plain lines elsewhere, NDJSON with `--json`.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::json;
+use stack::{Event, Events};
+
+use crate::failure::Failure;
+
+/// What the user wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Errors and results only.
+    Quiet,
+    /// What happens.
+    Normal,
+    /// Every step's start and every status seen.
+    Verbose,
+}
+
+/// The standard error stream as the user sees it. Results go to standard output, which is not a view's business.
+#[derive(Clone)]
+pub struct View {
+    form: Arc<Form>,
+    detail: Detail,
+}
+
+enum Form {
+    Live(Live),
+    Plain,
+    Json,
+}
+
+struct Live {
+    bars: MultiProgress,
+    running: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl View {
+    /// Returns the view that suits the stream: NDJSON if asked for, live on a terminal, plain otherwise.
+    pub fn new(json: bool, detail: Detail) -> View {
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb") || std::env::var_os("CI").is_some();
+        let form = if json {
+            Form::Json
+        } else if std::io::stderr().is_terminal() && !dumb && detail == Detail::Normal {
+            Form::Live(Live { bars: MultiProgress::new(), running: Mutex::default() })
+        } else {
+            Form::Plain
+        };
+        View { form: Arc::new(form), detail }
+    }
+
+    /// Returns the sink that libraries are given.
+    pub fn events(&self) -> Events {
+        let view = self.clone();
+        Events::new(move |event| view.show(&event))
+    }
+
+    /// Shows one event.
+    pub fn show(&self, event: &Event) {
+        match &*self.form {
+            Form::Json => {
+                if let Ok(line) = serde_json::to_string(event) {
+                    eprintln!("{line}");
+                }
+            }
+            Form::Plain => {
+                if let Some(line) = self.plain_line(event) {
+                    eprintln!("{line}");
+                }
+            }
+            Form::Live(live) => {
+                live.show(event);
+                if let Some(line) = self.plain_line(event) {
+                    // What cannot be written to a terminal that has gone away is nobody's loss.
+                    drop(live.bars.println(line));
+                }
+            }
+        }
+    }
+
+    /// Shows a line for people.
+    pub fn say(&self, text: impl Into<String>) {
+        self.show(&Event::Note { text: text.into() });
+    }
+
+    /// Shows why the task failed; always, however quiet it is to be.
+    pub fn fail(&self, failure: &Failure) {
+        match &*self.form {
+            Form::Json => eprintln!("{}", failure.render_json()),
+            Form::Plain => eprint!("{}", failure.render_text()),
+            Form::Live(live) => {
+                live.clear();
+                eprint!("{}", failure.render_text());
+            }
+        }
+    }
+
+    /// Takes everything that moves off the screen, so that a result or a question stands alone.
+    pub fn settle(&self) {
+        if let Form::Live(live) = &*self.form {
+            live.clear();
+        }
+    }
+
+    fn plain_line(&self, event: &Event) -> Option<String> {
+        let verbose = self.detail == Detail::Verbose;
+        if self.detail == Detail::Quiet && !matches!(event, Event::Warning { .. }) {
+            return None;
+        }
+        match event {
+            Event::PhaseStarted { name } => Some(format!("== {name}")),
+            Event::PhaseFinished { name, elapsed } if verbose => Some(format!("== {name}: {}", seconds(*elapsed))),
+            Event::StepStarted { subject, verb } if verbose => Some(format!("   {subject}: {verb}")),
+            Event::StepWaiting { subject, status } if verbose => Some(format!("   {subject}: {status}")),
+            Event::PhaseFinished { .. } | Event::StepStarted { .. } | Event::StepWaiting { .. } => None,
+            Event::StepFinished { subject, outcome, elapsed } => {
+                Some(format!("   {subject}: {outcome} ({})", seconds(*elapsed)))
+            }
+            // The full error ends the task; this says at once that something went wrong.
+            Event::StepFailed { subject, .. } => Some(format!("   {subject}: failed")),
+            Event::Note { text } => Some(text.clone()),
+            Event::Warning { text } => Some(format!("warning: {text}")),
+        }
+    }
+}
+
+impl Live {
+    fn show(&self, event: &Event) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::StepStarted { subject, verb } => {
+                let bar = self.bars.add(ProgressBar::new_spinner().with_style(style()));
+                bar.set_message(format!("{subject}: {verb}"));
+                // Drawn by its ticks alone: what ends within the first tick never flickers.
+                bar.enable_steady_tick(Duration::from_millis(250));
+                if let Some(old) = running.insert(subject.clone(), bar) {
+                    old.finish_and_clear();
+                }
+            }
+            Event::StepWaiting { subject, status } => {
+                if let Some(bar) = running.get(subject) {
+                    bar.set_message(format!("{subject}: {status}"));
+                }
+            }
+            Event::StepFinished { subject, .. } | Event::StepFailed { subject, .. } => {
+                if let Some(bar) = running.remove(subject) {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::PhaseStarted { .. }
+            | Event::PhaseFinished { .. }
+            | Event::Note { .. }
+            | Event::Warning { .. } => {}
+        }
+    }
+
+    fn clear(&self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, bar) in running.drain() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("   {spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// Renders a duration for people: `0.35 s`, `12.4 s`, `3 min 20 s`.
+pub fn seconds(elapsed: Duration) -> String {
+    let total = elapsed.as_secs_f64();
+    if total < 1.0 {
+        format!("{total:.2} s")
+    } else if total < 60.0 {
+        format!("{total:.1} s")
+    } else {
+        format!("{} min {} s", elapsed.as_secs() / 60, elapsed.as_secs() % 60)
+    }
+}
+
+/// Prints a task's result: the JSON document with `--json`, else the text.
+pub fn result(json: bool, text: &str, document: &impl serde::Serialize) {
+    if json {
+        println!("{}", json!(document));
+    } else if !text.is_empty() {
+        println!("{}", text.trim_end());
+    }
+}
