@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use stack::plan::{Action, Plan, Step};
 use stack::{Event, Events, Inventory, Resource, Stack};
 
-use crate::state::{Change, State};
+use crate::state::{Change, State, sort};
 use crate::step::{self, Job};
 use crate::{Cloud, Error, Stop};
 
@@ -125,7 +125,8 @@ pub async fn apply(
     }
     drop(running);
 
-    let state = Arc::unwrap_or_clone(state);
+    let mut state = Arc::unwrap_or_clone(state);
+    sort(&mut state.inventory);
     // An interrupted wait is a consequence; a real failure beside it is what people must see.
     failed.sort_by_key(|(_, error)| matches!(error, Error::Interrupted));
     let mut failed = failed.into_iter();

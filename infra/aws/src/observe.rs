@@ -3,6 +3,7 @@ use futures_util::try_join;
 use stack::inventory::{Agent, Instance, Vpc};
 use stack::{Inventory, Stack};
 
+use crate::state::sort;
 use crate::{
     Cloud, Error, database, gateway, instance, profile, role, route_table, secret, security_group, session,
     subnet, subnet_group, volume, vpc,
@@ -42,7 +43,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         instances(cloud, stack),
         instance::find_image(cloud),
     )?;
-    Ok(Inventory {
+    let mut inventory = Inventory {
         vpcs,
         subnets,
         gateways,
@@ -56,7 +57,9 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         instances,
         agent,
         image,
-    })
+    };
+    sort(&mut inventory);
+    Ok(inventory)
 }
 
 async fn vpcs(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {

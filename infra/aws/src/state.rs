@@ -65,6 +65,22 @@ impl State {
     }
 }
 
+/// Puts everything into one order, so that two looks at the same things are equal.
+pub(crate) fn sort(inventory: &mut Inventory) {
+    inventory.vpcs.sort_by(|a, b| a.id.cmp(&b.id));
+    inventory.subnets.sort_by(|a, b| (&a.resource, &a.id).cmp(&(&b.resource, &b.id)));
+    inventory.gateways.sort_by(|a, b| a.id.cmp(&b.id));
+    inventory.route_tables.sort_by(|a, b| (&a.resource, &a.id).cmp(&(&b.resource, &b.id)));
+    for table in &mut inventory.route_tables {
+        table.associations.sort_by(|a, b| a.id.cmp(&b.id));
+        table.routes.sort_by(|a, b| a.destination.cmp(&b.destination));
+    }
+    inventory.groups.sort_by(|a, b| (&a.resource, &a.id).cmp(&(&b.resource, &b.id)));
+    inventory.groups.iter_mut().for_each(|group| group.rules.sort());
+    inventory.secrets.sort_by(|a, b| a.name.cmp(&b.name));
+    inventory.instances.sort_by(|a, b| a.id.cmp(&b.id));
+}
+
 fn put<T>(list: &mut Vec<T>, entry: T, id: fn(&T) -> &String) {
     match list.iter_mut().find(|other| id(other) == id(&entry)) {
         Some(other) => *other = entry,
