@@ -126,7 +126,6 @@ impl Ran {
     ///
     /// # Panics
     /// Otherwise, showing all that was printed.
-    #[must_use]
     pub fn expect(self, code: i32) -> Ran {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
