@@ -27,16 +27,16 @@ where
 {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
     for _ in 1..4 {
-        match create().await {
+        match Box::pin(create()).await {
             Err(error) if error.is_ambiguous() || error.is_throttle() => (),
             result => return result,
         }
         stop.sleep(backoff.pause()).await?;
-        if let Some(found) = find().await? {
+        if let Some(found) = Box::pin(find()).await? {
             return Ok(found);
         }
     }
-    create().await
+    Box::pin(create()).await
 }
 
 /// Returns the settings of a call that the SDK must not repeat.

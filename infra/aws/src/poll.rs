@@ -1,4 +1,6 @@
 //! Waiting for what AWS does in its own time: quick at first, then less and less often.
+//!
+//! Each look and call is boxed: one call of the SDK is a future of ten kilobytes.
 
 use std::time::Duration;
 
@@ -60,7 +62,7 @@ where
     let mut unanswered = 0;
     let mut last = String::new();
     loop {
-        match look().await {
+        match Box::pin(look()).await {
             Ok(Probe::Ready(found)) => return Ok(found),
             Ok(Probe::Pending(status)) => {
                 unanswered = 0;
@@ -97,7 +99,7 @@ where
     let began = Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
-        match call().await {
+        match Box::pin(call()).await {
             Err(error) if transient(&error) && began.elapsed() < limit => {
                 stop.sleep(backoff.pause()).await?;
             }

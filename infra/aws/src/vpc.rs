@@ -21,7 +21,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error
 /// Returns the VPC with its DNS attributes.
 pub(crate) async fn with_dns(cloud: &Cloud, vpc: Vpc) -> Result<Vpc, Error> {
     let ask = |attribute: VpcAttributeName| {
-        let call = cloud.ec2.describe_vpc_attribute().vpc_id(&vpc.id).attribute(attribute).send();
+        let call = Box::pin(cloud.ec2.describe_vpc_attribute().vpc_id(&vpc.id).attribute(attribute).send());
         async { call.await.map_err(failed("ec2", "DescribeVpcAttribute")) }
     };
     let (support, names) =
