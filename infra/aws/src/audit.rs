@@ -17,6 +17,8 @@ pub struct Leftover {
 
 /// Returns everything of the stack that exists, as each service itself describes it.
 ///
+/// A final snapshot is meant to stay, so it is not asked for.
+///
 /// # Errors
 /// The first list that failed: what could not be seen is not taken for absent.
 pub async fn audit(cloud: &Cloud, stack: &Stack) -> Result<Vec<Leftover>, Error> {

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
@@ -37,7 +38,7 @@ impl Cloud {
     /// Returns the connections to `region`; nothing is sent yet.
     ///
     /// Credentials come from where every AWS program takes them: environment, profile, SSO, `credential_process`,
-    /// assumed roles. `profile` wins over `AWS_PROFILE`, `endpoint` over `AWS_ENDPOINT_URL` and its kin.
+    /// assumed roles. `profile` wins over the environment, `endpoint` over `AWS_ENDPOINT_URL` and its kin.
     ///
     /// # Errors
     /// [`Error::Credentials`] if there is no place at all to take credentials from.
@@ -48,7 +49,9 @@ impl Cloud {
     ) -> Result<Cloud, Error> {
         let mut loader = defaults(region);
         if let Some(profile) = profile {
-            loader = loader.profile_name(profile);
+            // Keys in the environment would win over a profile that is merely the default one.
+            let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            loader = loader.profile_name(profile).credentials_provider(provider);
         }
         if let Some(endpoint) = endpoint {
             loader = loader.endpoint_url(endpoint);

@@ -293,11 +293,24 @@ fn unanswered(service: &'static str, operation: &'static str, source: Source) ->
     let mut cause: Option<&(dyn StdError + 'static)> = Some(source.as_ref());
     while let Some(error) = cause {
         if error.is::<CredentialsError>() {
-            return Error::Credentials { source };
+            return Error::Credentials { source: one_line(error).into() };
         }
         cause = error.source();
     }
     Error::NoAnswer { service, operation, source }
+}
+
+/// Returns the error with its causes in one line: above it stands only `dispatch failure`, and it lists the providers
+/// that were tried in lines of their own.
+fn one_line(error: &(dyn StdError + 'static)) -> String {
+    let mut parts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        parts.push(error.to_string());
+        cause = error.source();
+    }
+    parts.dedup();
+    parts.join(": ").lines().map(str::trim).collect::<Vec<_>>().join("; ").replace(":;", ":")
 }
 
 fn seconds(time: &Duration) -> String {

@@ -180,6 +180,9 @@ async fn restore_master(
     fresh: Fresh,
     database: Option<&DatabaseInstance>,
 ) -> Result<(SecretEntry, Secret), Error> {
+    if !entry.tagged {
+        return Err(Error::Foreign { what: "secret", name: entry.name.clone() });
+    }
     let restored = SecretEntry { scheduled_for_deletion: false, ..entry.clone() };
     if entry.scheduled_for_deletion {
         restore(job.cloud, &entry.name).await?;
