@@ -166,6 +166,19 @@ pub fn run(mut command: Command) -> Ran {
     }
 }
 
+/// Runs a whole job to its end: unoptimised, the SDK's calls nest too deep for a test's stack of 2 MiB.
+pub fn block_on(job: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(16 << 20)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built");
+    if let Err(error) = runtime.block_on(runtime.spawn(job)) {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
 /// Returns a folder that no other test has.
 pub fn fresh_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);

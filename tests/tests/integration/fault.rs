@@ -93,9 +93,9 @@ async fn converge(fixture: &Fixture, n: u64) {
 
 macro_rules! sweeps {
     ($($name:ident: $task:expr, $kind:expr;)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() {
-            Box::pin(sweep($task, $kind)).await;
+        #[test]
+        fn $name() {
+            tests::block_on(sweep($task, $kind));
         }
     )*};
 }

@@ -4,7 +4,23 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    deploy::run(&xtask::Cli::parse()).await
+fn main() -> ExitCode {
+    let cli = xtask::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Unoptimised, the SDK's calls nest too deep for the usual 2 MiB.
+        .thread_stack_size(8 << 20)
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(deploy::run(&cli));
+            // A blocking task (pip) must not keep a program that was told to stop.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
