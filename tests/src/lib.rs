@@ -158,7 +158,8 @@ pub fn program(args: &[&str]) -> Command {
 
 /// Runs a program to its end.
 pub fn run(mut command: Command) -> Ran {
-    let Output { status, stdout, stderr } = command.output().expect("`cargo xtask test` builds the program first");
+    let Output { status, stdout, stderr } =
+        command.output().expect("`cargo xtask test` builds the program first");
     Ran {
         code: status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&stdout).into_owned(),

@@ -165,7 +165,7 @@ fn subject(plan: &Plan, index: usize) -> String {
     let step = &plan.steps[index];
     let is_alone = plan.steps.iter().filter(|other| other.resource == step.resource).count() == 1;
     match &step.action {
-        Action::Delete { id } if !is_alone => format!("{} {id}", step.resource),
+        Action::Delete { id } if !is_alone => format!("{} {id}", step.subject()),
         Action::Create | Action::Repair | Action::Start | Action::Wait | Action::Delete { .. } => {
             step.resource.title().to_owned()
         }

@@ -75,6 +75,18 @@ pub enum Action {
     },
 }
 
+impl Step {
+    /// Returns what people read: the resource's title. The secrets that `down` removes are not all the master's.
+    pub fn subject(&self) -> &'static str {
+        match self.action {
+            Action::Delete { .. } if self.resource == Resource::MasterSecret => "secret",
+            Action::Create | Action::Repair | Action::Start | Action::Wait | Action::Delete { .. } => {
+                self.resource.title()
+            }
+        }
+    }
+}
+
 impl Action {
     /// Returns the verb that people read.
     pub fn verb(&self) -> &'static str {

@@ -49,11 +49,15 @@ async fn refusal(fixture: &Fixture, instance: &str) -> String {
     let (cloud, _) = fixture.context.observe().await.expect("the account can be observed");
     let context = &fixture.context;
     let limit = Duration::from_secs(600);
-    let waited =
-        aws::session::wait_until_openable(
-            &cloud, &context.stack, instance, limit, &context.events, &context.stop,
-        )
-        .await;
+    let waited = aws::session::wait_until_openable(
+        &cloud,
+        &context.stack,
+        instance,
+        limit,
+        &context.events,
+        &context.stop,
+    )
+    .await;
     let error = anyhow_chain(&waited.expect_err("no session can be opened"));
     assert!(!error.contains("timed out"), "{error}");
     error

@@ -82,7 +82,11 @@ async fn the_whole_job_task_by_task_and_no_secret_is_shown() {
     let dir = fixture.sandbox.dir().to_owned();
     read_all(&dir, &mut seen);
     for secret in &secrets {
-        assert!(!seen.contains(secret.as_str()), "a secret of {} characters is shown somewhere", secret.len());
+        assert!(
+            !seen.contains(secret.as_str()),
+            "a secret of {} characters is shown somewhere",
+            secret.len()
+        );
     }
     fixture.stop().await;
 }
@@ -110,7 +114,8 @@ async fn a_tunnel_says_when_it_is_ready_and_ends_its_session() {
         tunnel.wait().unwrap()
     });
     assert!(tunnel.await.unwrap().success(), "SIGTERM ends a tunnel in good order");
-    let ended = |call: &sandbox::gateway::Call| call.operation == "TerminateSession" && call.status == Some(200);
+    let ended =
+        |call: &sandbox::gateway::Call| call.operation == "TerminateSession" && call.status == Some(200);
     assert!(fixture.sandbox.gateway().journal().iter().any(ended), "the session was not terminated");
     fixture.stop().await;
 }
@@ -176,7 +181,10 @@ impl CommandLines {
     fn stop(self) -> String {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.watcher.join().expect("the watcher ends");
-        assert!(cfg!(not(target_os = "linux")) || seen.iter().any(|line| line.contains("migrate")), "nothing was seen");
+        assert!(
+            cfg!(not(target_os = "linux")) || seen.iter().any(|line| line.contains("migrate")),
+            "nothing was seen"
+        );
         Vec::from_iter(seen).join("\n")
     }
 }

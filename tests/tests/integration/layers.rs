@@ -18,7 +18,8 @@ const MAY_KNOW: [(&str, &[&str]); 8] = [
 ];
 
 fn cargo(args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let output =
+        Command::new(env!("CARGO")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -26,7 +27,8 @@ fn cargo(args: &[&str]) -> String {
 /// Returns the direct dependencies of each of our packages: name, and whether it is ours.
 fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
     let metadata: Value =
-        serde_json::from_str(&cargo(&["metadata", "--no-deps", "--locked", "--format-version", "1"])).unwrap();
+        serde_json::from_str(&cargo(&["metadata", "--no-deps", "--locked", "--format-version", "1"]))
+            .unwrap();
     let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
     let packages = metadata["packages"].as_array().unwrap().iter();
     packages
@@ -41,7 +43,11 @@ fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
 fn every_package_knows_only_the_layers_below_it() {
     let packages = packages();
     let listed: BTreeSet<&str> = MAY_KNOW.iter().map(|(name, _)| *name).collect();
-    assert_eq!(listed, packages.keys().map(String::as_str).collect(), "a package is missing from the table above");
+    assert_eq!(
+        listed,
+        packages.keys().map(String::as_str).collect(),
+        "a package is missing from the table above"
+    );
     for (name, may_know) in MAY_KNOW {
         for (known, _) in packages[name].iter().filter(|(_, ours)| *ours) {
             assert!(may_know.contains(&known.as_str()), "`{name}` must not depend on `{known}`");

@@ -42,7 +42,9 @@ impl Access {
     /// Connects to the stack's region.
     pub async fn connect(&self, stack: &Stack) -> Result<Cloud, Failure> {
         let cloud = match &self.given {
-            Some(given) => Cloud::connect_to(&stack.region, &given.endpoint, &given.key_id, &given.key).await?,
+            Some(given) => {
+                Cloud::connect_to(&stack.region, &given.endpoint, &given.key_id, &given.key).await?
+            }
             None => Cloud::connect(&stack.region, self.profile.as_deref(), None).await?,
         };
         Ok(cloud)

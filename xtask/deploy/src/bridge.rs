@@ -9,8 +9,8 @@ use aws::session::Started;
 use db::{BoxStream, Dial, Login, Server};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use stack::{Event, Inventory};
 use stack::spec::Tenant;
+use stack::{Event, Inventory};
 use tunnel::{Control, ControlError, SessionToken, Tunnel};
 
 use crate::context::Context;
@@ -30,7 +30,11 @@ impl Bridge {
     ///
     /// # Errors
     /// There is no bastion or no database yet, or Session Manager does not connect: exit 5 with the cause.
-    pub async fn to_database(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Result<Bridge, Failure> {
+    pub async fn to_database(
+        context: &Context,
+        cloud: &Cloud,
+        inventory: &Inventory,
+    ) -> Result<Bridge, Failure> {
         let (host, port) = endpoint(inventory)?;
         Bridge::open(context, cloud, inventory, host, port).await
     }
@@ -114,7 +118,8 @@ pub fn endpoint(inventory: &Inventory) -> Result<(String, u16), Failure> {
             .hint("run `cargo xtask up`"));
     };
     database.endpoint.clone().ok_or_else(|| {
-        let text = format!("database `{}` has no endpoint yet: it is `{}`", database.identifier, database.status);
+        let text =
+            format!("database `{}` has no endpoint yet: it is `{}`", database.identifier, database.status);
         Failure::new(Exit::Failure, anyhow::Error::msg(text)).hint("run `cargo xtask up` to wait for it")
     })
 }
@@ -133,9 +138,10 @@ pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> 
 /// # Errors
 /// The secret is missing (`tenant create` makes it) or may not be read.
 pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<Login, Failure> {
-    let password = aws::secret::get(cloud, &context.stack.role_secret_name(&tenant.owner)).await.map_err(|error| {
-        Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
-    })?;
+    let password =
+        aws::secret::get(cloud, &context.stack.role_secret_name(&tenant.owner)).await.map_err(|error| {
+            Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
+        })?;
     Ok(Login { user: tenant.owner.clone(), password, database: tenant.name.clone() })
 }
 
@@ -154,7 +160,9 @@ async fn start(
     let mut pause = Duration::from_millis(200);
     loop {
         match aws::session::start(cloud, instance, host, port).await {
-            Err(error) if error.code() == Some("TargetNotConnected") && began.elapsed() < CONNECTED_WITHIN => {
+            Err(error)
+                if error.code() == Some("TargetNotConnected") && began.elapsed() < CONNECTED_WITHIN =>
+            {
                 let status = "Session Manager says that it is not connected yet".to_owned();
                 context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
             }

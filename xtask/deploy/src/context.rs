@@ -89,7 +89,8 @@ fn read_stack(file: Option<PathBuf>) -> Result<Stack, Failure> {
     });
     let shown = path.display().to_string();
     let bytes = std::fs::read(&path).map_err(|error| {
-        Failure::usage(format!("cannot read the stack file `{shown}`: {error}")).hint("name one with `--stack FILE`")
+        Failure::usage(format!("cannot read the stack file `{shown}`: {error}"))
+            .hint("name one with `--stack FILE`")
     })?;
     stack::config::parse_bytes(&bytes, &shown).map_err(|error| {
         let help = error.help.clone();

@@ -13,7 +13,12 @@ pub fn render(bill: &Bill) -> String {
         .items
         .iter()
         .map(|item| {
-            vec![item.name.clone(), price(item.monthly_running), price(item.monthly_stopped), item.note.clone()]
+            vec![
+                item.name.clone(),
+                price(item.monthly_running),
+                price(item.monthly_stopped),
+                item.note.clone(),
+            ]
         })
         .collect();
     let mut text = table::render(&["a month", "running", "stopped", ""], &rows);
@@ -35,8 +40,10 @@ pub fn render(bill: &Bill) -> String {
 pub fn still_running(inventory: &Inventory) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(bastion) = inventory.bastion().filter(|bastion| bastion.state != "stopped") {
-        let price = stack::cost::bastion_hourly(&bastion.instance_type, bastion.volume_gib.unwrap_or_default());
-        let price = price.map_or_else(|| "price unknown".to_owned(), |price| format!("about {price} an hour"));
+        let price =
+            stack::cost::bastion_hourly(&bastion.instance_type, bastion.volume_gib.unwrap_or_default());
+        let price =
+            price.map_or_else(|| "price unknown".to_owned(), |price| format!("about {price} an hour"));
         lines.push(format!("instance {} ({price}); `cargo xtask down bastion` removes it", bastion.id));
     }
     if let Some(database) = &inventory.database {

@@ -156,7 +156,9 @@ fn hints(error: &aws::Error) -> Vec<String> {
             "log in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned(),
             "to work without an account, run `cargo xtask sandbox start` and add `--sandbox`".to_owned(),
         ],
-        aws::Error::Protected { .. } => vec!["run `cargo xtask down --unprotect` if its data may go".to_owned()],
+        aws::Error::Protected { .. } => {
+            vec!["run `cargo xtask down --unprotect` if its data may go".to_owned()]
+        }
         aws::Error::NotReachable { findings, .. } => {
             findings.iter().map(|finding| format!("{} ({})", finding.command, finding.evidence)).collect()
         }

@@ -38,7 +38,8 @@ pub enum Wrap {
 pub async fn bind(port: u16) -> Result<TcpListener, Failure> {
     TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
         let error = anyhow::Error::new(error).context(format!("cannot listen on 127.0.0.1:{port}"));
-        Failure::new(Exit::Tunnel, error).hint("choose another port with `--port N`, or any free one with `--port 0`")
+        Failure::new(Exit::Tunnel, error)
+            .hint("choose another port with `--port N`, or any free one with `--port 0`")
     })
 }
 
@@ -76,10 +77,15 @@ async fn carry(mut local: TcpStream, bridge: &Bridge, wrap: &Wrap) -> anyhow::Re
 }
 
 /// Copies both ways. A program that simply goes away is no error.
-async fn pipe<S: AsyncRead + AsyncWrite + Unpin>(local: &mut TcpStream, remote: &mut S) -> anyhow::Result<()> {
+async fn pipe<S: AsyncRead + AsyncWrite + Unpin>(
+    local: &mut TcpStream,
+    remote: &mut S,
+) -> anyhow::Result<()> {
     match copy_bidirectional(local, remote).await {
         Ok(_) => Ok(()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -25,7 +25,10 @@ pub fn sandboxes() -> Result<PathBuf, Failure> {
     // A test binary lies one folder deeper, in `deps`.
     let target = own.ancestors().skip(1).find(|dir| dir.ends_with("debug") || dir.ends_with("release"));
     let target = target.and_then(Path::parent).ok_or_else(|| {
-        Failure::usage(format!("`{}` does not lie in a target directory; the sandbox needs one", own.display()))
+        Failure::usage(format!(
+            "`{}` does not lie in a target directory; the sandbox needs one",
+            own.display()
+        ))
     })?;
     Ok(target.join("sandbox"))
 }

@@ -114,7 +114,9 @@ impl View {
         }
         match event {
             Event::PhaseStarted { name } => Some(format!("== {name}")),
-            Event::PhaseFinished { name, elapsed } if verbose => Some(format!("== {name}: {}", seconds(*elapsed))),
+            Event::PhaseFinished { name, elapsed } if verbose => {
+                Some(format!("== {name}: {}", seconds(*elapsed)))
+            }
             Event::StepStarted { subject, verb } if verbose => Some(format!("   {subject}: {verb}")),
             Event::StepWaiting { subject, status } if verbose => Some(format!("   {subject}: {status}")),
             Event::PhaseFinished { .. } | Event::StepStarted { .. } | Event::StepWaiting { .. } => None,
@@ -168,7 +170,8 @@ impl Live {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("   {spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("   {spinner} {msg} {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 /// Renders a duration for people: `0.35 s`, `12.4 s`, `3 min 20 s`.

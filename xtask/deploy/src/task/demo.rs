@@ -18,11 +18,13 @@ use crate::{place, table};
 
 /// Runs every part in turn and sums up. Whatever fails, the sandbox is stopped, unless it is to be kept.
 pub async fn run(args: &xtask::Demo, global: &Global, view: View, stop: Stop) -> Result<ExitCode, Failure> {
-    let name = if args.keep { sandbox_task::DEFAULT.to_owned() } else { format!("demo-{}", std::process::id()) };
+    let name =
+        if args.keep { sandbox_task::DEFAULT.to_owned() } else { format!("demo-{}", std::process::id()) };
     let mut context = Context::load(global, view, stop)?;
     let mut parts = Parts { context: context.clone(), done: Vec::new() };
 
-    let (access, own) = parts.run("sandbox", "AWS on this machine", start(&context, &name, args.keep)).await?;
+    let (access, own) =
+        parts.run("sandbox", "AWS on this machine", start(&context, &name, args.keep)).await?;
     context.access = access;
     let result = job(&context, &mut parts, args.keep).await;
     if let Some(sandbox) = own {
@@ -33,7 +35,9 @@ pub async fn run(args: &xtask::Demo, global: &Global, view: View, stop: Stop) ->
     result?;
     eprint!("\n{}", parts.summary());
     if args.keep {
-        eprintln!("\nthe sandbox still runs; add `--sandbox` to any task, and end it with `cargo xtask sandbox stop`");
+        eprintln!(
+            "\nthe sandbox still runs; add `--sandbox` to any task, and end it with `cargo xtask sandbox stop`"
+        );
     }
     eprintln!(
         "\nagainst AWS: log in (`aws sso login`, AWS_PROFILE), set your names and ranges in infra/stack.toml, then\n  \
@@ -66,31 +70,49 @@ pub fn access(environment: &[(String, String)]) -> Access {
 }
 
 async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Failure> {
-    parts.run("plan", "what is missing, minutes and money", async {
-        plan::run(context, &xtask::Plan { components: Vec::new(), check: false }).await
-    }).await?;
-    let (cloud, inventory, _) = parts.run("up", "network, secrets, RDS, bastion", up::converge(context, &[])).await?;
-    let bridge = parts.run("tunnel", "a session through the bastion", Bridge::to_database(context, &cloud, &inventory)).await?;
+    parts
+        .run("plan", "what is missing, minutes and money", async {
+            plan::run(context, &xtask::Plan { components: Vec::new(), check: false }).await
+        })
+        .await?;
+    let (cloud, inventory, _) =
+        parts.run("up", "network, secrets, RDS, bastion", up::converge(context, &[])).await?;
+    let bridge = parts
+        .run("tunnel", "a session through the bastion", async {
+            let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
+            context.view.say(format!("   open, to {}:{}", bridge.host, bridge.port));
+            Ok(bridge)
+        })
+        .await?;
     let result = databases(context, parts, &cloud, &bridge).await;
     bridge.close().await?;
     result?;
-    parts.run("status", "what exists and what it costs", async {
-        let (_, inventory) = context.observe().await?;
-        match status::show(context, &inventory) {
-            true => Ok(()),
-            false => Err(Failure::new(Exit::Drift, anyhow::Error::msg("the stack is not healthy after `up`"))),
-        }
-    }).await?;
+    parts
+        .run("status", "what exists and what it costs", async {
+            let (_, inventory) = context.observe().await?;
+            match status::show(context, &inventory) {
+                true => Ok(()),
+                false => {
+                    Err(Failure::new(Exit::Drift, anyhow::Error::msg("the stack is not healthy after `up`")))
+                }
+            }
+        })
+        .await?;
     if keep {
         return Ok(());
     }
     parts.run("down", "everything, in reverse order", down::demolish(context)).await?;
-    parts.run("audit", "nothing is left", async {
-        match audit::of(context).await?.as_slice() {
-            [] => Ok(()),
-            left => Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(audit::render(left)))),
-        }
-    }).await
+    parts
+        .run("audit", "nothing is left", async {
+            match audit::of(context).await?.as_slice() {
+                [] => {
+                    context.view.say("   nothing left");
+                    Ok(())
+                }
+                left => Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(audit::render(left)))),
+            }
+        })
+        .await
 }
 
 async fn databases(
@@ -102,11 +124,19 @@ async fn databases(
     let tenants = tenant::chosen(context, &[])?;
     let server = bridge.server(context)?;
     let master = bridge::master(context, cloud).await?;
-    let create = tenant::create(context, cloud, &server, &master, &tenants);
-    parts.run("tenants", "roles, secrets, databases", create).await?;
+    parts
+        .run("tenants", "roles, secrets, databases", async {
+            tenant::judge_created(&tenant::create(context, cloud, &server, &master, &tenants).await?)
+        })
+        .await?;
     let migrations = db::migration::load(&place::workspace().join("db/migrations"))?;
-    let apply = migrate::apply(context, cloud, &server, &tenants, &migrations, tenants.len());
-    parts.run("migrations", "refinery's files, through the tunnel", apply).await?;
+    parts
+        .run("migrations", "refinery's files, through the tunnel", async {
+            migrate::judge(
+                &migrate::apply(context, cloud, &server, &tenants, &migrations, tenants.len()).await?,
+            )
+        })
+        .await?;
     let verify = tenant::verify(context, cloud, &server, &master, &tenants);
     parts.run("verify", "owner, isolation, login over verified TLS", verify).await?;
     Ok(())

@@ -35,7 +35,11 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
     let options = ApplyOptions { unprotect: args.unprotect, ..ApplyOptions::default() };
     let removed = carry_out(context, &cloud, &plan, inventory, &options, &only).await?;
     let text = format!("down: {removed} parts deleted, nothing left of what was to go\n");
-    view::result(context.json, &text, &json!({ "stack": context.stack.name, "deleted": removed, "plan": plan, "left": [] }));
+    view::result(
+        context.json,
+        &text,
+        &json!({ "stack": context.stack.name, "deleted": removed, "plan": plan, "left": [] }),
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -47,15 +51,14 @@ pub async fn demolish(context: &Context) -> Result<usize, Failure> {
 }
 
 /// Says so before anything is deleted, not after the bastion is gone.
-fn refuse_protected(
-    inventory: &Inventory,
-    plan: &Plan,
-    args: &xtask::Down,
-) -> Result<(), Failure> {
+fn refuse_protected(inventory: &Inventory, plan: &Plan, args: &xtask::Down) -> Result<(), Failure> {
     let goes = plan.steps.iter().any(|step| step.resource == stack::Resource::Database);
     match &inventory.database {
         Some(database) if goes && database.deletion_protection && !args.unprotect => {
-            let text = format!("database `{}` is protected against deletion; nothing was deleted", database.identifier);
+            let text = format!(
+                "database `{}` is protected against deletion; nothing was deleted",
+                database.identifier
+            );
             Err(Failure::usage(text)
                 .hint("run `cargo xtask down --unprotect` if its data may go")
                 .still_running(cost::still_running(inventory)))
@@ -73,7 +76,9 @@ async fn carry_out(
     only: &[Component],
 ) -> Result<usize, Failure> {
     let applied = aws::apply(cloud, &context.stack, plan, inventory, options, &context.events, &context.stop);
-    applied.await.map_err(|error| Failure::from(error).hint("run `cargo xtask down` again to go on from here"))?;
+    applied
+        .await
+        .map_err(|error| Failure::from(error).hint("run `cargo xtask down` again to go on from here"))?;
     let left = if only.is_empty() {
         aws::audit(cloud, &context.stack).await?
     } else {
@@ -86,7 +91,8 @@ async fn carry_out(
         return Ok(plan.steps.len());
     }
     view::result(context.json, &audit::render(&left), &json!({ "stack": context.stack.name, "left": left }));
-    Err(Failure::told(Exit::Leftovers).hint("run `cargo xtask down` again; `cargo xtask audit` lists what is left"))
+    Err(Failure::told(Exit::Leftovers)
+        .hint("run `cargo xtask down` again; `cargo xtask audit` lists what is left"))
 }
 
 fn leftover(step: &Step) -> Option<Leftover> {

@@ -71,7 +71,14 @@ pub async fn with_tunnel(
     Ok(exit_code(status))
 }
 
-fn set_variables(command: &mut Command, context: &Context, bridge: &Bridge, login: &Login, port: u16, tls: &TlsBy) {
+fn set_variables(
+    command: &mut Command,
+    context: &Context,
+    bridge: &Bridge,
+    login: &Login,
+    port: u16,
+    tls: &TlsBy,
+) {
     command
         .env("PGHOST", &bridge.host)
         .env("PGHOSTADDR", "127.0.0.1")
@@ -92,6 +99,7 @@ fn set_variables(command: &mut Command, context: &Context, bridge: &Bridge, logi
 /// Returns the command's exit code, or 128 and the signal's number as shells do.
 fn exit_code(status: std::process::ExitStatus) -> ExitCode {
     use std::os::unix::process::ExitStatusExt;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(Exit::Failure as i32);
+    let code =
+        status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(Exit::Failure as i32);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

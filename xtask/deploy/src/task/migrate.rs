@@ -29,7 +29,10 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
     let result = if args.plan {
         plan(context, &cloud, &server, &tenants, &migrations).await
     } else {
-        apply(context, &cloud, &server, &tenants, &migrations, usize::from(args.jobs)).await.map(drop)
+        match apply(context, &cloud, &server, &tenants, &migrations, usize::from(args.jobs)).await {
+            Ok(reports) => show(context, &reports),
+            Err(failure) => Err(failure),
+        }
     };
     drop(server);
     bridge.close().await?;
@@ -56,8 +59,14 @@ async fn plan(
             Ok(plan) => {
                 let problems = plan.problems();
                 failed += usize::from(!problems.is_empty());
-                let state = if plan.pending.is_empty() { "up to date".to_owned() } else { plan.pending.join(", ") };
-                rows.push(vec![login.database.clone(), plan.applied.len().to_string(), state, problems.join("; ")]);
+                let state =
+                    if plan.pending.is_empty() { "up to date".to_owned() } else { plan.pending.join(", ") };
+                rows.push(vec![
+                    login.database.clone(),
+                    plan.applied.len().to_string(),
+                    state,
+                    problems.join("; "),
+                ]);
                 plans.push(plan);
             }
             Err(error) => {
@@ -71,10 +80,10 @@ async fn plan(
     tenant::verdict(failed, tenants.len())
 }
 
-/// Migrates and prints what became of each tenant.
+/// Migrates.
 ///
 /// # Errors
-/// Exit 6 or 7 if all or some tenants failed; 130 if Ctrl-C came first.
+/// Exit 130 if Ctrl-C came first; a tenant's own failure is in its report.
 pub async fn apply(
     context: &Context,
     cloud: &Cloud,
@@ -85,30 +94,43 @@ pub async fn apply(
 ) -> Result<Vec<TenantReport>, Failure> {
     let logins = logins(context, cloud, tenants).await?;
     let options = RunOptions { jobs, ..RunOptions::default() };
-    let reports = tokio::select! {
-        reports = db::migrate::run(server, &logins, migrations, &options, &context.events) => reports,
+    tokio::select! {
+        reports = db::migrate::run(server, &logins, migrations, &options, &context.events) => Ok(reports),
         () = context.stop.raised() => {
-            return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted while migrating"))
-                .hint("every migration is whole or rolled back; `cargo xtask migrate` goes on from there"));
+            Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted while migrating"))
+                .hint("every migration is whole or rolled back; `cargo xtask migrate` goes on from there"))
         }
-    };
+    }
+}
+
+/// Prints what became of each tenant.
+fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
     let mut text = String::new();
-    let mut failed = 0;
-    for report in &reports {
+    for report in reports {
         let line = match &report.outcome {
             Outcome::UpToDate => "up to date".to_owned(),
             Outcome::Applied { migrations } => format!("applied {}", migrations.join(", ")),
             Outcome::Failed { applied, migration, error } => {
-                failed += 1;
                 let at = migration.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
                 format!("failed{at} after {} applied: {}", applied.len(), error.chain())
             }
         };
         let _ = writeln!(text, "{}: {line}", report.tenant);
     }
-    view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed }));
-    tenant::verdict(failed, reports.len())?;
-    Ok(reports)
+    view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed(reports) }));
+    judge(reports)
+}
+
+/// Tells whether every tenant is migrated.
+///
+/// # Errors
+/// Exit 6 or 7 if all or some tenants failed.
+pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
+    tenant::verdict(failed(reports), reports.len())
+}
+
+fn failed(reports: &[TenantReport]) -> usize {
+    reports.iter().filter(|report| matches!(report.outcome, Outcome::Failed { .. })).count()
 }
 
 async fn logins(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Result<Vec<Login>, Failure> {

@@ -46,7 +46,7 @@ pub fn render(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String {
     let rows: Vec<Vec<String>> = plan
         .steps
         .iter()
-        .map(|step| vec![step.action.verb().to_owned(), step.resource.to_string(), step.detail.clone()])
+        .map(|step| vec![step.action.verb().to_owned(), step.subject().to_owned(), step.detail.clone()])
         .collect();
     let mut text = table::render(&["step", "part", ""], &rows);
     let _ = writeln!(

@@ -26,8 +26,9 @@ async fn find() -> Result<(PathBuf, TlsBy), Failure> {
     // The wheel's psql was built without TLS.
     match sandbox::Programs::psql(&place::sandboxes()?) {
         Some(path) => Ok((path, TlsBy::Tunnel)),
-        None => Err(Failure::usage("there is no psql on PATH")
-            .hint("install PostgreSQL's client programs, or run `cargo xtask sandbox start` once, which brings one")),
+        None => Err(Failure::usage("there is no psql on PATH").hint(
+            "install PostgreSQL's client programs, or run `cargo xtask sandbox start` once, which brings one",
+        )),
     }
 }
 

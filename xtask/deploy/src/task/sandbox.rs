@@ -41,7 +41,9 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
                     format!("sandbox `{name}` runs at {} (process {})", running.endpoint, running.pid),
                     json!({ "sandbox": name, "running": true, "endpoint": running.endpoint, "pid": running.pid }),
                 ),
-                None => (format!("sandbox `{name}` does not run"), json!({ "sandbox": name, "running": false })),
+                None => {
+                    (format!("sandbox `{name}` does not run"), json!({ "sandbox": name, "running": false }))
+                }
             };
             view::result(global.json, &text, &document);
             if running.is_some() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(Exit::Drift)) }
@@ -65,8 +67,10 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
 pub async fn environment(name: &str) -> Result<Vec<(String, String)>, Failure> {
     match detached::find(&folder(name)?) {
         Some(running) => Ok(running.environment),
-        None => Err(Failure::new(Exit::Failure, anyhow::Error::msg(format!("sandbox `{name}` does not run")))
-            .hint("run `cargo xtask sandbox start`")),
+        None => {
+            Err(Failure::new(Exit::Failure, anyhow::Error::msg(format!("sandbox `{name}` does not run")))
+                .hint("run `cargo xtask sandbox start`"))
+        }
     }
 }
 
@@ -92,7 +96,11 @@ pub fn options(dir: &Path, args: &xtask::SandboxStart, view: &View) -> Result<sa
 ///
 /// # Errors
 /// Something is missing on this machine, or the process ended; its log says why.
-pub async fn start(name: &str, args: &xtask::SandboxStart, view: &View) -> Result<detached::Running, Failure> {
+pub async fn start(
+    name: &str,
+    args: &xtask::SandboxStart,
+    view: &View,
+) -> Result<detached::Running, Failure> {
     let dir = folder(name)?;
     if let Some(running) = detached::find(&dir) {
         view.say("it runs already");
@@ -101,7 +109,8 @@ pub async fn start(name: &str, args: &xtask::SandboxStart, view: &View) -> Resul
     prepare(view).await?;
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
     let log_path = dir.join("sandbox.log");
-    let log = std::fs::File::create(&log_path).with_context(|| format!("cannot create `{}`", log_path.display()))?;
+    let log = std::fs::File::create(&log_path)
+        .with_context(|| format!("cannot create `{}`", log_path.display()))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["sandbox", "run", "--verbose", &format!("--sandbox={name}")])
@@ -128,7 +137,8 @@ pub async fn start(name: &str, args: &xtask::SandboxStart, view: &View) -> Resul
 /// Does what takes long the first time where the user sees it, not in the background.
 async fn prepare(view: &View) -> Result<(), Failure> {
     let (cache, view) = (place::sandboxes()?, view.clone());
-    let prepared = tokio::task::spawn_blocking(move || sandbox::Runtime::ensure(&cache, &|line| view.say(line)));
+    let prepared =
+        tokio::task::spawn_blocking(move || sandbox::Runtime::ensure(&cache, &|line| view.say(line)));
     match prepared.await.context("cannot prepare the sandbox")? {
         // Without Python the sandbox's process looks for Docker.
         Ok(_) | Err(sandbox::Error::NoPython) => Ok(()),
@@ -150,7 +160,9 @@ fn folder(name: &str) -> Result<PathBuf, Failure> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > 32 || !name.chars().all(fits) {
         let shown: String = name.escape_debug().take(60).collect();
-        return Err(Failure::usage(format!("`{shown}` cannot be a sandbox's name; use a-z, 0-9 and hyphens")));
+        return Err(Failure::usage(format!(
+            "`{shown}` cannot be a sandbox's name; use a-z, 0-9 and hyphens"
+        )));
     }
     Ok(place::sandboxes()?.join(name))
 }

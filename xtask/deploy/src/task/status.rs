@@ -24,10 +24,12 @@ pub fn show(context: &Context, inventory: &Inventory) -> bool {
     let stack = &*context.stack;
     let plan = stack::plan::up(stack, inventory, &[]);
     let drift = stack::plan::drift(stack, inventory);
-    let findings = if inventory.bastion().is_some() { stack::finding::bastion(stack, inventory) } else { Vec::new() };
+    let findings =
+        if inventory.bastion().is_some() { stack::finding::bastion(stack, inventory) } else { Vec::new() };
     let healthy = plan.is_empty() && drift.is_empty() && findings.is_empty();
     let bill = stack::cost::of_inventory(stack, inventory);
-    let parts: Vec<Part> = CREATE_ORDER.into_iter().map(|resource| part(resource, stack, inventory, &plan)).collect();
+    let parts: Vec<Part> =
+        CREATE_ORDER.into_iter().map(|resource| part(resource, stack, inventory, &plan)).collect();
     let ready = parts.iter().filter(|part| part.state == "ready").count();
 
     let rows: Vec<Vec<String>> = parts
@@ -40,11 +42,18 @@ pub fn show(context: &Context, inventory: &Inventory) -> bool {
         let _ = writeln!(text, "finding: {} ({}); {}", finding.sentence, finding.evidence, finding.command);
     }
     for drift in &drift {
-        let _ = writeln!(text, "drift: {}: {} is {}, the stack file says {}", drift.resource, drift.field, drift.have, drift.want);
+        let _ = writeln!(
+            text,
+            "drift: {}: {} is {}, the stack file says {}",
+            drift.resource, drift.field, drift.have, drift.want
+        );
     }
     let _ = write!(text, "\n{}", cost::render(&bill));
     if healthy {
-        let _ = writeln!(text, "\nconnect: `cargo xtask psql [TENANT]`, or `cargo xtask tunnel` for other programs");
+        let _ = writeln!(
+            text,
+            "\nconnect: `cargo xtask psql [TENANT]`, or `cargo xtask tunnel` for other programs"
+        );
     }
     let document = json!({
         "stack": stack.name,
@@ -112,14 +121,24 @@ fn state_of(resource: Resource, inventory: &Inventory) -> String {
     let detail = match resource {
         Resource::Database => inventory.database.as_ref().map(|database| {
             let endpoint = database.endpoint.as_ref().map(|(host, port)| format!(", {host}:{port}"));
-            format!("{}, {} {}{}", database.status, database.class, database.engine_version, endpoint.unwrap_or_default())
+            format!(
+                "{}, {} {}{}",
+                database.status,
+                database.class,
+                database.engine_version,
+                endpoint.unwrap_or_default()
+            )
         }),
         Resource::Instance => inventory.bastion().map(|bastion| {
             let address = bastion.public_ip.as_deref().unwrap_or("no public address");
             format!("{}, {}, {address}", bastion.state, bastion.instance_type)
         }),
         Resource::Session => inventory.agent.as_ref().map(|agent| {
-            format!("{}, agent {}", agent.ping_status, agent.version.as_deref().unwrap_or("of unknown version"))
+            format!(
+                "{}, agent {}",
+                agent.ping_status,
+                agent.version.as_deref().unwrap_or("of unknown version")
+            )
         }),
         Resource::Vpc
         | Resource::VpcDns

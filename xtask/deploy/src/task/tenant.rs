@@ -26,7 +26,10 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
     let server = bridge.server(context)?;
     let result = match task {
         xtask::Tenant::List => list(context, &server, &master).await,
-        xtask::Tenant::Create(_) => create(context, &cloud, &server, &master, &chosen).await.map(drop),
+        xtask::Tenant::Create(_) => match create(context, &cloud, &server, &master, &chosen).await {
+            Ok(created) => show_created(context, &created),
+            Err(failure) => Err(failure),
+        },
         xtask::Tenant::Verify(_) => verify(context, &cloud, &server, &master, &chosen).await.map(drop),
     };
     drop(server);
@@ -41,7 +44,9 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
 pub fn chosen(context: &Context, names: &[String]) -> Result<Vec<Tenant>, Failure> {
     if names.is_empty() {
         if context.stack.tenants.is_empty() {
-            return Err(Failure::usage("the stack file has no tenant").hint("add a `[[tenant]]` with a name to it"));
+            return Err(
+                Failure::usage("the stack file has no tenant").hint("add a `[[tenant]]` with a name to it")
+            );
         }
         return Ok(context.stack.tenants.clone());
     }
@@ -56,7 +61,10 @@ pub fn known<'a>(context: &'a Context, name: &str) -> Result<&'a Tenant, Failure
     context.stack.tenant(name).ok_or_else(|| {
         let known: Vec<&str> = context.stack.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
         let shown: String = name.escape_debug().take(80).collect();
-        Failure::usage(format!("there is no tenant `{shown}` in the stack file; there are: {}", known.join(", ")))
+        Failure::usage(format!(
+            "there is no tenant `{shown}` in the stack file; there are: {}",
+            known.join(", ")
+        ))
     })
 }
 
@@ -65,7 +73,13 @@ async fn list(context: &Context, server: &Server, master: &Login) -> Result<(), 
     let mut rows: Vec<Vec<String>> = there.iter().map(|info| row(context, info)).collect();
     for tenant in &context.stack.tenants {
         if !there.iter().any(|info| info.name == tenant.name) {
-            rows.push(vec![tenant.name.clone(), tenant.owner.clone(), String::new(), String::new(), "missing".to_owned()]);
+            rows.push(vec![
+                tenant.name.clone(),
+                tenant.owner.clone(),
+                String::new(),
+                String::new(),
+                "missing".to_owned(),
+            ]);
         }
     }
     let text = table::render(&["database", "owner", "encoding", "collation", "state"], &rows);
@@ -79,13 +93,19 @@ fn row(context: &Context, info: &TenantInfo) -> Vec<String> {
         Some(_) if info.public_can_connect => "open to every role",
         Some(_) => "ready",
     };
-    vec![info.name.clone(), info.owner.clone(), info.encoding.clone(), info.collation.clone(), state.to_owned()]
+    vec![
+        info.name.clone(),
+        info.owner.clone(),
+        info.encoding.clone(),
+        info.collation.clone(),
+        state.to_owned(),
+    ]
 }
 
-/// Creates what is missing and prints what became of each tenant.
+/// Creates what is missing.
 ///
 /// # Errors
-/// Exit 6 or 7 if all or some tenants failed.
+/// What concerns all tenants; a tenant's own failure is in its outcome.
 pub async fn create(
     context: &Context,
     cloud: &Cloud,
@@ -99,28 +119,42 @@ pub async fn create(
         let secret = aws::secret::ensure_role_secret(cloud, &context.stack, &tenant.owner).await?;
         specs.push(spec(tenant, secret.password));
     }
-    let created = db::tenant::create(server, master, &specs, &context.events).await?;
-    let mut failed = 0;
-    let mut rows = Vec::new();
-    for one in &created {
-        let state = match &one.outcome {
-            Outcome::Created => "created".to_owned(),
-            Outcome::Unchanged => "unchanged".to_owned(),
-            Outcome::Repaired(what) => format!("repaired: {}", what.join(", ")),
-            Outcome::Failed(error) => {
-                failed += 1;
-                format!("failed: {}", error.chain())
-            }
-        };
-        rows.push(vec![one.tenant.clone(), state, one.findings.join("; ")]);
-    }
-    view::result(context.json, &table::render(&["tenant", "outcome", ""], &rows), &json!({ "tenants": created }));
+    Ok(db::tenant::create(server, master, &specs, &context.events).await?)
+}
+
+/// Prints what became of each tenant.
+fn show_created(context: &Context, created: &[Created]) -> Result<(), Failure> {
+    let rows: Vec<Vec<String>> = created
+        .iter()
+        .map(|one| {
+            let state = match &one.outcome {
+                Outcome::Created => "created".to_owned(),
+                Outcome::Unchanged => "unchanged".to_owned(),
+                Outcome::Repaired(what) => format!("repaired: {}", what.join(", ")),
+                Outcome::Failed(error) => format!("failed: {}", error.chain()),
+            };
+            vec![one.tenant.clone(), state, one.findings.join("; ")]
+        })
+        .collect();
+    view::result(
+        context.json,
+        &table::render(&["tenant", "outcome", ""], &rows),
+        &json!({ "tenants": created }),
+    );
+    judge_created(created)
+}
+
+/// Tells whether every tenant is as it should be.
+///
+/// # Errors
+/// Exit 6 or 7 if all or some tenants failed, 8 if one differs in what is not mended behind anybody's back.
+pub fn judge_created(created: &[Created]) -> Result<(), Failure> {
+    let failed = created.iter().filter(|one| matches!(one.outcome, Outcome::Failed(_))).count();
     verdict(failed, created.len())?;
-    // Another owner or encoding is not mended behind anybody's back, and not passed over either.
     if created.iter().any(|one| !one.findings.is_empty()) {
         return Err(Failure::told(Exit::Drift));
     }
-    Ok(created)
+    Ok(())
 }
 
 /// Verifies and prints every check.

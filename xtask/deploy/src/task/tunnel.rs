@@ -27,9 +27,13 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
     let bridge = Bridge::open(context, &cloud, &inventory, host, target_port).await?;
     prove(&bridge, bridge::endpoint(&inventory).ok()).await?;
     let text = format!("ready: 127.0.0.1:{port} leads to {}:{}", bridge.host, bridge.port);
-    view::result(context.json, &text, &json!({
-        "ready": true, "address": "127.0.0.1", "port": port, "host": bridge.host, "target_port": bridge.port,
-    }));
+    view::result(
+        context.json,
+        &text,
+        &json!({
+            "ready": true, "address": "127.0.0.1", "port": port, "host": bridge.host, "target_port": bridge.port,
+        }),
+    );
     let bridge = Arc::new(bridge);
     let served = tokio::select! {
         error = listener::serve(&listener, &bridge, &Wrap::Nothing, &context.view) => Err(error),
@@ -56,8 +60,11 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 /// within two seconds: the data channel tells of a refusal, but not of success.
 async fn prove(bridge: &Bridge, database: Option<(String, u16)>) -> Result<(), Failure> {
     let unreached = |error: anyhow::Error| {
-        Failure::new(Exit::Tunnel, error.context(format!("the tunnel does not reach {}:{}", bridge.host, bridge.port)))
-            .hint("run `cargo xtask status`; `cargo xtask up security-groups` mends the rules of the stack")
+        Failure::new(
+            Exit::Tunnel,
+            error.context(format!("the tunnel does not reach {}:{}", bridge.host, bridge.port)),
+        )
+        .hint("run `cargo xtask status`; `cargo xtask up security-groups` mends the rules of the stack")
     };
     let mut stream = bridge.connect().await.map_err(|error| unreached(error.into()))?;
     let mut answer = [0; 1];

@@ -33,7 +33,8 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
         0 => "unchanged".to_owned(),
         _ => format!("up: {steps} steps done\n{}", lines("running", &running)),
     };
-    let document = json!({ "stack": context.stack.name, "steps": steps, "plan": plan, "inventory": inventory });
+    let document =
+        json!({ "stack": context.stack.name, "steps": steps, "plan": plan, "inventory": inventory });
     view::result(context.json, &text, &document);
     Ok(ExitCode::SUCCESS)
 }
@@ -57,7 +58,8 @@ async fn carry_out(
     inventory: Inventory,
 ) -> Result<Inventory, Failure> {
     let options = ApplyOptions::default();
-    let applied = aws::apply(cloud, &context.stack, plan, inventory, &options, &context.events, &context.stop);
+    let applied =
+        aws::apply(cloud, &context.stack, plan, inventory, &options, &context.events, &context.stop);
     applied.await.map_err(|error| {
         Failure::from(error)
             .hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
