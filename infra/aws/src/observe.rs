@@ -1,6 +1,5 @@
-use futures_util::future::try_join_all;
 use futures_util::try_join;
-use stack::inventory::{Agent, Instance, Vpc};
+use stack::inventory::{Agent, Instance};
 use stack::{Inventory, Stack};
 
 use crate::state::sort;
@@ -30,7 +29,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         (instances, agent),
         image,
     ) = try_join!(
-        vpcs(cloud, stack),
+        vpc::list_with_dns(cloud, stack),
         subnet::list(cloud, stack),
         gateway::list(cloud, stack),
         route_table::list(cloud, stack),
@@ -60,11 +59,6 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
     };
     sort(&mut inventory);
     Ok(inventory)
-}
-
-async fn vpcs(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
-    let vpcs = vpc::list(cloud, stack).await?;
-    try_join_all(vpcs.into_iter().map(|vpc| vpc::with_dns(cloud, vpc))).await
 }
 
 async fn instances(cloud: &Cloud, stack: &Stack) -> Result<(Vec<Instance>, Option<Agent>), Error> {

@@ -18,8 +18,18 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error
     vpcs.map_err(failed("ec2", "DescribeVpcs"))?.iter().map(read).collect()
 }
 
-/// Returns the VPC with its DNS attributes.
-pub(crate) async fn with_dns(cloud: &Cloud, vpc: Vpc) -> Result<Vpc, Error> {
+/// Returns the VPCs with the stack's tag, with their DNS attributes.
+pub(crate) async fn list_with_dns(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
+    let vpcs = list(cloud, stack).await?;
+    match try_join_all(vpcs.iter().map(|vpc| with_dns(cloud, vpc))).await {
+        // A removal that was still under way took one between the two calls. One that is on the list even now was
+        // made a moment ago, and its attributes are not known yet.
+        Err(error) if error.is_gone() => list(cloud, stack).await,
+        result => result,
+    }
+}
+
+async fn with_dns(cloud: &Cloud, vpc: &Vpc) -> Result<Vpc, Error> {
     let ask = |attribute: VpcAttributeName| {
         let call = Box::pin(cloud.ec2.describe_vpc_attribute().vpc_id(&vpc.id).attribute(attribute).send());
         async { call.await.map_err(failed("ec2", "DescribeVpcAttribute")) }
@@ -28,7 +38,7 @@ pub(crate) async fn with_dns(cloud: &Cloud, vpc: Vpc) -> Result<Vpc, Error> {
         join(ask(VpcAttributeName::EnableDnsSupport), ask(VpcAttributeName::EnableDnsHostnames)).await;
     let dns_support = support?.enable_dns_support.and_then(|value| value.value);
     let dns_hostnames = names?.enable_dns_hostnames.and_then(|value| value.value);
-    Ok(Vpc { dns_support, dns_hostnames, ..vpc })
+    Ok(Vpc { dns_support, dns_hostnames, ..vpc.clone() })
 }
 
 /// Returns the stack's VPC, creating it if there is none.
