@@ -1,6 +1,7 @@
 //! A fault at every call: whatever happens to call n of an `up` or a `down`, the next `up` converges and a `down`
 //! leaves an empty account.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use deploy::task::{down, up};
@@ -88,6 +89,33 @@ async fn converge(fixture: &Fixture, n: u64) {
     assert_eq!(inventory.gateways.len(), 1, "call {n}: {:?}", inventory.gateways);
     assert_eq!(inventory.route_tables.len(), 2, "call {n}: {:?}", inventory.route_tables);
     assert_eq!(inventory.instances.len(), 1, "call {n}: {:?}", inventory.instances);
+}
+
+/// As the sweep does it, but with a program of its own and SIGKILL, at some calls of either task.
+async fn kill_the_program(fixture: &Fixture, task: &str, n: u64) {
+    let gateway = fixture.sandbox.gateway();
+    gateway.inject(Fault { service: None, operation: None, nth: n, kind: FaultKind::Hold });
+    let mut program =
+        fixture.program(&[task, "--yes"]).stderr(Stdio::null()).spawn().expect("the program starts");
+    gateway.wait_until_fired().await;
+    program.kill().expect("it can be killed");
+    program.wait().expect("it ends");
+    gateway.clear_faults();
+    settle(fixture).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_was_killed_is_gone_on_from() {
+    let fixture = Fixture::start(Want::ControlPlane).await;
+    for n in [2, 14, 23, 31, 44] {
+        kill_the_program(&fixture, "up", n).await;
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        fixture.run(&["plan", "--check"]).await.expect(0);
+        kill_the_program(&fixture, "down", n).await;
+        fixture.run(&["down", "--yes"]).await.expect(0);
+        fixture.run(&["audit"]).await.expect(0);
+    }
+    fixture.stop().await;
 }
 
 macro_rules! sweeps {
