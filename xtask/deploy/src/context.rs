@@ -59,8 +59,9 @@ impl Context {
 
     /// Connects, says who and where we are, and looks at what exists.
     pub async fn observe(&self) -> Result<(Cloud, Inventory), Failure> {
-        let cloud = self.access.connect(&self.stack).await?;
-        let (identity, inventory) = tokio::join!(cloud.identity(), aws::observe(&cloud, &self.stack));
+        let cloud = Box::pin(self.access.connect(&self.stack)).await?;
+        let (identity, inventory) =
+            tokio::join!(Box::pin(cloud.identity()), Box::pin(aws::observe(&cloud, &self.stack)));
         let identity = identity?;
         self.view.say(format!(
             "stack `{}`, account {}, region {}, as {}",

@@ -150,6 +150,10 @@ fn exit(error: &aws::Error) -> Exit {
 }
 
 /// Returns what to type next, where the error tells.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most errors have no hint of their own, and more may come"
+)]
 fn hints(error: &aws::Error) -> Vec<String> {
     match error {
         aws::Error::Credentials { .. } => vec![

@@ -19,8 +19,8 @@ pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
 
 /// Returns what is left.
 pub async fn of(context: &Context) -> Result<Vec<Leftover>, Failure> {
-    let cloud = context.access.connect(&context.stack).await?;
-    Ok(aws::audit(&cloud, &context.stack).await?)
+    let cloud = Box::pin(context.access.connect(&context.stack)).await?;
+    Ok(Box::pin(aws::audit(&cloud, &context.stack)).await?)
 }
 
 /// Renders what is left as a table.

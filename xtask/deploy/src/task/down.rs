@@ -80,10 +80,10 @@ async fn carry_out(
         .await
         .map_err(|error| Failure::from(error).hint("run `cargo xtask down` again to go on from here"))?;
     let left = if only.is_empty() {
-        aws::audit(cloud, &context.stack).await?
+        Box::pin(aws::audit(cloud, &context.stack)).await?
     } else {
         // The rest of the stack stays, so only what was to go must be gone.
-        let inventory = aws::observe(cloud, &context.stack).await?;
+        let inventory = Box::pin(aws::observe(cloud, &context.stack)).await?;
         let again = stack::plan::down(&context.stack, &inventory, only);
         again.steps.iter().filter_map(leftover).collect()
     };
