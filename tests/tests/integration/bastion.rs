@@ -142,7 +142,7 @@ async fn what_breaks_while_up_waits_is_named_too() {
         fixture.raw().ec2("DeleteRoute", &route).await;
     };
     let (up, ()) = tokio::join!(up::converge(&fixture.context, &[]), broken);
-    let failure = up.err().expect("`up` cannot open a session").render_text();
+    let failure = up.expect_err("`up` cannot open a session").render_text();
     assert!(failure.contains("0.0.0.0/0") && !failure.contains("timed out"), "{failure}");
     assert!(failure.contains("hint: ") && failure.contains("still running: instance "), "{failure}");
     fixture.stop().await;

@@ -18,22 +18,25 @@ const MAY_KNOW: [(&str, &[&str]); 8] = [
 ];
 
 fn cargo(args: &[&str]) -> String {
-    let output =
-        Command::new(env!("CARGO")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo tells");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("cargo tells")
 }
 
 /// Returns the direct dependencies of each of our packages: name, and whether it is ours.
 fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
     let metadata: Value =
         serde_json::from_str(&cargo(&["metadata", "--no-deps", "--locked", "--format-version", "1"]))
-            .unwrap();
-    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
-    let packages = metadata["packages"].as_array().unwrap().iter();
+            .expect("cargo tells");
+    let name = |value: &Value| value["name"].as_str().expect("cargo tells").to_owned();
+    let packages = metadata["packages"].as_array().expect("cargo tells").iter();
     packages
         .map(|package| {
-            let dependencies = package["dependencies"].as_array().unwrap().iter();
+            let dependencies = package["dependencies"].as_array().expect("cargo tells").iter();
             (name(package), dependencies.map(|one| (name(one), one["path"].is_string())).collect())
         })
         .collect()
