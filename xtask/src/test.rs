@@ -14,7 +14,8 @@ pub(crate) fn run(sh: &Shell, test: &Test) -> anyhow::Result<ExitCode> {
     // The command-line tests drive the real programs.
     cmd!(sh, "cargo build --locked --package deploy").quiet().run()?;
     let args = &test.args;
-    cmd!(sh, "cargo test --workspace --locked {args...}").quiet().run()?;
+    // One failure does not hide the next: CI shows them all.
+    cmd!(sh, "cargo test --workspace --locked --no-fail-fast {args...}").quiet().run()?;
     // Said after the tests, where it is read.
     eprintln!(
         "skipped: the sandbox on Docker images (no Python, or `--postgres docker`): there is no test for it yet"
