@@ -102,3 +102,14 @@ fn help_usage_and_completions_need_no_cloud() {
     run(program(&["up", "networks"])).expect(2);
     assert!(run(program(&["completions", "bash"])).expect(0).stdout.contains("complete"));
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = program(&["completions", "bash"]);
+    command.stdout(writer).stderr(std::process::Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,7 +1,8 @@
 //! How events reach the user: a live view on a terminal, plain lines elsewhere, NDJSON with `--json`.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -65,12 +66,12 @@ impl View {
         match &*self.form {
             Form::Json => {
                 if let Ok(line) = serde_json::to_string(event) {
-                    eprintln!("{line}");
+                    tell(line);
                 }
             }
             Form::Plain => {
                 if let Some(line) = self.plain_line(event) {
-                    eprintln!("{line}");
+                    tell(line);
                 }
             }
             Form::Live(live) => {
@@ -91,11 +92,11 @@ impl View {
     /// Shows why the task failed; always, however quiet it is to be.
     pub fn fail(&self, failure: &Failure) {
         match &*self.form {
-            Form::Json => eprintln!("{}", failure.render_json()),
-            Form::Plain => eprint!("{}", failure.render_text()),
+            Form::Json => tell(failure.render_json()),
+            Form::Plain => tell(failure.render_text().trim_end()),
             Form::Live(live) => {
                 live.clear();
-                eprint!("{}", failure.render_text());
+                tell(failure.render_text().trim_end());
             }
         }
     }
@@ -187,10 +188,32 @@ pub fn seconds(elapsed: Duration) -> String {
 }
 
 /// Prints a task's result: the JSON document with `--json`, else the text.
-pub fn result(json: bool, text: &str, document: &impl serde::Serialize) {
+///
+/// # Errors
+/// As [`print`].
+pub fn result(json: bool, text: &str, document: &impl serde::Serialize) -> io::Result<()> {
     if json {
-        println!("{}", json!(document));
-    } else if !text.is_empty() {
-        println!("{}", text.trim_end());
+        print(json!(document))
+    } else if text.is_empty() {
+        Ok(())
+    } else {
+        print(text.trim_end())
     }
+}
+
+/// Prints a line on standard output.
+///
+/// # Errors
+/// It cannot be written to. A reader that has seen enough, such as `head`, is no error.
+pub fn print(text: impl Display) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// Writes to standard error, whether or not anybody still reads it.
+pub fn tell(text: impl Display) {
+    drop(writeln!(io::stderr(), "{text}"));
 }

@@ -13,7 +13,7 @@ use crate::{table, view};
 pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let left = of(context).await?;
     let text = if left.is_empty() { "nothing left\n".to_owned() } else { render(&left) };
-    view::result(context.json, &text, &json!({ "stack": context.stack.name, "left": left }));
+    view::result(context.json, &text, &json!({ "stack": context.stack.name, "left": left }))?;
     if left.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(Exit::Leftovers)) }
 }
 

@@ -6,10 +6,13 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::failure::Failure;
+use crate::view;
 
 /// Prints the script on standard output.
 pub fn run(args: &xtask::Completions) -> Result<ExitCode, Failure> {
     let shell: Shell = args.shell.parse().map_err(Failure::usage)?;
-    clap_complete::generate(shell, &mut xtask::Cli::command(), "cargo-xtask", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut xtask::Cli::command(), "cargo-xtask", &mut script);
+    view::print(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

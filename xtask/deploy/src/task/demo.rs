@@ -13,7 +13,7 @@ use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
-use crate::view::{View, seconds};
+use crate::view::{View, seconds, tell};
 use crate::{place, table};
 
 /// Runs every part in turn and sums up. Whatever fails, the sandbox is stopped, unless it is to be kept.
@@ -33,15 +33,15 @@ pub async fn run(args: &xtask::Demo, global: &Global, view: View, stop: Stop) ->
         std::fs::remove_dir_all(dir)?;
     }
     result?;
-    eprint!("\n{}", parts.summary());
+    tell(format!("\n{}", parts.summary().trim_end()));
     if args.keep {
-        eprintln!(
-            "\nthe sandbox still runs; add `--sandbox` to any task, and end it with `cargo xtask sandbox stop`"
+        tell(
+            "\nthe sandbox still runs; add `--sandbox` to any task, and end it with `cargo xtask sandbox stop`",
         );
     }
-    eprintln!(
+    tell(
         "\nagainst AWS: log in (`aws sso login`, AWS_PROFILE), set your names and ranges in infra/stack.toml, then\n  \
-         cargo xtask plan; cargo xtask up; cargo xtask tenant create; cargo xtask migrate; cargo xtask tenant verify"
+         cargo xtask plan; cargo xtask up; cargo xtask tenant create; cargo xtask migrate; cargo xtask tenant verify",
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -90,7 +90,7 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
     parts
         .run("status", "what exists and what it costs", async {
             let (_, inventory) = context.observe().await?;
-            match status::show(context, &inventory) {
+            match status::show(context, &inventory)? {
                 true => Ok(()),
                 false => {
                     Err(Failure::new(Exit::Drift, anyhow::Error::msg("the stack is not healthy after `up`")))

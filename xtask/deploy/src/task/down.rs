@@ -19,7 +19,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
     let plan = stack::plan::down(&context.stack, &inventory, &only);
     let shown = plan::render(&context.stack, &inventory, &plan);
     if args.dry_run {
-        view::result(context.json, &shown, &plan::document(&context.stack, &plan));
+        view::result(context.json, &shown, &plan::document(&context.stack, &plan))?;
         return Ok(ExitCode::SUCCESS);
     }
     context.view.say(shown.trim_end());
@@ -39,7 +39,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
         context.json,
         &text,
         &json!({ "stack": context.stack.name, "deleted": removed, "plan": plan, "left": [] }),
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,7 +90,7 @@ async fn carry_out(
     if left.is_empty() {
         return Ok(plan.steps.len());
     }
-    view::result(context.json, &audit::render(&left), &json!({ "stack": context.stack.name, "left": left }));
+    view::result(context.json, &audit::render(&left), &json!({ "stack": context.stack.name, "left": left }))?;
     Err(Failure::told(Exit::Leftovers)
         .hint("run `cargo xtask down` again; `cargo xtask audit` lists what is left"))
 }

@@ -76,7 +76,7 @@ async fn plan(
         }
     }
     let text = table::render(&["tenant", "applied", "pending", ""], &rows);
-    view::result(context.json, &text, &json!({ "plans": plans, "failed": failed }));
+    view::result(context.json, &text, &json!({ "plans": plans, "failed": failed }))?;
     tenant::verdict(failed, tenants.len())
 }
 
@@ -117,7 +117,7 @@ fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
         };
         let _ = writeln!(text, "{}: {line}", report.tenant);
     }
-    view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed(reports) }));
+    view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed(reports) }))?;
     judge(reports)
 }
 

@@ -15,7 +15,7 @@ use crate::{cost, table, view};
 pub async fn run(context: &Context, args: &xtask::Plan) -> Result<ExitCode, Failure> {
     let (_, inventory) = context.observe().await?;
     let plan = stack::plan::up(&context.stack, &inventory, &components(&args.components));
-    view::result(context.json, &render(&context.stack, &inventory, &plan), &document(&context.stack, &plan));
+    view::result(context.json, &render(&context.stack, &inventory, &plan), &document(&context.stack, &plan))?;
     if args.check && !plan.is_empty() {
         return Err(Failure::told(Exit::Drift));
     }

@@ -22,7 +22,7 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
     let name = global.sandbox.as_deref().unwrap_or(DEFAULT);
     let dir = folder(name)?;
     match task {
-        xtask::Sandbox::Start(args) => Ok(told(name, &start(name, args, view).await?, global.json)),
+        xtask::Sandbox::Start(args) => Ok(told(name, &start(name, args, view).await?, global.json)?),
         xtask::Sandbox::Run(args) => {
             let options = options(&dir, args, view)?;
             sandbox::detached::serve_until_signal(options).await?;
@@ -31,7 +31,7 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
         xtask::Sandbox::Stop => {
             let stopped = detached::stop(&dir)?.is_some();
             let text = if stopped { "stopped" } else { "it was not running" };
-            view::result(global.json, text, &json!({ "sandbox": name, "stopped": stopped }));
+            view::result(global.json, text, &json!({ "sandbox": name, "stopped": stopped }))?;
             Ok(ExitCode::SUCCESS)
         }
         xtask::Sandbox::Status => {
@@ -45,7 +45,7 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
                     (format!("sandbox `{name}` does not run"), json!({ "sandbox": name, "running": false }))
                 }
             };
-            view::result(global.json, &text, &document);
+            view::result(global.json, &text, &document)?;
             if running.is_some() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(Exit::Drift)) }
         }
         xtask::Sandbox::Env => {
@@ -54,7 +54,7 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
                 environment.iter().map(|(name, value)| format!("export {name}={}", quote(value))).collect();
             let document: serde_json::Map<_, _> =
                 environment.into_iter().map(|(name, value)| (name, json!(value))).collect();
-            view::result(global.json, &lines.join("\n"), &document);
+            view::result(global.json, &lines.join("\n"), &document)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -146,14 +146,14 @@ async fn prepare(view: &View) -> Result<(), Failure> {
     }
 }
 
-fn told(name: &str, running: &detached::Running, json: bool) -> ExitCode {
+fn told(name: &str, running: &detached::Running, json: bool) -> std::io::Result<ExitCode> {
     let flag = if name == DEFAULT { String::new() } else { format!("={name}") };
     let text = format!(
         "sandbox `{name}` runs at {}\nadd `--sandbox{flag}` to any task, or: eval \"$(cargo xtask sandbox env)\"",
         running.endpoint
     );
-    view::result(json, &text, &json!({ "sandbox": name, "endpoint": running.endpoint, "pid": running.pid }));
-    ExitCode::SUCCESS
+    view::result(json, &text, &json!({ "sandbox": name, "endpoint": running.endpoint, "pid": running.pid }))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn folder(name: &str) -> Result<PathBuf, Failure> {

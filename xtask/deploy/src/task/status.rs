@@ -15,12 +15,15 @@ use crate::{cost, table, view};
 /// Prints the state of every part; with `--check`, exit 8 unless all is well.
 pub async fn run(context: &Context, args: &xtask::Status) -> Result<ExitCode, Failure> {
     let (_, inventory) = context.observe().await?;
-    let healthy = show(context, &inventory);
+    let healthy = show(context, &inventory)?;
     if args.check && !healthy { Err(Failure::told(Exit::Drift)) } else { Ok(ExitCode::SUCCESS) }
 }
 
 /// Prints the state of every part and tells whether all is well.
-pub fn show(context: &Context, inventory: &Inventory) -> bool {
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub fn show(context: &Context, inventory: &Inventory) -> std::io::Result<bool> {
     let stack = &*context.stack;
     let plan = stack::plan::up(stack, inventory, &[]);
     let drift = stack::plan::drift(stack, inventory);
@@ -65,8 +68,8 @@ pub fn show(context: &Context, inventory: &Inventory) -> bool {
         "cost": bill,
         "inventory": inventory,
     });
-    view::result(context.json, &text, &document);
-    healthy
+    view::result(context.json, &text, &document)?;
+    Ok(healthy)
 }
 
 struct Part {

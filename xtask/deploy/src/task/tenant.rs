@@ -83,7 +83,7 @@ async fn list(context: &Context, server: &Server, master: &Login) -> Result<(), 
         }
     }
     let text = table::render(&["database", "owner", "encoding", "collation", "state"], &rows);
-    view::result(context.json, &text, &json!({ "databases": there, "tenants": context.stack.tenants }));
+    view::result(context.json, &text, &json!({ "databases": there, "tenants": context.stack.tenants }))?;
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn show_created(context: &Context, created: &[Created]) -> Result<(), Failure> {
         context.json,
         &table::render(&["tenant", "outcome", ""], &rows),
         &json!({ "tenants": created }),
-    );
+    )?;
     judge_created(created)
 }
 
@@ -177,7 +177,7 @@ pub async fn verify(
             let _ = writeln!(text, "  {:<7} {}: {}", check.verdict.to_string(), check.name, check.evidence);
         }
     }
-    view::result(context.json, &text, &json!({ "tenants": verifications }));
+    view::result(context.json, &text, &json!({ "tenants": verifications }))?;
     // What could not be proved is not proved.
     let failed = verifications.iter().filter(|one| one.verdict() != Verdict::Pass).count();
     verdict(failed, verifications.len())?;

@@ -33,7 +33,7 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
         &json!({
             "ready": true, "address": "127.0.0.1", "port": port, "host": bridge.host, "target_port": bridge.port,
         }),
-    );
+    )?;
     let bridge = Arc::new(bridge);
     let served = tokio::select! {
         error = listener::serve(&listener, &bridge, &Wrap::Nothing, &context.view) => Err(error),

@@ -17,7 +17,7 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
     let plan = stack::plan::up(&context.stack, &inventory, &plan::components(&args.components));
     let shown = plan::render(&context.stack, &inventory, &plan);
     if args.dry_run {
-        view::result(context.json, &shown, &plan::document(&context.stack, &plan));
+        view::result(context.json, &shown, &plan::document(&context.stack, &plan))?;
         return Ok(ExitCode::SUCCESS);
     }
     context.view.say(shown.trim_end());
@@ -35,7 +35,7 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
     };
     let document =
         json!({ "stack": context.stack.name, "steps": steps, "plan": plan, "inventory": inventory });
-    view::result(context.json, &text, &document);
+    view::result(context.json, &text, &document)?;
     Ok(ExitCode::SUCCESS)
 }
 
