@@ -170,6 +170,9 @@ pub struct Tunnel {
     /// Another target than the database, as the bastion sees it
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<String>,
+    /// The most sessions at a time, at most 16 [default: `sessions` under `[bastion]` in the stack file]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub sessions: Option<u8>,
 }
 
 /// `exec`

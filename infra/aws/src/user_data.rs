@@ -109,6 +109,7 @@ mod tests {
                 instance_type: "t3.micro".to_owned(),
                 volume_gib: 8,
                 ready_within: Duration::from_secs(60),
+                sessions: 4,
             },
             alarms: Alarms { enabled: false, email: None },
             tenants: (0..tenants).map(tenant).collect(),

@@ -39,7 +39,8 @@ const DATABASE: Keys = &[
     ("final_snapshot", "true"),
     ("secret_prefix", "\"rds/startupwebapp/multi-tenant\""),
 ];
-const BASTION: Keys = &[("instance_type", "\"t3.micro\""), ("volume_gib", "8"), ("ready_within", "\"5m\"")];
+const BASTION: Keys =
+    &[("instance_type", "\"t3.micro\""), ("volume_gib", "8"), ("ready_within", "\"5m\""), ("sessions", "4")];
 const ALARMS: Keys = &[("enabled", "true"), ("email", "\"ops@example.com\"")];
 
 /// Lengths that leave room for the longest name made of them: a role's 64 characters, a database's 63.
@@ -177,6 +178,7 @@ fn resolve_bastion(source: Source<'_>, table: &Table<'_>) -> Result<Bastion, Con
         // The image of Amazon Linux 2023 does not fit into less.
         volume_gib: table.number("volume_gib", 8..=16384)?.unwrap_or(8),
         ready_within,
+        sessions: table.number("sessions", 1..=16)?.unwrap_or(4),
     })
 }
 

@@ -95,6 +95,8 @@ pub struct Bastion {
     /// How long `up` waits until a session can be opened.
     #[serde(serialize_with = "seconds")]
     pub ready_within: Duration,
+    /// The most Session Manager sessions of one tunnel.
+    pub sessions: u8,
 }
 
 /// CloudWatch alarms.

@@ -14,6 +14,7 @@ use crate::outgoing::Outgoing;
 use crate::payload::{Acknowledge, ChannelClosed, Flag, HandshakeComplete, OpenDataChannel, Token};
 use crate::smux::{Command, Frame};
 use crate::version::Version;
+use crate::window::Window;
 
 /// Agents that want smux keep-alives give up after 30 seconds without; they themselves send every ten.
 const SMUX_KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ const SMUX_KEEP_ALIVE: Duration = Duration::from_secs(10);
 pub struct ChannelOptions {
     /// The bytes in one message, [`PAYLOAD_SIZE`](crate::PAYLOAD_SIZE) unless measured otherwise.
     pub payload_size: usize,
-    /// The most bytes that may be unacknowledged before writing stops.
+    /// The most bytes that may ever be unacknowledged; how many it is depends on the round trip.
     pub window: usize,
     /// How long a stream whose input has ended waits for more output before it is closed.
     pub quiet: Duration,
@@ -76,6 +77,7 @@ pub struct Channel {
     incoming: Incoming,
     mux: Mux,
     keep_alive_at: Option<Instant>,
+    window: Window,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,7 @@ impl Channel {
             incoming: Incoming::new(),
             mux: Mux::new(options.quiet),
             keep_alive_at: None,
+            window: Window::new(options.window, now),
             options,
         }
     }
@@ -120,7 +123,12 @@ impl Channel {
         match message.message_type {
             MessageType::Acknowledge => {
                 if let Ok(acknowledge) = Acknowledge::parse(&message.payload) {
-                    self.outgoing.on_acknowledge(acknowledge.sequence, now);
+                    let outstanding = self.outgoing.outstanding_bytes();
+                    if let Some(sent) = self.outgoing.on_acknowledge(acknowledge.sequence, now)
+                        && let Some(round_trip) = sent.round_trip
+                    {
+                        self.window.on_acknowledge(sent.bytes, outstanding, round_trip, now);
+                    }
                 }
             }
             MessageType::OutputStreamData => {
@@ -173,6 +181,7 @@ impl Channel {
 
     /// Returns every frame that must be written again after a new connection was opened.
     pub fn on_reconnect(&mut self, now: Instant) -> Vec<Action> {
+        self.window.on_reconnect();
         self.outgoing.unacknowledged(now).into_iter().map(Action::Send).collect()
     }
 
@@ -222,9 +231,19 @@ impl Channel {
 
     /// Returns how many bytes may be written now; 0 when the window is full.
     pub fn room(&self) -> usize {
-        let room = self.options.window.saturating_sub(self.outgoing.outstanding_bytes());
+        let room = self.window.size().saturating_sub(self.outgoing.outstanding_bytes());
         // Small messages would cost more than they carry.
         if room < self.options.payload_size + PREFIX { 0 } else { room }
+    }
+
+    /// Returns how many bytes may be unacknowledged now.
+    pub fn window(&self) -> usize {
+        self.window.size()
+    }
+
+    /// Returns whether the handshake is complete and the session is not over.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
     }
 
     /// Returns the sending half, to look at.

@@ -22,6 +22,9 @@ pub struct SessionToken {
 
 /// What a tunnel asks of whoever knows AWS.
 pub trait Control: Send + Sync + 'static {
+    /// Starts a session with the tunnel's target. It is asked once for every session of the pool.
+    fn start(&self) -> BoxFuture<'_, Result<SessionToken, ControlError>>;
+
     /// Returns the headers that sign a websocket upgrade (SigV4, service `ssmmessages`); none to go unsigned.
     ///
     /// It is asked for every connection, because a signature is good for minutes only. A URL that carries its

@@ -36,7 +36,7 @@ pub enum Error {
     /// Whoever knows AWS could not help.
     #[error("cannot {action} the session")]
     Control {
-        /// `sign`, `resume` or `terminate`.
+        /// `start`, `sign`, `resume` or `terminate`.
         action: &'static str,
         /// Why.
         #[source]

@@ -9,37 +9,47 @@ mod channel;
 mod connect;
 mod control;
 mod error;
+mod event;
 mod handshake;
 mod heartbeat;
 mod incoming;
 mod json;
+mod link;
 mod message;
 mod mux;
 mod outgoing;
 mod payload;
 mod pipe;
+mod pool;
 mod rtt;
+mod seat;
 mod session;
 mod smux;
+mod spool;
+mod state;
 mod stream;
 mod tls;
 mod tunnel;
+mod unread;
 mod version;
 mod websocket;
+mod window;
 
 pub use channel::{Action, Channel, ChannelOptions};
 pub use control::{BoxFuture, Control, ControlError, SessionToken};
 pub use error::{Cause, Error};
+pub use event::{Event, Events};
 pub use incoming::{Incoming, Received};
 pub use message::{Message, MessageType, PREFIX, ParseError, PayloadType};
-pub use outgoing::Outgoing;
+pub use outgoing::{Acknowledged, Outgoing};
 pub use payload::{
     Acknowledge, ActionStatus, ChannelClosed, Flag, HandshakeComplete, HandshakeRequest, HandshakeResponse,
     OpenDataChannel, ProcessedAction, RequestedAction, Token,
 };
 pub use smux::{Command, Decoder, Frame, FrameError};
+pub use state::{Phase, SessionState, State};
 pub use stream::Stream;
-pub use tunnel::{Options, State, Tunnel};
+pub use tunnel::{Options, Tunnel};
 pub use version::{ParseVersionError, Version};
 
 /// The bytes in one message, as all official clients send: what more the service would take is not known.

@@ -28,6 +28,15 @@ pub struct Outgoing {
     rtt: Rtt,
 }
 
+/// What an acknowledgement tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The size of the frame.
+    pub bytes: usize,
+    /// The time since it was sent; `None` if it was sent more than once.
+    pub round_trip: Option<Duration>,
+}
+
 #[derive(Debug)]
 struct Outstanding {
     frame: Bytes,
@@ -68,17 +77,19 @@ impl Outgoing {
         frame
     }
 
-    /// Takes an acknowledgement; returns whether that message was outstanding.
-    pub fn on_acknowledge(&mut self, sequence: i64, now: Instant) -> bool {
-        let Some(outstanding) = self.outstanding.remove(&sequence) else { return false };
-        self.bytes -= outstanding.frame.len();
+    /// Takes an acknowledgement; returns what it was for, if that message was outstanding.
+    pub fn on_acknowledge(&mut self, sequence: i64, now: Instant) -> Option<Acknowledged> {
+        let outstanding = self.outstanding.remove(&sequence)?;
+        let bytes = outstanding.frame.len();
+        self.bytes -= bytes;
         self.highest_acknowledged = self.highest_acknowledged.max(sequence);
         self.moved = now;
         // Karn: which of two sendings was acknowledged cannot be known.
-        if outstanding.resends == 0 {
-            self.rtt.sample(now.saturating_duration_since(outstanding.sent));
+        let round_trip = (outstanding.resends == 0).then(|| now.saturating_duration_since(outstanding.sent));
+        if let Some(round_trip) = round_trip {
+            self.rtt.sample(round_trip);
         }
-        true
+        Some(Acknowledged { bytes, round_trip })
     }
 
     /// Returns the frames to write again at `now`: all that are overdue and surely lost, because something

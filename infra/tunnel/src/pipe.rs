@@ -1,8 +1,6 @@
 //! What lies between a stream's owner and the task that owns the websocket.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -11,51 +9,22 @@ use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 
 use crate::error::Error;
+use crate::unread::{Budget, Unread};
 
 /// What a stream takes from its writer before the writer waits.
 const OUTBOUND: usize = 64 << 10;
 
-/// What all streams of a tunnel share with its task.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    /// Wakes the task.
-    pub(crate) changed: Notify,
-    /// Bytes that came and that nobody has read yet.
-    unread: AtomicUsize,
-    bound: usize,
-}
-
-impl Shared {
-    pub(crate) fn new(bound: usize) -> Shared {
-        Shared { changed: Notify::new(), unread: AtomicUsize::new(0), bound }
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.unread() > self.bound
-    }
-
-    pub(crate) fn unread(&self) -> usize {
-        self.unread.load(Ordering::Acquire)
-    }
-
-    fn took(&self, bytes: usize) {
-        let before = self.unread.fetch_sub(bytes, Ordering::AcqRel);
-        if before > self.bound && before - bytes <= self.bound {
-            self.changed.notify_one();
-        }
-    }
-}
-
 /// The two queues of one stream.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    shared: Arc<Shared>,
+    /// Wakes the task of the stream's session.
+    changed: Arc<Notify>,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    inbound: VecDeque<Bytes>,
+    inbound: Unread,
     outbound: BytesMut,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -64,10 +33,9 @@ struct State {
 }
 
 /// What the stream's owner will still do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
     /// Write and read.
-    #[default]
     Open,
     /// Read only.
     Finished,
@@ -83,8 +51,16 @@ pub(crate) enum End {
 }
 
 impl Pipe {
-    pub(crate) fn new(shared: Arc<Shared>) -> Pipe {
-        Pipe { shared, state: Mutex::default() }
+    pub(crate) fn new(changed: Arc<Notify>, budget: Arc<Budget>) -> Pipe {
+        let state = State {
+            inbound: Unread::new(budget),
+            outbound: BytesMut::new(),
+            reader: None,
+            writer: None,
+            input: Input::Open,
+            end: None,
+        };
+        Pipe { changed, state: Mutex::new(state) }
     }
 
     /// Returns up to `limit` bytes to send, and what the owner will still do once they are sent.
@@ -110,8 +86,7 @@ impl Pipe {
         if state.input == Input::Dropped {
             return;
         }
-        self.shared.unread.fetch_add(bytes.len(), Ordering::AcqRel);
-        state.inbound.push_back(bytes);
+        state.inbound.push(bytes);
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
@@ -129,19 +104,7 @@ impl Pipe {
 
     pub(crate) fn poll_read(&self, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut state = self.lock();
-        let mut taken = 0;
-        while buf.remaining() > 0
-            && let Some(front) = state.inbound.front_mut()
-        {
-            let length = front.len().min(buf.remaining());
-            buf.put_slice(&front.split_to(length));
-            taken += length;
-            if front.is_empty() {
-                state.inbound.pop_front();
-            }
-        }
-        if taken > 0 {
-            self.shared.took(taken);
+        if state.inbound.read(buf)? > 0 {
             return Poll::Ready(Ok(()));
         }
         match &state.end {
@@ -171,7 +134,7 @@ impl Pipe {
         let length = bytes.len().min(room);
         state.outbound.extend_from_slice(&bytes[..length]);
         drop(state);
-        self.shared.changed.notify_one();
+        self.changed.notify_one();
         Poll::Ready(Ok(length))
     }
 
@@ -181,16 +144,15 @@ impl Pipe {
             state.input = Input::Finished;
         }
         drop(state);
-        self.shared.changed.notify_one();
+        self.changed.notify_one();
     }
 
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.input = Input::Dropped;
-        let unread = state.inbound.drain(..).map(|bytes| bytes.len()).sum();
+        state.inbound.clear();
         drop(state);
-        self.shared.took(unread);
-        self.shared.changed.notify_one();
+        self.changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

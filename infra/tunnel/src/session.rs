@@ -1,27 +1,29 @@
 //! The task that owns the websocket and the channel, through every lost connection.
 
+mod drive;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
 
+use self::drive::End;
 use crate::channel::{Action, Channel, ChannelOptions};
 use crate::connect::{reopen, sign_and_open};
 use crate::control::{Control, SessionToken};
 use crate::error::Error;
-use crate::heartbeat::{Due, Heartbeat, SILENCE};
-use crate::message::Message;
-use crate::pipe::{End as StreamEnd, Input, Pipe, Shared};
-use crate::tunnel::{Options, State};
-use crate::websocket::{Connection, Reading};
+use crate::event::Event;
+use crate::link::{Link, Opening};
+use crate::pipe::{End as StreamEnd, Pipe};
+use crate::seat::Seat;
+use crate::state::{Phase, SessionState};
+use crate::tunnel::Options;
+use crate::websocket::Connection;
 
-/// How much of one stream is sent before the next has its turn.
-const TURN: usize = 32 << 10;
 /// How long closing waits for what is still to be sent.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
@@ -31,37 +33,38 @@ const STABLE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// What the tunnel's owner asks of the task.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Open(Arc<Pipe>),
-    Close(oneshot::Sender<Result<(), Error>>),
-}
-
-/// How the task and the tunnel's owner reach each other.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) state: Arc<Mutex<State>>,
-    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    pub(crate) ready: Option<oneshot::Sender<Result<(), Error>>>,
-    pub(crate) ended: watch::Sender<Option<Error>>,
-}
-
 pub(crate) struct Session {
     token: SessionToken,
     control: Arc<dyn Control>,
     options: Options,
     link: Link,
     channel: Channel,
-    pipes: BTreeMap<u32, Arc<Pipe>>,
+    streams: BTreeMap<u32, Open>,
     /// Streams asked for while there was no way to open them.
-    waiting: Vec<Arc<Pipe>>,
+    waiting: Vec<Opening>,
+    /// Since when there has been no stream.
+    idle_since: Instant,
     /// The stream that sent last.
     cursor: u32,
     closing: Option<Closing>,
     outage: Option<Outage>,
-    counted: State,
+    counted: Counted,
+}
+
+/// A stream that the agent knows.
+struct Open {
+    pipe: Arc<Pipe>,
+    /// Counts it for the tunnel's choice.
+    _seat: Seat,
+}
+
+/// What is shown of the session, kept here so that a frame costs no lock.
+#[derive(Default)]
+struct Counted {
+    streams_opened: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+    discarded_frames: u64,
 }
 
 struct Closing {
@@ -75,45 +78,42 @@ struct Outage {
     pause: Duration,
 }
 
-/// Why one connection is over.
-enum End {
-    /// It broke; the session may live on.
-    Lost(Error),
-    /// The session is over, or shall be.
-    Over(Error),
-}
-
 impl Session {
-    pub(crate) fn new(
-        token: SessionToken,
-        control: Arc<dyn Control>,
-        options: Options,
-        link: Link,
-    ) -> Session {
+    /// Starts a session and carries it to its end.
+    pub(crate) async fn run(control: Arc<dyn Control>, options: Options, link: Link) {
+        // Not given up when the tunnel is closed meanwhile: what the service starts must also be ended.
+        let token = match control.start().await {
+            Ok(token) => token,
+            Err(error) => {
+                link.end(&Error::Control { action: "start", source: Arc::from(error) });
+                return;
+            }
+        };
+        options.events.emit(Event::Started { session_id: token.session_id.clone() });
+        lock(&link.state).session_id.clone_from(&token.session_id);
+        let now = Instant::now();
         let channel = ChannelOptions {
             payload_size: options.payload_size,
             window: options.window,
             quiet: options.quiet,
             keep_alive: options.keep_alive,
         };
-        Session {
-            channel: Channel::new(channel, Instant::now().into_std()),
-            counted: State { session_id: token.session_id.clone(), ..State::default() },
+        let mut session = Session {
+            channel: Channel::new(channel, now.into_std()),
+            counted: Counted::default(),
             token,
             control,
             options,
             link,
-            pipes: BTreeMap::new(),
+            streams: BTreeMap::new(),
             waiting: Vec::new(),
+            idle_since: now,
             cursor: 0,
             closing: None,
             outage: None,
-        }
-    }
-
-    pub(crate) async fn run(mut self) {
-        let error = self.live().await;
-        self.finish(error).await;
+        };
+        let error = session.live().await;
+        session.finish(error).await;
     }
 
     /// Returns why the session is over.
@@ -141,194 +141,29 @@ impl Session {
             if since.elapsed() >= STABLE {
                 self.outage = None;
             }
+            let lost_at = Instant::now();
+            self.options
+                .events
+                .emit(Event::Lost { session_id: self.token.session_id.clone(), why: lost.clone() });
+            lock(&self.link.state).phase = Phase::Resuming;
             connection = match self.resume(lost).await {
                 Ok(connection) => connection,
                 Err(error) => return error,
             };
-            self.counted.resumes += 1;
+            {
+                let mut state = lock(&self.link.state);
+                state.resumes += 1;
+                state.phase = if state.agent.is_some() { Phase::Live } else { Phase::Opening };
+            }
             for action in self.channel.on_reconnect(Instant::now().into_std()) {
                 // A resumed channel only sends.
                 if let Action::Send(frame) = action {
                     connection.queue_frame(frame);
                 }
             }
+            let after = lost_at.elapsed();
+            self.options.events.emit(Event::Resumed { session_id: self.token.session_id.clone(), after });
         }
-    }
-
-    /// Carries the session over one connection until that is over.
-    async fn drive(&mut self, connection: &mut Connection) -> End {
-        let mut heartbeat = Heartbeat::new(Instant::now().into_std());
-        loop {
-            let now = Instant::now();
-            if let Some(end) = self.turn(connection, now) {
-                return end;
-            }
-            let reading = if self.link.shared.is_full() { Reading::Stopped } else { Reading::Open };
-            if reading == Reading::Stopped {
-                // It is we who do not listen.
-                heartbeat.on_heard(now.into_std());
-            }
-            match heartbeat.due(now.into_std()) {
-                Due::Nothing => (),
-                Due::Ping => connection.queue_ping(),
-                Due::GiveUp => {
-                    let why = format!("nothing came for {} seconds", SILENCE.as_secs());
-                    return End::Lost(Error::Lost { why });
-                }
-            }
-            let timers = [
-                self.channel.next_timer().map(Instant::from_std),
-                self.closing.as_ref().map(|closing| closing.deadline),
-            ];
-            let wake_at =
-                timers.into_iter().flatten().fold(Instant::from_std(heartbeat.next()), Instant::min);
-            tokio::select! {
-                biased;
-                received = connection.next(reading) => {
-                    let frames = match received {
-                        Ok(frames) => frames,
-                        Err(error) => return End::Lost(error),
-                    };
-                    heartbeat.on_heard(Instant::now().into_std());
-                    for frame in frames {
-                        if let Some(end) = self.on_frame(frame, connection) {
-                            return end;
-                        }
-                    }
-                }
-                request = self.link.requests.recv(), if self.closing.is_none() => self.on_request(request),
-                () = self.link.shared.changed.notified() => (),
-                () = sleep_until(wake_at) => (),
-            }
-        }
-    }
-
-    /// Does everything that can be done without waiting.
-    fn turn(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
-        // Not left to the select alone: while frames keep coming, nothing else would have its turn there.
-        while self.closing.is_none()
-            && let Ok(request) = self.link.requests.try_recv()
-        {
-            self.on_request(Some(request));
-        }
-        if self.counted.agent.is_some() {
-            for pipe in std::mem::take(&mut self.waiting) {
-                let (stream, actions) = self.channel.open_stream(now.into_std());
-                self.pipes.insert(stream, pipe);
-                self.counted.streams_opened += 1;
-                self.apply(actions, connection);
-            }
-            self.pump(connection, now);
-        }
-        if self.channel.next_timer().is_some_and(|at| at <= now.into_std()) {
-            let actions = self.channel.on_timer(now.into_std());
-            if let Some(end) = self.apply(actions, connection) {
-                return Some(end);
-            }
-        }
-        self.tell_state();
-        self.close_step(connection, now)
-    }
-
-    fn on_frame(&mut self, frame: Bytes, connection: &mut Connection) -> Option<End> {
-        let Ok(message) = Message::parse(frame) else {
-            // If it was data, its sender will send it again.
-            self.counted.discarded_frames += 1;
-            return None;
-        };
-        let actions = self.channel.on_message(message, Instant::now().into_std());
-        self.apply(actions, connection)
-    }
-
-    fn on_request(&mut self, request: Option<Request>) {
-        let done = match request {
-            Some(Request::Open(pipe)) => {
-                self.waiting.push(pipe);
-                return;
-            }
-            Some(Request::Close(done)) => Some(done),
-            None => None,
-        };
-        self.closing = Some(Closing { deadline: Instant::now() + CLOSE_LIMIT, asked: false, done });
-    }
-
-    /// Sends what streams have to send, in turns, as far as the window allows.
-    fn pump(&mut self, connection: &mut Connection, now: Instant) {
-        let mut moved = true;
-        while moved {
-            moved = false;
-            let after = self.pipes.range(self.cursor.saturating_add(1)..);
-            let turns: Vec<u32> = after.chain(self.pipes.range(..=self.cursor)).map(|(id, _)| *id).collect();
-            for stream in turns {
-                let (bytes, input) = self.pipes[&stream].take(self.channel.room().min(TURN));
-                if !bytes.is_empty() {
-                    moved = true;
-                    self.cursor = stream;
-                    self.counted.bytes_sent += bytes.len() as u64;
-                    let actions = self.channel.write(stream, bytes, now.into_std());
-                    self.apply(actions, connection);
-                }
-                match input {
-                    Input::Open => (),
-                    Input::Finished => self.channel.finish_stream(stream, now.into_std()),
-                    Input::Dropped => {
-                        self.pipes.remove(&stream);
-                        let actions = self.channel.close_stream(stream, now.into_std());
-                        self.apply(actions, connection);
-                    }
-                }
-            }
-        }
-    }
-
-    fn apply(&mut self, actions: Vec<Action>, connection: &mut Connection) -> Option<End> {
-        for action in actions {
-            match action {
-                Action::Send(frame) => connection.queue_frame(frame),
-                Action::Ready { agent, customer_message } => {
-                    self.counted.agent = Some(agent);
-                    self.counted.customer_message = customer_message;
-                    self.tell_state();
-                    if let Some(ready) = self.link.ready.take() {
-                        // Whoever opened the tunnel may have gone; the closed requests tell that too.
-                        drop(ready.send(Ok(())));
-                    }
-                }
-                Action::Deliver { stream, payload } => {
-                    self.counted.bytes_received += payload.len() as u64;
-                    if let Some(pipe) = self.pipes.get(&stream) {
-                        pipe.deliver(payload);
-                    }
-                }
-                Action::StreamClosed { stream } => self.end_stream(stream, StreamEnd::Eof),
-                Action::ConnectFailed { stream } => {
-                    let error = Error::ConnectFailed { target: self.options.target.clone() };
-                    self.end_stream(stream, StreamEnd::Failed(error));
-                }
-                Action::Closed(error) => return Some(End::Over(error)),
-            }
-        }
-        None
-    }
-
-    fn end_stream(&mut self, stream: u32, end: StreamEnd) {
-        if let Some(pipe) = self.pipes.remove(&stream) {
-            pipe.end(end);
-        }
-    }
-
-    /// Goes on with closing, if that was asked for.
-    fn close_step(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
-        let closing = self.closing.as_mut()?;
-        let late = now >= closing.deadline;
-        if !closing.asked && (late || self.pipes.values().all(|pipe| pipe.is_drained())) {
-            closing.asked = true;
-            let actions = self.channel.terminate(now.into_std());
-            self.apply(actions, connection);
-        }
-        let asked = self.closing.as_ref().is_some_and(|closing| closing.asked);
-        let heard = self.counted.agent.is_none() || self.channel.outgoing().outstanding() == 0;
-        (late || asked && heard).then_some(End::Over(Error::Closed))
     }
 
     /// Connects again with a new token, as often as the limit allows.
@@ -374,13 +209,23 @@ impl Session {
         None
     }
 
+    /// Returns when the session has been without streams for too long.
+    fn idle_end(&self) -> Option<Instant> {
+        let unused = self.closing.is_none() && self.streams.is_empty() && self.waiting.is_empty();
+        self.link.idle_limit.filter(|_| unused).map(|limit| self.idle_since + limit)
+    }
+
     fn tell_state(&mut self) {
-        self.counted.streams = self.pipes.len();
-        self.counted.unread_bytes = self.link.shared.unread();
-        self.counted.unacknowledged_bytes = self.channel.outgoing().outstanding_bytes();
-        self.counted.round_trip = self.channel.outgoing().round_trip();
-        let mut state = self.link.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clone_from(&self.counted);
+        let outgoing = self.channel.outgoing();
+        let mut state = lock(&self.link.state);
+        state.streams = self.streams.len();
+        state.streams_opened = self.counted.streams_opened;
+        state.bytes_sent = self.counted.bytes_sent;
+        state.bytes_received = self.counted.bytes_received;
+        state.discarded_frames = self.counted.discarded_frames;
+        state.unacknowledged_bytes = outgoing.outstanding_bytes();
+        state.window = self.channel.window();
+        state.round_trip = outgoing.round_trip();
     }
 
     /// Ends every stream and the session, and tells everybody who waits.
@@ -389,12 +234,16 @@ impl Session {
         while let Ok(request) = self.link.requests.try_recv() {
             self.on_request(Some(request));
         }
-        self.pipes.values().chain(&self.waiting).for_each(|pipe| pipe.end(StreamEnd::Failed(error.clone())));
-        self.link.ended.send_replace(Some(error.clone()));
+        self.streams.values().for_each(|open| open.pipe.end(StreamEnd::Failed(error.clone())));
+        self.streams.clear();
+        self.tell_state();
+        self.link.progress.send_modify(|progress| progress.ended = Some(error.clone()));
+        // Only now: whoever asked for a stream looks why it was not opened.
+        self.waiting.clear();
+        self.options
+            .events
+            .emit(Event::Ended { session_id: self.token.session_id.clone(), why: error.clone() });
         let told = if matches!(error, Error::SessionEnded { .. }) { Ok(()) } else { self.terminate().await };
-        if let Some(ready) = self.link.ready.take() {
-            drop(ready.send(Err(error)));
-        }
         if let Some(done) = self.closing.and_then(|closing| closing.done) {
             drop(done.send(told));
         }
@@ -407,4 +256,9 @@ impl Session {
             Err(elapsed) => Err(failed(Arc::new(elapsed))),
         }
     }
+}
+
+fn lock(state: &Mutex<SessionState>) -> MutexGuard<'_, SessionState> {
+    // Nothing panics while it holds the lock; and if it did, the figures would still be figures.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

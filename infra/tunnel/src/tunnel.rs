@@ -1,56 +1,81 @@
+//! A tunnel: as many sessions as its streams need.
+
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rustls::ClientConfig;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::PAYLOAD_SIZE;
-use crate::control::{Control, SessionToken};
+use crate::control::Control;
 use crate::error::Error;
-use crate::pipe::{Pipe, Shared};
-use crate::session::{Link, Request, Session};
+use crate::event::Events;
+use crate::link::{Opening, Progress, Request};
+use crate::pool::{Choice, Chosen, Pool};
+use crate::state::State;
 use crate::stream::Stream;
-use crate::version::Version;
+
+/// How long a stream waits for a session of its own before it shares one.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How a tunnel behaves.
 #[derive(Clone)]
 pub struct Options {
     /// `HOST:PORT` of the target, for messages.
     pub target: String,
-    /// The bytes in one message.
+    /// The most sessions at a time. An agent sends less than 1 MB/s in a session, whatever the line carries.
+    pub sessions: NonZeroUsize,
+    /// The bytes in one message, at least 1 and at most [`Options::MAX_PAYLOAD_SIZE`].
     pub payload_size: usize,
-    /// The most bytes that may be unacknowledged before writers wait.
+    /// The most bytes of a session that may be unacknowledged before writers wait. How many it is adapts to the
+    /// round trip.
     pub window: usize,
-    /// The most bytes that may wait for readers before the websocket is no longer read.
+    /// The most unread bytes kept in memory, over all streams. A stream keeps 1 MiB there; what comes then waits in
+    /// temporary files without a name. One batch of frames (2 MiB at most) can come on top.
     pub read_buffer: usize,
+    /// The most unread bytes kept in temporary files, over all streams. Beyond it the websockets are not read any
+    /// more.
+    pub spool: usize,
     /// How long a stream whose input has ended waits for more output.
     pub quiet: Duration,
     /// How often to keep an open but silent stream from the service's idle timeout; `None` for never.
     pub keep_alive: Option<Duration>,
-    /// How long opening may take, from the connection to the end of the handshake.
+    /// How long a session may take from its connection to the end of the handshake.
     pub handshake_limit: Duration,
     /// How long a lost connection is tried to be made again.
     pub resume_limit: Duration,
+    /// How long a session lives without streams, unless it is the tunnel's first.
+    pub idle_limit: Duration,
     /// Whom to trust; `None` for what the system trusts.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Who is told what happens.
+    pub events: Events,
 }
 
 impl Options {
+    /// The largest message that anybody has seen an agent take.
+    pub const MAX_PAYLOAD_SIZE: usize = 32 << 10;
+
     /// Returns the defaults for a target.
     pub fn new(target: impl Into<String>) -> Options {
         Options {
             target: target.into(),
+            sessions: NonZeroUsize::new(4).expect("invariant: four is not zero"),
             payload_size: PAYLOAD_SIZE,
             window: 1 << 20,
-            read_buffer: 64 << 20,
+            read_buffer: 8 << 20,
+            spool: 1 << 30,
             quiet: Duration::from_secs(5),
             keep_alive: None,
             handshake_limit: Duration::from_secs(30),
-            resume_limit: Duration::from_secs(120),
+            resume_limit: Duration::from_secs(300),
+            idle_limit: Duration::from_secs(60),
             tls: None,
+            events: Events::default(),
         }
     }
 }
@@ -61,128 +86,90 @@ impl fmt::Debug for Options {
     }
 }
 
-/// What a tunnel is and has done so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// The session.
-    pub session_id: String,
-    /// The agent's version, once it is known.
-    pub agent: Option<Version>,
-    /// A text of the account's administrator for the user; often empty.
-    pub customer_message: String,
-    /// Bytes of all streams to the target.
-    pub bytes_sent: u64,
-    /// Bytes of all streams from the target.
-    pub bytes_received: u64,
-    /// Bytes that are not acknowledged yet.
-    pub unacknowledged_bytes: usize,
-    /// Bytes that came and that nobody has read yet.
-    pub unread_bytes: usize,
-    /// Streams that are open now.
-    pub streams: usize,
-    /// Streams opened so far.
-    pub streams_opened: u64,
-    /// Frames that came and were no messages.
-    pub discarded_frames: u64,
-    /// How many times a lost connection was made again.
-    pub resumes: u64,
-    /// The smoothed time between a message and its acknowledgement.
-    pub round_trip: Duration,
-}
-
-/// A session with a bastion that carries any number of connections to one target.
+/// Carries any number of connections to one target, over up to [`Options::sessions`] sessions with a bastion.
 ///
-/// It may be used from several tasks. Dropping it ends the session and its streams in the background;
+/// Every stream goes to the session with the fewest; a session is started when all that are there are in use. One
+/// that ends takes its own streams with it and no others, and the next connection starts a new one.
+///
+/// It may be used from several tasks. Dropping it ends the sessions and their streams in the background;
 /// [`Tunnel::close`] does so and waits.
 #[derive(Debug)]
 pub struct Tunnel {
-    shared: Arc<Shared>,
-    state: Arc<Mutex<State>>,
-    requests: mpsc::UnboundedSender<Request>,
-    ended: watch::Receiver<Option<Error>>,
-    task: JoinHandle<()>,
+    pool: Pool,
 }
 
 impl Tunnel {
-    /// Opens the data channel of a session that was just started; returns after the handshake.
+    /// Starts the first session; returns after its handshake.
     ///
     /// # Errors
-    /// When the connection is refused, the agent is too old or asks for what a port session does not have, or
-    /// the time is over. The session is terminated then.
-    pub async fn open(
-        token: SessionToken,
-        control: Arc<dyn Control>,
-        options: Options,
-    ) -> Result<Tunnel, Error> {
-        let limit = options.handshake_limit;
-        let shared = Arc::new(Shared::new(options.read_buffer));
-        let state = Arc::new(Mutex::new(State { session_id: token.session_id.clone(), ..State::default() }));
-        let (requests, receiver) = mpsc::unbounded_channel();
-        let (ready, is_ready) = oneshot::channel();
-        let (end, ended) = watch::channel(None);
-        let link = Link {
-            shared: Arc::clone(&shared),
-            state: Arc::clone(&state),
-            requests: receiver,
-            ready: Some(ready),
-            ended: end,
-        };
-        let session = Session::new(token, control, options, link);
-        let task = tokio::spawn(session.run());
-        match timeout(limit, is_ready).await {
-            Ok(Ok(Ok(()))) => Ok(Tunnel { shared, state, requests, ended, task }),
-            Ok(Ok(Err(error))) => Err(error),
-            Ok(Err(_)) => Err(Error::Closed),
-            Err(_) => {
-                // The task terminates the session when nobody can ask it for anything more.
-                drop(requests);
-                drop(task.await);
-                Err(Error::HandshakeTimedOut { limit })
+    /// When no session can be started or connected to, the agent is too old or asks for what a port session does not
+    /// have, or the time is over. The session is terminated then.
+    pub async fn open(control: Arc<dyn Control>, mut options: Options) -> Result<Tunnel, Error> {
+        options.payload_size = options.payload_size.clamp(1, Options::MAX_PAYLOAD_SIZE);
+        let pool = Pool::new(control, options);
+        let first = pool.start();
+        let begun = first.until(|progress| progress.was_ready || progress.ended.is_some()).await;
+        match begun.ended {
+            None => Ok(Tunnel { pool }),
+            Some(error) => {
+                // It is telling the service; whoever hears of the error may rely on that.
+                join_all(pool.drain().into_iter().map(|(_, task)| task)).await;
+                Err(error)
             }
         }
     }
 
-    /// Opens a connection to the target.
+    /// Opens a connection to the target. The bastion connects afterwards: if it cannot, the stream fails.
+    ///
+    /// While a connection to the service is being made again this waits.
     ///
     /// # Errors
-    /// With the reason why the tunnel has ended, if it has.
+    /// When there is no session and none can be started, with the reason.
     pub async fn connect(&self) -> Result<Stream, Error> {
-        let pipe = Arc::new(Pipe::new(Arc::clone(&self.shared)));
-        let stream = Stream::new(Arc::clone(&pipe));
-        if self.requests.send(Request::Open(pipe)).is_err() {
-            return Err(self.ended.borrow().clone().unwrap_or(Error::Closed));
+        let mut choice = Choice::Best;
+        loop {
+            let Chosen { session, seat, pipe, alternative } = self.pool.choose(choice);
+            let (opened, is_opened) = oneshot::channel();
+            // A session that has ended drops what it is sent, and `opened` tells.
+            drop(session.requests.send(Request::Open(Opening { pipe: Arc::clone(&pipe), seat, opened })));
+            let patience = if alternative { PATIENCE } else { Duration::MAX };
+            match timeout(patience, is_opened).await {
+                Ok(Ok(())) => return Ok(Stream::new(pipe)),
+                Err(_elapsed) => choice = Choice::Live,
+                Ok(Err(_dropped)) => {
+                    let Progress { was_ready, ended } =
+                        session.until(|progress| progress.ended.is_some()).await;
+                    // A session that never came to life would not the next time either.
+                    if !was_ready {
+                        if !self.pool.has_live() {
+                            return Err(ended.unwrap_or(Error::Closed));
+                        }
+                        choice = Choice::Live;
+                    }
+                }
+            }
         }
-        Ok(stream)
-    }
-
-    /// Waits until the tunnel has ended by itself and returns why.
-    pub async fn ended(&self) -> Error {
-        let mut ended = self.ended.clone();
-        let end = match ended.wait_for(Option::is_some).await {
-            Ok(end) => end.clone(),
-            Err(_) => None,
-        };
-        end.unwrap_or(Error::Closed)
     }
 
     /// Returns what the tunnel is and has done so far.
     pub fn state(&self) -> State {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pool.state()
     }
 
-    /// Sends what streams have left to send, ends the session, and returns once that is done.
+    /// Sends what streams have left to send, ends the sessions, and returns once that is done.
     ///
     /// # Errors
-    /// When the service could not be told; the session lives on until its idle timeout then.
+    /// When the service could not be told; a session lives on until its idle timeout then.
     pub async fn close(self) -> Result<(), Error> {
-        let (done, is_done) = oneshot::channel();
-        if self.requests.send(Request::Close(done)).is_err() {
-            // The tunnel has ended by itself; its task may still be telling the service.
-            drop(self.task.await);
-            return Ok(());
-        }
-        let closed = is_done.await.unwrap_or(Ok(()));
-        drop(self.task.await);
-        closed
+        let closed = join_all(self.pool.drain().into_iter().map(|(session, task)| async move {
+            let (done, is_done) = oneshot::channel();
+            let asked = session.requests.send(Request::Close(done));
+            // One that has ended by itself may still be telling the service.
+            let closed = if asked.is_ok() { is_done.await.unwrap_or(Ok(())) } else { Ok(()) };
+            drop(task.await);
+            closed
+        }))
+        .await;
+        closed.into_iter().collect()
     }
 }

@@ -92,10 +92,12 @@ async fn the_whole_job_task_by_task_and_no_secret_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tunnel_says_when_it_is_ready_and_ends_its_session() {
+async fn a_tunnel_says_when_it_is_ready_and_ends_its_sessions() {
     use std::io::{BufRead, BufReader, Read, Write};
     let fixture = Fixture::start(Want::Databases).await;
     fixture.run(&["up", "--yes"]).await.expect(0);
+    // `up` tries sessions too.
+    let earlier = fixture.sandbox.gateway().journal().len();
     let mut command = fixture.program(&["tunnel", "--port", "0", "--json"]);
     let tunnel = tokio::task::spawn_blocking(move || {
         let mut tunnel = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
@@ -103,20 +105,25 @@ async fn a_tunnel_says_when_it_is_ready_and_ends_its_session() {
         BufReader::new(tunnel.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
         let port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        // PostgreSQL's SSLRequest; `S` is the server's own answer at the far end.
-        stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).unwrap();
-        let mut answer = [0];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(answer, *b"S");
-        drop(stream);
+        // Both at the same time: each has a session of its own.
+        let mut streams = [(); 2].map(|()| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
+        for stream in &mut streams {
+            // PostgreSQL's SSLRequest; `S` is the server's own answer at the far end.
+            stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).unwrap();
+            let mut answer = [0];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, *b"S");
+        }
         std::process::Command::new("kill").arg(tunnel.id().to_string()).status().unwrap();
         tunnel.wait().unwrap()
     });
     assert!(tunnel.await.unwrap().success(), "SIGTERM ends a tunnel in good order");
-    let ended =
-        |call: &sandbox::gateway::Call| call.operation == "TerminateSession" && call.status == Some(200);
-    assert!(fixture.sandbox.gateway().journal().iter().any(ended), "the session was not terminated");
+    let journal = fixture.sandbox.gateway().journal();
+    let calls = &journal[earlier..];
+    let count = |operation: &str| {
+        calls.iter().filter(|call| call.operation == operation && call.status == Some(200)).count()
+    };
+    assert_eq!((count("StartSession"), count("TerminateSession")), (2, 2), "a session was not terminated");
     fixture.stop().await;
 }
 

@@ -1,7 +1,8 @@
 //! The bridge itself: a session to the bastion, a tunnel through it, and PostgreSQL at its far end.
 
 use std::io;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws::Cloud;
@@ -36,7 +37,8 @@ impl Bridge {
         inventory: &Inventory,
     ) -> Result<Bridge, Failure> {
         let (host, port) = endpoint(inventory)?;
-        Bridge::open(context, cloud, inventory, host, port).await
+        let sessions = context.stack.bastion.sessions;
+        Bridge::open(context, cloud, inventory, host, port, sessions).await
     }
 
     /// Opens a tunnel to any target that the bastion can reach.
@@ -49,23 +51,32 @@ impl Bridge {
         inventory: &Inventory,
         host: String,
         port: u16,
+        sessions: u8,
     ) -> Result<Bridge, Failure> {
         let bastion = inventory.bastion().ok_or_else(|| {
             Failure::new(Exit::Tunnel, anyhow::Error::msg("the stack has no bastion"))
                 .hint("run `cargo xtask up bastion`")
         })?;
-        let started = start(context, cloud, &bastion.id, &host, port)
-            .await
-            .map_err(|error| unreachable(error, context, inventory))?;
-        let token = SessionToken {
-            session_id: started.session_id,
-            url: started.url,
-            token: tunnel::Token::new(started.token.expose()),
+        let control = Ssm {
+            context: context.clone(),
+            cloud: cloud.clone(),
+            bastion: bastion.id.clone(),
+            host: host.clone(),
+            port,
+            first: Mutex::default(),
         };
+        // Not left to the tunnel: the inventory may tell why it fails.
+        let first = control.begin().await.map_err(|error| unreachable(error, context, inventory))?;
+        *control.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
         let mut options = tunnel::Options::new(format!("{host}:{port}"));
         // A long CREATE INDEX sends nothing; the service would end the session after 20 minutes.
         options.keep_alive = Some(Duration::from_secs(240));
-        let tunnel = Tunnel::open(token, Arc::new(Ssm(cloud.clone())), options).await?;
+        if let Some(sessions) = NonZeroUsize::new(sessions.into()) {
+            options.sessions = sessions;
+        }
+        let events = context.events.clone();
+        options.events = tunnel::Events::new(move |event| tell(&events, &event));
+        let tunnel = Tunnel::open(Arc::new(control), options).await?;
         Ok(Bridge { tunnel: Arc::new(tunnel), host, port })
     }
 
@@ -90,9 +101,9 @@ impl Bridge {
         self.tunnel.connect().await
     }
 
-    /// Waits until the tunnel has ended by itself and returns why.
-    pub async fn ended(&self) -> tunnel::Error {
-        self.tunnel.ended().await
+    /// Returns what the tunnel is and has done so far.
+    pub fn state(&self) -> tunnel::State {
+        self.tunnel.state()
     }
 
     /// Ends the session, at AWS as well.
@@ -148,34 +159,6 @@ pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<
 /// How long Session Manager may say that a bastion is not connected although its agent is online.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Starts a session; `TargetNotConnected`, and it alone, is tried again.
-async fn start(
-    context: &Context,
-    cloud: &Cloud,
-    instance: &str,
-    host: &str,
-    port: u16,
-) -> Result<Started, aws::Error> {
-    let began = Instant::now();
-    let mut pause = Duration::from_millis(200);
-    loop {
-        match aws::session::start(cloud, instance, host, port).await {
-            Err(error)
-                if error.code() == Some("TargetNotConnected") && began.elapsed() < CONNECTED_WITHIN =>
-            {
-                let status = "Session Manager says that it is not connected yet".to_owned();
-                context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
-            }
-            result => return result,
-        }
-        tokio::select! {
-            () = context.stop.raised() => return Err(aws::Error::Interrupted),
-            () = tokio::time::sleep(pause) => (),
-        }
-        pause = (pause * 2).min(Duration::from_secs(3));
-    }
-}
-
 fn unreachable(error: aws::Error, context: &Context, inventory: &Inventory) -> Failure {
     let findings = stack::finding::bastion(&context.stack, inventory);
     let mut failure = Failure::from(error);
@@ -188,31 +171,95 @@ fn unreachable(error: aws::Error, context: &Context, inventory: &Inventory) -> F
     failure
 }
 
+/// Shows what happens to the tunnel's sessions.
+fn tell(events: &stack::Events, event: &tunnel::Event) {
+    let text = event.to_string();
+    match event {
+        tunnel::Event::Started { session_id } => {
+            events.emit(Event::StepStarted {
+                subject: format!("session {session_id}"),
+                verb: "open".to_owned(),
+            });
+        }
+        tunnel::Event::Ready { customer_message, .. } if customer_message.trim().is_empty() => (),
+        tunnel::Event::Ended { why: tunnel::Error::Closed, .. } => (),
+        tunnel::Event::Lost { .. } | tunnel::Event::Ended { .. } => events.emit(Event::Warning { text }),
+        tunnel::Event::Ready { .. } | tunnel::Event::Resumed { .. } => events.emit(Event::Note { text }),
+    }
+}
+
 /// What the tunnel asks of AWS.
-struct Ssm(Cloud);
+struct Ssm {
+    context: Context,
+    cloud: Cloud,
+    bastion: String,
+    host: String,
+    port: u16,
+    /// The session that was started before there was a tunnel.
+    first: Mutex<Option<SessionToken>>,
+}
+
+impl Ssm {
+    /// Starts a session; `TargetNotConnected`, and it alone, is tried again.
+    async fn begin(&self) -> Result<SessionToken, aws::Error> {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(200);
+        loop {
+            match aws::session::start(&self.cloud, &self.bastion, &self.host, self.port).await {
+                Err(error)
+                    if error.code() == Some("TargetNotConnected") && began.elapsed() < CONNECTED_WITHIN =>
+                {
+                    let status = "Session Manager says that it is not connected yet".to_owned();
+                    self.context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
+                }
+                result => return result.map(token),
+            }
+            tokio::select! {
+                () = self.context.stop.raised() => return Err(aws::Error::Interrupted),
+                () = tokio::time::sleep(pause) => (),
+            }
+            pause = (pause * 2).min(Duration::from_secs(3));
+        }
+    }
+}
+
+fn token(started: Started) -> SessionToken {
+    SessionToken {
+        session_id: started.session_id,
+        url: started.url,
+        token: tunnel::Token::new(started.token.expose()),
+    }
+}
 
 impl Control for Ssm {
+    fn start(&self) -> BoxFuture<'_, Result<SessionToken, ControlError>> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            match first {
+                Some(first) => Ok(first),
+                None => Ok(self.begin().await?),
+            }
+        }
+        .boxed()
+    }
+
     fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
         let url = url.to_owned();
-        async move { aws::session::sign(&self.0, &url).await.map_err(Into::into) }.boxed()
+        async move { aws::session::sign(&self.cloud, &url).await.map_err(Into::into) }.boxed()
     }
 
     fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {
         let session_id = session_id.to_owned();
         async move {
-            let resumed = aws::session::resume(&self.0, &session_id).await?;
-            Ok(resumed.map(|resumed| SessionToken {
-                session_id: resumed.session_id,
-                url: resumed.url,
-                token: tunnel::Token::new(resumed.token.expose()),
-            }))
+            let resumed = aws::session::resume(&self.cloud, &session_id).await?;
+            Ok(resumed.map(token))
         }
         .boxed()
     }
 
     fn terminate(&self, session_id: &str) -> BoxFuture<'_, Result<(), ControlError>> {
         let session_id = session_id.to_owned();
-        async move { aws::session::terminate(&self.0, &session_id).await.map_err(Into::into) }.boxed()
+        async move { aws::session::terminate(&self.cloud, &session_id).await.map_err(Into::into) }.boxed()
     }
 }
 

@@ -57,6 +57,10 @@ pub(crate) struct Script {
     pub(crate) repeat_every: Option<usize>,
     /// The service knows nothing of the session when asked to resume it.
     pub(crate) forgotten: bool,
+    /// The service does not start the session.
+    pub(crate) refused: bool,
+    /// The session's URL leads nowhere.
+    pub(crate) unreachable: bool,
 }
 
 impl Script {
@@ -71,6 +75,8 @@ impl Script {
             lose_every: None,
             repeat_every: None,
             forgotten: false,
+            refused: false,
+            unreachable: false,
         }
     }
 }
@@ -86,39 +92,38 @@ pub(crate) struct Seen {
     pub(crate) terminate_flags: usize,
     pub(crate) terminated: Vec<String>,
     pub(crate) resumed: usize,
+    pub(crate) starts: usize,
 }
 
-/// A service with one session.
+/// A service that starts sessions `s-1`, `s-2`, .. each with an agent of its own.
 pub(crate) struct Service {
-    url: String,
-    forgotten: bool,
+    scripts: Vec<Script>,
+    tls: Option<TlsAcceptor>,
+    /// The script and the URL of each session started.
+    sessions: Mutex<Vec<(Script, String)>>,
     seen: Arc<watch::Sender<Seen>>,
     signed: Mutex<Vec<String>>,
 }
 
 impl Service {
-    pub(crate) async fn start(script: Script) -> Arc<Service> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url =
-            format!("ws://{}/v1/data-channel/s-1?role=publish_subscribe", listener.local_addr().unwrap());
-        let seen = Arc::new(watch::Sender::new(Seen::default()));
-        let forgotten = script.forgotten;
-        tokio::spawn(Agent::new(script, Arc::clone(&seen)).serve(listener, None));
-        Arc::new(Service { url, forgotten, seen, signed: Mutex::default() })
+    /// All sessions follow the same script.
+    pub(crate) fn new(script: Script) -> Arc<Service> {
+        Service::with_scripts(vec![script])
+    }
+
+    /// One script for each session; the last is for all that follow.
+    pub(crate) fn with_scripts(scripts: Vec<Script>) -> Arc<Service> {
+        Service::with(scripts, None)
     }
 
     /// Speaks TLS with a certificate for `localhost`.
-    pub(crate) async fn start_tls(script: Script, tls: Arc<ServerConfig>) -> Arc<Service> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("wss://localhost:{}/path", listener.local_addr().unwrap().port());
-        let seen = Arc::new(watch::Sender::new(Seen::default()));
-        let forgotten = script.forgotten;
-        tokio::spawn(Agent::new(script, Arc::clone(&seen)).serve(listener, Some(TlsAcceptor::from(tls))));
-        Arc::new(Service { url, forgotten, seen, signed: Mutex::default() })
+    pub(crate) fn with_tls(script: Script, tls: Arc<ServerConfig>) -> Arc<Service> {
+        Service::with(vec![script], Some(TlsAcceptor::from(tls)))
     }
 
-    pub(crate) fn token(&self) -> SessionToken {
-        self.token_named("first-token")
+    fn with(scripts: Vec<Script>, tls: Option<TlsAcceptor>) -> Arc<Service> {
+        let seen = Arc::new(watch::Sender::new(Seen::default()));
+        Arc::new(Service { scripts, tls, sessions: Mutex::default(), seen, signed: Mutex::default() })
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -129,12 +134,39 @@ impl Service {
         self.seen.subscribe().wait_for(what).await.unwrap().clone()
     }
 
-    fn token_named(&self, token: &str) -> SessionToken {
-        SessionToken { session_id: "s-1".into(), url: self.url.clone(), token: Token::new(token) }
+    async fn start_session(&self) -> Result<SessionToken, ControlError> {
+        self.seen.send_modify(|seen| seen.starts += 1);
+        let number = self.seen.borrow().starts;
+        let script = self.scripts[(number - 1).min(self.scripts.len() - 1)].clone();
+        if script.refused {
+            return Err("there is no room for another session".into());
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let url = match self.tls {
+            Some(_) => format!("wss://localhost:{}/path", address.port()),
+            None => format!("ws://{address}/v1/data-channel/s-{number}?role=publish_subscribe"),
+        };
+        self.sessions.lock().unwrap().push((script.clone(), url));
+        if !script.unreachable {
+            tokio::spawn(Agent::new(script, Arc::clone(&self.seen)).serve(listener, self.tls.clone()));
+        }
+        Ok(self.token(&format!("s-{number}"), "first-token").1)
+    }
+
+    /// Returns the script of a session too.
+    fn token(&self, session_id: &str, token: &str) -> (Script, SessionToken) {
+        let number: usize = session_id.strip_prefix("s-").unwrap().parse().unwrap();
+        let (script, url) = self.sessions.lock().unwrap()[number - 1].clone();
+        (script, SessionToken { session_id: session_id.to_owned(), url, token: Token::new(token) })
     }
 }
 
 impl Control for Service {
+    fn start(&self) -> BoxFuture<'_, Result<SessionToken, ControlError>> {
+        Box::pin(self.start_session())
+    }
+
     fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
         self.signed.lock().unwrap().push(url.to_owned());
         let number = self.signed.lock().unwrap().len();
@@ -146,13 +178,13 @@ impl Control for Service {
     }
 
     fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {
-        assert_eq!(session_id, "s-1");
+        let (script, token) = self.token(session_id, "next-token");
         self.seen.send_modify(|seen| seen.resumed += 1);
         // The first answer is an error: one failure must not be the end.
         let answer = match self.seen.borrow().resumed {
             1 => Err("throttled".into()),
-            _ if self.forgotten => Ok(None),
-            _ => Ok(Some(self.token_named("next-token"))),
+            _ if script.forgotten => Ok(None),
+            _ => Ok(Some(token)),
         };
         Box::pin(async move { answer })
     }
@@ -174,6 +206,7 @@ struct Agent {
     handled: usize,
     frames: usize,
     started: bool,
+    over: bool,
     out: Vec<Bytes>,
 }
 
@@ -195,6 +228,7 @@ impl Agent {
             handled: 0,
             frames: 0,
             started: false,
+            over: false,
             out: Vec::new(),
         }
     }
@@ -332,7 +366,7 @@ impl Agent {
     }
 
     fn on_message(&mut self, message: Message) {
-        if self.seen.borrow().terminate_flags > 0 {
+        if self.over {
             // The session is over for a real agent too.
             return;
         }
@@ -345,6 +379,7 @@ impl Agent {
                 self.say(PayloadType::HandshakeComplete, complete.to_payload());
             }
             PayloadType::Flag if Flag::parse(&message.payload) == Some(Flag::TerminateSession) => {
+                self.over = true;
                 self.seen.send_modify(|seen| seen.terminate_flags += 1);
             }
             PayloadType::Output => {

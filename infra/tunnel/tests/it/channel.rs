@@ -246,11 +246,11 @@ fn the_window_closes_with_unacknowledged_bytes_and_opens_with_their_acknowledgem
         messages.extend(sent(&far.channel.write(stream, bytes, far.now)));
     }
     let outstanding = far.channel.outgoing().outstanding_bytes();
-    assert!(outstanding > 1_000_000 && outstanding < 1_100_000, "{outstanding}");
+    assert!(outstanding > 250_000 && outstanding < 270_000, "{outstanding}");
     for message in &messages {
         far.channel.on_message(Message::acknowledge(message), far.now);
     }
-    assert!(far.channel.room() > 1_000_000);
+    assert!(far.channel.room() > outstanding, "a line without a queue carries more the next time");
 }
 
 #[test]

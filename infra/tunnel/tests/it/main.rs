@@ -6,5 +6,6 @@ mod agent;
 mod channel;
 mod codec;
 mod golden;
+mod pool;
 mod sequence;
 mod session;

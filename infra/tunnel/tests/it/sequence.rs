@@ -149,12 +149,12 @@ fn a_message_sent_twice_gives_no_round_trip_sample() {
     outgoing.send(data(0), now);
     let before = outgoing.round_trip();
     assert_eq!(outgoing.overdue(now + Duration::from_secs(1)).len(), 1);
-    assert!(outgoing.on_acknowledge(0, now + Duration::from_secs(9)));
+    assert_eq!(outgoing.on_acknowledge(0, now + Duration::from_secs(9)).unwrap().round_trip, None);
     assert_eq!(outgoing.round_trip(), before);
     outgoing.send(data(1), now);
-    assert!(outgoing.on_acknowledge(1, now + Duration::from_millis(900)));
+    assert!(outgoing.on_acknowledge(1, now + Duration::from_millis(900)).is_some());
     assert!(outgoing.round_trip() > before);
-    assert!(!outgoing.on_acknowledge(1, now), "it was acknowledged before");
+    assert_eq!(outgoing.on_acknowledge(1, now), None, "it was acknowledged before");
 }
 
 #[test]

@@ -1,23 +1,29 @@
 use std::io::ErrorKind;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tunnel::{Control, Error, Options, SessionToken, Stream, Token, Tunnel};
+use tunnel::{Control, Error, Options, Stream, Tunnel};
 
 use crate::agent::{Script, Service, Target};
 
-async fn open(service: &Arc<Service>) -> Result<Tunnel, Error> {
-    Tunnel::open(service.token(), Arc::clone(service) as Arc<dyn Control>, Options::new("db.internal:5432"))
-        .await
+/// One session carries all streams, unless a test wants more.
+fn options() -> Options {
+    let mut options = Options::new("db.internal:5432");
+    options.sessions = NonZeroUsize::MIN;
+    options
+}
+
+async fn open(service: &Arc<Service>, options: Options) -> Result<Tunnel, Error> {
+    Tunnel::open(Arc::clone(service) as Arc<dyn Control>, options).await
 }
 
 async fn start(script: Script) -> (Arc<Service>, Tunnel) {
-    let service = Service::start(script).await;
-    let tunnel = open(&service).await.unwrap();
+    let service = Service::new(script);
+    let tunnel = open(&service, options()).await.unwrap();
     (service, tunnel)
 }
 
@@ -26,7 +32,7 @@ fn pattern(length: usize, seed: usize) -> Vec<u8> {
 }
 
 /// Writes and reads at the same time, and checks that what comes back is what was sent.
-async fn echo(stream: Stream, length: usize, seed: usize) {
+pub(crate) async fn echo(stream: Stream, length: usize, seed: usize) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let bytes = pattern(length, seed);
     let mut back = vec![0; length];
@@ -43,9 +49,9 @@ async fn many_streams_echo_at_the_same_time() {
     let [one, two, three] = streams.map(Result::unwrap);
     tokio::join!(echo(one, 300_000, 1), echo(two, 200_000, 2), echo(three, 1, 3));
     let state = tunnel.state();
-    assert_eq!(state.session_id, "s-1");
-    assert_eq!(state.agent.unwrap().to_string(), "3.3.987.0");
-    assert_eq!(state.customer_message, "welcome");
+    assert_eq!(state.sessions.len(), 1);
+    assert_eq!(state.sessions[0].session_id, "s-1");
+    assert_eq!(state.sessions[0].agent.unwrap().to_string(), "3.3.987.0");
     assert_eq!((state.bytes_sent, state.bytes_received), (500_001, 500_001));
     assert_eq!((state.streams_opened, state.resumes), (3, 0));
     tunnel.close().await.unwrap();
@@ -84,18 +90,19 @@ async fn a_websocket_closed_with_1000_under_traffic_is_resumed_and_nothing_is_lo
 }
 
 #[tokio::test]
-async fn a_session_that_ended_while_disconnected_ends_the_tunnel() {
+async fn a_session_that_ended_while_disconnected_takes_its_streams_and_the_next_gets_a_new_one() {
     let mut script = Script::new(Target::Echo);
     script.cuts = vec![3];
     script.forgotten = true;
-    let (service, tunnel) = start(script).await;
+    let service = Service::with_scripts(vec![script, Script::new(Target::Echo)]);
+    let tunnel = open(&service, options()).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
     stream.write_all(b"hello").await.unwrap();
     let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
     assert_eq!(error.to_string(), "the session has ended");
-    assert!(matches!(tunnel.ended().await, Error::SessionEnded { .. }));
-    assert!(matches!(tunnel.connect().await, Err(Error::SessionEnded { .. })));
-    assert!(service.seen().terminated.is_empty(), "there is nothing left to terminate");
+    echo(tunnel.connect().await.unwrap(), 10_000, 1).await;
+    tunnel.close().await.unwrap();
+    assert_eq!(service.seen().terminated, ["s-2"], "there is nothing left to terminate of the first");
 }
 
 #[tokio::test]
@@ -105,7 +112,7 @@ async fn a_service_that_ends_the_session_says_why() {
     let (_service, tunnel) = start(script).await;
     let mut stream = tunnel.connect().await.unwrap();
     stream.write_all(b"hello").await.unwrap();
-    let error = tunnel.ended().await;
+    let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
     assert_eq!(error.to_string(), "the session has ended: time is up");
     assert_eq!(stream.write_all(b"more").await.unwrap_err().kind(), ErrorKind::ConnectionAborted);
     tunnel.close().await.unwrap();
@@ -136,11 +143,11 @@ async fn a_stalled_reader_does_not_hold_up_other_streams() {
 
 #[tokio::test]
 async fn a_full_read_buffer_stops_the_websocket_and_reading_starts_it_again() {
-    let service = Service::start(Script::new(Target::Flood(4))).await;
-    let mut options = Options::new("db.internal:5432");
+    let service = Service::new(Script::new(Target::Flood(4)));
+    let mut options = self::options();
     options.read_buffer = 100_000;
-    let control = Arc::clone(&service) as Arc<dyn Control>;
-    let tunnel = Tunnel::open(service.token(), control, options).await.unwrap();
+    options.spool = 0;
+    let tunnel = open(&service, options).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
     while tunnel.state().unread_bytes <= 100_000 {
         tokio::task::yield_now().await;
@@ -160,12 +167,11 @@ async fn a_full_read_buffer_stops_the_websocket_and_reading_starts_it_again() {
 
 #[tokio::test]
 async fn all_that_was_written_arrives_though_the_stream_is_dropped_at_once() {
-    let service = Service::start(Script::new(Target::Sink)).await;
-    let mut options = Options::new("db.internal:5432");
+    let service = Service::new(Script::new(Target::Sink));
+    let mut options = self::options();
     // Far less than is written: closing must wait for acknowledgements before it can send the rest.
     options.window = 10_000;
-    let control = Arc::clone(&service) as Arc<dyn Control>;
-    let tunnel = Tunnel::open(service.token(), control, options).await.unwrap();
+    let tunnel = open(&service, options).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
     stream.write_all(&pattern(500_000, 7)).await.unwrap();
     drop(stream);
@@ -203,8 +209,8 @@ async fn a_dropped_tunnel_ends_its_session_and_its_streams() {
 async fn an_agent_that_asks_for_encryption_is_answered_and_the_session_terminated() {
     let mut script = Script::new(Target::Echo);
     script.encryption = true;
-    let service = Service::start(script).await;
-    let error = open(&service).await.unwrap_err();
+    let service = Service::new(script);
+    let error = open(&service, options()).await.unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
     assert_eq!(service.seen().terminated, ["s-1"]);
     let seen = service.wait_until_seen(|seen| !seen.handshake_responses.is_empty()).await;
@@ -215,46 +221,43 @@ async fn an_agent_that_asks_for_encryption_is_answered_and_the_session_terminate
 async fn an_agent_that_never_speaks_is_given_up_and_the_session_terminated() {
     let mut script = Script::new(Target::Echo);
     script.mute = true;
-    let service = Service::start(script).await;
-    let mut options = Options::new("db.internal:5432");
+    let service = Service::new(script);
+    let mut options = self::options();
     options.handshake_limit = Duration::from_millis(50);
-    let error = Tunnel::open(service.token(), Arc::clone(&service) as Arc<dyn Control>, options).await;
+    let error = open(&service, options).await;
     assert!(matches!(error, Err(Error::HandshakeTimedOut { .. })), "{error:?}");
     assert_eq!(service.seen().terminated, ["s-1"]);
 }
 
 #[tokio::test]
 async fn a_service_that_is_not_there_is_named_and_the_token_is_not() {
-    let service = Service::start(Script::new(Target::Echo)).await;
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let token = SessionToken {
-        session_id: "s-1".into(),
-        url: format!("ws://{unused}/path"),
-        token: Token::new("clear"),
-    };
-    assert!(!format!("{token:?}").contains("clear"));
-    let control = Arc::clone(&service) as Arc<dyn Control>;
-    let error = Tunnel::open(token, control, Options::new("db.internal:5432")).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot open a websocket to `{unused}`"));
-    assert!(!format!("{error:?}").contains("clear"));
-    assert_eq!(service.seen().terminated, ["s-1"]);
+    let mut script = Script::new(Target::Echo);
+    script.unreachable = true;
+    let service = Service::new(script);
+    let token = Control::start(&*service).await.unwrap();
+    let host = token.url.split('/').nth(2).unwrap().to_owned();
+    assert!(!format!("{token:?}").contains("first-token"));
+    let error = open(&service, options()).await.unwrap_err();
+    assert!(matches!(&error, Error::Connect { .. }), "{error}");
+    assert!(error.to_string().starts_with("cannot open a websocket to `127.0.0.1:"), "{error} {host}");
+    assert!(!format!("{error:?}").contains("first-token"));
+    assert_eq!(service.seen().terminated, ["s-2"]);
 }
 
 #[tokio::test]
 async fn a_service_that_does_not_come_back_is_given_up_after_the_limit() {
     let mut script = Script::new(Target::Echo);
     script.cuts = vec![2];
-    let service = Service::start(script).await;
-    let mut options = Options::new("db.internal:5432");
+    let service = Service::new(script);
+    let mut options = self::options();
     // The first attempt to resume always fails here, and there is no time for a second.
     options.resume_limit = Duration::from_millis(100);
-    let control = Arc::clone(&service) as Arc<dyn Control>;
-    let tunnel = Tunnel::open(service.token(), control, options).await.unwrap();
+    let tunnel = open(&service, options).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
-    assert!(stream.read_u8().await.is_err());
-    let error = tunnel.ended().await;
+    let error = stream.read_u8().await.unwrap_err();
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).unwrap();
     assert!(matches!(error, Error::Disconnected { .. }), "{error}");
-    let source = std::error::Error::source(&error).unwrap().to_string();
+    let source = std::error::Error::source(error).unwrap().to_string();
     assert_eq!(source, "cannot resume the session");
     let seen = service.wait_until_seen(|seen| !seen.terminated.is_empty()).await;
     assert_eq!(seen.resumed, 1);
@@ -284,17 +287,16 @@ fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
 #[tokio::test]
 async fn a_wss_url_is_opened_with_tls_and_only_to_whom_is_trusted() {
     let (server, client) = tls();
-    let service = Service::start_tls(Script::new(Target::Echo), server).await;
-    let mut options = Options::new("db.internal:5432");
+    let service = Service::with_tls(Script::new(Target::Echo), server);
+    let mut options = self::options();
     options.tls = Some(client);
-    let control = Arc::clone(&service) as Arc<dyn Control>;
-    let tunnel = Tunnel::open(service.token(), Arc::clone(&control), options).await.unwrap();
+    let tunnel = open(&service, options).await.unwrap();
     echo(tunnel.connect().await.unwrap(), 50_000, 9).await;
     tunnel.close().await.unwrap();
 
     let (_, stranger) = tls();
-    let mut options = Options::new("db.internal:5432");
+    let mut options = self::options();
     options.tls = Some(stranger);
-    let error = Tunnel::open(service.token(), control, options).await.unwrap_err();
+    let error = open(&service, options).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
 }

@@ -24,7 +24,8 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
         Some(target) => target,
         None => bridge::endpoint(&inventory)?,
     };
-    let bridge = Bridge::open(context, &cloud, &inventory, host, target_port).await?;
+    let sessions = args.sessions.unwrap_or(context.stack.bastion.sessions);
+    let bridge = Bridge::open(context, &cloud, &inventory, host, target_port, sessions).await?;
     prove(&bridge, bridge::endpoint(&inventory).ok()).await?;
     let text = format!("ready: 127.0.0.1:{port} leads to {}:{}", bridge.host, bridge.port);
     view::result(
@@ -37,7 +38,6 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
     let bridge = Arc::new(bridge);
     let served = tokio::select! {
         error = listener::serve(&listener, &bridge, &Wrap::Nothing, &context.view) => Err(error),
-        error = bridge.ended() => return Err(error.into()),
         () = context.stop.raised() => Ok(()),
     };
     if let Ok(bridge) = Arc::try_unwrap(bridge) {

@@ -1,0 +1,204 @@
+//! The sessions of a tunnel, and which of them a stream goes to.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::control::Control;
+use crate::error::Error;
+use crate::link::{Link, Progress, Request};
+use crate::pipe::Pipe;
+use crate::seat::{Seat, Seats};
+use crate::session::Session;
+use crate::state::{Phase, SessionState, State};
+use crate::tunnel::Options;
+use crate::unread::Budget;
+
+/// Starts sessions and knows those that have not ended.
+pub(crate) struct Pool {
+    control: Arc<dyn Control>,
+    options: Options,
+    budget: Arc<Budget>,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    sessions: Vec<Slot>,
+    /// What sessions that have ended did.
+    past: State,
+}
+
+#[derive(Debug)]
+struct Slot {
+    reach: Reach,
+    seats: Seats,
+    state: Arc<Mutex<SessionState>>,
+    task: JoinHandle<()>,
+}
+
+/// How to reach a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Reach {
+    pub(crate) requests: mpsc::UnboundedSender<Request>,
+    progress: watch::Receiver<Progress>,
+    changed: Arc<Notify>,
+}
+
+impl Reach {
+    /// Waits until the session has come that far; one whose task is gone has ended.
+    pub(crate) async fn until(mut self, reached: impl FnMut(&Progress) -> bool) -> Progress {
+        match self.progress.wait_for(reached).await {
+            Ok(progress) => progress.clone(),
+            Err(_) => Progress { was_ready: false, ended: Some(Error::Closed) },
+        }
+    }
+}
+
+/// Which sessions come into question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// The one with the fewest streams, or a new one if all are in use.
+    Best,
+    /// One that carries streams now, if there is any.
+    Live,
+}
+
+/// A session for a stream.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) session: Reach,
+    pub(crate) seat: Seat,
+    pub(crate) pipe: Arc<Pipe>,
+    /// Another session carries streams already, and this one does not yet.
+    pub(crate) alternative: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(control: Arc<dyn Control>, options: Options) -> Pool {
+        let budget = Arc::new(Budget::new(options.read_buffer, options.spool));
+        Pool { control, options, budget, slots: Mutex::default() }
+    }
+
+    /// Starts the first session.
+    pub(crate) fn start(&self) -> Reach {
+        let mut slots = self.lock();
+        self.start_in(&mut slots);
+        slots.sessions[0].reach.clone()
+    }
+
+    pub(crate) fn choose(&self, choice: Choice) -> Chosen {
+        let mut slots = self.lock();
+        slots.sweep();
+        let live = slots.least_loaded(|phase| phase == Phase::Live);
+        let index = match (choice, live) {
+            (Choice::Live, Some(live)) => live,
+            (Choice::Live | Choice::Best, _) => {
+                let best = slots.least_loaded(|phase| phase != Phase::Resuming);
+                let is_free = best.is_some_and(|best| slots.sessions[best].seats.taken() == 0);
+                if !is_free && slots.sessions.len() < self.options.sessions.get() {
+                    self.start_in(&mut slots);
+                    slots.sessions.len() - 1
+                } else {
+                    // All sessions that there may be are in use, or are being resumed.
+                    best.or_else(|| slots.least_loaded(|_| true)).unwrap_or(0)
+                }
+            }
+        };
+        let chosen = &slots.sessions[index];
+        Chosen {
+            session: chosen.reach.clone(),
+            seat: chosen.seats.take(),
+            pipe: Arc::new(Pipe::new(Arc::clone(&chosen.reach.changed), Arc::clone(&self.budget))),
+            alternative: live.is_some_and(|live| live != index) && chosen.phase() != Phase::Live,
+        }
+    }
+
+    /// Says whether any session carries streams now.
+    pub(crate) fn has_live(&self) -> bool {
+        self.lock().least_loaded(|phase| phase == Phase::Live).is_some()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        let mut slots = self.lock();
+        slots.sweep();
+        let mut state = slots.past.clone();
+        state.sessions = slots.sessions.iter().map(|slot| lock(&slot.state).clone()).collect();
+        for session in state.sessions.clone() {
+            state.count(&session);
+        }
+        state.unread_bytes = self.budget.memory();
+        state.spooled_bytes = self.budget.spooled();
+        state
+    }
+
+    /// Gives up all sessions, to be closed.
+    pub(crate) fn drain(&self) -> Vec<(Reach, JoinHandle<()>)> {
+        std::mem::take(&mut self.lock().sessions).into_iter().map(|slot| (slot.reach, slot.task)).collect()
+    }
+
+    fn start_in(&self, slots: &mut Slots) {
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let (sender, progress) = watch::channel(Progress::default());
+        let changed = Arc::new(Notify::new());
+        let state = Arc::new(Mutex::new(SessionState::default()));
+        let link = Link {
+            changed: Arc::clone(&changed),
+            budget: Arc::clone(&self.budget),
+            state: Arc::clone(&state),
+            requests: receiver,
+            progress: sender,
+            // The first stays, so that the next connection finds it open.
+            idle_limit: (!slots.sessions.is_empty()).then_some(self.options.idle_limit),
+        };
+        slots.past.sessions_opened += 1;
+        slots.sessions.push(Slot {
+            reach: Reach { requests, progress, changed },
+            seats: Seats::default(),
+            state,
+            task: tokio::spawn(Session::run(Arc::clone(&self.control), self.options.clone(), link)),
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        lock(&self.slots)
+    }
+}
+
+impl Slots {
+    /// Forgets sessions that have ended, but not what they did.
+    fn sweep(&mut self) {
+        let past = &mut self.past;
+        self.sessions.retain(|slot| {
+            let has_ended = slot.reach.progress.borrow().ended.is_some();
+            if has_ended {
+                past.count(&lock(&slot.state));
+            }
+            !has_ended
+        });
+    }
+
+    fn least_loaded(&self, fits: impl Fn(Phase) -> bool) -> Option<usize> {
+        let fitting = self.sessions.iter().enumerate().filter(|(_, slot)| fits(slot.phase()));
+        fitting.min_by_key(|(_, slot)| slot.seats.taken()).map(|(index, _)| index)
+    }
+}
+
+impl Slot {
+    fn phase(&self) -> Phase {
+        lock(&self.state).phase
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these; and if it did, the figures would still be figures.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

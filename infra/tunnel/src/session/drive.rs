@@ -1,0 +1,232 @@
+//! One connection: frames in, frames out, streams in turns.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::{CLOSE_LIMIT, Closing, Open, Session, lock};
+use crate::channel::Action;
+use crate::error::Error;
+use crate::event::Event;
+use crate::heartbeat::{Due, Heartbeat};
+use crate::link::{Opening, Request};
+use crate::message::Message;
+use crate::pipe::{End as StreamEnd, Input};
+use crate::state::Phase;
+use crate::websocket::{Connection, Reading};
+
+/// How much of one stream is sent before the next has its turn.
+const TURN: usize = 32 << 10;
+
+/// Why one connection is over.
+pub(super) enum End {
+    /// It broke; the session may live on.
+    Lost(Error),
+    /// The session is over, or shall be.
+    Over(Error),
+}
+
+impl Session {
+    /// Carries the session over one connection until that is over.
+    pub(super) async fn drive(&mut self, connection: &mut Connection) -> End {
+        let mut heartbeat = Heartbeat::new(Instant::now().into_std(), SystemTime::now());
+        let budget = Arc::clone(&self.link.budget);
+        let ready_by = Instant::now() + self.options.handshake_limit;
+        loop {
+            let now = Instant::now();
+            if let Some(end) = self.turn(connection, now) {
+                return end;
+            }
+            if self.idle_end().is_some_and(|at| at <= now) {
+                self.closing.get_or_insert(Closing { deadline: now + CLOSE_LIMIT, asked: false, done: None });
+                continue;
+            }
+            if !self.channel.is_ready() && now >= ready_by {
+                return End::Over(Error::HandshakeTimedOut { limit: self.options.handshake_limit });
+            }
+            let mut room = pin!(budget.room.notified());
+            // Before the look: room that comes after it must not be missed.
+            room.as_mut().enable();
+            let reading = if budget.is_full() { Reading::Stopped } else { Reading::Open };
+            if reading == Reading::Stopped {
+                // It is we who do not listen.
+                heartbeat.on_heard(now.into_std());
+            }
+            match heartbeat.due(now.into_std(), SystemTime::now()) {
+                Due::Nothing => (),
+                Due::Ping => connection.queue_ping(),
+                Due::GiveUp => {
+                    let why =
+                        format!("nothing came for {} seconds", heartbeat.silence(now.into_std()).as_secs());
+                    return End::Lost(Error::Lost { why });
+                }
+            }
+            let timers = [
+                self.channel.next_timer().map(Instant::from_std),
+                self.closing.as_ref().map(|closing| closing.deadline),
+                self.idle_end(),
+                (!self.channel.is_ready()).then_some(ready_by),
+            ];
+            let wake_at =
+                timers.into_iter().flatten().fold(Instant::from_std(heartbeat.next()), Instant::min);
+            tokio::select! {
+                biased;
+                received = connection.next(reading) => {
+                    let frames = match received {
+                        Ok(frames) => frames,
+                        Err(error) => return End::Lost(error),
+                    };
+                    heartbeat.on_heard(Instant::now().into_std());
+                    for frame in frames {
+                        if let Some(end) = self.on_frame(frame, connection) {
+                            return end;
+                        }
+                    }
+                }
+                request = self.link.requests.recv(), if self.closing.is_none() => self.on_request(request),
+                () = self.link.changed.notified() => (),
+                () = room, if reading == Reading::Stopped => (),
+                () = sleep_until(wake_at) => (),
+            }
+        }
+    }
+
+    /// Does everything that can be done without waiting.
+    fn turn(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
+        // Not left to the select alone: while frames keep coming, nothing else would have its turn there.
+        while self.closing.is_none()
+            && let Ok(request) = self.link.requests.try_recv()
+        {
+            self.on_request(Some(request));
+        }
+        if self.channel.is_ready() {
+            for Opening { pipe, seat, opened } in std::mem::take(&mut self.waiting) {
+                // Whoever asked may have gone elsewhere meanwhile.
+                if opened.send(()).is_ok() {
+                    let (stream, actions) = self.channel.open_stream(now.into_std());
+                    self.streams.insert(stream, Open { pipe, _seat: seat });
+                    self.counted.streams_opened += 1;
+                    self.apply(actions, connection);
+                }
+            }
+            self.pump(connection, now);
+        }
+        if !self.streams.is_empty() || !self.waiting.is_empty() {
+            self.idle_since = now;
+        }
+        if self.channel.next_timer().is_some_and(|at| at <= now.into_std()) {
+            let actions = self.channel.on_timer(now.into_std());
+            if let Some(end) = self.apply(actions, connection) {
+                return Some(end);
+            }
+        }
+        self.tell_state();
+        self.close_step(connection, now)
+    }
+
+    fn on_frame(&mut self, frame: Bytes, connection: &mut Connection) -> Option<End> {
+        let Ok(message) = Message::parse(frame) else {
+            // If it was data, its sender will send it again.
+            self.counted.discarded_frames += 1;
+            return None;
+        };
+        let actions = self.channel.on_message(message, Instant::now().into_std());
+        self.apply(actions, connection)
+    }
+
+    pub(super) fn on_request(&mut self, request: Option<Request>) {
+        let done = match request {
+            Some(Request::Open(opening)) => {
+                self.waiting.push(opening);
+                return;
+            }
+            Some(Request::Close(done)) => Some(done),
+            None => None,
+        };
+        self.closing = Some(Closing { deadline: Instant::now() + CLOSE_LIMIT, asked: false, done });
+    }
+
+    /// Sends what streams have to send, in turns, as far as the window allows.
+    fn pump(&mut self, connection: &mut Connection, now: Instant) {
+        let mut moved = true;
+        while moved {
+            moved = false;
+            let after = self.streams.range(self.cursor.saturating_add(1)..);
+            let turns: Vec<u32> =
+                after.chain(self.streams.range(..=self.cursor)).map(|(id, _)| *id).collect();
+            for stream in turns {
+                let (bytes, input) = self.streams[&stream].pipe.take(self.channel.room().min(TURN));
+                if !bytes.is_empty() {
+                    moved = true;
+                    self.cursor = stream;
+                    self.counted.bytes_sent += bytes.len() as u64;
+                    let actions = self.channel.write(stream, bytes, now.into_std());
+                    self.apply(actions, connection);
+                }
+                match input {
+                    Input::Open => (),
+                    Input::Finished => self.channel.finish_stream(stream, now.into_std()),
+                    Input::Dropped => {
+                        self.streams.remove(&stream);
+                        let actions = self.channel.close_stream(stream, now.into_std());
+                        self.apply(actions, connection);
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, actions: Vec<Action>, connection: &mut Connection) -> Option<End> {
+        for action in actions {
+            match action {
+                Action::Send(frame) => connection.queue_frame(frame),
+                Action::Ready { agent, customer_message } => {
+                    {
+                        let mut state = lock(&self.link.state);
+                        state.agent = Some(agent);
+                        state.phase = Phase::Live;
+                    }
+                    let session_id = self.token.session_id.clone();
+                    self.options.events.emit(Event::Ready { session_id, agent, customer_message });
+                    self.link.progress.send_modify(|progress| progress.was_ready = true);
+                }
+                Action::Deliver { stream, payload } => {
+                    self.counted.bytes_received += payload.len() as u64;
+                    if let Some(open) = self.streams.get(&stream) {
+                        open.pipe.deliver(payload);
+                    }
+                }
+                Action::StreamClosed { stream } => self.end_stream(stream, StreamEnd::Eof),
+                Action::ConnectFailed { stream } => {
+                    let error = Error::ConnectFailed { target: self.options.target.clone() };
+                    self.end_stream(stream, StreamEnd::Failed(error));
+                }
+                Action::Closed(error) => return Some(End::Over(error)),
+            }
+        }
+        None
+    }
+
+    fn end_stream(&mut self, stream: u32, end: StreamEnd) {
+        if let Some(open) = self.streams.remove(&stream) {
+            open.pipe.end(end);
+        }
+    }
+
+    /// Goes on with closing, if that was asked for.
+    fn close_step(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
+        let closing = self.closing.as_mut()?;
+        let late = now >= closing.deadline;
+        if !closing.asked && (late || self.streams.values().all(|open| open.pipe.is_drained())) {
+            closing.asked = true;
+            let actions = self.channel.terminate(now.into_std());
+            self.apply(actions, connection);
+        }
+        let asked = self.closing.as_ref().is_some_and(|closing| closing.asked);
+        let heard = !self.channel.is_ready() || self.channel.outgoing().outstanding() == 0;
+        (late || asked && heard).then_some(End::Over(Error::Closed))
+    }
+}
