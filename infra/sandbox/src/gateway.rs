@@ -124,6 +124,11 @@ impl Gateway {
         self.state.journal.calls()
     }
 
+    /// Returns how many sessions have not ended.
+    pub fn live_sessions(&self) -> usize {
+        self.state.sessions.records().iter().filter(|record| record.ended.is_none()).count()
+    }
+
     /// Closes every data channel with "Bye", as AWS does about once an hour. The sessions can be resumed.
     pub fn disconnect(&self) {
         self.state.sessions.disconnect();

@@ -29,6 +29,7 @@ struct Slots {
     sessions: Vec<Slot>,
     /// What sessions that have ended did.
     past: State,
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -89,8 +90,12 @@ impl Pool {
         slots.sessions[0].reach.clone()
     }
 
-    pub(crate) fn choose(&self, choice: Choice) -> Chosen {
+    /// Returns a session for a stream; `None` once the tunnel is closed.
+    pub(crate) fn choose(&self, choice: Choice) -> Option<Chosen> {
         let mut slots = self.lock();
+        if slots.closed {
+            return None;
+        }
         slots.sweep();
         let live = slots.least_loaded(|phase| phase == Phase::Live);
         let index = match (choice, live) {
@@ -108,12 +113,12 @@ impl Pool {
             }
         };
         let chosen = &slots.sessions[index];
-        Chosen {
+        Some(Chosen {
             session: chosen.reach.clone(),
             seat: chosen.seats.take(),
             pipe: Arc::new(Pipe::new(Arc::clone(&chosen.reach.changed), Arc::clone(&self.budget))),
             alternative: live.is_some_and(|live| live != index) && chosen.phase() != Phase::Live,
-        }
+        })
     }
 
     /// Says whether any session carries streams now.
@@ -134,9 +139,11 @@ impl Pool {
         state
     }
 
-    /// Gives up all sessions, to be closed.
+    /// Starts no more sessions and gives up those there are, to be closed.
     pub(crate) fn drain(&self) -> Vec<(Reach, JoinHandle<()>)> {
-        std::mem::take(&mut self.lock().sessions).into_iter().map(|slot| (slot.reach, slot.task)).collect()
+        let mut slots = self.lock();
+        slots.closed = true;
+        std::mem::take(&mut slots.sessions).into_iter().map(|slot| (slot.reach, slot.task)).collect()
     }
 
     fn start_in(&self, slots: &mut Slots) {

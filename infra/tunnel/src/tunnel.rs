@@ -124,11 +124,13 @@ impl Tunnel {
     /// While a connection to the service is being made again this waits.
     ///
     /// # Errors
-    /// When there is no session and none can be started, with the reason.
+    /// When there is no session and none can be started, with the reason; or the tunnel is closed.
     pub async fn connect(&self) -> Result<Stream, Error> {
         let mut choice = Choice::Best;
         loop {
-            let Chosen { session, seat, pipe, alternative } = self.pool.choose(choice);
+            let Some(Chosen { session, seat, pipe, alternative }) = self.pool.choose(choice) else {
+                return Err(Error::Closed);
+            };
             let (opened, is_opened) = oneshot::channel();
             // A session that has ended drops what it is sent, and `opened` tells.
             drop(session.requests.send(Request::Open(Opening { pipe: Arc::clone(&pipe), seat, opened })));
@@ -156,11 +158,11 @@ impl Tunnel {
         self.pool.state()
     }
 
-    /// Sends what streams have left to send, ends the sessions, and returns once that is done.
+    /// Sends what streams have left to send, ends the sessions and all streams, and returns once that is done.
     ///
     /// # Errors
     /// When the service could not be told; a session lives on until its idle timeout then.
-    pub async fn close(self) -> Result<(), Error> {
+    pub async fn close(&self) -> Result<(), Error> {
         let closed = join_all(self.pool.drain().into_iter().map(|(session, task)| async move {
             let (done, is_done) = oneshot::channel();
             let asked = session.requests.send(Request::Close(done));

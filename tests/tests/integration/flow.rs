@@ -119,11 +119,8 @@ async fn a_tunnel_says_when_it_is_ready_and_ends_its_sessions() {
     });
     assert!(tunnel.await.unwrap().success(), "SIGTERM ends a tunnel in good order");
     let journal = fixture.sandbox.gateway().journal();
-    let calls = &journal[earlier..];
-    let count = |operation: &str| {
-        calls.iter().filter(|call| call.operation == operation && call.status == Some(200)).count()
-    };
-    assert_eq!((count("StartSession"), count("TerminateSession")), (2, 2), "a session was not terminated");
+    let started = journal[earlier..].iter().filter(|call| call.operation == "StartSession").count();
+    assert_eq!((started, fixture.sandbox.gateway().live_sessions()), (2, 0));
     fixture.stop().await;
 }
 

@@ -106,16 +106,12 @@ impl Bridge {
         self.tunnel.state()
     }
 
-    /// Ends the session, at AWS as well.
+    /// Ends the sessions, at AWS as well, and every connection that still uses them.
     ///
     /// # Errors
-    /// The session could not be ended in good order; it ends by itself when its idle time is over.
-    pub async fn close(self) -> Result<(), Failure> {
-        match Arc::try_unwrap(self.tunnel) {
-            Ok(tunnel) => Ok(tunnel.close().await?),
-            // A connection still holds it; it ends the session when it goes.
-            Err(_) => Ok(()),
-        }
+    /// A session could not be ended in good order; it ends by itself when its idle time is over.
+    pub async fn close(&self) -> Result<(), Failure> {
+        Ok(self.tunnel.close().await?)
     }
 }
 

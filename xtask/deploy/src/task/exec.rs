@@ -62,11 +62,9 @@ pub async fn with_tunnel(
         status = child.wait() => status?,
         error = listener::serve(&listener, &bridge, &wrap, &context.view) => return Err(error.into()),
     };
-    if let Ok(bridge) = Arc::try_unwrap(bridge) {
-        // The command's own result counts, not how its session ended.
-        if let Err(failure) = bridge.close().await {
-            context.view.say(failure.render_text().trim_end());
-        }
+    // The command's own result counts, not how its session ended.
+    if let Err(failure) = bridge.close().await {
+        context.view.say(failure.render_text().trim_end());
     }
     Ok(exit_code(status))
 }

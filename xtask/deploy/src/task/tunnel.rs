@@ -40,9 +40,7 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
         error = listener::serve(&listener, &bridge, &Wrap::Nothing, &context.view) => Err(error),
         () = context.stop.raised() => Ok(()),
     };
-    if let Ok(bridge) = Arc::try_unwrap(bridge) {
-        bridge.close().await?;
-    }
+    bridge.close().await?;
     context.view.say("tunnel closed");
     for line in cost::still_running(&inventory) {
         context.view.say(format!("still running: {line}"));
