@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use deploy::context::Context;
 use deploy::view::{Detail, View};
-use sandbox::{DatabaseMode, Sandbox};
+use sandbox::{AgentOptions, DatabaseMode, Sandbox};
 use stack::{Events, Stack};
 
 pub use raw::{Raw, element};
@@ -45,7 +45,23 @@ impl Fixture {
         want: Want,
         tune: impl Fn(&mut sandbox::gateway::Options) + Send + Sync + 'static,
     ) -> Fixture {
+        Fixture::start_options(want, tune, AgentOptions::default()).await
+    }
+
+    /// Starts a sandbox whose agents have the habits that `tune` sets.
+    pub async fn start_agent(want: Want, tune: impl FnOnce(&mut AgentOptions)) -> Fixture {
+        let mut agent = AgentOptions::default();
+        tune(&mut agent);
+        Fixture::start_options(want, |_| (), agent).await
+    }
+
+    async fn start_options(
+        want: Want,
+        tune: impl Fn(&mut sandbox::gateway::Options) + Send + Sync + 'static,
+        agent: AgentOptions,
+    ) -> Fixture {
         let mut options = sandbox::Options::new(fresh_dir(), sandboxes());
+        options.agent = agent;
         if want == Want::ControlPlane {
             options.databases = DatabaseMode::ControlPlaneOnly;
         }

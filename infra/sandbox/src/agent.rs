@@ -7,6 +7,7 @@ mod session;
 mod streams;
 
 pub use dialer::{Dialer, Directory};
+pub use line::LineFaults;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct AgentOptions {
     pub pacing: Pacing,
     /// How long each step of the handshake may take.
     pub handshake_limit: Duration,
+    /// What goes wrong on the way to the client; nothing unless a test wants it.
+    pub line: LineFaults,
 }
 
 impl Default for AgentOptions {
@@ -44,6 +47,7 @@ impl Default for AgentOptions {
             version: "3.3.987.0".to_owned(),
             pacing: Pacing::Real,
             handshake_limit: Duration::from_secs(15),
+            line: LineFaults::default(),
         }
     }
 }
@@ -69,7 +73,7 @@ impl gateway::Agent for Agent {
         from_client: mpsc::Receiver<Bytes>,
         to_client: mpsc::Sender<Bytes>,
     ) -> BoxFuture<'static, ()> {
-        let line = line::Line::new(from_client, to_client);
+        let line = line::Line::new(from_client, to_client, self.options.line);
         Box::pin(session::serve(self.options.clone(), Arc::clone(&self.dialer), session, line))
     }
 }

@@ -39,6 +39,7 @@ pub use fault::{Fault, FaultKind};
 pub use journal::Call;
 pub use network::Network;
 pub use options::{Options, Signatures};
+pub use session::Goodbye;
 
 use state::State;
 
@@ -129,9 +130,9 @@ impl Gateway {
         self.state.sessions.records().iter().filter(|record| record.ended.is_none()).count()
     }
 
-    /// Closes every data channel with "Bye", as AWS does about once an hour. The sessions can be resumed.
-    pub fn disconnect(&self) {
-        self.state.sessions.disconnect();
+    /// Ends every data channel's websocket. The sessions go on and can be resumed.
+    pub fn disconnect(&self, goodbye: Goodbye) {
+        self.state.sessions.disconnect(goodbye);
     }
 
     /// Empties moto and forgets sessions, databases, faults and the journal.

@@ -6,3 +6,4 @@ mod db;
 mod fault;
 mod flow;
 mod layers;
+mod soak;

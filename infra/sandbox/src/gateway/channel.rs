@@ -16,7 +16,7 @@ use tunnel::OpenDataChannel;
 use super::options::Signatures;
 use super::reply::Reply;
 use super::request::Scope;
-use super::session::Attached;
+use super::session::{Attached, Goodbye};
 use super::state::State;
 
 /// The path of data channels, up to the session's id.
@@ -63,7 +63,7 @@ async fn carry(state: Arc<State>, session_id: String, upgrade: hyper::upgrade::O
     let attached = serde_json::from_str::<OpenDataChannel>(open.as_str())
         .ok()
         .and_then(|open| state.sessions.attach(&session_id, open.token_value.expose()));
-    let Some(Attached { to_agent, mut to_client }) = attached else {
+    let Some(Attached { to_agent, mut to_client, goodbye }) = attached else {
         let refusal = CloseFrame { code: CloseCode::Policy, reason: "the token is not valid".into() };
         drop(socket.close(Some(refusal)).await);
         return;
@@ -89,6 +89,9 @@ async fn carry(state: Arc<State>, session_id: String, upgrade: hyper::upgrade::O
             if write.send(Frame::Binary(frame)).await.is_err() {
                 return;
             }
+        }
+        if goodbye.await == Ok(Goodbye::None) {
+            return;
         }
         let bye = CloseFrame { code: CloseCode::Normal, reason: "Bye".into() };
         drop(write.send(Frame::Close(Some(bye))).await);

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::reply::Reply;
 use super::request::Request;
+use super::session::Goodbye;
 use super::state::State;
 
 /// The path of everything that is the gateway's own.
@@ -43,7 +44,7 @@ pub(crate) async fn answer(state: &State, request: &Request) -> Reply {
             Reply::json(&json!([]))
         }
         (&Method::POST, "disconnect") => {
-            state.sessions.disconnect();
+            state.sessions.disconnect(Goodbye::Bye);
             Reply::json(&json!({}))
         }
         (&Method::POST, "reset") => match state.reset().await {

@@ -33,6 +33,7 @@ struct Session {
     to_agent: mpsc::Sender<Bytes>,
     /// The client's current websocket; a later one takes its place.
     client: Option<mpsc::Sender<Bytes>>,
+    last_word: Option<oneshot::Sender<Goodbye>>,
     end: Option<oneshot::Sender<String>>,
 }
 
@@ -42,6 +43,17 @@ pub(crate) struct Attached {
     pub(crate) to_agent: mpsc::Sender<Bytes>,
     /// Ends when the session does, or when another websocket takes over.
     pub(crate) to_client: mpsc::Receiver<Bytes>,
+    /// How to end then; politely if nothing is said.
+    pub(crate) goodbye: oneshot::Receiver<Goodbye>,
+}
+
+/// How the service ends a websocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goodbye {
+    /// Close 1000 "Bye", as AWS does about once an hour.
+    Bye,
+    /// Not at all: the connection is gone.
+    None,
 }
 
 /// All sessions, ended ones too.
@@ -81,8 +93,10 @@ impl Sessions {
             return None;
         }
         let (sender, to_client) = mpsc::channel(IN_FLIGHT);
+        let (last_word, goodbye) = oneshot::channel();
         session.client = Some(sender);
-        Some(Attached { to_agent: session.to_agent.clone(), to_client })
+        session.last_word = Some(last_word);
+        Some(Attached { to_agent: session.to_agent.clone(), to_client, goodbye })
     }
 
     /// Ends a session; tells whether there is one.
@@ -109,10 +123,14 @@ impl Sessions {
         }
     }
 
-    /// Closes every websocket, as AWS does about once an hour; the sessions go on.
-    pub(crate) fn disconnect(&self) {
+    /// Closes every websocket; the sessions go on.
+    pub(crate) fn disconnect(&self, goodbye: Goodbye) {
         for session in self.lock().values_mut() {
             session.client = None;
+            if let Some(last_word) = session.last_word.take() {
+                // The websocket may be gone already.
+                last_word.send(goodbye).ok();
+            }
         }
     }
 
@@ -129,6 +147,7 @@ impl Sessions {
         let session = sessions.get_mut(id)?;
         session.record.ended = Some(Timestamp::now());
         session.end = None;
+        session.last_word = None;
         session.client.take()
     }
 
@@ -145,7 +164,8 @@ pub(crate) fn start(state: &Arc<State>, info: AgentSession, owner: String, reaso
     let token = token();
     let id = info.session_id.clone();
     let record = Record { info: info.clone(), owner, reason, started: Timestamp::now(), ended: None };
-    let session = Session { record, token: token.clone(), to_agent, client: None, end: Some(end) };
+    let session =
+        Session { record, token: token.clone(), to_agent, client: None, last_word: None, end: Some(end) };
     state.sessions.lock().insert(id.clone(), session);
     let serve = state.options.agent.serve(info, from_client, to_client);
     state.tasks.spawn(run(Arc::clone(state), id, serve, from_agent, ended));

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use sandbox::gateway::Goodbye;
 use sandbox::{Moto, MotoSource};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -89,7 +90,7 @@ async fn a_session_outlives_its_websocket_and_its_end_is_told() {
     let active = cloud.ssm("DescribeSessions", json!({ "State": "Active" })).await.json();
     assert_eq!(active["Sessions"][0]["SessionId"], started["SessionId"]);
 
-    cloud.gateway.disconnect();
+    cloud.gateway.disconnect(Goodbye::Bye);
     assert_eq!(first.closed().await, (1000, "Bye".to_owned()));
     let resumed = cloud.ssm("ResumeSession", session.clone()).await.json();
     assert_ne!(resumed["TokenValue"], started["TokenValue"]);

@@ -1,0 +1,98 @@
+//! The tunnel on the worst of lines: every byte arrives once and in order.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use deploy::bridge::Bridge;
+use sandbox::gateway::Goodbye;
+use sandbox::{LineFaults, Pacing};
+use tests::{Fixture, Want, block_on};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+const STREAMS: usize = 16;
+const BYTES: usize = 128 << 10;
+
+/// Sends everything back, for as long as the test's runtime lives.
+async fn echo_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = socket.split();
+                drop(tokio::io::copy(&mut read, &mut write).await);
+            });
+        }
+    });
+    port
+}
+
+/// Bytes that differ from stream to stream and repeat only after 251 * 256.
+fn pattern(stream: usize) -> Vec<u8> {
+    (0..BYTES).map(|at| (at / 256 + at * 7 + stream * 31) as u8).collect()
+}
+
+async fn echo(stream: tunnel::Stream, number: usize) {
+    let (mut read, mut write) = tokio::io::split(stream);
+    let sent = pattern(number);
+    let mut back = vec![0; BYTES];
+    let (written, read) = tokio::join!(write.write_all(&sent), read.read_exact(&mut back));
+    written.unwrap_or_else(|error| panic!("stream {number}: {error}"));
+    read.unwrap_or_else(|error| panic!("stream {number}: {error}"));
+    assert!(back == sent, "stream {number}: what came back differs");
+}
+
+#[test]
+fn sixteen_streams_survive_losses_duplicates_reordering_jitter_and_cuts_at_once() {
+    block_on(async {
+        let fixture = Fixture::start_agent(Want::ControlPlane, |agent| {
+            agent.pacing = Pacing::Unlimited;
+            agent.line = LineFaults {
+                loss: 0.01,
+                duplicates: 0.05,
+                reordering: 0.05,
+                jitter: Duration::from_millis(20),
+                seed: 3,
+            };
+        })
+        .await;
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        let context = &fixture.context;
+        let (cloud, inventory) = context.observe().await.unwrap();
+        let port = echo_server().await;
+        let bridge =
+            Bridge::open(context, &cloud, &inventory, "127.0.0.1".to_owned(), port, 4).await.unwrap();
+        let mut streams = JoinSet::new();
+        for number in 0..STREAMS {
+            streams.spawn(echo(bridge.connect().await.unwrap(), number));
+        }
+        let cuts = AtomicUsize::new(0);
+        let cutting = async {
+            // Every cut finds bytes under way: the next waits until more have arrived.
+            let mut seen = 0;
+            loop {
+                let received = bridge.state().bytes_received;
+                if received >= seen + (BYTES * STREAMS / 10) as u64 {
+                    seen = received;
+                    let number = cuts.fetch_add(1, Ordering::Relaxed);
+                    let goodbye = if number.is_multiple_of(2) { Goodbye::Bye } else { Goodbye::None };
+                    fixture.sandbox.gateway().disconnect(goodbye);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let all = async { while streams.join_next().await.transpose().unwrap().is_some() {} };
+        tokio::select! {
+            () = all => (),
+            () = cutting => (),
+        }
+        let state = bridge.state();
+        assert!(cuts.load(Ordering::Relaxed) >= 5, "{cuts:?} cuts");
+        assert!(state.resumes >= 5, "{state:?}");
+        assert_eq!(state.bytes_received, (BYTES * STREAMS) as u64);
+        bridge.close().await.unwrap();
+        fixture.stop().await;
+    });
+}
