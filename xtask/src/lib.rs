@@ -90,6 +90,9 @@ pub enum Task {
     Check,
     /// Runs every test that this machine can run and says what it skipped
     Test(Test),
+    /// Measures, beside a floor in the same run
+    #[command(subcommand)]
+    Bench(Bench),
     /// Prints the completions of a shell
     Completions(Completions),
 }
@@ -299,6 +302,13 @@ pub struct Test {
     /// Handed to `cargo test` as it is: a filter, `-- --nocapture`, ..
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub args: Vec<String>,
+}
+
+/// `bench ..`
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Echo, upload and download through the sandbox's agent with its real pacing, beside a plain TCP forward
+    Tunnel,
 }
 
 /// `completions`

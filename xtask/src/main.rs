@@ -1,5 +1,6 @@
 //! A thin dispatcher: light tasks run here, the others in `deploy`.
 
+mod bench;
 mod check;
 mod cloud;
 mod migration;
@@ -28,6 +29,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.task {
         Task::Check => check::run(&sh),
         Task::Test(test) => test::run(&sh, test),
+        Task::Bench(bench) => bench::run(&sh, bench, cli.global.json),
         Task::Migration(Migration::New(new)) => migration::new(new),
         // These need the AWS SDK, two million lines; only they pay for it.
         Task::Demo(_)
