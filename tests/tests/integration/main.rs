@@ -6,4 +6,5 @@ mod db;
 mod fault;
 mod flow;
 mod layers;
+mod postgres;
 mod soak;

@@ -61,6 +61,30 @@ async fn many_streams_echo_at_the_same_time() {
     assert_eq!(seen.terminated, ["s-1"]);
 }
 
+/// The official client turns a message of one newline into a carriage return: in a multiplexed session that is what
+/// remains of 1017 bytes after the first message.
+#[tokio::test]
+async fn every_byte_value_arrives_at_every_boundary_of_a_message() {
+    let (_service, tunnel) = start(Script::new(Target::Echo)).await;
+    let (mut reader, mut writer) = tokio::io::split(tunnel.connect().await.unwrap());
+    for length in 1010..=1030 {
+        let sent: Vec<u8> =
+            (0..=255).flat_map(|last| std::iter::repeat_n(b'x', length - 1).chain([last])).collect();
+        let mut back = vec![0; sent.len()];
+        let writes = async {
+            for write in sent.chunks(length) {
+                writer.write_all(write).await.unwrap();
+                // Each write becomes a frame of its own.
+                tokio::task::yield_now().await;
+            }
+        };
+        let ((), read) = tokio::join!(writes, reader.read_exact(&mut back));
+        read.unwrap();
+        assert!(back == sent, "writes of {length} bytes came back different");
+    }
+    tunnel.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn lost_and_repeated_frames_change_nothing() {
     let mut script = Script::new(Target::Echo);

@@ -1,0 +1,111 @@
+//! PostgreSQL through the tunnel: what its clients do beside asking and being answered.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use db::{ConnectOptions, connect};
+use deploy::bridge::{self, Bridge};
+use futures_util::{SinkExt, TryStreamExt};
+use sandbox::Pacing;
+use tests::{Fixture, Want, block_on};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+async fn start() -> Fixture {
+    let fixture = Fixture::start_agent(Want::Databases, |agent| agent.pacing = Pacing::Unlimited).await;
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    fixture
+}
+
+#[test]
+fn copies_go_both_ways_and_a_query_can_be_cancelled_from_another_stream() {
+    block_on(async {
+        let fixture = start().await;
+        let context = &fixture.context;
+        let (cloud, inventory) = context.observe().await.expect("the account can be observed");
+        let bridge = Bridge::to_database(context, &cloud, &inventory).await.expect("the tunnel opens");
+        let login = bridge::master(context, &cloud).await.expect("the master has a secret");
+        let server = bridge.server(context).expect("the roots are there");
+        let session =
+            connect(&server, &login, &ConnectOptions::default()).await.expect("the master may log in");
+        let client = session.client();
+
+        client.batch_execute("CREATE TEMPORARY TABLE line (n int, t text)").await.unwrap();
+        let rows: Vec<String> = (0..40_000).map(|n| format!("{n}\t{}\n", "x".repeat(n % 200))).collect();
+        let text = rows.concat();
+        let sink = client.copy_in("COPY line FROM STDIN").await.unwrap();
+        let mut sink = std::pin::pin!(sink);
+        for chunk in text.as_bytes().chunks(50_000) {
+            sink.send(bytes::Bytes::copy_from_slice(chunk)).await.unwrap();
+        }
+        assert_eq!(sink.finish().await.unwrap(), 40_000);
+        let out = client.copy_out("COPY (SELECT * FROM line ORDER BY n) TO STDOUT").await.unwrap();
+        let chunks: Vec<bytes::Bytes> = out.try_collect().await.unwrap();
+        assert!(chunks.concat() == text.as_bytes(), "what came back differs from what was sent");
+
+        let token = client.cancel_token();
+        let sleeping = client.batch_execute("SELECT pg_sleep(600)");
+        let cancelling = async {
+            let other = connect(&server, &login, &ConnectOptions::default()).await.unwrap();
+            let is_asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' \
+                             AND state = 'active' AND pid <> pg_backend_pid()";
+            while other.client().query_one(is_asleep, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // As libpq does it: a connection of its own, that only carries the request.
+            let stream = bridge.connect().await.unwrap();
+            let roots = deploy::listener::tls(context.access.roots().unwrap()).unwrap();
+            let mut tls = MakeRustlsConnect::new((*roots).clone());
+            let tls = MakeTlsConnect::<tunnel::Stream>::make_tls_connect(&mut tls, &bridge.host).unwrap();
+            token.cancel_query_raw(stream, tls).await.unwrap();
+            other.close().await;
+        };
+        let (slept, ()) = tokio::join!(sleeping, cancelling);
+        assert_eq!(slept.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
+        session.close().await;
+        bridge.close().await.unwrap();
+        fixture.stop().await;
+    });
+}
+
+/// Returns one of PostgreSQL's programs that was built with TLS: those of the system, not of the sandbox's wheel.
+fn program(name: &str) -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+#[test]
+fn pgbench_with_eight_clients_is_carried() {
+    let Some(pgbench) = program("pgbench") else {
+        eprintln!("skipped: pgbench is not on this machine");
+        return;
+    };
+    block_on(async move {
+        let fixture = start().await;
+        let pgbench = pgbench.to_str().expect("a path in UTF-8").to_owned();
+        let run = |args: &'static [&'static str]| {
+            let mut all = vec!["exec", "--", pgbench.as_str()];
+            all.extend(args);
+            let mut command = fixture.program(&all);
+            command.stdin(Stdio::null());
+            tokio::task::spawn_blocking(move || tests::run(command))
+        };
+        run(&["--initialize", "--scale=1", "--quiet"]).await.unwrap().expect(0);
+        let ran =
+            run(&["--select-only", "--client=8", "--jobs=2", "--transactions=200"]).await.unwrap().expect(0);
+        assert!(
+            ran.stdout.contains("number of transactions actually processed: 1600/1600"),
+            "{}",
+            ran.stdout
+        );
+        assert!(ran.stdout.contains("number of failed transactions: 0"), "{}", ran.stdout);
+        assert_eq!(fixture.sandbox.gateway().live_sessions(), 0, "all sessions of `exec` have ended");
+        fixture.stop().await;
+    });
+}
