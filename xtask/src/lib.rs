@@ -167,12 +167,12 @@ pub struct Status {
 /// `tunnel`
 #[derive(Args, Debug)]
 pub struct Tunnel {
-    /// The local port; 0 takes a free one
+    /// The local port of the first target; 0 takes a free one
     #[arg(long, default_value_t = 5432)]
     pub port: u16,
-    /// Another target than the database, as the bastion sees it
-    #[arg(long, value_name = "HOST:PORT")]
-    pub to: Option<String>,
+    /// Another target than the database, as the bastion sees it; again for more, each on a local port of its own
+    #[arg(long, value_name = "[LOCAL_PORT:]HOST:PORT")]
+    pub to: Vec<String>,
     /// The most sessions at a time, at most 16 [default: `sessions` under `[bastion]` in the stack file]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub sessions: Option<u8>,

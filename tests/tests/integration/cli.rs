@@ -104,6 +104,15 @@ fn help_usage_and_completions_need_no_cloud() {
 }
 
 #[test]
+fn a_target_that_is_none_is_refused_before_anything_is_contacted() {
+    for to in ["db", "db:0", "db:65536", ":5432", "a b:5432", "x:db:5432", "70000:db:5432", "1:2:3:4"] {
+        let ran = run(program(&["tunnel", "--to", to])).expect(2);
+        assert!(ran.stderr.contains(&format!("`--to {to}` does not fit")), "{}", ran.stderr);
+        assert!(ran.stdout.is_empty(), "{}", ran.stdout);
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

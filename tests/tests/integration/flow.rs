@@ -124,6 +124,51 @@ async fn a_tunnel_says_when_it_is_ready_and_ends_its_sessions() {
     fixture.stop().await;
 }
 
+/// Says its name to whoever connects.
+fn target(name: &'static [u8]) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // A client that has gone has heard enough.
+            drop(std::io::Write::write_all(&mut stream, name));
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_run_leads_to_several_targets() {
+    use std::io::{BufRead, BufReader, Read};
+    let fixture = Fixture::start(Want::ControlPlane).await;
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    let (one, two) = (target(b"one"), format!("0:{}", target(b"two")));
+    let mut command = fixture.program(&["tunnel", "--port", "0", "--to", &one, "--to", &two, "--json"]);
+    let tunnel = tokio::task::spawn_blocking(move || {
+        let mut tunnel = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(tunnel.stdout.take().unwrap()).lines();
+        for name in ["one", "two"] {
+            let ready: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            let port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).unwrap();
+            assert_eq!(heard, name);
+        }
+        std::process::Command::new("kill").arg(tunnel.id().to_string()).status().unwrap();
+        tunnel.wait().unwrap()
+    });
+    assert!(tunnel.await.unwrap().success());
+    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    // One that cannot be reached fails the run, and ends what was opened for the others.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let ran = fixture.run(&["tunnel", "--port", "0", "--to", &one, "--to", &closed]).await.expect(5);
+    assert!(ran.stderr.contains(&format!("the tunnel does not reach {closed}")), "{}", ran.stderr);
+    assert!(ran.stdout.is_empty(), "{}", ran.stdout);
+    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    fixture.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_is_taken_fails_before_any_session_is_started() {
     let fixture = Fixture::start(Want::ControlPlane).await;

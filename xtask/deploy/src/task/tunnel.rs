@@ -1,11 +1,13 @@
-//! `tunnel`: a local port that leads to the database, until Ctrl-C.
+//! `tunnel`: local ports that lead to the database or to other targets, until Ctrl-C.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{join_all, select_all};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::bridge::Bridge;
@@ -14,39 +16,94 @@ use crate::failure::{Exit, Failure};
 use crate::listener::{self, Wrap};
 use crate::{bridge, cost, view};
 
-/// Opens the tunnel, proves that it reaches its target, prints a line, and carries connections.
+/// A target and the local port that leads to it.
+struct Route {
+    listener: TcpListener,
+    /// `None` for the database.
+    target: Option<(String, u16)>,
+}
+
+/// Opens the tunnels, proves that they reach their targets, prints a line for each, and carries connections.
 pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Failure> {
-    let target = args.to.as_deref().map(parse_target).transpose()?;
-    let listener = listener::bind(args.port).await?;
-    let port = listener.local_addr()?.port();
+    // Before any session is started: a port that is taken ends everything here.
+    let routes = routes(args).await?;
     let (cloud, inventory) = context.observe().await?;
-    let (host, target_port) = match target {
-        Some(target) => target,
-        None => bridge::endpoint(&inventory)?,
-    };
     let sessions = args.sessions.unwrap_or(context.stack.bastion.sessions);
-    let bridge = Bridge::open(context, &cloud, &inventory, host, target_port, sessions).await?;
-    prove(&bridge, bridge::endpoint(&inventory).ok()).await?;
-    let text = format!("ready: 127.0.0.1:{port} leads to {}:{}", bridge.host, bridge.port);
-    view::result(
-        context.json,
-        &text,
-        &json!({
-            "ready": true, "address": "127.0.0.1", "port": port, "host": bridge.host, "target_port": bridge.port,
-        }),
-    )?;
-    let bridge = Arc::new(bridge);
-    let served = tokio::select! {
-        error = listener::serve(&listener, &bridge, &Wrap::Nothing, &context.view) => Err(error),
-        () = context.stop.raised() => Ok(()),
+    let opening = routes.into_iter().map(|Route { listener, target }| {
+        let (cloud, inventory) = (&cloud, &inventory);
+        async move {
+            let (host, port) = match target {
+                Some(target) => target,
+                None => bridge::endpoint(inventory)?,
+            };
+            let bridge = Bridge::open(context, cloud, inventory, host, port, sessions).await?;
+            if let Err(failure) = prove(&bridge, bridge::endpoint(inventory).ok()).await {
+                // What it found out counts, not how the session ended.
+                drop(bridge.close().await);
+                return Err(failure);
+            }
+            Ok((listener, Arc::new(bridge)))
+        }
+    });
+    let opened = join_all(opening).await;
+    let (mut open, mut failed) = (Vec::new(), None);
+    for opened in opened {
+        match opened {
+            Ok(tunnel) => open.push(tunnel),
+            Err(failure) => failed = failed.or(Some(failure)),
+        }
+    }
+    let served = match failed {
+        Some(failure) => Err(failure),
+        None => serve(context, &open).await,
     };
-    bridge.close().await?;
+    let closed = join_all(open.iter().map(|(_, bridge)| bridge.close())).await;
+    served?;
+    closed.into_iter().collect::<Result<(), Failure>>()?;
     context.view.say("tunnel closed");
     for line in cost::still_running(&inventory) {
         context.view.say(format!("still running: {line}"));
     }
-    served?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the local ports.
+async fn routes(args: &xtask::Tunnel) -> Result<Vec<Route>, Failure> {
+    let mut wanted = Vec::new();
+    for (index, text) in args.to.iter().enumerate() {
+        let (local, target) = parse_target(text)?;
+        wanted.push((local.unwrap_or(if index == 0 { args.port } else { 0 }), Some(target)));
+    }
+    if wanted.is_empty() {
+        wanted.push((args.port, None));
+    }
+    let mut routes = Vec::new();
+    for (port, target) in wanted {
+        routes.push(Route { listener: listener::bind(port).await?, target });
+    }
+    Ok(routes)
+}
+
+/// Says that the tunnels are ready and carries connections until Ctrl-C.
+async fn serve(context: &Context, open: &[(TcpListener, Arc<Bridge>)]) -> Result<(), Failure> {
+    for (listener, bridge) in open {
+        let port = listener.local_addr()?.port();
+        let text = format!("ready: 127.0.0.1:{port} leads to {}:{}", bridge.host, bridge.port);
+        view::result(
+            context.json,
+            &text,
+            &json!({
+                "ready": true, "address": "127.0.0.1", "port": port, "host": bridge.host, "target_port": bridge.port,
+            }),
+        )?;
+    }
+    let serving = open
+        .iter()
+        .map(|(listener, bridge)| listener::serve(listener, bridge, &Wrap::Nothing, &context.view));
+    tokio::select! {
+        (error, _, _) = select_all(serving.map(Box::pin)) => Err(error.into()),
+        () = context.stop.raised() => Ok(()),
+    }
 }
 
 /// How long a target that does not speak first is given to refuse.
@@ -78,15 +135,25 @@ async fn prove(bridge: &Bridge, database: Option<(String, u16)>) -> Result<(), F
     Ok(())
 }
 
-fn parse_target(text: &str) -> Result<(String, u16), Failure> {
-    let bad = || Failure::usage(format!("`--to {}` does not fit; write HOST:PORT", text.escape_debug()));
-    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+/// Returns the local port, if one is named, and the target.
+fn parse_target(text: &str) -> Result<(Option<u16>, (String, u16)), Failure> {
+    let bad = || {
+        Failure::usage(format!(
+            "`--to {}` does not fit; write HOST:PORT or LOCAL_PORT:HOST:PORT",
+            text.escape_debug()
+        ))
+    };
+    let (rest, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    let (local, host) = match rest.split_once(':') {
+        Some((local, host)) => (Some(local.parse().map_err(|_| bad())?), host),
+        None => (None, rest),
+    };
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.is_empty() || host.len() > 253 || !host.chars().all(fits) {
         return Err(bad());
     }
     match port.parse() {
         Ok(0) | Err(_) => Err(bad()),
-        Ok(port) => Ok((host.to_owned(), port)),
+        Ok(port) => Ok((local, (host.to_owned(), port))),
     }
 }
