@@ -93,6 +93,8 @@ pub enum Task {
     /// Measures, beside a floor in the same run
     #[command(subcommand)]
     Bench(Bench),
+    /// Feeds the data channel's client with inputs that nobody thought of
+    Fuzz(Fuzz),
     /// Prints the completions of a shell
     Completions(Completions),
 }
@@ -302,6 +304,16 @@ pub struct Test {
     /// Handed to `cargo test` as it is: a filter, `-- --nocapture`, ..
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub args: Vec<String>,
+}
+
+/// `fuzz`
+#[derive(Args, Debug)]
+pub struct Fuzz {
+    /// Only this one: codec, smux, handshake or channel [default: all, one after the other]
+    pub target: Option<String>,
+    /// How long each runs
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub minutes: u32,
 }
 
 /// `bench ..`

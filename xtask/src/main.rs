@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod cloud;
+mod fuzz;
 mod migration;
 mod test;
 mod workspace;
@@ -30,6 +31,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Task::Check => check::run(&sh),
         Task::Test(test) => test::run(&sh, test),
         Task::Bench(bench) => bench::run(&sh, bench, cli.global.json),
+        Task::Fuzz(fuzz) => fuzz::run(&sh, fuzz),
         Task::Migration(Migration::New(new)) => migration::new(new),
         // These need the AWS SDK, two million lines; only they pay for it.
         Task::Demo(_)

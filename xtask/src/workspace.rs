@@ -32,6 +32,13 @@ pub(crate) fn deploy() -> anyhow::Result<PathBuf> {
     Ok(own.with_file_name("deploy"))
 }
 
+/// Returns the target directory that this program was built into.
+pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
+    let deploy = deploy()?;
+    let dir = deploy.parent().and_then(Path::parent).context("this program lies in no target directory")?;
+    Ok(dir.to_owned())
+}
+
 /// Says what the first heavy build costs, if the AWS SDK has not been built yet.
 pub(crate) fn announce_heavy_build() -> anyhow::Result<()> {
     if !deploy()?.exists() {

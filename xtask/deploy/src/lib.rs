@@ -51,7 +51,7 @@ async fn dispatch(cli: &Cli, view: &View) -> Result<ExitCode, Failure> {
             let stop = interrupt::watch(view)?;
             return task::demo::run(args, global, view.clone(), stop).await;
         }
-        Task::Check | Task::Test(_) | Task::Bench(_) | Task::Migration(_) => {
+        Task::Check | Task::Test(_) | Task::Bench(_) | Task::Fuzz(_) | Task::Migration(_) => {
             return Err(Failure::usage("this task is run by `cargo xtask`, not by `deploy`"));
         }
         Task::Plan(_)
@@ -87,6 +87,7 @@ async fn dispatch(cli: &Cli, view: &View) -> Result<ExitCode, Failure> {
         | Task::Check
         | Task::Test(_)
         | Task::Bench(_)
+        | Task::Fuzz(_)
         | Task::Completions(_) => unreachable!("invariant: these were dispatched above"),
     }
 }
