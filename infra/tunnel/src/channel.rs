@@ -31,6 +31,9 @@ pub struct ChannelOptions {
     /// How often to send an empty smux frame while a stream is open, so that the service's idle timeout does
     /// not end the session of a long and silent statement; `None` for never.
     pub keep_alive: Option<Duration>,
+    /// How long a stream that was written to waits for the first byte of its target; `None` for targets that may
+    /// stay silent.
+    pub answer_within: Option<Duration>,
 }
 
 /// What the owner of the channel has to do, in this order.
@@ -59,6 +62,11 @@ pub enum Action {
     },
     /// The stream never existed: the bastion could not connect to the target.
     ConnectFailed {
+        /// The stream.
+        stream: u32,
+    },
+    /// The stream was closed: its target did not answer in time.
+    Unanswered {
         /// The stream.
         stream: u32,
     },
@@ -96,7 +104,7 @@ impl Channel {
             agent: None,
             outgoing: Outgoing::new(now),
             incoming: Incoming::new(),
-            mux: Mux::new(options.quiet),
+            mux: Mux::new(options.quiet, options.answer_within),
             keep_alive_at: None,
             window: Window::new(options.window, now),
             options,
@@ -182,6 +190,7 @@ impl Channel {
     /// Returns every frame that must be written again after a new connection was opened.
     pub fn on_reconnect(&mut self, now: Instant) -> Vec<Action> {
         self.window.on_reconnect();
+        self.mux.on_reconnect(now);
         self.outgoing.unacknowledged(now).into_iter().map(Action::Send).collect()
     }
 
@@ -199,7 +208,7 @@ impl Channel {
     /// Writes bytes of a stream; those of a stream that has ended are dropped.
     pub fn write(&mut self, stream: u32, bytes: Bytes, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
-        let frames = self.mux.write(stream, bytes);
+        let frames = self.mux.write(stream, bytes, now);
         self.send_frames(&frames, now, &mut actions);
         actions
     }
@@ -244,6 +253,12 @@ impl Channel {
     /// Returns whether the handshake is complete and the session is not over.
     pub fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
+    }
+
+    /// Returns whether a new stream would have to wait for a target that does not answer: agents connect to one after
+    /// the other.
+    pub fn is_stuck(&self) -> bool {
+        self.mux.is_stuck()
     }
 
     /// Returns the sending half, to look at.
@@ -305,6 +320,7 @@ impl Channel {
                 Event::Deliver { stream, payload } => actions.push(Action::Deliver { stream, payload }),
                 Event::Closed { stream } => actions.push(Action::StreamClosed { stream }),
                 Event::Refused { stream } => actions.push(Action::ConnectFailed { stream }),
+                Event::Unanswered { stream } => actions.push(Action::Unanswered { stream }),
             }
         }
     }

@@ -83,6 +83,14 @@ pub enum Error {
         /// Host and port.
         target: String,
     },
+    /// The bastion does not come back from the target: packets vanish on the way, or nothing answers there.
+    #[error("the bastion could not connect to `{target}`: there was no answer within {limit:?}")]
+    Unanswered {
+        /// Host and port.
+        target: String,
+        /// How long it had.
+        limit: Duration,
+    },
     /// The connection was lost and did not come back.
     #[error("the connection to the session was lost and did not come back within {limit:?}")]
     Disconnected {

@@ -19,12 +19,18 @@ pub(crate) struct Mux {
     /// Refusals whose stream has not ended yet: the flag does not say which stream it is.
     refusals: usize,
     quiet: Duration,
+    /// How long a stream that was written to waits for the first byte of its target.
+    answer_within: Option<Duration>,
+    /// The agent connects to one target after the other, and has not come back from one of them.
+    is_stuck: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// The agent sent bytes: its connection to the target exists.
     heard: bool,
+    /// When the target must have answered.
+    answer_by: Option<Instant>,
     fin_sent: bool,
     /// When to send FIN after the local end of input, unless more comes in.
     fin_at: Option<Instant>,
@@ -39,12 +45,21 @@ pub(crate) enum Event {
     Deliver { stream: u32, payload: Bytes },
     Closed { stream: u32 },
     Refused { stream: u32 },
+    Unanswered { stream: u32 },
 }
 
 impl Mux {
-    pub(crate) fn new(quiet: Duration) -> Mux {
-        // 3 is the first id of the Go client too.
-        Mux { decoder: Decoder::default(), streams: BTreeMap::new(), next: 3, refusals: 0, quiet }
+    pub(crate) fn new(quiet: Duration, answer_within: Option<Duration>) -> Mux {
+        Mux {
+            decoder: Decoder::default(),
+            streams: BTreeMap::new(),
+            // The first id of the Go client too.
+            next: 3,
+            refusals: 0,
+            quiet,
+            answer_within,
+            is_stuck: false,
+        }
     }
 
     pub(crate) fn open(&mut self) -> (u32, Frame) {
@@ -55,10 +70,13 @@ impl Mux {
     }
 
     /// Returns the frames of `bytes`; none once the stream has ended.
-    pub(crate) fn write(&self, stream: u32, mut bytes: Bytes) -> Vec<Frame> {
+    pub(crate) fn write(&mut self, stream: u32, mut bytes: Bytes, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
-        if self.streams.get(&stream).is_none_or(|state| state.fin_sent) {
+        let Some(state) = self.streams.get_mut(&stream).filter(|state| !state.fin_sent) else {
             return frames;
+        };
+        if !state.heard && !bytes.is_empty() {
+            state.answer_by = state.answer_by.or(self.answer_within.map(|limit| now + limit));
         }
         while !bytes.is_empty() {
             let length = bytes.len().min(Frame::MAX_PAYLOAD);
@@ -114,14 +132,31 @@ impl Mux {
             }
             if state.ends_at.is_some_and(|at| at <= now) {
                 events.push(Event::Closed { stream });
+            } else if state.answer_by.is_some_and(|at| at <= now) {
+                events.extend(state.fin(stream).map(Event::Send));
+                events.push(Event::Unanswered { stream });
+                self.is_stuck = true;
             }
         }
-        self.streams.retain(|_, state| state.ends_at.is_none_or(|at| at > now));
+        let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        self.streams.retain(|_, state| !is_over(state.ends_at) && !is_over(state.answer_by));
         events
     }
 
+    /// The connection was away: targets could not answer meanwhile.
+    pub(crate) fn on_reconnect(&mut self, now: Instant) {
+        for state in self.streams.values_mut().filter(|state| state.answer_by.is_some()) {
+            state.answer_by = self.answer_within.map(|limit| now + limit);
+        }
+    }
+
+    /// Says whether new streams would wait for a target that does not answer.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.is_stuck
+    }
+
     pub(crate) fn next_timer(&self) -> Option<Instant> {
-        self.streams.values().flat_map(|state| [state.fin_at, state.ends_at]).flatten().min()
+        self.streams.values().flat_map(|state| [state.fin_at, state.ends_at, state.answer_by]).flatten().min()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -130,7 +165,11 @@ impl Mux {
 
     fn on_push(&mut self, frame: Frame, now: Instant) -> Option<Event> {
         let state = self.streams.get_mut(&frame.stream)?;
-        state.heard = true;
+        if !state.heard {
+            state.heard = true;
+            state.answer_by = None;
+            self.is_stuck = false;
+        }
         if let Some(at) = &mut state.fin_at {
             *at = now + self.quiet;
         }

@@ -164,6 +164,8 @@ impl Pipe {
 fn io_error(error: &Error) -> io::Error {
     let kind = if matches!(error, Error::ConnectFailed { .. }) {
         io::ErrorKind::ConnectionRefused
+    } else if matches!(error, Error::Unanswered { .. }) {
+        io::ErrorKind::TimedOut
     } else {
         io::ErrorKind::ConnectionAborted
     };

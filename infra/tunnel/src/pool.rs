@@ -101,13 +101,13 @@ impl Pool {
         let index = match (choice, live) {
             (Choice::Live, Some(live)) => live,
             (Choice::Live | Choice::Best, _) => {
-                let best = slots.least_loaded(|phase| phase != Phase::Resuming);
+                let best = slots.least_loaded(|phase| !matches!(phase, Phase::Resuming | Phase::Stuck));
                 let is_free = best.is_some_and(|best| slots.sessions[best].seats.taken() == 0);
                 if !is_free && slots.sessions.len() < self.options.sessions.get() {
                     self.start_in(&mut slots);
                     slots.sessions.len() - 1
                 } else {
-                    // All sessions that there may be are in use, or are being resumed.
+                    // All sessions that there may be are in use, or are being resumed, or wait for the target.
                     best.or_else(|| slots.least_loaded(|_| true)).unwrap_or(0)
                 }
             }

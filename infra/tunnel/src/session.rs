@@ -97,6 +97,7 @@ impl Session {
             window: options.window,
             quiet: options.quiet,
             keep_alive: options.keep_alive,
+            answer_within: options.answer_within,
         };
         let mut session = Session {
             channel: Channel::new(channel, now.into_std()),
@@ -226,6 +227,11 @@ impl Session {
         state.unacknowledged_bytes = outgoing.outstanding_bytes();
         state.window = self.channel.window();
         state.round_trip = outgoing.round_trip();
+        state.phase = match (state.phase, self.channel.is_stuck()) {
+            (Phase::Live, true) => Phase::Stuck,
+            (Phase::Stuck, false) => Phase::Live,
+            (phase, _) => phase,
+        };
     }
 
     /// Ends every stream and the session, and tells everybody who waits.

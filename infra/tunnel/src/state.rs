@@ -78,6 +78,8 @@ pub enum Phase {
     Opening,
     /// It carries streams.
     Live,
+    /// Its agent waits for a target that does not answer; new streams go elsewhere if they can.
+    Stuck,
     /// Its connection was lost and is being made again; its streams wait.
     Resuming,
 }

@@ -10,7 +10,8 @@ use crate::pipe::Pipe;
 /// One connection to the tunnel's target.
 ///
 /// The bastion connects only after the stream was handed out: if it cannot, reading and writing fail with
-/// `ConnectionRefused` around [`Error::ConnectFailed`](crate::Error::ConnectFailed).
+/// `ConnectionRefused` around [`Error::ConnectFailed`](crate::Error::ConnectFailed), or with `TimedOut` around
+/// [`Error::Unanswered`](crate::Error::Unanswered) if the options set a limit.
 ///
 /// Writing waits while the other end is behind. Shutting down says that nothing more will be written; the
 /// stream stays readable until the other end closes or falls silent, because the protocol has no half-close

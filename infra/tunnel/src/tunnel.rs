@@ -44,6 +44,10 @@ pub struct Options {
     pub quiet: Duration,
     /// How often to keep an open but silent stream from the service's idle timeout; `None` for never.
     pub keep_alive: Option<Duration>,
+    /// How long a stream that was written to waits for the target's first byte, for targets that always answer, as
+    /// PostgreSQL does. `None` for those that may stay silent: the data channel tells of a refused connection at once,
+    /// but of a target that swallows packets only after the bastion's kernel has given up, two minutes later.
+    pub answer_within: Option<Duration>,
     /// How long a session may take from its connection to the end of the handshake.
     pub handshake_limit: Duration,
     /// How long a lost connection is tried to be made again.
@@ -71,6 +75,7 @@ impl Options {
             spool: 1 << 30,
             quiet: Duration::from_secs(5),
             keep_alive: None,
+            answer_within: None,
             handshake_limit: Duration::from_secs(30),
             resume_limit: Duration::from_secs(300),
             idle_limit: Duration::from_secs(60),

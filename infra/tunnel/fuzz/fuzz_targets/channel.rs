@@ -182,6 +182,7 @@ fuzz_target!(|data: &[u8]| {
         window: 1 << 20,
         quiet: Duration::from_secs(5),
         keep_alive: Some(Duration::from_secs(240)),
+        answer_within: Some(Duration::from_secs(10)),
     };
     let channel = Channel::new(options, now);
     let mut course = Course { channel, now, next: 0, streams: Vec::new(), over: false };

@@ -9,7 +9,13 @@ use libfuzzer_sys::fuzz_target;
 use tunnel::{Action, Channel, ChannelOptions, Message, MessageType, PayloadType};
 
 fn options() -> ChannelOptions {
-    ChannelOptions { payload_size: 1024, window: 1 << 20, quiet: Duration::from_secs(5), keep_alive: None }
+    ChannelOptions {
+        payload_size: 1024,
+        window: 1 << 20,
+        quiet: Duration::from_secs(5),
+        keep_alive: None,
+        answer_within: None,
+    }
 }
 
 fn message(sequence: i64, payload_type: PayloadType, payload: &[u8]) -> Message {

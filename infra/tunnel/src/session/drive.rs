@@ -204,6 +204,11 @@ impl Session {
                     let error = Error::ConnectFailed { target: self.options.target.clone() };
                     self.end_stream(stream, StreamEnd::Failed(error));
                 }
+                Action::Unanswered { stream } => {
+                    let limit = self.options.answer_within.unwrap_or_default();
+                    let error = Error::Unanswered { target: self.options.target.clone(), limit };
+                    self.end_stream(stream, StreamEnd::Failed(error));
+                }
                 Action::Closed(error) => return Some(End::Over(error)),
             }
         }

@@ -35,6 +35,8 @@ pub(crate) enum Target {
     Sink,
     /// Accepts no connection.
     Closed,
+    /// Swallows packets: the agent never comes back from it.
+    Nowhere,
     /// Sends this many megabytes on the first stream and echoes on all others.
     Flood(usize),
 }
@@ -394,6 +396,7 @@ impl Agent {
 
     fn on_smux(&mut self, frame: Frame) {
         match (frame.command, self.script.target) {
+            (_, Target::Nowhere) => (),
             (Command::Syn, Target::Closed) => {
                 self.say(PayloadType::Flag, Flag::ConnectToPortError.to_payload());
                 self.say_frame(&Frame::control(Command::Fin, frame.stream));

@@ -12,6 +12,16 @@ use crate::golden::{self, Direction};
 
 const QUIET: Duration = Duration::from_secs(5);
 
+fn options() -> ChannelOptions {
+    ChannelOptions {
+        payload_size: PAYLOAD_SIZE,
+        window: 1 << 20,
+        quiet: QUIET,
+        keep_alive: None,
+        answer_within: None,
+    }
+}
+
 /// A channel and the far end of it, with a clock that moves when told to.
 struct Far {
     channel: Channel,
@@ -22,12 +32,7 @@ struct Far {
 
 impl Far {
     fn new() -> Far {
-        Far::with(ChannelOptions {
-            payload_size: PAYLOAD_SIZE,
-            window: 1 << 20,
-            quiet: QUIET,
-            keep_alive: None,
-        })
+        Far::with(options())
     }
 
     fn with(options: ChannelOptions) -> Far {
@@ -341,6 +346,48 @@ fn a_stream_that_ends_without_data_and_without_refusal_has_just_ended() {
     assert!(later.iter().any(|action| matches!(action, Action::StreamClosed { stream: s } if *s == stream)));
 }
 
+fn unanswered(actions: &[Action]) -> Vec<u32> {
+    let unanswered = actions.iter().filter_map(|action| match action {
+        Action::Unanswered { stream } => Some(*stream),
+        _ => None,
+    });
+    unanswered.collect()
+}
+
+#[test]
+fn only_a_stream_that_was_written_to_and_heard_nothing_is_given_up() {
+    let limit = Duration::from_secs(10);
+    let mut far = Far::with(ChannelOptions { answer_within: Some(limit), ..options() });
+    far.shake_hands("3.3.987.0");
+    let (answered, lost, silent) = (far.open(), far.open(), far.open());
+    far.channel.write(answered, Bytes::from_static(b"?"), far.now);
+    far.channel.write(lost, Bytes::from_static(b"?"), far.now);
+    far.say_frames(&[Frame::push(answered, "!")]);
+    assert!(unanswered(&far.pass(limit - Duration::from_millis(1))).is_empty());
+    assert!(!far.channel.is_stuck());
+    let actions = far.pass(Duration::from_millis(1));
+    assert_eq!(unanswered(&actions), [lost]);
+    assert!(far.frames(&actions).contains(&Frame::control(Command::Fin, lost)), "{actions:?}");
+    assert!(far.channel.is_stuck(), "the agent connects to one target after the other");
+    assert!(unanswered(&far.pass(limit * 10)).is_empty(), "the others are as they were");
+    far.say_frames(&[Frame::push(silent, "at last")]);
+    assert!(!far.channel.is_stuck(), "the agent has come back from the target");
+}
+
+#[test]
+fn a_target_has_its_time_to_answer_again_after_an_outage() {
+    let limit = Duration::from_secs(10);
+    let mut far = Far::with(ChannelOptions { answer_within: Some(limit), ..options() });
+    far.shake_hands("3.3.987.0");
+    let stream = far.open();
+    far.channel.write(stream, Bytes::from_static(b"?"), far.now);
+    // Nobody asks for timers while there is no connection.
+    far.now += limit * 6;
+    far.channel.on_reconnect(far.now);
+    assert!(unanswered(&far.pass(limit - Duration::from_millis(1))).is_empty());
+    assert_eq!(unanswered(&far.pass(Duration::from_millis(1))), [stream]);
+}
+
 fn nops(far: &mut Far, time: Duration) -> usize {
     let mut sequences = Vec::new();
     for message in sent(&far.pass(time)) {
@@ -360,7 +407,7 @@ fn only_agents_that_expect_smux_keep_alives_get_them() {
 #[test]
 fn an_open_stream_is_kept_alive_when_that_is_asked_for() {
     let keep_alive = Some(Duration::from_secs(60));
-    let mut far = Far::with(ChannelOptions { payload_size: 1024, window: 1 << 20, quiet: QUIET, keep_alive });
+    let mut far = Far::with(ChannelOptions { keep_alive, ..options() });
     far.shake_hands("3.3.987.0");
     assert_eq!(nops(&mut far, Duration::from_secs(600)), 0, "no stream is open");
     far.open();

@@ -55,6 +55,25 @@ async fn streams_spread_over_the_sessions_and_no_more_are_started_than_are_used(
 }
 
 #[tokio::test]
+async fn streams_go_around_a_session_that_hangs_on_its_target() {
+    let scripts = vec![Script::new(Target::Nowhere), Script::new(Target::Echo)];
+    let service = Service::with_scripts(scripts);
+    let mut options = options(2);
+    options.answer_within = Some(Duration::from_millis(50));
+    let tunnel = open(&service, options).await;
+    let mut stream = tunnel.connect().await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let error = stream.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    let said = "the bastion could not connect to `db.internal:5432`: there was no answer within 50ms";
+    assert_eq!(error.to_string(), said);
+    assert_eq!(tunnel.state().sessions[0].phase, Phase::Stuck);
+    echo(tunnel.connect().await.unwrap(), 1000, 1).await;
+    assert_eq!(service.seen().starts, 2);
+    tunnel.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_session_that_was_free_again_is_used_again() {
     let service = Service::new(Script::new(Target::Echo));
     let tunnel = open(&service, options(4)).await;
