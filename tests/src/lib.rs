@@ -45,23 +45,24 @@ impl Fixture {
         want: Want,
         tune: impl Fn(&mut sandbox::gateway::Options) + Send + Sync + 'static,
     ) -> Fixture {
-        Fixture::start_options(want, tune, AgentOptions::default()).await
+        Fixture::start_custom(want, |options| {
+            let habits = options.tune.clone();
+            options.tune = Arc::new(move |gateway| {
+                habits(gateway);
+                tune(gateway);
+            });
+        })
+        .await
     }
 
     /// Starts a sandbox whose agents have the habits that `tune` sets.
     pub async fn start_agent(want: Want, tune: impl FnOnce(&mut AgentOptions)) -> Fixture {
-        let mut agent = AgentOptions::default();
-        tune(&mut agent);
-        Fixture::start_options(want, |_| (), agent).await
+        Fixture::start_custom(want, |options| tune(&mut options.agent)).await
     }
 
-    async fn start_options(
-        want: Want,
-        tune: impl Fn(&mut sandbox::gateway::Options) + Send + Sync + 'static,
-        agent: AgentOptions,
-    ) -> Fixture {
+    /// Starts a sandbox that is what `tune` makes of the usual one.
+    pub async fn start_custom(want: Want, tune: impl FnOnce(&mut sandbox::Options)) -> Fixture {
         let mut options = sandbox::Options::new(fresh_dir(), sandboxes());
-        options.agent = agent;
         if want == Want::ControlPlane {
             options.databases = DatabaseMode::ControlPlaneOnly;
         }
@@ -73,8 +74,8 @@ impl Fixture {
                 gateway.session_refusals = 0;
                 gateway.profile_refusals = 0;
             }
-            tune(gateway);
         });
+        tune(&mut options);
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
         let context = context(&sandbox, Events::none());
         Fixture { sandbox, context }
@@ -114,6 +115,7 @@ pub fn context(sandbox: &Sandbox, events: Events) -> Context {
         view: View::new(false, Detail::Quiet),
         events,
         stop: aws::Stop::new(),
+        ending: deploy::ending::Ending::default(),
         json: false,
         yes: true,
         no_input: true,
@@ -194,6 +196,16 @@ pub fn block_on(job: impl Future<Output = ()> + Send + 'static) {
     if let Err(error) = runtime.block_on(runtime.spawn(job)) {
         std::panic::resume_unwind(error.into_panic());
     }
+}
+
+/// Returns one of PostgreSQL's programs that was built with TLS: those of the system, not of the sandbox's wheel.
+pub fn postgres_program(name: &str) -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Returns a folder that no other test has.

@@ -30,14 +30,25 @@ impl Raw {
         self.query("rds", "2014-10-31", action, parameters).await
     }
 
+    /// Calls an operation of Systems Manager and returns the answer's JSON.
+    pub async fn ssm(&self, operation: &str, body: &serde_json::Value) -> String {
+        let headers =
+            format!("Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: AmazonSSM.{operation}\r\n");
+        let answer = self.call("ssm", operation, &headers, &body.to_string()).await;
+        answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned()
+    }
+
     async fn query(&self, service: &str, version: &str, action: &str, parameters: &[(&str, &str)]) -> String {
         let mut body = format!("Action={action}&Version={version}");
         for (name, value) in parameters {
             body.push_str(&format!("&{name}={}", encode(value)));
         }
+        self.call(service, action, "Content-Type: application/x-www-form-urlencoded\r\n", &body).await
+    }
+
+    async fn call(&self, service: &str, action: &str, headers: &str, body: &str) -> String {
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+            "POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\
              X-Amz-Date: 20260101T000000Z\r\n\
              Authorization: AWS4-HMAC-SHA256 Credential=raw/20260101/us-east-1/{service}/aws4_request, \
              SignedHeaders=host, Signature=0\r\n\r\n{body}",

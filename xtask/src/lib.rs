@@ -93,6 +93,8 @@ pub enum Task {
     /// Measures, beside a floor in the same run
     #[command(subcommand)]
     Bench(Bench),
+    /// The tunnel for minutes on the worst of lines, beside a reader that stops; exit 1 if a byte is lost
+    Soak(Soak),
     /// Feeds the data channel's client with inputs that nobody thought of
     Fuzz(Fuzz),
     /// Prints the completions of a shell
@@ -178,6 +180,9 @@ pub struct Tunnel {
     /// The most sessions at a time, at most 16 [default: `sessions` under `[bastion]` in the stack file]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub sessions: Option<u8>,
+    /// Keep silent connections from the service's idle timeout, 20 minutes unless the account says otherwise
+    #[arg(long)]
+    pub keep_alive: bool,
 }
 
 /// `exec`
@@ -321,6 +326,14 @@ pub struct Fuzz {
 pub enum Bench {
     /// Echo, upload and download through the sandbox's agent with its real pacing, beside a plain TCP forward
     Tunnel,
+}
+
+/// `soak`
+#[derive(Args, Debug)]
+pub struct Soak {
+    /// How long each part runs
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    pub seconds: u32,
 }
 
 /// `completions`

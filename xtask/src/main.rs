@@ -31,6 +31,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Task::Check => check::run(&sh),
         Task::Test(test) => test::run(&sh, test),
         Task::Bench(bench) => bench::run(&sh, bench, cli.global.json),
+        Task::Soak(soak) => bench::soak(&sh, soak, cli.global.json),
         Task::Fuzz(fuzz) => fuzz::run(&sh, fuzz),
         Task::Migration(Migration::New(new)) => migration::new(new),
         // These need the AWS SDK, two million lines; only they pay for it.

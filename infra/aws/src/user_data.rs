@@ -110,6 +110,7 @@ mod tests {
                 volume_gib: 8,
                 ready_within: Duration::from_secs(60),
                 sessions: 4,
+                message_bytes: 1024,
             },
             alarms: Alarms { enabled: false, email: None },
             tenants: (0..tenants).map(tenant).collect(),

@@ -39,8 +39,13 @@ const DATABASE: Keys = &[
     ("final_snapshot", "true"),
     ("secret_prefix", "\"rds/startupwebapp/multi-tenant\""),
 ];
-const BASTION: Keys =
-    &[("instance_type", "\"t3.micro\""), ("volume_gib", "8"), ("ready_within", "\"5m\""), ("sessions", "4")];
+const BASTION: Keys = &[
+    ("instance_type", "\"t3.micro\""),
+    ("volume_gib", "8"),
+    ("ready_within", "\"5m\""),
+    ("sessions", "4"),
+    ("message_bytes", "1024"),
+];
 const ALARMS: Keys = &[("enabled", "true"), ("email", "\"ops@example.com\"")];
 
 /// Lengths that leave room for the longest name made of them: a role's 64 characters, a database's 63.
@@ -179,6 +184,8 @@ fn resolve_bastion(source: Source<'_>, table: &Table<'_>) -> Result<Bastion, Con
         volume_gib: table.number("volume_gib", 8..=16384)?.unwrap_or(8),
         ready_within,
         sessions: table.number("sessions", 1..=16)?.unwrap_or(4),
+        // More than any official client sends is for those who want to find out: see `tunnel::PAYLOAD_SIZE`.
+        message_bytes: table.number("message_bytes", 256..=32768)?.unwrap_or(1024),
     })
 }
 

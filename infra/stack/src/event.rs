@@ -54,6 +54,26 @@ pub enum Event {
         /// The error with its causes, in one line.
         error: String,
     },
+    /// What a tunnel carries, now and since it was opened.
+    Traffic {
+        /// The tunnel: its local address and its target.
+        subject: String,
+        /// Sessions that carry streams.
+        sessions: usize,
+        /// Sessions whose connection is being made again.
+        resuming: usize,
+        /// Connections that are open.
+        streams: usize,
+        /// Bytes to the target.
+        bytes_sent: u64,
+        /// Bytes from the target.
+        bytes_received: u64,
+        /// Bytes that came and that nobody has read yet.
+        unread_bytes: u64,
+        /// The longest smoothed round trip of a session.
+        #[serde(rename = "round_trip_us", serialize_with = "micros")]
+        round_trip: Duration,
+    },
     /// A line for people, neither error nor result.
     Note {
         /// The line.
@@ -68,6 +88,10 @@ pub enum Event {
 
 fn millis<S: serde::Serializer>(elapsed: &Duration, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_u64(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn micros<S: serde::Serializer>(elapsed: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_u64(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Where events go. Cheap to clone.

@@ -97,6 +97,8 @@ pub struct Bastion {
     pub ready_within: Duration,
     /// The most Session Manager sessions of one tunnel.
     pub sessions: u8,
+    /// The bytes of a tunnel in one Session Manager message.
+    pub message_bytes: u16,
 }
 
 /// CloudWatch alarms.

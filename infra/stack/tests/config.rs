@@ -54,7 +54,7 @@ fn three_lines_are_a_whole_stack() {
     assert_eq!((stack.database.port, stack.database.backup_days), (5432, 7));
     assert_eq!((stack.database.engine_version.as_str(), stack.database.storage_gib), ("16", 20));
     assert_eq!(stack.bastion.ready_within, Duration::from_secs(300));
-    assert_eq!(stack.bastion.sessions, 4);
+    assert_eq!((stack.bastion.sessions, stack.bastion.message_bytes), (4, 1024));
     assert!(!stack.alarms.enabled && stack.tenants.is_empty());
 }
 
@@ -86,6 +86,7 @@ fn every_value_that_is_written_is_the_one_that_counts() {
          master_user = 'postgres'\nport = 0x1539\nbackup_days = 0\nmulti_az = true\ndeletion_protection = true\n\
          final_snapshot = true\nsecret_prefix = 'A/b.c'\n\
          [bastion]\ninstance_type = 'm5.metal'\nvolume_gib = 9\nready_within = '90s'\nsessions = 16\n\
+         message_bytes = 32768\n\
          [alarms]\nenabled = true\nemail = 'first.last+aws@example.co.uk'\n\
          [[tenant]]\nname = 'one'\nowner = 'both'\nencoding = 'LATIN1'\nlocale = 'C'\n\
          [[tenant]]\nname = '_two'\nowner = 'both'\n",
@@ -100,7 +101,7 @@ fn every_value_that_is_written_is_the_one_that_counts() {
     assert!(stack.database.multi_az && stack.database.deletion_protection && stack.database.final_snapshot);
     assert_eq!(stack.role_secret_name("both"), "A/b.c/both");
     assert_eq!((stack.bastion.volume_gib, stack.bastion.ready_within.as_secs()), (9, 90));
-    assert_eq!(stack.bastion.sessions, 16);
+    assert_eq!((stack.bastion.sessions, stack.bastion.message_bytes), (16, 32768));
     assert_eq!(stack.alarms.email.as_deref(), Some("first.last+aws@example.co.uk"));
     assert_eq!((stack.tenants[0].owner.as_str(), stack.tenants[1].owner.as_str()), ("both", "both"));
     assert_eq!(stack.tenants[0].encoding, "LATIN1");

@@ -11,9 +11,17 @@ use crate::target::{ECHO, SINK, SOURCE};
 
 const MIB: usize = 1 << 20;
 const ECHOES: usize = 500;
-const UPLOAD: usize = 64 * MIB;
 /// On each connection: a session delivers less than one a second.
 const DOWNLOAD: usize = 3 * MIB;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Connections that download at once.
+    pub(crate) connections: usize,
+    /// MiB to upload: enough for a second or two.
+    pub(crate) upload_mib: usize,
+}
 
 /// One way to the target, measured.
 pub(crate) struct Figures {
@@ -34,15 +42,17 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Measures a way, and the process behind it if it has one of its own; downloads on `connections` at once.
-    pub(crate) fn measure(address: SocketAddr, process: Option<u32>, connections: usize) -> Figures {
+    /// Measures a way, and the process behind it if it has one of its own.
+    pub(crate) fn measure(address: SocketAddr, process: Option<u32>, load: Load) -> Figures {
+        let Load { connections, upload_mib } = load;
+        let upload_bytes = upload_mib * MIB;
         let echo = echo(address, ECHOES, &AtomicBool::new(true));
-        let (upload, upload_cpu) = rate(process, UPLOAD, || upload_once(address));
+        let (upload, upload_cpu) = rate(process, upload_bytes, || upload_once(address, upload_bytes));
         let beside = {
             let going_on = AtomicBool::new(true);
             std::thread::scope(|scope| {
                 let echoes = scope.spawn(|| self::echo(address, usize::MAX, &going_on));
-                upload_once(address);
+                upload_once(address, upload_bytes);
                 going_on.store(false, Ordering::Relaxed);
                 echoes.join().expect("the echo goes on")
             })
@@ -81,10 +91,11 @@ impl Figures {
     }
 }
 
-fn quantile(times: &[Duration], percent: usize) -> Duration {
+pub(crate) fn quantile(times: &[Duration], percent: usize) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
-    times.get(times.len() * percent / 100).copied().unwrap_or_default()
+    // The hundredth percentile is the longest.
+    times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// Returns MiB a second and the process's seconds for each MiB.
@@ -96,7 +107,7 @@ fn rate(process: Option<u32>, bytes: usize, work: impl FnOnce()) -> (f64, Option
     (mib / begun.elapsed().as_secs_f64(), spent)
 }
 
-fn connect(address: SocketAddr, what: u8, bytes: Option<usize>) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr, what: u8, bytes: Option<usize>) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("the way is open");
     stream.set_nodelay(true).expect("it is a socket");
     let mut order = vec![what];
@@ -106,7 +117,7 @@ fn connect(address: SocketAddr, what: u8, bytes: Option<usize>) -> TcpStream {
 }
 
 /// One byte there and back, again and again.
-fn echo(address: SocketAddr, most: usize, going_on: &AtomicBool) -> Vec<Duration> {
+pub(crate) fn echo(address: SocketAddr, most: usize, going_on: &AtomicBool) -> Vec<Duration> {
     let mut stream = connect(address, ECHO, None);
     let mut times = Vec::new();
     let mut byte = [7];
@@ -119,10 +130,10 @@ fn echo(address: SocketAddr, most: usize, going_on: &AtomicBool) -> Vec<Duration
     times
 }
 
-fn upload_once(address: SocketAddr) {
-    let mut stream = connect(address, SINK, Some(UPLOAD));
+fn upload_once(address: SocketAddr, bytes: usize) {
+    let mut stream = connect(address, SINK, Some(bytes));
     let block = vec![1; MIB];
-    for _ in 0..UPLOAD / MIB {
+    for _ in 0..bytes / MIB {
         stream.write_all(&block).expect("the way is open");
     }
     stream.read_exact(&mut [0]).expect("the target has it all");
@@ -141,7 +152,7 @@ fn cpu_seconds(process: u32) -> f64 {
     ticks / 100.0
 }
 
-fn peak_mib(process: u32) -> f64 {
+pub(crate) fn peak_mib(process: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux tells");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("");
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0

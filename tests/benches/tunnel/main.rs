@@ -7,33 +7,45 @@
 
 mod client;
 mod forward;
+mod official;
+mod soak;
 mod target;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use client::Figures;
+use client::{Figures, Load};
 use forward::{Plain, Tunnel};
+use official::Official;
+use sandbox::gateway::{Options, Signatures};
 use serde_json::json;
 use tests::{Fixture, Want};
+use tokio::runtime::Runtime;
 
 /// How many sessions a tunnel may open, one run each.
 const SESSIONS: [u8; 3] = [1, 4, 8];
 
 fn main() {
-    let json = std::env::args().any(|argument| argument == "--json");
+    let args: Vec<String> = std::env::args().collect();
+    let json = args.iter().any(|argument| argument == "--json");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(16 << 20)
         .enable_all()
         .build()
         .expect("a runtime can be built");
+    if let Some(at) = args.iter().position(|argument| argument == "--soak-seconds") {
+        let seconds = args.get(at + 1).and_then(|seconds| seconds.parse().ok());
+        return soak::run(&runtime, Duration::from_secs(seconds.expect("a number of seconds follows")), json);
+    }
     let fixture = runtime.block_on(async {
-        let fixture = Fixture::start(Want::ControlPlane).await;
+        // Official clients from before the end of 2025 do not sign their websocket.
+        let unsigned = |gateway: &mut Options| gateway.signatures = Signatures::Optional;
+        let fixture = Fixture::start_with(Want::ControlPlane, unsigned).await;
         fixture.run(&["up", "--yes"]).await.expect(0);
         fixture
     });
     let target = target::start();
-    let rows = measure(&fixture, target);
+    let rows = measure(&runtime, &fixture, target);
     if json {
         let rows: Vec<_> = rows.iter().map(|(name, figures)| figures.document(name)).collect();
         println!("{}", json!({ "profile": "dev", "cores": cores(), "rows": rows }));
@@ -43,14 +55,23 @@ fn main() {
     runtime.block_on(fixture.stop());
 }
 
-fn measure(fixture: &Fixture, target: SocketAddr) -> Vec<(String, Figures)> {
+fn measure(runtime: &Runtime, fixture: &Fixture, target: SocketAddr) -> Vec<(String, Figures)> {
     let plain = Plain::start(target);
-    let mut rows = vec![("plain TCP".to_owned(), Figures::measure(plain.address, None, 4))];
+    let load = Load { connections: 4, upload_mib: 64 };
+    let mut rows = vec![("plain TCP".to_owned(), Figures::measure(plain.address, None, load))];
     for sessions in SESSIONS {
         let tunnel = Tunnel::start(fixture, target, sessions);
-        let figures = Figures::measure(tunnel.address, Some(tunnel.process()), sessions.into());
+        let load = Load { connections: sessions.into(), ..load };
+        let figures = Figures::measure(tunnel.address, Some(tunnel.process()), load);
         rows.push((format!("tunnel, k = {sessions}"), figures));
         tunnel.stop();
+    }
+    if is_on_path(official::PROGRAM) {
+        let official = runtime.block_on(Official::start(fixture, target));
+        let load = Load { connections: 1, upload_mib: 2 };
+        let figures = Figures::measure(official.address, Some(official.process()), load);
+        rows.push(("official client".to_owned(), figures));
+        official.stop();
     }
     rows
 }
@@ -91,8 +112,18 @@ fn print(rows: &[(String, Figures)]) {
             100.0 * figures.upload / rows[0].1.upload
         );
     }
-    for missing in ["session-manager-plugin", "aws"].into_iter().filter(|name| !is_on_path(name)) {
-        println!("not compared: `{missing}` is not on PATH");
+    match rows.iter().find(|(name, _)| name.starts_with("official")) {
+        Some((_, official)) => {
+            for (name, figures) in rows.iter().filter(|(name, _)| name.starts_with("tunnel")) {
+                println!(
+                    "{name}: beside the official client: echo takes {:.2} of its time, uploads {:.0} times, downloads {:.1} times",
+                    figures.echo_p50.as_secs_f64() / official.echo_p50.as_secs_f64(),
+                    figures.upload / official.upload,
+                    figures.download / official.download
+                );
+            }
+        }
+        None => println!("not compared: `{}` is not on PATH", official::PROGRAM),
     }
 }
 

@@ -170,6 +170,46 @@ async fn one_run_leads_to_several_targets() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_ends_the_program_its_sessions_are_ended_first() {
+    use std::io::{BufRead, BufReader};
+    let fixture = Fixture::start(Want::ControlPlane).await;
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    let target = target(b"hello");
+    for (signals, code) in [(&["HUP"][..], 0), (&["INT"], 0), (&["TERM"], 0), (&["INT", "INT"], 130)] {
+        let mut command = fixture.program(&["tunnel", "--port", "0", "--to", &target, "--json"]);
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut tunnel = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(tunnel.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            // In one call, so that the second finds the program still busy with the first; if it does not, it has ended.
+            let pid = tunnel.id().to_string();
+            let script: Vec<String> = signals.iter().map(|signal| format!("kill -{signal} {pid}")).collect();
+            std::process::Command::new("sh").args(["-c", &script.join(";")]).status().unwrap();
+            tunnel.wait().unwrap()
+        });
+        let ended = ended.await.unwrap();
+        assert!(ended.code().is_some_and(|ended| ended == code || ended == 0), "{signals:?}: {ended}");
+        assert_eq!(fixture.sandbox.gateway().live_sessions(), 0, "{signals:?}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_is_left_to_the_command_and_sigterm_handed_on() {
+    let fixture = Fixture::start(Want::Databases).await;
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    // As a terminal does it: all of the group get SIGINT; and the command goes on, as psql would.
+    let twice = "trap 'echo caught' INT; kill -INT $PPID; kill -INT $$; kill -INT $PPID; kill -INT $$; echo done; exit 3";
+    let ran = fixture.run(&["exec", "--", "sh", "-c", twice]).await.expect(3);
+    assert_eq!(ran.stdout, "caught\ncaught\ndone\n");
+    let told = "trap 'echo told; exit 4' TERM; kill -TERM $PPID; while :; do sleep 0.05; done";
+    let ran = fixture.run(&["exec", "--", "sh", "-c", told]).await.expect(4);
+    assert_eq!(ran.stdout, "told\n");
+    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_is_taken_fails_before_any_session_is_started() {
     let fixture = Fixture::start(Want::ControlPlane).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

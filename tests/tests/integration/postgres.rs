@@ -1,14 +1,14 @@
 //! PostgreSQL through the tunnel: what its clients do beside asking and being answered.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use db::{ConnectOptions, connect};
 use deploy::bridge::{self, Bridge};
 use futures_util::{SinkExt, TryStreamExt};
-use sandbox::Pacing;
-use tests::{Fixture, Want, block_on};
+use sandbox::{Pacing, PostgresSource};
+use tests::{Fixture, Want, block_on, postgres_program};
+use tokio_postgres::AsyncMessage;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -70,19 +70,9 @@ fn copies_go_both_ways_and_a_query_can_be_cancelled_from_another_stream() {
     });
 }
 
-/// Returns one of PostgreSQL's programs that was built with TLS: those of the system, not of the sandbox's wheel.
-fn program(name: &str) -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
-        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
-    }
-    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
-}
-
 #[test]
 fn pgbench_with_eight_clients_is_carried() {
-    let Some(pgbench) = program("pgbench") else {
+    let Some(pgbench) = postgres_program("pgbench") else {
         eprintln!("skipped: pgbench is not on this machine");
         return;
     };
@@ -106,6 +96,87 @@ fn pgbench_with_eight_clients_is_carried() {
         );
         assert!(ran.stdout.contains("number of failed transactions: 0"), "{}", ran.stdout);
         assert_eq!(fixture.sandbox.gateway().live_sessions(), 0, "all sessions of `exec` have ended");
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn a_notification_arrives_without_being_asked_for() {
+    block_on(async {
+        let fixture = start().await;
+        let context = &fixture.context;
+        let (cloud, inventory) = context.observe().await.unwrap();
+        let bridge = Bridge::to_database(context, &cloud, &inventory).await.unwrap();
+        let login = bridge::master(context, &cloud).await.unwrap();
+        let roots = deploy::listener::tls(context.access.roots().unwrap()).unwrap();
+        let mut tls = MakeRustlsConnect::new((*roots).clone());
+        let tls = MakeTlsConnect::<tunnel::Stream>::make_tls_connect(&mut tls, &bridge.host).unwrap();
+        let (client, mut connection) = tokio_postgres::Config::new()
+            .user(&login.user)
+            .password(login.password.expose())
+            .dbname(&login.database)
+            .ssl_mode(tokio_postgres::config::SslMode::Require)
+            .connect_raw(bridge.connect().await.unwrap(), tls)
+            .await
+            .unwrap();
+        let (heard, mut notifications) = tokio::sync::mpsc::unbounded_channel();
+        let listening = tokio::spawn(async move {
+            while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notification(notification) = message {
+                    heard
+                        .send((notification.channel().to_owned(), notification.payload().to_owned()))
+                        .unwrap();
+                }
+            }
+        });
+        client.batch_execute("LISTEN bridge").await.unwrap();
+        let server = bridge.server(context).unwrap();
+        let other = connect(&server, &login, &ConnectOptions::default()).await.unwrap();
+        for number in 0..20 {
+            other.client().batch_execute(&format!("NOTIFY bridge, '{number}'")).await.unwrap();
+            let (channel, payload) = notifications.recv().await.unwrap();
+            assert_eq!((channel.as_str(), payload), ("bridge", number.to_string()));
+        }
+        other.close().await;
+        drop(client);
+        listening.await.unwrap();
+        bridge.close().await.unwrap();
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn a_dump_is_restored_row_for_row() {
+    // A dump must not be older than its server: both are the system's.
+    if ["pg_dump", "pg_restore", "createdb", "psql", "postgres"].map(postgres_program).contains(&None) {
+        eprintln!("skipped: PostgreSQL's server and client programs are not on this machine");
+        return;
+    }
+    block_on(async {
+        let fixture = Fixture::start_custom(Want::Databases, |options| {
+            options.postgres = PostgresSource::Host;
+            options.agent.pacing = Pacing::Unlimited;
+        })
+        .await;
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        // 10 MB that do not compress to nothing.
+        let script = r#"set -eu
+            psql -Xq -c "CREATE TABLE line AS SELECT n, string_agg(md5(n::text || m), '') AS t
+                         FROM generate_series(1, 5000) n, generate_series(1, 64) m GROUP BY n"
+            pg_dump --format=custom --table=line --file="$DUMP" postgres
+            createdb copy
+            pg_restore --dbname=copy "$DUMP"
+            for database in postgres copy; do
+                psql -XAtq -d $database -c "SELECT count(*), md5(string_agg(t, '' ORDER BY n)) FROM line"
+            done"#;
+        let dump = fixture.sandbox.dir().join("line.dump");
+        let mut command = fixture.program(&["exec", "--", "sh", "-c", script]);
+        command.env("DUMP", &dump);
+        let ran = tokio::task::spawn_blocking(move || tests::run(command)).await.unwrap().expect(0);
+        let rows: Vec<&str> = ran.stdout.lines().collect();
+        assert!(rows.len() == 2 && rows[0].starts_with("5000|") && rows[0] == rows[1], "{rows:?}");
+        assert!(std::fs::metadata(&dump).unwrap().len() > 4 << 20, "the dump is too small to show anything");
+        assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
         fixture.stop().await;
     });
 }

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deploy::bridge::Bridge;
+use deploy::bridge::{Bridge, Route, Silence};
+use sandbox::LineFaults;
 use sandbox::gateway::Goodbye;
-use sandbox::{LineFaults, Pacing};
 use tests::{Fixture, Want, block_on};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -48,12 +48,13 @@ async fn echo(stream: tunnel::Stream, number: usize) {
 fn sixteen_streams_survive_losses_duplicates_reordering_jitter_and_cuts_at_once() {
     block_on(async {
         let fixture = Fixture::start_agent(Want::ControlPlane, |agent| {
-            agent.pacing = Pacing::Unlimited;
             agent.line = LineFaults {
                 loss: 0.01,
                 duplicates: 0.05,
                 reordering: 0.05,
                 jitter: Duration::from_millis(20),
+                outage_every: Duration::from_millis(900),
+                outage_for: Duration::from_millis(10),
                 seed: 3,
             };
         })
@@ -62,8 +63,8 @@ fn sixteen_streams_survive_losses_duplicates_reordering_jitter_and_cuts_at_once(
         let context = &fixture.context;
         let (cloud, inventory) = context.observe().await.unwrap();
         let port = echo_server().await;
-        let bridge =
-            Bridge::open(context, &cloud, &inventory, "127.0.0.1".to_owned(), port, 4).await.unwrap();
+        let route = Route { host: "127.0.0.1".to_owned(), port, sessions: 4, silence: Silence::TimesOut };
+        let bridge = Bridge::open(context, &cloud, &inventory, route).await.unwrap();
         let mut streams = JoinSet::new();
         for number in 0..STREAMS {
             streams.spawn(echo(bridge.connect().await.unwrap(), number));

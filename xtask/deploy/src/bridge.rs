@@ -15,11 +15,35 @@ use stack::{Event, Inventory};
 use tunnel::{Control, ControlError, SessionToken, Tunnel};
 
 use crate::context::Context;
+use crate::ending::Endable;
 use crate::failure::{Exit, Failure};
+
+/// Where a tunnel leads, and how.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The target, as the bastion sees it.
+    pub host: String,
+    /// The target's port.
+    pub port: u16,
+    /// The most sessions at a time.
+    pub sessions: u8,
+    /// What becomes of a connection that is open and silent.
+    pub silence: Silence,
+}
+
+/// What becomes of a connection that is open and silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The service's idle timeout (20 minutes unless the account says otherwise) ends its session.
+    TimesOut,
+    /// It lives: an empty frame every four minutes keeps the timeout away. A long CREATE INDEX is as silent.
+    KeptAlive,
+}
 
 /// An open tunnel to one target.
 pub struct Bridge {
     tunnel: Arc<Tunnel>,
+    context: Context,
     /// The target, as the bastion sees it.
     pub host: String,
     /// The target's port.
@@ -38,7 +62,8 @@ impl Bridge {
     ) -> Result<Bridge, Failure> {
         let (host, port) = endpoint(inventory)?;
         let sessions = context.stack.bastion.sessions;
-        Bridge::open(context, cloud, inventory, host, port, sessions).await
+        let route = Route { host, port, sessions, silence: Silence::KeptAlive };
+        Bridge::open(context, cloud, inventory, route).await
     }
 
     /// Opens a tunnel to any target that the bastion can reach.
@@ -49,10 +74,9 @@ impl Bridge {
         context: &Context,
         cloud: &Cloud,
         inventory: &Inventory,
-        host: String,
-        port: u16,
-        sessions: u8,
+        route: Route,
     ) -> Result<Bridge, Failure> {
+        let Route { host, port, sessions, silence } = route;
         let bastion = inventory.bastion().ok_or_else(|| {
             Failure::new(Exit::Tunnel, anyhow::Error::msg("the stack has no bastion"))
                 .hint("run `cargo xtask up bastion`")
@@ -69,15 +93,26 @@ impl Bridge {
         let first = control.begin().await.map_err(|error| unreachable(error, context, inventory))?;
         *control.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
         let mut options = tunnel::Options::new(format!("{host}:{port}"));
-        // A long CREATE INDEX sends nothing; the service would end the session after 20 minutes.
-        options.keep_alive = Some(Duration::from_secs(240));
+        options.keep_alive = (silence == Silence::KeptAlive).then_some(KEEP_ALIVE);
+        if endpoint(inventory).is_ok_and(|database| database == (host.clone(), port)) {
+            options.answer_within = Some(DATABASE_ANSWERS_WITHIN);
+        }
+        options.payload_size = context.stack.bastion.message_bytes.into();
+        if options.payload_size > tunnel::PAYLOAD_SIZE {
+            context.events.warn(format!(
+                "messages of {} bytes: no official client sends more than {}, and what AWS takes is not known",
+                options.payload_size,
+                tunnel::PAYLOAD_SIZE
+            ));
+        }
         if let Some(sessions) = NonZeroUsize::new(sessions.into()) {
             options.sessions = sessions;
         }
         let events = context.events.clone();
         options.events = tunnel::Events::new(move |event| tell(&events, &event));
-        let tunnel = Tunnel::open(Arc::new(control), options).await?;
-        Ok(Bridge { tunnel: Arc::new(tunnel), host, port })
+        let tunnel = Arc::new(Tunnel::open(Arc::new(control), options).await?);
+        context.ending.remember(tunnel.clone());
+        Ok(Bridge { tunnel, context: context.clone(), host, port })
     }
 
     /// Returns the server at the far end, for `db`.
@@ -111,9 +146,17 @@ impl Bridge {
     /// # Errors
     /// A session could not be ended in good order; it ends by itself when its idle time is over.
     pub async fn close(&self) -> Result<(), Failure> {
-        Ok(self.tunnel.close().await?)
+        self.tunnel.close().await?;
+        let ended: Arc<dyn Endable> = self.tunnel.clone();
+        self.context.ending.forget(&ended);
+        Ok(())
     }
 }
+
+/// Well below the least idle timeout that an account can set and still let a statement run.
+const KEEP_ALIVE: Duration = Duration::from_secs(240);
+/// PostgreSQL answers the first message at once; a packet that a security group swallows is never answered.
+const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Returns the database's host name and port.
 ///

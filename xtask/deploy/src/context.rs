@@ -8,6 +8,7 @@ use stack::{Events, Inventory, Stack};
 use xtask::Global;
 
 use crate::access::Access;
+use crate::ending::Ending;
 use crate::failure::{Exit, Failure};
 use crate::place;
 use crate::view::View;
@@ -25,6 +26,8 @@ pub struct Context {
     pub events: Events,
     /// Set by Ctrl-C.
     pub stop: Stop,
+    /// What must be ended before the program ends.
+    pub ending: Ending,
     /// Results as JSON.
     pub json: bool,
     /// Every question is answered with yes.
@@ -38,7 +41,7 @@ impl Context {
     ///
     /// # Errors
     /// The file cannot be read, or something in it is wrong: exit 2, naming file, line and column.
-    pub fn load(global: &Global, view: View, stop: Stop) -> Result<Context, Failure> {
+    pub fn load(global: &Global, view: View, stop: Stop, ending: Ending) -> Result<Context, Failure> {
         let stack = read_stack(global.stack.clone())?;
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             if std::env::var(name).is_ok_and(|region| region != stack.region) {
@@ -51,6 +54,7 @@ impl Context {
             events: view.events(),
             view,
             stop,
+            ending,
             json: global.json,
             yes: global.yes,
             no_input: global.no_input,

@@ -1,26 +1,64 @@
-//! Ctrl-C and SIGTERM: the first stops between steps, the second at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first stops between steps, the second ends the program.
 
 use aws::Stop;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::ending::{AT_ONCE, Ending};
 use crate::view::View;
 
-/// Returns the flag that the first signal sets. The second signal ends the program with 130.
+/// The three that end programs.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+/// Which of them came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Ctrl-C: every program on the terminal gets it.
+    Interrupt,
+    /// SIGTERM, or the terminal went away.
+    Terminate,
+}
+
+impl Signals {
+    /// # Errors
+    /// The system refuses to install the handlers.
+    pub fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns the next one.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => Asked::Terminate,
+            _ = self.hangup.recv() => Asked::Terminate,
+        }
+    }
+}
+
+/// Returns the flag that the first signal sets. The second ends what is open at AWS and the program, with 130.
 ///
 /// # Errors
-/// The system refuses to install the handler.
-pub fn watch(view: &View) -> std::io::Result<Stop> {
+/// The system refuses to install the handlers.
+pub fn watch(view: &View, ending: &Ending) -> std::io::Result<Stop> {
     let stop = Stop::new();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (flag, view) = (stop.clone(), view.clone());
+    let mut signals = Signals::new()?;
+    let (flag, view, ending) = (stop.clone(), view.clone(), ending.clone());
     tokio::spawn(async move {
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => (),
-                _ = terminate.recv() => (),
+            let asked = signals.next().await;
+            if ending.leaves_interrupts() && asked == Asked::Interrupt {
+                continue;
             }
             if flag.is_raised() {
+                ending.end_all(AT_ONCE).await;
                 std::process::exit(130);
             }
             view.say("stopping after the calls in flight; once more ends at once");

@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod confirm;
 pub mod context;
 pub mod cost;
+pub mod ending;
 pub mod failure;
 pub mod interrupt;
 pub mod listener;
@@ -22,6 +23,7 @@ use std::process::{Command, ExitCode};
 use xtask::{Cli, Global, Task};
 
 use context::Context;
+use ending::Ending;
 use failure::Failure;
 use view::{Detail, View};
 
@@ -33,7 +35,8 @@ pub async fn run(cli: &Cli) -> ExitCode {
         (false, false) => Detail::Normal,
     };
     let view = View::new(cli.global.json, detail);
-    match Box::pin(dispatch(cli, &view)).await {
+    let ending = Ending::default();
+    match ending.after(Box::pin(dispatch(cli, &view, &ending))).await {
         Ok(code) => code,
         Err(failure) => {
             view.fail(&failure);
@@ -42,16 +45,17 @@ pub async fn run(cli: &Cli) -> ExitCode {
     }
 }
 
-async fn dispatch(cli: &Cli, view: &View) -> Result<ExitCode, Failure> {
+async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     match &cli.task {
         Task::Sandbox(task) => return task::sandbox::run(task, global, view).await,
         Task::Completions(args) => return task::completions::run(args),
         Task::Demo(args) => {
-            let stop = interrupt::watch(view)?;
-            return task::demo::run(args, global, view.clone(), stop).await;
+            let stop = interrupt::watch(view, ending)?;
+            let context = Context::load(global, view.clone(), stop, ending.clone())?;
+            return task::demo::run(args, context).await;
         }
-        Task::Check | Task::Test(_) | Task::Bench(_) | Task::Fuzz(_) | Task::Migration(_) => {
+        Task::Check | Task::Test(_) | Task::Bench(_) | Task::Soak(_) | Task::Fuzz(_) | Task::Migration(_) => {
             return Err(Failure::usage("this task is run by `cargo xtask`, not by `deploy`"));
         }
         Task::Plan(_)
@@ -66,7 +70,7 @@ async fn dispatch(cli: &Cli, view: &View) -> Result<ExitCode, Failure> {
         | Task::Migrate(_) => {}
     }
     // Read before the sandbox is asked for: a bad file is the user's to mend either way.
-    let context = Context::load(global, view.clone(), interrupt::watch(view)?)?;
+    let context = Context::load(global, view.clone(), interrupt::watch(view, ending)?, ending.clone())?;
     if let Some(name) = &global.sandbox {
         return Err(enter_sandbox(name).await);
     }
@@ -87,6 +91,7 @@ async fn dispatch(cli: &Cli, view: &View) -> Result<ExitCode, Failure> {
         | Task::Check
         | Task::Test(_)
         | Task::Bench(_)
+        | Task::Soak(_)
         | Task::Fuzz(_)
         | Task::Completions(_) => unreachable!("invariant: these were dispatched above"),
     }

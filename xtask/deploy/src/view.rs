@@ -120,7 +120,10 @@ impl View {
             }
             Event::StepStarted { subject, verb } if verbose => Some(format!("   {subject}: {verb}")),
             Event::StepWaiting { subject, status } if verbose => Some(format!("   {subject}: {status}")),
-            Event::PhaseFinished { .. } | Event::StepStarted { .. } | Event::StepWaiting { .. } => None,
+            Event::PhaseFinished { .. }
+            | Event::StepStarted { .. }
+            | Event::StepWaiting { .. }
+            | Event::Traffic { .. } => None,
             Event::StepFinished { subject, outcome, elapsed } => {
                 Some(format!("   {subject}: {outcome} ({})", seconds(*elapsed)))
             }
@@ -155,6 +158,13 @@ impl Live {
                     bar.finish_and_clear();
                 }
             }
+            Event::Traffic { subject, .. } => {
+                if let Some(bar) = running.get(subject)
+                    && let Some(text) = traffic(event)
+                {
+                    bar.set_message(text);
+                }
+            }
             Event::PhaseStarted { .. }
             | Event::PhaseFinished { .. }
             | Event::Note { .. }
@@ -167,6 +177,53 @@ impl Live {
         for (_, bar) in running.drain() {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Renders what a tunnel carries: `127.0.0.1:5432 -> db:5432: 2 sessions, 3 connections, 1.2 MiB up, ..`.
+fn traffic(event: &Event) -> Option<String> {
+    let Event::Traffic {
+        subject,
+        sessions,
+        resuming,
+        streams,
+        bytes_sent,
+        bytes_received,
+        unread_bytes,
+        round_trip,
+    } = event
+    else {
+        return None;
+    };
+    let mut text = format!(
+        "{subject}: {}, {}, {} up, {} down",
+        plural(*sessions, "session"),
+        plural(*streams, "connection"),
+        size(*bytes_sent),
+        size(*bytes_received)
+    );
+    if !round_trip.is_zero() {
+        text.push_str(&format!(", round trip {:.1} ms", round_trip.as_secs_f64() * 1e3));
+    }
+    // Less than this is on its way through, not held up.
+    if *unread_bytes > 1 << 20 {
+        text.push_str(&format!(", {} unread", size(*unread_bytes)));
+    }
+    if *resuming > 0 {
+        text.push_str(&format!(", resuming {}", plural(*resuming, "session")));
+    }
+    Some(text)
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }
 
@@ -216,4 +273,28 @@ pub fn print(text: impl Display) -> io::Result<()> {
 /// Writes to standard error, whether or not anybody still reads it.
 pub fn tell(text: impl Display) {
     drop(writeln!(io::stderr(), "{text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_is_one_line_that_names_what_is_out_of_the_ordinary() {
+        let traffic = |resuming, unread_bytes| {
+            super::traffic(&Event::Traffic {
+                subject: "127.0.0.1:5432 -> db:5432".to_owned(),
+                sessions: 1,
+                resuming,
+                streams: 2,
+                bytes_sent: 1_500,
+                bytes_received: 3 << 20,
+                unread_bytes,
+                round_trip: Duration::from_micros(1840),
+            })
+        };
+        let usual = "127.0.0.1:5432 -> db:5432: 1 session, 2 connections, 1.5 KiB up, 3.0 MiB down, round trip 1.8 ms";
+        assert_eq!(traffic(0, 1000).as_deref(), Some(usual));
+        assert_eq!(traffic(1, 5 << 20), Some(format!("{usual}, 5.0 MiB unread, resuming 1 session")));
+    }
 }

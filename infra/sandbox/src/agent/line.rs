@@ -25,6 +25,10 @@ pub struct LineFaults {
     pub reordering: f64,
     /// The most that a frame is held up; each waits some part of it.
     pub jitter: Duration,
+    /// How often the agent loses its own websocket; never if zero.
+    pub outage_every: Duration,
+    /// How long it is away then. What was to arrive meanwhile is lost, in both directions.
+    pub outage_for: Duration,
     /// Which of all courses it takes: the same seed and the same frames give the same faults.
     pub seed: u64,
 }
@@ -45,7 +49,8 @@ impl Line {
         faults: LineFaults,
     ) -> Line {
         let upwards = LineFaults { seed: faults.seed.wrapping_add(1), ..faults };
-        Line { from_client, to_client, inbound: Way::new(upwards), outbound: Way::new(faults) }
+        let now = Instant::now();
+        Line { from_client, to_client, inbound: Way::new(upwards, now), outbound: Way::new(faults, now) }
     }
 
     /// Puts a frame on its way. It never waits: receiving must go on meanwhile.
@@ -103,13 +108,15 @@ impl Line {
 struct Way {
     faults: LineFaults,
     random: StdRng,
+    /// When the session began.
+    since: Instant,
     /// Each with the time of its arrival, which never decreases.
     frames: VecDeque<(Instant, Bytes)>,
 }
 
 impl Way {
-    fn new(faults: LineFaults) -> Way {
-        Way { faults, random: StdRng::seed_from_u64(faults.seed), frames: VecDeque::new() }
+    fn new(faults: LineFaults, since: Instant) -> Way {
+        Way { faults, random: StdRng::seed_from_u64(faults.seed), since, frames: VecDeque::new() }
     }
 
     fn put(&mut self, frame: Bytes, now: Instant) {
@@ -119,6 +126,9 @@ impl Way {
         }
         let arrives = now + jitter.mul_f64(if jitter.is_zero() { 0.0 } else { self.random.random() });
         let arrives = self.frames.back().map_or(arrives, |(last, _)| arrives.max(*last));
+        if self.is_away(now) || self.is_away(arrives) {
+            return;
+        }
         if self.happens(duplicates) {
             self.frames.push_back((arrives, frame.clone()));
         }
@@ -139,6 +149,15 @@ impl Way {
 
     fn take(&mut self, now: Instant) -> Option<Bytes> {
         self.frames.pop_front_if(|(at, _)| *at <= now).map(|(_, frame)| frame)
+    }
+
+    /// Says whether the agent is without its websocket then.
+    fn is_away(&self, at: Instant) -> bool {
+        let LineFaults { outage_every, outage_for, .. } = self.faults;
+        let passed = at.saturating_duration_since(self.since);
+        !outage_every.is_zero()
+            && passed >= outage_every
+            && passed.as_nanos() % outage_every.as_nanos() < outage_for.as_nanos()
     }
 
     fn happens(&mut self, share: f64) -> bool {
@@ -165,7 +184,7 @@ mod tests {
     /// Sends numbered frames one way and returns those that arrive, with the time of the last.
     fn pass(faults: LineFaults, count: usize) -> (Vec<usize>, Duration) {
         let start = Instant::now();
-        let mut way = Way::new(faults);
+        let mut way = Way::new(faults, start);
         for number in 0..count {
             way.put(Bytes::from(number.to_string()), start);
         }
@@ -181,6 +200,20 @@ mod tests {
         let (numbers, held) = pass(LineFaults::default(), 1000);
         assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
         assert_eq!(held, Duration::ZERO);
+    }
+
+    #[test]
+    fn nothing_passes_while_the_agent_is_away() {
+        let millis = Duration::from_millis;
+        let start = Instant::now();
+        let faults =
+            LineFaults { outage_every: millis(100), outage_for: millis(20), ..LineFaults::default() };
+        let mut way = Way::new(faults, start);
+        for at in [0, 99, 100, 119, 120, 200] {
+            way.put(Bytes::from(at.to_string()), start + millis(at));
+        }
+        let passed: Vec<Bytes> = std::iter::from_fn(|| way.take(start + millis(1000))).collect();
+        assert_eq!(passed, ["0", "99", "120"]);
     }
 
     #[test]

@@ -3,24 +3,22 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use aws::Stop;
 use sandbox::Sandbox;
 use stack::{Event, Secret};
-use xtask::{Global, PostgresSource, SandboxStart};
+use xtask::{PostgresSource, SandboxStart};
 
 use crate::access::{Access, Given};
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
-use crate::view::{View, seconds, tell};
+use crate::view::{seconds, tell};
 use crate::{place, table};
 
 /// Runs every part in turn and sums up. Whatever fails, the sandbox is stopped, unless it is to be kept.
-pub async fn run(args: &xtask::Demo, global: &Global, view: View, stop: Stop) -> Result<ExitCode, Failure> {
+pub async fn run(args: &xtask::Demo, mut context: Context) -> Result<ExitCode, Failure> {
     let name =
         if args.keep { sandbox_task::DEFAULT.to_owned() } else { format!("demo-{}", std::process::id()) };
-    let mut context = Context::load(global, view, stop)?;
     let mut parts = Parts { context: context.clone(), done: Vec::new() };
 
     let (access, own) =

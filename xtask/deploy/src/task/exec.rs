@@ -1,11 +1,14 @@
 //! `exec`: runs a command with a tunnel open.
 
-use std::process::ExitCode;
+use std::io;
+use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use db::Login;
-use tokio::process::Command;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
 
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
@@ -58,15 +61,31 @@ pub async fn with_tunnel(
     context.view.settle();
     let shown = command.as_std().get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().with_context(|| format!("cannot run `{shown}`"))?;
+    // Ctrl-C is the command's: psql cancels a query with it. It has it from the terminal already.
+    let foreground = context.ending.leave_interrupts();
     let status = tokio::select! {
-        status = child.wait() => status?,
+        status = wait(context, &mut child) => status?,
         error = listener::serve(&listener, &bridge, &wrap, &context.view) => return Err(error.into()),
     };
+    drop(foreground);
     // The command's own result counts, not how its session ended.
     if let Err(failure) = bridge.close().await {
         context.view.say(failure.render_text().trim_end());
     }
     Ok(exit_code(status))
+}
+
+/// Waits for the command, and hands on that this program was told to end.
+async fn wait(context: &Context, child: &mut Child) -> io::Result<ExitStatus> {
+    tokio::select! {
+        status = child.wait() => return status,
+        () = context.stop.raised() => (),
+    }
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // If it has ended meanwhile, that is what was wanted.
+        kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
+    }
+    child.wait().await
 }
 
 fn set_variables(
@@ -95,7 +114,7 @@ fn set_variables(
 }
 
 /// Returns the command's exit code, or 128 and the signal's number as shells do.
-fn exit_code(status: std::process::ExitStatus) -> ExitCode {
+fn exit_code(status: ExitStatus) -> ExitCode {
     use std::os::unix::process::ExitStatusExt;
     let code =
         status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(Exit::Failure as i32);

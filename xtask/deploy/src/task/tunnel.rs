@@ -1,23 +1,26 @@
 //! `tunnel`: local ports that lead to the database or to other targets, until Ctrl-C.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, select_all};
+use futures_util::future::{join_all, select_all, try_join_all};
 use serde_json::json;
+use stack::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
+use tunnel::Phase;
 
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Route, Silence};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::listener::{self, Wrap};
 use crate::{bridge, cost, view};
 
-/// A target and the local port that leads to it.
-struct Route {
+/// A local port, and where it is to lead.
+struct Way {
     listener: TcpListener,
     /// `None` for the database.
     target: Option<(String, u16)>,
@@ -26,17 +29,19 @@ struct Route {
 /// Opens the tunnels, proves that they reach their targets, prints a line for each, and carries connections.
 pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Failure> {
     // Before any session is started: a port that is taken ends everything here.
-    let routes = routes(args).await?;
+    let ways = ways(args).await?;
     let (cloud, inventory) = context.observe().await?;
     let sessions = args.sessions.unwrap_or(context.stack.bastion.sessions);
-    let opening = routes.into_iter().map(|Route { listener, target }| {
+    let silence = if args.keep_alive { Silence::KeptAlive } else { Silence::TimesOut };
+    let opening = ways.into_iter().map(|Way { listener, target }| {
         let (cloud, inventory) = (&cloud, &inventory);
         async move {
             let (host, port) = match target {
                 Some(target) => target,
                 None => bridge::endpoint(inventory)?,
             };
-            let bridge = Bridge::open(context, cloud, inventory, host, port, sessions).await?;
+            let route = Route { host, port, sessions, silence };
+            let bridge = Bridge::open(context, cloud, inventory, route).await?;
             if let Err(failure) = prove(&bridge, bridge::endpoint(inventory).ok()).await {
                 // What it found out counts, not how the session ended.
                 drop(bridge.close().await);
@@ -68,7 +73,7 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
 }
 
 /// Takes the local ports.
-async fn routes(args: &xtask::Tunnel) -> Result<Vec<Route>, Failure> {
+async fn ways(args: &xtask::Tunnel) -> Result<Vec<Way>, Failure> {
     let mut wanted = Vec::new();
     for (index, text) in args.to.iter().enumerate() {
         let (local, target) = parse_target(text)?;
@@ -77,11 +82,11 @@ async fn routes(args: &xtask::Tunnel) -> Result<Vec<Route>, Failure> {
     if wanted.is_empty() {
         wanted.push((args.port, None));
     }
-    let mut routes = Vec::new();
+    let mut ways = Vec::new();
     for (port, target) in wanted {
-        routes.push(Route { listener: listener::bind(port).await?, target });
+        ways.push(Way { listener: listener::bind(port).await?, target });
     }
-    Ok(routes)
+    Ok(ways)
 }
 
 /// Says that the tunnels are ready and carries connections until Ctrl-C.
@@ -97,12 +102,44 @@ async fn serve(context: &Context, open: &[(TcpListener, Arc<Bridge>)]) -> Result
             }),
         )?;
     }
+    let watching = try_join_all(open.iter().map(|(listener, bridge)| watch(context, listener, bridge)));
     let serving = open
         .iter()
         .map(|(listener, bridge)| listener::serve(listener, bridge, &Wrap::Nothing, &context.view));
     tokio::select! {
         (error, _, _) = select_all(serving.map(Box::pin)) => Err(error.into()),
         () = context.stop.raised() => Ok(()),
+        watched = watching => Ok(watched.map(drop)?),
+    }
+}
+
+/// How often it is told what a tunnel carries.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Tells what the tunnel carries, whenever that has changed.
+async fn watch(context: &Context, listener: &TcpListener, bridge: &Bridge) -> io::Result<()> {
+    let subject = format!("{} -> {}:{}", listener.local_addr()?, bridge.host, bridge.port);
+    context.events.emit(Event::StepStarted { subject: subject.clone(), verb: "ready".to_owned() });
+    let mut last = None;
+    let mut look = interval(LOOK);
+    loop {
+        look.tick().await;
+        let state = bridge.state();
+        let count = |phase| state.sessions.iter().filter(|session| session.phase == phase).count();
+        let traffic = Event::Traffic {
+            subject: subject.clone(),
+            sessions: count(Phase::Live) + count(Phase::Stuck),
+            resuming: count(Phase::Resuming),
+            streams: state.streams,
+            bytes_sent: state.bytes_sent,
+            bytes_received: state.bytes_received,
+            unread_bytes: (state.unread_bytes + state.spooled_bytes) as u64,
+            round_trip: state.sessions.iter().map(|session| session.round_trip).max().unwrap_or_default(),
+        };
+        if last.as_ref() != Some(&traffic) {
+            context.events.emit(traffic.clone());
+            last = Some(traffic);
+        }
     }
 }
 

@@ -1,0 +1,131 @@
+//! What must happen before this program ends, whichever way it ends.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::timeout;
+
+/// How long the sessions of a program that is told to end at once are given.
+pub const AT_ONCE: Duration = Duration::from_secs(3);
+/// How long those of a task that failed or panicked are given; a session's own limit is shorter.
+const IN_GOOD_ORDER: Duration = Duration::from_secs(20);
+
+/// Something at AWS that lives on after this program unless it is told to end.
+pub trait Endable: Send + Sync {
+    /// Ends it. Once it has ended, ending it again does nothing.
+    fn end(&self) -> BoxFuture<'_, ()>;
+}
+
+impl Endable for tunnel::Tunnel {
+    fn end(&self) -> BoxFuture<'_, ()> {
+        // There is nobody left to tell of a failure; the session ends when its idle time is over.
+        async move { drop(self.close().await) }.boxed()
+    }
+}
+
+/// What is open, and who gets Ctrl-C. Cheap to clone; all clones are one.
+#[derive(Clone, Default)]
+pub struct Ending {
+    open: Arc<Mutex<Vec<Arc<dyn Endable>>>>,
+    foreground: Arc<AtomicUsize>,
+}
+
+impl Ending {
+    /// Remembers something to end.
+    pub fn remember(&self, open: Arc<dyn Endable>) {
+        self.lock().push(open);
+    }
+
+    /// Forgets what has been ended.
+    pub fn forget(&self, ended: &Arc<dyn Endable>) {
+        self.lock().retain(|open| !Arc::ptr_eq(open, ended));
+    }
+
+    /// Ends all that is open, at the same time, within `limit`.
+    pub async fn end_all(&self, limit: Duration) {
+        let open = std::mem::take(&mut *self.lock());
+        // What does not end in time ends by itself later.
+        drop(timeout(limit, join_all(open.iter().map(|open| open.end()))).await);
+    }
+
+    /// Runs a task to its end, and ends all that it left open, even if it panics.
+    pub async fn after<T>(&self, task: impl Future<Output = T>) -> T {
+        let outcome = AssertUnwindSafe(task).catch_unwind().await;
+        self.end_all(IN_GOOD_ORDER).await;
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Leaves Ctrl-C to a child on the same terminal, which gets it from there, until the guard is dropped.
+    pub fn leave_interrupts(&self) -> Foreground {
+        self.foreground.fetch_add(1, Ordering::Relaxed);
+        Foreground(self.foreground.clone())
+    }
+
+    /// Tells whether Ctrl-C is a child's business.
+    pub(crate) fn leaves_interrupts(&self) -> bool {
+        self.foreground.load(Ordering::Relaxed) > 0
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Endable>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ending").field("open", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+/// As long as this lives, Ctrl-C is a child's business.
+#[derive(Debug)]
+pub struct Foreground(Arc<AtomicUsize>);
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Session(AtomicUsize);
+
+    impl Endable for Session {
+        fn end(&self) -> BoxFuture<'_, ()> {
+            async {
+                tokio::task::yield_now().await;
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            .boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_leaves_no_session() {
+        let (ending, session) = (Ending::default(), Arc::new(Session::default()));
+        ending.remember(session.clone());
+        let task = async { panic!("a defect") };
+        let panicked = AssertUnwindSafe(ending.after::<()>(task)).catch_unwind().await;
+        assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"a defect"), "the panic goes on");
+        assert_eq!(session.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_ended_is_not_ended_again() {
+        let (ending, session) = (Ending::default(), Arc::new(Session::default()));
+        let open: Arc<dyn Endable> = session.clone();
+        ending.remember(open.clone());
+        ending.forget(&open);
+        assert_eq!(ending.after(async { 7 }).await, 7);
+        assert_eq!(session.0.load(Ordering::Relaxed), 0);
+    }
+}
