@@ -3,18 +3,16 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use crate::error::Error;
 use crate::handshake;
-use crate::incoming::Incoming;
-use crate::message::{Message, MessageType, PREFIX, PayloadType};
+use crate::message::{Message, PayloadType};
 use crate::mux::{self, Event, Mux};
 use crate::outgoing::Outgoing;
-use crate::payload::{Acknowledge, ChannelClosed, Flag, HandshakeComplete, OpenDataChannel, Token};
+use crate::payload::{Flag, HandshakeComplete, OpenDataChannel, Token};
+use crate::reliable::{Arrived, Reliable};
 use crate::smux::{Command, Frame};
 use crate::version::Version;
-use crate::window::Window;
 
 /// Agents that want smux keep-alives give up after 30 seconds without; they themselves send every ten.
 const SMUX_KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -77,15 +75,12 @@ pub enum Action {
 /// The state of a data channel. It outlives the connections that carry it.
 #[derive(Debug)]
 pub struct Channel {
-    options: ChannelOptions,
-    client: Uuid,
+    reliable: Reliable,
     phase: Phase,
     agent: Option<Version>,
-    outgoing: Outgoing,
-    incoming: Incoming,
     mux: Mux,
+    keep_alive: Option<Duration>,
     keep_alive_at: Option<Instant>,
-    window: Window,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,27 +94,18 @@ impl Channel {
     /// Returns the channel of a session that was just started.
     pub fn new(options: ChannelOptions, now: Instant) -> Channel {
         Channel {
-            client: Uuid::new_v4(),
+            reliable: Reliable::new(options.payload_size, options.window, now),
             phase: Phase::Handshake,
             agent: None,
-            outgoing: Outgoing::new(now),
-            incoming: Incoming::new(),
             mux: Mux::new(options.quiet, options.answer_within),
+            keep_alive: options.keep_alive,
             keep_alive_at: None,
-            window: Window::new(options.window, now),
-            options,
         }
     }
 
     /// Returns the first frame of a connection, to be sent as text.
     pub fn open_frame(&self, token: &Token) -> OpenDataChannel {
-        OpenDataChannel {
-            message_schema_version: "1.0".to_owned(),
-            request_id: Uuid::new_v4(),
-            token_value: token.clone(),
-            client_id: self.client,
-            client_version: handshake::CLIENT_VERSION.to_owned(),
-        }
+        self.reliable.open_frame(token)
     }
 
     /// Takes a message.
@@ -128,19 +114,8 @@ impl Channel {
         if self.phase == Phase::Over {
             return actions;
         }
-        match message.message_type {
-            MessageType::Acknowledge => {
-                if let Ok(acknowledge) = Acknowledge::parse(&message.payload) {
-                    let outstanding = self.outgoing.outstanding_bytes();
-                    if let Some(sent) = self.outgoing.on_acknowledge(acknowledge.sequence, now)
-                        && let Some(round_trip) = sent.round_trip
-                    {
-                        self.window.on_acknowledge(sent.bytes, outstanding, round_trip, now);
-                    }
-                }
-            }
-            MessageType::OutputStreamData => {
-                let received = self.incoming.receive(message);
+        match self.reliable.on_message(message, now) {
+            Arrived::Data(received) => {
                 actions.extend(received.acknowledge.map(|message| Action::Send(message.encode())));
                 for message in received.deliver {
                     if let Err(error) = self.on_payload(&message, now, &mut actions) {
@@ -150,15 +125,11 @@ impl Channel {
                     }
                 }
             }
-            MessageType::ChannelClosed => {
-                // Whatever its text looks like, the session is over.
-                let output = ChannelClosed::parse(&message.payload).unwrap_or_default().output;
+            Arrived::Closed(error) => {
                 self.phase = Phase::Over;
-                actions.push(Action::Closed(Error::SessionEnded { output }));
+                actions.push(Action::Closed(error));
             }
-            // The official client ignores these too; an agent goes on by itself.
-            MessageType::StartPublication | MessageType::PausePublication => (),
-            MessageType::InputStreamData | MessageType::Unknown(_) => (),
+            Arrived::Nothing => (),
         }
         actions
     }
@@ -169,9 +140,7 @@ impl Channel {
         if self.phase == Phase::Over {
             return actions;
         }
-        if self.outgoing.next_check().is_some_and(|at| at <= now) {
-            actions.extend(self.outgoing.overdue(now).into_iter().map(Action::Send));
-        }
+        actions.extend(self.reliable.on_timer(now).into_iter().map(Action::Send));
         let events = self.mux.on_timer(now);
         self.act(events, now, &mut actions);
         if self.keep_alive_at.is_some_and(|at| at <= now) {
@@ -184,14 +153,13 @@ impl Channel {
 
     /// Returns when to call [`Channel::on_timer`] next.
     pub fn next_timer(&self) -> Option<Instant> {
-        [self.outgoing.next_check(), self.mux.next_timer(), self.keep_alive_at].into_iter().flatten().min()
+        [self.reliable.next_timer(), self.mux.next_timer(), self.keep_alive_at].into_iter().flatten().min()
     }
 
     /// Returns every frame that must be written again after a new connection was opened.
     pub fn on_reconnect(&mut self, now: Instant) -> Vec<Action> {
-        self.window.on_reconnect();
         self.mux.on_reconnect(now);
-        self.outgoing.unacknowledged(now).into_iter().map(Action::Send).collect()
+        self.reliable.on_reconnect(now).into_iter().map(Action::Send).collect()
     }
 
     /// Opens a stream and returns its id. The agent connects to the target now, and says nothing if it can.
@@ -240,14 +208,12 @@ impl Channel {
 
     /// Returns how many bytes may be written now; 0 when the window is full.
     pub fn room(&self) -> usize {
-        let room = self.window.size().saturating_sub(self.outgoing.outstanding_bytes());
-        // Small messages would cost more than they carry.
-        if room < self.options.payload_size + PREFIX { 0 } else { room }
+        self.reliable.room()
     }
 
     /// Returns how many bytes may be unacknowledged now.
     pub fn window(&self) -> usize {
-        self.window.size()
+        self.reliable.window()
     }
 
     /// Returns whether the handshake is complete and the session is not over.
@@ -263,7 +229,7 @@ impl Channel {
 
     /// Returns the sending half, to look at.
     pub fn outgoing(&self) -> &Outgoing {
-        &self.outgoing
+        self.reliable.outgoing()
     }
 
     fn on_payload(
@@ -328,18 +294,17 @@ impl Channel {
     fn send_frames(&mut self, frames: &[Frame], now: Instant, actions: &mut Vec<Action>) {
         let mut bytes = mux::encode(frames);
         while !bytes.is_empty() {
-            let payload = bytes.split_to(bytes.len().min(self.options.payload_size.max(1)));
+            let payload = bytes.split_to(bytes.len().min(self.reliable.payload_size()));
             actions.push(self.send(PayloadType::Output, payload, now));
         }
     }
 
     fn send(&mut self, payload_type: PayloadType, payload: Bytes, now: Instant) -> Action {
-        let message = Message::new(MessageType::InputStreamData, payload_type, payload);
-        Action::Send(self.outgoing.send(message, now))
+        Action::Send(self.reliable.send(payload_type, payload, now))
     }
 
     fn schedule_keep_alive(&mut self, now: Instant) {
-        let asked = self.options.keep_alive.filter(|_| !self.mux.is_empty());
+        let asked = self.keep_alive.filter(|_| !self.mux.is_empty());
         let needed = self.agent.is_some_and(handshake::wants_keep_alive).then_some(SMUX_KEEP_ALIVE);
         let interval = needed.or(asked).filter(|_| self.phase == Phase::Ready);
         self.keep_alive_at = interval.map(|interval| self.keep_alive_at.unwrap_or(now + interval));

@@ -5,6 +5,7 @@
 //! other socket. The codec and the reliability layer ([`Message`], [`Outgoing`], [`Incoming`], [`Decoder`])
 //! serve both directions, so that an agent can be built from them too.
 
+mod carrier;
 mod channel;
 mod connect;
 mod control;
@@ -21,6 +22,7 @@ mod outgoing;
 mod payload;
 mod pipe;
 mod pool;
+mod reliable;
 mod rtt;
 mod seat;
 mod session;

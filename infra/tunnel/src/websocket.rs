@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::error::Error;
+use crate::heartbeat::{Due, Heartbeat};
 use crate::tls;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -93,8 +94,17 @@ impl Connection {
         self.queue.push_back(Message::Binary(frame));
     }
 
-    pub(crate) fn queue_ping(&mut self) {
-        self.queue.push_back(Message::Ping(Bytes::from_static(b"keepalive")));
+    /// Pings if that is due; an error says that the connection is dead, whatever the socket says.
+    pub(crate) fn beat(&mut self, heartbeat: &mut Heartbeat, now: Instant) -> Result<(), Error> {
+        match heartbeat.due(now.into_std(), SystemTime::now()) {
+            Due::Nothing => (),
+            Due::Ping => self.queue.push_back(Message::Ping(Bytes::from_static(b"keepalive"))),
+            Due::GiveUp => {
+                let seconds = heartbeat.silence(now.into_std()).as_secs();
+                return Err(Error::Lost { why: format!("nothing came for {seconds} seconds") });
+            }
+        }
+        Ok(())
     }
 
     /// Writes what is queued and returns the next data frames; none if something else came, such as a pong.

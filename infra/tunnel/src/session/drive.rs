@@ -8,10 +8,11 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::{CLOSE_LIMIT, Closing, Open, Session, lock};
+use crate::carrier::End;
 use crate::channel::Action;
 use crate::error::Error;
 use crate::event::Event;
-use crate::heartbeat::{Due, Heartbeat};
+use crate::heartbeat::Heartbeat;
 use crate::link::{Opening, Request};
 use crate::message::Message;
 use crate::pipe::{End as StreamEnd, Input};
@@ -21,17 +22,9 @@ use crate::websocket::{Connection, Reading};
 /// How much of one stream is sent before the next has its turn.
 const TURN: usize = 32 << 10;
 
-/// Why one connection is over.
-pub(super) enum End {
-    /// It broke; the session may live on.
-    Lost(Error),
-    /// The session is over, or shall be.
-    Over(Error),
-}
-
 impl Session {
     /// Carries the session over one connection until that is over.
-    pub(super) async fn drive(&mut self, connection: &mut Connection) -> End {
+    pub(super) async fn drive_one(&mut self, connection: &mut Connection) -> End {
         let mut heartbeat = Heartbeat::new(Instant::now().into_std(), SystemTime::now());
         let budget = Arc::clone(&self.link.budget);
         let ready_by = Instant::now() + self.options.handshake_limit;
@@ -55,14 +48,8 @@ impl Session {
                 // It is we who do not listen.
                 heartbeat.on_heard(now.into_std());
             }
-            match heartbeat.due(now.into_std(), SystemTime::now()) {
-                Due::Nothing => (),
-                Due::Ping => connection.queue_ping(),
-                Due::GiveUp => {
-                    let why =
-                        format!("nothing came for {} seconds", heartbeat.silence(now.into_std()).as_secs());
-                    return End::Lost(Error::Lost { why });
-                }
+            if let Err(dead) = connection.beat(&mut heartbeat, now) {
+                return End::Lost(dead);
             }
             let timers = [
                 self.channel.next_timer().map(Instant::from_std),
@@ -189,7 +176,7 @@ impl Session {
                         state.agent = Some(agent);
                         state.phase = Phase::Live;
                     }
-                    let session_id = self.token.session_id.clone();
+                    let session_id = self.session_id.clone();
                     self.options.events.emit(Event::Ready { session_id, agent, customer_message });
                     self.link.progress.send_modify(|progress| progress.was_ready = true);
                 }

@@ -1,0 +1,176 @@
+//! The way of a session over the network: a connection, and another one whenever it is lost.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::connect::{reopen, sign_and_open};
+use crate::control::{Control, SessionToken};
+use crate::error::Error;
+use crate::event::{Event, Events};
+use crate::payload::{OpenDataChannel, Token};
+use crate::websocket::Connection;
+
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
+/// A connection that lasted this long ends an outage; a shorter one goes on with the same backoff.
+const STABLE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a session carries over its connections.
+pub(crate) trait Traffic: Send {
+    /// Returns the first frame of a connection.
+    fn open_frame(&self, token: &Token) -> OpenDataChannel;
+
+    /// Carries the session over one connection until that is over.
+    fn drive(&mut self, connection: &mut Connection) -> impl Future<Output = End> + Send;
+
+    /// Waits for `future`; `None` when the session is closed at this end meanwhile.
+    fn unless_closed<T: Send>(
+        &mut self,
+        future: impl Future<Output = T> + Send,
+    ) -> impl Future<Output = Option<T>> + Send;
+
+    /// Says whether the session is closed at this end.
+    fn is_closing(&self) -> bool;
+
+    /// The connection was lost.
+    fn on_lost(&mut self);
+
+    /// There is a new connection; returns what must be written on it first.
+    fn on_resumed(&mut self) -> Vec<Bytes>;
+}
+
+/// Why one connection is over.
+pub(crate) enum End {
+    /// It broke; the session may live on.
+    Lost(Error),
+    /// The session is over, or shall be.
+    Over(Error),
+}
+
+/// What connects a session.
+#[derive(Clone)]
+pub(crate) struct CarrierOptions {
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) resume_limit: Duration,
+    pub(crate) events: Events,
+}
+
+/// A session that the service has started.
+pub(crate) struct Carrier {
+    control: Arc<dyn Control>,
+    token: SessionToken,
+    options: CarrierOptions,
+    outage: Option<Outage>,
+}
+
+struct Outage {
+    since: Instant,
+    pause: Duration,
+}
+
+impl Carrier {
+    /// Asks the service for a session.
+    pub(crate) async fn start(control: Arc<dyn Control>, options: CarrierOptions) -> Result<Carrier, Error> {
+        let token = control.start().await;
+        let token = token.map_err(|error| Error::Control { action: "start", source: Arc::from(error) })?;
+        options.events.emit(Event::Started { session_id: token.session_id.clone() });
+        Ok(Carrier { control, token, options, outage: None })
+    }
+
+    pub(crate) fn session_id(&self) -> &str {
+        &self.token.session_id
+    }
+
+    /// Carries the traffic, through every lost connection; returns why the session is over.
+    pub(crate) async fn carry(&mut self, traffic: &mut impl Traffic) -> Error {
+        let open = traffic.open_frame(&self.token.token).to_payload();
+        let (control, tls) = (Arc::clone(&self.control), self.options.tls.clone());
+        let opening = sign_and_open(control, self.token.url.clone(), open, tls);
+        let mut connection = match traffic.unless_closed(opening).await {
+            Some(Ok(connection)) => connection,
+            Some(Err(error)) => return error,
+            None => return Error::Closed,
+        };
+        loop {
+            let since = Instant::now();
+            let lost = match traffic.drive(&mut connection).await {
+                End::Lost(error) => error,
+                End::Over(error) => {
+                    drop(timeout(GOODBYE_LIMIT, connection.close()).await);
+                    return error;
+                }
+            };
+            if traffic.is_closing() {
+                return Error::Closed;
+            }
+            if since.elapsed() >= STABLE {
+                self.outage = None;
+            }
+            let lost_at = Instant::now();
+            let session_id = self.token.session_id.clone();
+            self.options.events.emit(Event::Lost { session_id: session_id.clone(), why: lost.clone() });
+            traffic.on_lost();
+            connection = match self.resume(traffic, lost).await {
+                Ok(connection) => connection,
+                Err(error) => return error,
+            };
+            for frame in traffic.on_resumed() {
+                connection.queue_frame(frame);
+            }
+            let after = lost_at.elapsed();
+            self.options.events.emit(Event::Resumed { session_id, after });
+        }
+    }
+
+    /// Connects again with a new token, as often as the limit allows.
+    async fn resume(&mut self, traffic: &mut impl Traffic, lost: Error) -> Result<Connection, Error> {
+        let limit = self.options.resume_limit;
+        let mut last = lost;
+        loop {
+            let now = Instant::now();
+            let outage = self.outage.get_or_insert(Outage { since: now, pause: Duration::ZERO });
+            let pause = outage.pause;
+            if now + pause > outage.since + limit {
+                return Err(Error::Disconnected { limit, source: Arc::new(last) });
+            }
+            outage.pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
+            let attempt = {
+                let open_frame = traffic.open_frame(&self.token.token);
+                let (control, tls) = (Arc::clone(&self.control), self.options.tls.clone());
+                let session_id = self.token.session_id.clone();
+                async move {
+                    sleep(pause).await;
+                    reopen(control, session_id, open_frame, tls).await
+                }
+            };
+            match traffic.unless_closed(attempt).await {
+                Some(Ok(Some(connection))) => return Ok(connection),
+                Some(Ok(None)) => return Err(Error::SessionEnded { output: String::new() }),
+                Some(Err(error)) => last = error,
+                None => return Err(Error::Closed),
+            }
+        }
+    }
+
+    /// Tells the service that the session is over, unless it was the service that said so.
+    pub(crate) async fn finish(&self, why: &Error) -> Result<(), Error> {
+        self.options
+            .events
+            .emit(Event::Ended { session_id: self.token.session_id.clone(), why: why.clone() });
+        if matches!(why, Error::SessionEnded { .. }) {
+            return Ok(());
+        }
+        let failed = |source| Error::Control { action: "terminate", source };
+        match timeout(TERMINATE_LIMIT, self.control.terminate(&self.token.session_id)).await {
+            Ok(told) => told.map_err(|error| failed(Arc::from(error))),
+            Err(elapsed) => Err(failed(Arc::new(elapsed))),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a channel does whatever its session is for: messages are numbered, acknowledged, put in order, sent again.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::handshake;
+use crate::incoming::{Incoming, Received};
+use crate::message::{Message, MessageType, PREFIX, PayloadType};
+use crate::outgoing::Outgoing;
+use crate::payload::{Acknowledge, ChannelClosed, OpenDataChannel, Token};
+use crate::window::Window;
+
+/// Both directions of a channel, below the meaning of its messages. It outlives the connections that carry it.
+#[derive(Debug)]
+pub(crate) struct Reliable {
+    client: Uuid,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    window: Window,
+    payload_size: usize,
+}
+
+/// What a message comes to.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    Data(Received),
+    /// The service has ended the session.
+    Closed(Error),
+    /// Nothing that the session has to know.
+    Nothing,
+}
+
+impl Reliable {
+    pub(crate) fn new(payload_size: usize, window: usize, now: Instant) -> Reliable {
+        Reliable {
+            client: Uuid::new_v4(),
+            outgoing: Outgoing::new(now),
+            incoming: Incoming::new(),
+            window: Window::new(window, now),
+            payload_size: payload_size.max(1),
+        }
+    }
+
+    /// Returns the first frame of a connection, to be sent as text.
+    pub(crate) fn open_frame(&self, token: &Token) -> OpenDataChannel {
+        OpenDataChannel {
+            message_schema_version: "1.0".to_owned(),
+            request_id: Uuid::new_v4(),
+            token_value: token.clone(),
+            client_id: self.client,
+            client_version: handshake::CLIENT_VERSION.to_owned(),
+        }
+    }
+
+    pub(crate) fn on_message(&mut self, message: Message, now: Instant) -> Arrived {
+        match message.message_type {
+            MessageType::Acknowledge => {
+                if let Ok(acknowledge) = Acknowledge::parse(&message.payload) {
+                    let outstanding = self.outgoing.outstanding_bytes();
+                    if let Some(sent) = self.outgoing.on_acknowledge(acknowledge.sequence, now)
+                        && let Some(round_trip) = sent.round_trip
+                    {
+                        self.window.on_acknowledge(sent.bytes, outstanding, round_trip, now);
+                    }
+                }
+                Arrived::Nothing
+            }
+            MessageType::OutputStreamData => Arrived::Data(self.incoming.receive(message)),
+            MessageType::ChannelClosed => {
+                // Whatever its text looks like, the session is over.
+                let output = ChannelClosed::parse(&message.payload).unwrap_or_default().output;
+                Arrived::Closed(Error::SessionEnded { output })
+            }
+            // The official client ignores these too; an agent goes on by itself.
+            MessageType::StartPublication | MessageType::PausePublication => Arrived::Nothing,
+            MessageType::InputStreamData | MessageType::Unknown(_) => Arrived::Nothing,
+        }
+    }
+
+    /// Returns the frame of a new message.
+    pub(crate) fn send(&mut self, payload_type: PayloadType, payload: Bytes, now: Instant) -> Bytes {
+        self.outgoing.send(Message::new(MessageType::InputStreamData, payload_type, payload), now)
+    }
+
+    /// Returns the frames to write again at `now`.
+    pub(crate) fn on_timer(&mut self, now: Instant) -> Vec<Bytes> {
+        let is_due = self.next_timer().is_some_and(|at| at <= now);
+        if is_due { self.outgoing.overdue(now) } else { Vec::new() }
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.outgoing.next_check()
+    }
+
+    /// Returns every frame that must be written again after a new connection was opened.
+    pub(crate) fn on_reconnect(&mut self, now: Instant) -> Vec<Bytes> {
+        self.window.on_reconnect();
+        self.outgoing.unacknowledged(now)
+    }
+
+    /// Returns how many bytes may be written now; 0 when the window is full.
+    pub(crate) fn room(&self) -> usize {
+        let room = self.window.size().saturating_sub(self.outgoing.outstanding_bytes());
+        // Small messages would cost more than they carry.
+        if room < self.payload_size + PREFIX { 0 } else { room }
+    }
+
+    pub(crate) fn payload_size(&self) -> usize {
+        self.payload_size
+    }
+
+    pub(crate) fn window(&self) -> usize {
+        self.window.size()
+    }
+
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
+    }
+}
