@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::cipher::DataKey;
 use crate::payload::Token;
 
 /// A future in a box.
@@ -36,4 +37,16 @@ pub trait Control: Send + Sync + 'static {
 
     /// Ends the session; one that has ended counts as ended.
     fn terminate(&self, session_id: &str) -> BoxFuture<'_, Result<(), ControlError>>;
+
+    /// Returns a data key of [`DataKey::LENGTH`] bytes, made with that key of KMS in that encryption context.
+    ///
+    /// It is asked for shells alone, where the account wants them encrypted; whoever has none says so.
+    fn data_key(
+        &self,
+        key_id: &str,
+        context: &[(String, String)],
+    ) -> BoxFuture<'_, Result<DataKey, ControlError>> {
+        let _ = (key_id, context);
+        Box::pin(async { Err("this client has no access to KMS".into()) })
+    }
 }

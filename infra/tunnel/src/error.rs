@@ -36,7 +36,7 @@ pub enum Error {
     /// Whoever knows AWS could not help.
     #[error("cannot {action} the session")]
     Control {
-        /// `start`, `sign`, `resume` or `terminate`.
+        /// `start`, `sign`, `resume`, `encrypt` or `terminate`.
         action: &'static str,
         /// Why.
         #[source]
@@ -68,6 +68,9 @@ pub enum Error {
     /// Messages came in an order that cannot be.
     #[error("the agent broke the protocol: {0}")]
     Protocol(&'static str),
+    /// Bytes of an encrypted session cannot be read.
+    #[error("the agent broke the encryption of the session")]
+    Encryption(#[source] Cause),
     /// The bytes of the session are no smux frames.
     #[error("the agent broke the stream of the session")]
     Frame(#[from] FrameError),

@@ -2,11 +2,12 @@
 //!
 //! [`Channel`] is the client without I/O: messages and time go in, actions come out. [`Tunnel`] owns a
 //! websocket and a channel, survives lost connections, and gives streams that are read and written like any
-//! other socket. The codec and the reliability layer ([`Message`], [`Outgoing`], [`Incoming`], [`Decoder`])
+//! other socket. [`Shell`] is a session with a terminal or a single command instead, over the same layers. The codec and the reliability layer ([`Message`], [`Outgoing`], [`Incoming`], [`Decoder`])
 //! serve both directions, so that an agent can be built from them too.
 
 mod carrier;
 mod channel;
+mod cipher;
 mod connect;
 mod control;
 mod error;
@@ -26,6 +27,7 @@ mod reliable;
 mod rtt;
 mod seat;
 mod session;
+mod shell;
 mod smux;
 mod spool;
 mod state;
@@ -38,6 +40,7 @@ mod websocket;
 mod window;
 
 pub use channel::{Action, Channel, ChannelOptions};
+pub use cipher::{Cipher, DataKey, DataKeyError, DecryptError, Side};
 pub use control::{BoxFuture, Control, ControlError, SessionToken};
 pub use error::{Cause, Error};
 pub use event::{Event, Events};
@@ -47,6 +50,10 @@ pub use outgoing::{Acknowledged, Outgoing};
 pub use payload::{
     Acknowledge, ActionStatus, ChannelClosed, Flag, HandshakeComplete, HandshakeRequest, HandshakeResponse,
     OpenDataChannel, ProcessedAction, RequestedAction, Token,
+};
+pub use shell::{
+    EncryptionChallenge, KmsRequest, KmsResponse, Shell, ShellEvent, ShellInput, ShellOptions, TerminalSize,
+    parse_exit_code, render_exit_code,
 };
 pub use smux::{Command, Decoder, Frame, FrameError};
 pub use state::{Phase, SessionState, State};

@@ -217,26 +217,7 @@ impl Flag {
     }
 }
 
-macro_rules! json_payload {
-    ($($name:ident),*) => {$(
-        impl $name {
-            /// Returns what `payload` holds.
-            ///
-            /// # Errors
-            /// When it is not the JSON expected.
-            pub fn parse(payload: &[u8]) -> Result<$name, serde_json::Error> {
-                serde_json::from_slice(payload)
-            }
-
-            /// Returns the JSON.
-            pub fn to_payload(&self) -> Bytes {
-                json::render(self)
-            }
-        }
-    )*};
-}
-
-json_payload!(
+json::payloads!(
     OpenDataChannel,
     Acknowledge,
     HandshakeRequest,

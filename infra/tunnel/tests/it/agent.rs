@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::shell_agent::{ShellAgent, ShellScript, data_key};
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use rustls::ServerConfig;
@@ -18,11 +20,13 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tunnel::{
-    Acknowledge, BoxFuture, ChannelClosed, Command, Control, ControlError, Decoder, Flag, Frame,
+    Acknowledge, BoxFuture, ChannelClosed, Command, Control, ControlError, DataKey, Decoder, Flag, Frame,
     HandshakeComplete, HandshakeRequest, Incoming, Message, MessageType, OpenDataChannel, Outgoing,
     PayloadType, RequestedAction, SessionToken, Token,
 };
 
+/// A key that nobody may use.
+pub(crate) const FORBIDDEN_KEY: &str = "forbidden";
 /// A signer names the host too; the request has its own.
 const SIGNED_HOST: &str = "signed.invalid";
 
@@ -39,6 +43,8 @@ pub(crate) enum Target {
     Nowhere,
     /// Sends this many megabytes on the first stream and echoes on all others.
     Flood(usize),
+    /// There is none: the session is a shell.
+    Shell(ShellScript),
 }
 
 /// How the agent behaves.
@@ -95,6 +101,7 @@ pub(crate) struct Seen {
     pub(crate) terminated: Vec<String>,
     pub(crate) resumed: usize,
     pub(crate) starts: usize,
+    pub(crate) data_keys: Vec<(String, Vec<(String, String)>)>,
 }
 
 /// A service that starts sessions `s-1`, `s-2`, .. each with an agent of its own.
@@ -195,6 +202,17 @@ impl Control for Service {
         self.seen.send_modify(|seen| seen.terminated.push(session_id.to_owned()));
         Box::pin(async { Ok(()) })
     }
+
+    fn data_key(
+        &self,
+        key_id: &str,
+        context: &[(String, String)],
+    ) -> BoxFuture<'_, Result<DataKey, ControlError>> {
+        self.seen.send_modify(|seen| seen.data_keys.push((key_id.to_owned(), context.to_vec())));
+        let key =
+            if key_id == FORBIDDEN_KEY { Err("not allowed".into()) } else { Ok(data_key(key_id, context)) };
+        Box::pin(async move { key })
+    }
 }
 
 /// The agent; it lives on when its connection is lost, as the real one does.
@@ -210,6 +228,9 @@ struct Agent {
     started: bool,
     over: bool,
     out: Vec<Bytes>,
+    shell: ShellAgent,
+    /// The end is told once everything is acknowledged.
+    ending: bool,
 }
 
 enum Next {
@@ -232,6 +253,8 @@ impl Agent {
             started: false,
             over: false,
             out: Vec::new(),
+            shell: ShellAgent::default(),
+            ending: false,
         }
     }
 
@@ -291,7 +314,8 @@ impl Agent {
                             return;
                         }
                         Next::End => {
-                            let closed = ChannelClosed { output: "time is up".into(), ..ChannelClosed::default() };
+                            let output = if self.ending { "" } else { "time is up" };
+                            let closed = ChannelClosed { output: output.into(), ..ChannelClosed::default() };
                             let message =
                                 Message::new(MessageType::ChannelClosed, PayloadType::Unset, closed.to_payload());
                             drop(socket.send(Ws::Binary(message.encode())).await);
@@ -312,6 +336,10 @@ impl Agent {
             return;
         }
         self.started = true;
+        if let Target::Shell(script) = self.script.target {
+            let said = self.shell.start(script, self.script.agent_version);
+            return self.say_all(said);
+        }
         let action = |action_type: &str, action_parameters| RequestedAction {
             action_type: action_type.to_owned(),
             action_parameters,
@@ -326,6 +354,12 @@ impl Agent {
             requested_client_actions: actions,
         };
         self.say(PayloadType::HandshakeRequest, request.to_payload());
+    }
+
+    fn say_all(&mut self, said: Vec<(PayloadType, Bytes)>) {
+        for (payload_type, payload) in said {
+            self.say(payload_type, payload);
+        }
     }
 
     fn say(&mut self, payload_type: PayloadType, payload: Bytes) {
@@ -350,7 +384,8 @@ impl Agent {
         if message.message_type == MessageType::Acknowledge {
             let acknowledge = Acknowledge::parse(&message.payload).unwrap();
             self.outgoing.on_acknowledge(acknowledge.sequence, Instant::now());
-            return Next::Continue;
+            let told = self.ending && self.outgoing.outstanding() == 0;
+            return if told { Next::End } else { Next::Continue };
         }
         let received = self.incoming.receive(message);
         self.out.extend(received.acknowledge.map(|message| message.encode()));
@@ -370,6 +405,16 @@ impl Agent {
     fn on_message(&mut self, message: Message) {
         if self.over {
             // The session is over for a real agent too.
+            return;
+        }
+        if let Target::Shell(script) = self.script.target {
+            if message.payload_type == PayloadType::HandshakeResponse {
+                let response = String::from_utf8(message.payload.to_vec()).unwrap();
+                self.seen.send_modify(|seen| seen.handshake_responses.push(response));
+            }
+            let said = self.shell.on_message(script, &message);
+            self.say_all(said);
+            self.ending = self.shell.has_ended();
             return;
         }
         match message.payload_type {
@@ -401,6 +446,7 @@ impl Agent {
                 self.say(PayloadType::Flag, Flag::ConnectToPortError.to_payload());
                 self.say_frame(&Frame::control(Command::Fin, frame.stream));
             }
+            (_, Target::Shell(_)) => panic!("smux in a shell"),
             (Command::Syn, target) => {
                 let first = self.streams.is_empty();
                 self.streams.insert(frame.stream);

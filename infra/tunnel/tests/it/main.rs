@@ -9,3 +9,5 @@ mod golden;
 mod pool;
 mod sequence;
 mod session;
+mod shell;
+mod shell_agent;

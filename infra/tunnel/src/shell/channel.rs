@@ -1,0 +1,273 @@
+//! The client's end of a shell's data channel as a state machine: messages and time go in, actions come out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::payload::{EncryptionChallenge, KmsRequest, KmsResponse, TerminalSize, parse_exit_code};
+use crate::cipher::{Cipher, DataKey, Side};
+use crate::control::ControlError;
+use crate::error::Error;
+use crate::handshake::{self, Outcome};
+use crate::message::{Message, PayloadType};
+use crate::payload::{HandshakeComplete, HandshakeRequest, OpenDataChannel, RequestedAction, Token};
+use crate::reliable::{Arrived, Reliable};
+use crate::version::Version;
+
+const SESSION_TYPE: &str = "SessionType";
+const KMS_ENCRYPTION: &str = "KMSEncryption";
+/// What stands in for a version that cannot be read: shells do not depend on it.
+const UNKNOWN: Version = Version::new(0, 0, 0, 0);
+
+/// What the owner of the channel has to do, in this order.
+pub(crate) enum Action {
+    /// Write the frame.
+    Send(Bytes),
+    /// Ask for a data key and give it to [`Channel::on_data_key`].
+    GetDataKey(KeyRequest),
+    /// The handshake is complete; shells without encryption have none.
+    Shaken { agent: Version, customer_message: String },
+    /// Bytes of the terminal, or of the command's standard output.
+    Output(Bytes),
+    /// Bytes of the command's standard error.
+    StdErr(Bytes),
+    /// The command has ended.
+    Exit(i32),
+    /// The session is over. Nothing follows.
+    Closed(Error),
+}
+
+/// Which data key is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyRequest {
+    pub(crate) key_id: String,
+    pub(crate) context: Vec<(String, String)>,
+}
+
+/// The state of a shell's data channel. It outlives the connections that carry it.
+pub(crate) struct Channel {
+    reliable: Reliable,
+    session_id: String,
+    target: String,
+    phase: Phase,
+    cipher: Option<Cipher>,
+}
+
+enum Phase {
+    /// Nothing has come yet: what comes first tells whether there is a handshake.
+    Quiet,
+    /// The request waits for a data key.
+    Keyless {
+        request: HandshakeRequest,
+        kms: KmsRequest,
+    },
+    /// The answer is out.
+    Answered {
+        agent: Version,
+    },
+    Ready,
+    Over,
+}
+
+impl Channel {
+    /// Returns the channel of a session that was just started with that instance.
+    pub(crate) fn new(reliable: Reliable, session_id: String, target: String) -> Channel {
+        Channel { reliable, session_id, target, phase: Phase::Quiet, cipher: None }
+    }
+
+    /// Returns the first frame of a connection, to be sent as text.
+    pub(crate) fn open_frame(&self, token: &Token) -> OpenDataChannel {
+        self.reliable.open_frame(token)
+    }
+
+    pub(crate) fn on_message(&mut self, message: Message, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if matches!(self.phase, Phase::Over) {
+            return actions;
+        }
+        match self.reliable.on_message(message, now) {
+            Arrived::Data(received) => {
+                actions.extend(received.acknowledge.map(|message| Action::Send(message.encode())));
+                for message in received.deliver {
+                    if let Err(error) = self.on_payload(message, now, &mut actions) {
+                        self.close(error, &mut actions);
+                        break;
+                    }
+                }
+            }
+            Arrived::Closed(error) => self.close(error, &mut actions),
+            Arrived::Nothing => (),
+        }
+        actions
+    }
+
+    /// Takes the data key, or why there is none.
+    pub(crate) fn on_data_key(&mut self, key: Result<DataKey, ControlError>, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if !matches!(self.phase, Phase::Keyless { .. }) {
+            return actions;
+        }
+        let Phase::Keyless { request, kms } = std::mem::replace(&mut self.phase, Phase::Quiet) else {
+            return actions;
+        };
+        match key {
+            Ok(key) => {
+                let response = KmsResponse {
+                    ciphertext_key: key.ciphertext().clone(),
+                    challenge_acknowledgement: !kms.challenge.is_empty(),
+                };
+                self.cipher = Some(Cipher::new(&key, Side::Client));
+                let encryption = || Outcome::Done(json!(response));
+                if let Err(error) = self.answer(&request, encryption, now, &mut actions) {
+                    self.close(error, &mut actions);
+                }
+            }
+            Err(source) => {
+                // The agent is told too: it would wait for 15 seconds.
+                let encryption = || Outcome::Failed("the client got no data key");
+                drop(self.answer(&request, encryption, now, &mut actions));
+                let error = Error::Control { action: "encrypt", source: Arc::from(source) };
+                self.close(error, &mut actions);
+            }
+        }
+        actions
+    }
+
+    /// Does what is due at `now`.
+    pub(crate) fn on_timer(&mut self, now: Instant) -> Vec<Bytes> {
+        self.reliable.on_timer(now)
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.reliable.next_timer()
+    }
+
+    /// Returns every frame that must be written again after a new connection was opened.
+    pub(crate) fn on_reconnect(&mut self, now: Instant) -> Vec<Bytes> {
+        self.reliable.on_reconnect(now)
+    }
+
+    /// Returns the frame that types these bytes; the session must be ready, or the agent throws them away.
+    pub(crate) fn write(&mut self, bytes: Bytes, now: Instant) -> Bytes {
+        let payload = self.cipher.as_ref().map_or_else(|| bytes.clone(), |cipher| cipher.encrypt(&bytes));
+        self.reliable.send(PayloadType::Output, payload, now)
+    }
+
+    /// Returns the frame that tells the size of the terminal; it is never encrypted.
+    pub(crate) fn resize(&mut self, size: TerminalSize, now: Instant) -> Bytes {
+        self.reliable.send(PayloadType::Size, size.to_payload(), now)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// Returns how many bytes may be written now.
+    pub(crate) fn room(&self) -> usize {
+        self.reliable.room()
+    }
+
+    fn on_payload(&mut self, message: Message, now: Instant, actions: &mut Vec<Action>) -> Result<(), Error> {
+        let payload = &message.payload;
+        match (message.payload_type, &self.phase) {
+            (PayloadType::HandshakeRequest, Phase::Quiet) => self.on_request(payload, now, actions)?,
+            (PayloadType::EncryptionChallengeRequest, Phase::Answered { .. }) => {
+                let sealed = EncryptionChallenge::parse(payload)
+                    .map_err(|error| Error::Handshake(Arc::new(error)))?
+                    .challenge;
+                let cipher = self.cipher.as_ref().ok_or(Error::Protocol("a challenge came without a key"))?;
+                let plain = cipher.decrypt(&sealed).map_err(|error| Error::Encryption(Arc::new(error)))?;
+                let answer = EncryptionChallenge { challenge: cipher.encrypt(&plain) }.to_payload();
+                actions.push(self.send(PayloadType::EncryptionChallengeResponse, answer, now));
+            }
+            (PayloadType::HandshakeComplete, &Phase::Answered { agent }) => {
+                let complete = HandshakeComplete::parse(payload).unwrap_or_default();
+                self.phase = Phase::Ready;
+                actions.push(Action::Shaken { agent, customer_message: complete.customer_message });
+            }
+            (PayloadType::Output | PayloadType::StdErr | PayloadType::ExitCode, phase) => {
+                match phase {
+                    Phase::Keyless { .. } | Phase::Answered { .. } => {
+                        return Err(Error::Protocol("data came before the end of the handshake"));
+                    }
+                    // An agent that does not ask for encryption begins with the prompt.
+                    Phase::Quiet | Phase::Ready | Phase::Over => self.phase = Phase::Ready,
+                }
+                let plain = match &self.cipher {
+                    Some(cipher) => {
+                        cipher.decrypt(payload).map_err(|error| Error::Encryption(Arc::new(error)))?
+                    }
+                    None => payload.clone(),
+                };
+                actions.push(output(message.payload_type, plain));
+            }
+            // The official client ignores the rest too.
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn on_request(&mut self, payload: &[u8], now: Instant, actions: &mut Vec<Action>) -> Result<(), Error> {
+        let request = handshake::parse(payload)?;
+        let encryption =
+            request.requested_client_actions.iter().find(|one| one.action_type == KMS_ENCRYPTION);
+        let Some(encryption) = encryption else {
+            return self.answer(&request, || Outcome::Unsupported, now, actions);
+        };
+        let kms: KmsRequest = serde_json::from_value(encryption.action_parameters.clone())
+            .map_err(|error| Error::Handshake(Arc::new(error)))?;
+        let mut context = vec![
+            ("aws:ssm:SessionId".to_owned(), self.session_id.clone()),
+            ("aws:ssm:TargetId".to_owned(), self.target.clone()),
+        ];
+        if !kms.challenge.is_empty() {
+            context.push(("aws:ssm:RandomChallenge".to_owned(), kms.challenge.clone()));
+        }
+        actions.push(Action::GetDataKey(KeyRequest { key_id: kms.key_id.clone(), context }));
+        self.phase = Phase::Keyless { request, kms };
+        Ok(())
+    }
+
+    /// Answers the handshake; an error says that the session cannot go on, though the answer must be sent.
+    fn answer(
+        &mut self,
+        request: &HandshakeRequest,
+        encryption: impl Fn() -> Outcome,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        let response = handshake::respond(request, |action| match action.action_type.as_str() {
+            SESSION_TYPE if is_shell(action) => Outcome::Done(Value::Null),
+            KMS_ENCRYPTION => encryption(),
+            _ => Outcome::Unsupported,
+        });
+        actions.push(self.send(PayloadType::HandshakeResponse, response.to_payload(), now));
+        self.phase = Phase::Answered { agent: request.agent_version.parse().unwrap_or(UNKNOWN) };
+        handshake::refused(&response).map_or(Ok(()), Err)
+    }
+
+    fn send(&mut self, payload_type: PayloadType, payload: Bytes, now: Instant) -> Action {
+        Action::Send(self.reliable.send(payload_type, payload, now))
+    }
+
+    fn close(&mut self, error: Error, actions: &mut Vec<Action>) {
+        self.phase = Phase::Over;
+        actions.push(Action::Closed(error));
+    }
+}
+
+fn is_shell(action: &RequestedAction) -> bool {
+    let kind = action.action_parameters["SessionType"].as_str();
+    matches!(kind, Some("Standard_Stream" | "InteractiveCommands" | "NonInteractiveCommands"))
+}
+
+fn output(payload_type: PayloadType, plain: Bytes) -> Action {
+    if payload_type == PayloadType::StdErr {
+        return Action::StdErr(plain);
+    }
+    let code = if payload_type == PayloadType::ExitCode { parse_exit_code(&plain) } else { None };
+    // What is no code is shown, as the official client does with all of them.
+    code.map_or(Action::Output(plain), Action::Exit)
+}

@@ -1,0 +1,272 @@
+//! The task that owns the websocket and the channel of a shell, through every lost connection.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::channel::{Action, Channel, KeyRequest};
+use super::payload::TerminalSize;
+use super::{ShellEvent, ShellOptions};
+use crate::PAYLOAD_SIZE;
+use crate::carrier::{Carrier, CarrierOptions, End, Traffic};
+use crate::cipher::DataKey;
+use crate::control::{BoxFuture, Control, ControlError};
+use crate::error::Error;
+use crate::event::Event;
+use crate::heartbeat::Heartbeat;
+use crate::link::Progress;
+use crate::message::Message;
+use crate::payload::{OpenDataChannel, Token};
+use crate::reliable::Reliable;
+use crate::websocket::{Connection, Reading};
+
+/// What is typed.
+#[derive(Debug)]
+pub(super) enum Input {
+    Bytes(Bytes),
+    Size(TerminalSize),
+}
+
+/// Who asked for the end and wants to know how it went.
+type Done = oneshot::Sender<Result<(), Error>>;
+
+/// How a shell and its session reach each other.
+pub(super) struct Ends {
+    pub(super) input: mpsc::Receiver<Input>,
+    pub(super) output: mpsc::Sender<ShellEvent>,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) close: oneshot::Receiver<Done>,
+}
+
+pub(super) struct Session {
+    session_id: String,
+    control: Arc<dyn Control>,
+    options: ShellOptions,
+    ends: Ends,
+    channel: Channel,
+    /// The data key that was asked for.
+    key: Option<BoxFuture<'static, Result<DataKey, ControlError>>>,
+    /// What came and was not taken yet.
+    undelivered: VecDeque<ShellEvent>,
+    closing: Option<Closing>,
+}
+
+struct Closing {
+    done: Option<Done>,
+}
+
+impl Session {
+    /// Starts a session and carries it to its end.
+    pub(super) async fn run(control: Arc<dyn Control>, options: ShellOptions, ends: Ends) {
+        let carrier = CarrierOptions {
+            tls: options.tls.clone(),
+            resume_limit: options.resume_limit,
+            events: options.events.clone(),
+        };
+        let mut carrier = match Carrier::start(Arc::clone(&control), carrier).await {
+            Ok(carrier) => carrier,
+            Err(error) => {
+                ends.progress.send_modify(|progress| progress.ended = Some(error));
+                return;
+            }
+        };
+        let session_id = carrier.session_id().to_owned();
+        let reliable = Reliable::new(PAYLOAD_SIZE, options.window, Instant::now().into_std());
+        let mut session = Session {
+            channel: Channel::new(reliable, session_id.clone(), options.target.clone()),
+            session_id,
+            control,
+            options,
+            ends,
+            key: None,
+            undelivered: VecDeque::new(),
+            closing: None,
+        };
+        let why = carrier.carry(&mut session).await;
+        session.finish(&carrier, why).await;
+    }
+
+    /// Does everything that can be done without waiting.
+    fn turn(&mut self, connection: &mut Connection, now: Instant) {
+        for frame in self.channel.on_timer(now.into_std()) {
+            connection.queue_frame(frame);
+        }
+        // Not left to the select alone: while frames keep coming, nothing else would have its turn there.
+        while self.may_type()
+            && let Ok(input) = self.ends.input.try_recv()
+        {
+            self.on_input(input, connection, now);
+        }
+        while let Some(event) = self.undelivered.pop_front() {
+            if let Err(TrySendError::Full(event)) = self.ends.output.try_send(event) {
+                self.undelivered.push_front(event);
+                break;
+            }
+        }
+    }
+
+    /// Data that came before the shell listens would be lost.
+    fn may_type(&self) -> bool {
+        self.channel.is_ready() && self.channel.room() > 0
+    }
+
+    fn on_input(&mut self, input: Input, connection: &mut Connection, now: Instant) {
+        let frame = match input {
+            Input::Bytes(bytes) => self.channel.write(bytes, now.into_std()),
+            Input::Size(size) => self.channel.resize(size, now.into_std()),
+        };
+        connection.queue_frame(frame);
+    }
+
+    fn on_frame(&mut self, frame: Bytes, connection: &mut Connection) -> Option<End> {
+        // If it was data, its sender will send it again.
+        let Ok(message) = Message::parse(frame) else { return None };
+        let actions = self.channel.on_message(message, Instant::now().into_std());
+        self.apply(actions, connection)
+    }
+
+    fn apply(&mut self, actions: Vec<Action>, connection: &mut Connection) -> Option<End> {
+        for action in actions {
+            match action {
+                Action::Send(frame) => connection.queue_frame(frame),
+                Action::GetDataKey(KeyRequest { key_id, context }) => {
+                    let control = Arc::clone(&self.control);
+                    self.key = Some(Box::pin(async move { control.data_key(&key_id, &context).await }));
+                }
+                Action::Shaken { agent, customer_message } => {
+                    let session_id = self.session_id.clone();
+                    self.options.events.emit(Event::Ready { session_id, agent, customer_message });
+                }
+                Action::Output(bytes) => self.undelivered.push_back(ShellEvent::Output(bytes)),
+                Action::StdErr(bytes) => self.undelivered.push_back(ShellEvent::StdErr(bytes)),
+                Action::Exit(code) => self.undelivered.push_back(ShellEvent::Exit(code)),
+                Action::Closed(error) => return Some(End::Over(error)),
+            }
+        }
+        if self.channel.is_ready() {
+            self.ends.progress.send_if_modified(|progress| !std::mem::replace(&mut progress.was_ready, true));
+        }
+        None
+    }
+
+    /// Hands out what came last, tells the service, and then whoever waits for the end.
+    async fn finish(self, carrier: &Carrier, why: Error) {
+        let Session { ends, undelivered, closing, .. } = self;
+        let deliver = async {
+            for event in undelivered {
+                if ends.output.send(event).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let ((), told) = tokio::join!(deliver, carrier.finish(&why));
+        ends.progress.send_modify(|progress| progress.ended = Some(why));
+        if let Some(done) = closing.and_then(|closing| closing.done) {
+            drop(done.send(told));
+        }
+    }
+}
+
+impl Traffic for Session {
+    fn open_frame(&self, token: &Token) -> OpenDataChannel {
+        self.channel.open_frame(token)
+    }
+
+    async fn drive(&mut self, connection: &mut Connection) -> End {
+        let mut heartbeat = Heartbeat::new(Instant::now().into_std(), SystemTime::now());
+        let ready_by = Instant::now() + self.options.handshake_limit;
+        loop {
+            let now = Instant::now();
+            self.turn(connection, now);
+            let waits = !self.channel.is_ready();
+            if waits && now >= ready_by {
+                return End::Over(Error::HandshakeTimedOut { limit: self.options.handshake_limit });
+            }
+            let reading = if self.undelivered.is_empty() { Reading::Open } else { Reading::Stopped };
+            if reading == Reading::Stopped {
+                // It is we who do not listen.
+                heartbeat.on_heard(now.into_std());
+            }
+            if let Err(dead) = connection.beat(&mut heartbeat, now) {
+                return End::Lost(dead);
+            }
+            let timers = [self.channel.next_timer().map(Instant::from_std), waits.then_some(ready_by)];
+            let wake_at =
+                timers.into_iter().flatten().fold(Instant::from_std(heartbeat.next()), Instant::min);
+            let may_type = self.may_type();
+            tokio::select! {
+                biased;
+                done = &mut self.ends.close => {
+                    self.closing = Some(Closing { done: done.ok() });
+                    return End::Over(Error::Closed);
+                }
+                received = connection.next(reading) => {
+                    let frames = match received {
+                        Ok(frames) => frames,
+                        Err(error) => return End::Lost(error),
+                    };
+                    heartbeat.on_heard(Instant::now().into_std());
+                    for frame in frames {
+                        if let Some(end) = self.on_frame(frame, connection) {
+                            return end;
+                        }
+                    }
+                }
+                key = asked(&mut self.key) => {
+                    self.key = None;
+                    let actions = self.channel.on_data_key(key, Instant::now().into_std());
+                    if let Some(end) = self.apply(actions, connection) {
+                        return end;
+                    }
+                }
+                Some(input) = self.ends.input.recv(), if may_type => {
+                    self.on_input(input, connection, Instant::now());
+                }
+                () = has_room(&self.ends.output), if reading == Reading::Stopped => (),
+                () = sleep_until(wake_at) => (),
+            }
+        }
+    }
+
+    async fn unless_closed<T: Send>(&mut self, future: impl Future<Output = T> + Send) -> Option<T> {
+        let future = pin!(future);
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            done = &mut self.ends.close => {
+                self.closing = Some(Closing { done: done.ok() });
+                None
+            }
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    fn on_lost(&mut self) {}
+
+    fn on_resumed(&mut self) -> Vec<Bytes> {
+        self.channel.on_reconnect(Instant::now().into_std())
+    }
+}
+
+/// Waits for the data key that was asked for, if one was.
+async fn asked<T>(key: &mut Option<BoxFuture<'static, T>>) -> T {
+    match key {
+        Some(key) => key.await,
+        None => pending().await,
+    }
+}
+
+/// Waits until one more event can be handed out, or nobody takes any.
+async fn has_room(output: &mpsc::Sender<ShellEvent>) {
+    drop(output.reserve().await);
+}
