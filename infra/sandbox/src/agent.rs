@@ -1,9 +1,12 @@
-//! An SSM agent: the far end of port sessions, with the habits of the real one (3.3.987).
+//! An SSM agent: the far end of port sessions and shells, with the habits of the real one (3.3.987).
 
 mod dialer;
+mod handshake;
 mod line;
+mod link;
 mod sender;
 mod session;
+mod shell;
 mod streams;
 
 pub use dialer::{Dialer, Directory};
@@ -16,7 +19,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::gateway::{self, AgentSession};
+use crate::gateway::{self, AgentSession, Kms};
 
 /// How fast the agent sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +42,27 @@ pub struct AgentOptions {
     pub handshake_limit: Duration,
     /// What goes wrong on the way to the client; nothing unless a test wants it.
     pub line: LineFaults,
+    /// The encryption that the account asks for in shells; port sessions never have any.
+    pub encryption: Option<Encryption>,
+}
+
+/// The encryption of shells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encryption {
+    /// The key of KMS that data keys are made with: an id, an ARN or an alias.
+    pub key_id: String,
+    /// Whether the agent puts a challenge into the context of data keys.
+    pub challenge: Challenge,
+}
+
+/// Whether an agent puts a challenge into the context of data keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Challenge {
+    /// It does, and refuses clients that do not know about it.
+    #[default]
+    Asked,
+    /// It does not, as agents before 3.3.808.
+    None,
 }
 
 impl Default for AgentOptions {
@@ -48,6 +72,7 @@ impl Default for AgentOptions {
             pacing: Pacing::Real,
             handshake_limit: Duration::from_secs(15),
             line: LineFaults::default(),
+            encryption: None,
         }
     }
 }
@@ -57,12 +82,19 @@ impl Default for AgentOptions {
 pub struct Agent {
     options: AgentOptions,
     dialer: Arc<Dialer>,
+    kms: Option<Kms>,
 }
 
 impl Agent {
     /// Returns agents that reach what `dialer` reaches.
     pub fn new(options: AgentOptions, dialer: Dialer) -> Agent {
-        Agent { options, dialer: Arc::new(dialer) }
+        Agent { options, dialer: Arc::new(dialer), kms: None }
+    }
+
+    /// Lets them decrypt data keys: encrypted shells need it.
+    #[must_use]
+    pub fn with_kms(self, kms: Kms) -> Agent {
+        Agent { kms: Some(kms), ..self }
     }
 }
 
@@ -74,6 +106,10 @@ impl gateway::Agent for Agent {
         to_client: mpsc::Sender<Bytes>,
     ) -> BoxFuture<'static, ()> {
         let line = line::Line::new(from_client, to_client, self.options.line);
+        if let Some(session_type) = shell::session_type(&session) {
+            let (options, kms) = (self.options.clone(), self.kms.clone());
+            return Box::pin(shell::serve(options, kms, session, session_type, line));
+        }
         Box::pin(session::serve(self.options.clone(), Arc::clone(&self.dialer), session, line))
     }
 }

@@ -15,7 +15,7 @@ mod runtime;
 mod sandbox;
 mod tls;
 
-pub use agent::{Agent, AgentOptions, Dialer, Directory, LineFaults, Pacing};
+pub use agent::{Agent, AgentOptions, Challenge, Dialer, Directory, Encryption, LineFaults, Pacing};
 pub use error::Error;
 pub use front::Front;
 pub use moto::{Moto, MotoSource};

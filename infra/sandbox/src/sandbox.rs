@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::spawn_blocking;
 
 use crate::databases::{Clusters, DEFAULT_MAJOR, Supply};
-use crate::gateway::{self, Databases, Gateway, Network, NoDatabases};
+use crate::gateway::{self, Databases, Gateway, Kms, Network, NoDatabases};
 use crate::{
     Agent, AgentOptions, Authority, Dialer, Directory, Error, KeyKind, Moto, MotoSource, PostgresSource,
     Runtime, detached, postgres,
@@ -118,8 +118,10 @@ impl Sandbox {
         let authority = authority.await.expect("invariant: making a key does not panic")?;
         authority.write_pem(&dir.join(CA_FILE))?;
         let directory = Directory::default();
-        let dialer = Dialer::new(directory.clone(), Network::new(moto.address()));
-        let agent = Arc::new(Agent::new(options.agent, dialer));
+        let network = Network::new(moto.address());
+        let kms = Kms::beside(&network);
+        let dialer = Dialer::new(directory.clone(), network);
+        let agent = Arc::new(Agent::new(options.agent, dialer).with_kms(kms));
         let clusters = match options.databases {
             DatabaseMode::Real => Some(Arc::new(Clusters::new(supply, authority, directory))),
             DatabaseMode::ControlPlaneOnly => None,

@@ -49,6 +49,11 @@ impl Sender {
         frame
     }
 
+    /// Says whether everything is acknowledged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unacknowledged.is_empty()
+    }
+
     /// Takes the acknowledgement of one message.
     pub(super) fn on_acknowledge(&mut self, sequence: i64, now: Instant) {
         let Some((_, sent)) = self.unacknowledged.remove(&sequence) else { return };

@@ -1,5 +1,7 @@
 //! What the gateway and the agent at the far end of a session agree on.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -11,14 +13,18 @@ pub struct AgentSession {
     pub session_id: String,
     /// The instance that the agent runs on.
     pub instance_id: String,
-    /// The host to forward to, as the instance would resolve it.
+    /// The region that the request was signed for.
+    pub region: String,
+    /// The host to forward to, as the instance would resolve it; of a shell, its own.
     pub host: String,
-    /// The port to forward to.
+    /// The port to forward to; of a shell, 0.
     pub port: u16,
     /// The `localPortNumber` of the request, only ever echoed in the handshake.
     pub local_port: String,
     /// The name of the session document.
     pub document: String,
+    /// The first value of each of the request's parameters.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// The far end of sessions.

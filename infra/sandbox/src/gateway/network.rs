@@ -24,6 +24,10 @@ impl Network {
         Network { upstream }
     }
 
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
     /// Tells whether an instance reaches the RDS endpoint of that name at that port.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Session Manager: the operations that moto does not have.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,6 +19,9 @@ use super::state::State;
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
 const TO_INSTANCE: &str = "AWS-StartPortForwardingSession";
+/// What a session is without a document.
+const SHELL: &str = "SSM-SessionManagerRunShell";
+const COMMANDS: [&str; 2] = ["AWS-StartInteractiveCommand", "AWS-StartNonInteractiveCommand"];
 
 /// Answers the operations that are ours.
 pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Option<Reply>, Error> {
@@ -40,7 +44,7 @@ async fn start(state: &Arc<State>, request: &Request, body: &Value) -> Result<Re
             "1 validation error detected: Value at 'target' must not be null",
         ));
     };
-    let info = match requested(target, body) {
+    let info = match requested(target, request.region(), body) {
         Ok(info) => info,
         Err(reply) => return Ok(*reply),
     };
@@ -56,36 +60,41 @@ async fn start(state: &Arc<State>, request: &Request, body: &Value) -> Result<Re
 }
 
 /// Returns the session that a request asks for, or the refusal.
-fn requested(target: &str, body: &Value) -> Result<AgentSession, Box<Reply>> {
+fn requested(target: &str, region: &str, body: &Value) -> Result<AgentSession, Box<Reply>> {
     let invalid = |message: &str| Box::new(refuse("InvalidParameters", message));
-    let document = match body["DocumentName"].as_str() {
-        Some(name @ (TO_REMOTE_HOST | TO_INSTANCE)) => name,
-        None => {
-            return Err(Box::new(refuse(
-                "ValidationException",
-                "the sandbox has no shell sessions, only port forwarding",
-            )));
+    let document = body["DocumentName"].as_str().unwrap_or(SHELL);
+    let parameters: BTreeMap<String, String> = body["Parameters"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, values)| Some((name.clone(), values[0].as_str()?.to_owned())))
+        .collect();
+    let parameter = |name: &str| parameters.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let (host, port) = if [TO_REMOTE_HOST, TO_INSTANCE].contains(&document) {
+        let host = if document == TO_REMOTE_HOST { parameter("host") } else { Some("localhost") };
+        let port = parameter("portNumber").unwrap_or("80").parse().ok().filter(|port| *port > 0);
+        (
+            host.ok_or_else(|| invalid("Parameter host is required."))?,
+            port.ok_or_else(|| invalid("Parameter portNumber is not a port."))?,
+        )
+    } else if document == SHELL || COMMANDS.contains(&document) {
+        if document != SHELL && parameter("command").is_none() {
+            return Err(invalid("Parameter command is required."));
         }
-        Some(other) => {
-            let message = format!("Document with name {other} does not exist.");
-            return Err(Box::new(refuse("InvalidDocument", &message)));
-        }
+        ("localhost", 0)
+    } else {
+        let message = format!("Document with name {document} does not exist.");
+        return Err(Box::new(refuse("InvalidDocument", &message)));
     };
-    let parameter = |name: &str| body["Parameters"][name][0].as_str();
-    let host = match (document, parameter("host")) {
-        (TO_REMOTE_HOST, Some(host)) if !host.is_empty() => host,
-        (TO_REMOTE_HOST, _) => return Err(invalid("Parameter host is required.")),
-        _ => "localhost",
-    };
-    let port = parameter("portNumber").unwrap_or("80");
-    let port = port.parse().ok().filter(|port| *port > 0);
     Ok(AgentSession {
         session_id: format!("sandbox-{}", &Uuid::new_v4().simple().to_string()[..17]),
         instance_id: target.to_owned(),
+        region: region.to_owned(),
         host: host.to_owned(),
-        port: port.ok_or_else(|| invalid("Parameter portNumber is not a port."))?,
+        port,
         local_port: parameter("localPortNumber").unwrap_or("0").to_owned(),
         document: document.to_owned(),
+        parameters,
     })
 }
 
@@ -245,7 +254,7 @@ mod tests {
     use super::*;
 
     fn code(body: &Value) -> String {
-        let reply = requested("i-1", body).expect_err("refused");
+        let reply = requested("i-1", "us-east-1", body).expect_err("refused");
         serde_json::from_slice::<Value>(&reply.body).unwrap()["__type"].as_str().unwrap().to_owned()
     }
 
@@ -253,14 +262,25 @@ mod tests {
     fn a_port_forward_to_a_remote_host_names_host_and_port() {
         let body = json!({ "Target": "i-1", "DocumentName": TO_REMOTE_HOST,
             "Parameters": { "host": ["db.internal"], "portNumber": ["5432"], "localPortNumber": ["15432"] } });
-        let info = requested("i-1", &body).unwrap();
+        let info = requested("i-1", "us-east-1", &body).unwrap();
         assert_eq!((info.host.as_str(), info.port, info.local_port.as_str()), ("db.internal", 5432, "15432"));
+    }
+
+    #[test]
+    fn a_session_without_a_document_is_a_shell_and_a_command_is_handed_on() {
+        let shell = requested("i-1", "eu-west-1", &json!({})).unwrap();
+        assert_eq!((shell.document.as_str(), shell.region.as_str()), (SHELL, "eu-west-1"));
+        for document in COMMANDS {
+            let body = json!({ "DocumentName": document, "Parameters": { "command": ["ls -l"] } });
+            let info = requested("i-1", "eu-west-1", &body).unwrap();
+            assert_eq!((info.document.as_str(), info.parameters["command"].as_str()), (document, "ls -l"));
+        }
     }
 
     #[test]
     fn what_cannot_be_served_is_refused_with_the_code_of_the_service() {
         assert_eq!(code(&json!({ "DocumentName": "No-Such" })), "InvalidDocument");
-        assert_eq!(code(&json!({})), "ValidationException");
+        assert_eq!(code(&json!({ "DocumentName": COMMANDS[1], "Parameters": {} })), "InvalidParameters");
         assert_eq!(code(&json!({ "DocumentName": TO_REMOTE_HOST })), "InvalidParameters");
         let port = json!({ "DocumentName": TO_INSTANCE, "Parameters": { "portNumber": ["0"] } });
         assert_eq!(code(&port), "InvalidParameters");

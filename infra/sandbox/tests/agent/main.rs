@@ -6,9 +6,13 @@
     reason = "a test may panic anywhere, and tells what it makes"
 )]
 
-#[path = "support/cluster.rs"]
+#[path = "../support/cluster.rs"]
 mod cluster;
+mod shell;
+#[path = "../support/mod.rs"]
 mod support;
+
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use cluster::ENDPOINT;
@@ -50,11 +54,17 @@ impl Client {
         let session = AgentSession {
             session_id: "s-1".to_owned(),
             instance_id: "i-1".to_owned(),
+            region: "us-east-1".to_owned(),
             host: host.to_owned(),
             port,
             local_port: "0".to_owned(),
             document: "AWS-StartPortForwardingSessionToRemoteHost".to_owned(),
+            parameters: BTreeMap::new(),
         };
+        Client::of(&agent, session)
+    }
+
+    fn of(agent: &Agent, session: AgentSession) -> Client {
         let (to_agent, from_client) = mpsc::channel(64);
         let (to_client, from_agent) = mpsc::channel(64);
         let serving = tokio::spawn(agent.serve(session, from_client, to_client));
