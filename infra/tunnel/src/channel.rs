@@ -108,28 +108,39 @@ impl Channel {
         self.reliable.open_frame(token)
     }
 
-    /// Takes a message.
+    /// Takes a message. Call [`Channel::on_more`] afterwards.
     pub fn on_message(&mut self, message: Message, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.phase == Phase::Over {
             return actions;
         }
         match self.reliable.on_message(message, now) {
-            Arrived::Data(received) => {
-                actions.extend(received.acknowledge.map(|message| Action::Send(message.encode())));
-                for message in received.deliver {
-                    if let Err(error) = self.on_payload(&message, now, &mut actions) {
-                        self.phase = Phase::Over;
-                        actions.push(Action::Closed(error));
-                        break;
-                    }
-                }
+            Arrived::Data(acknowledge) => {
+                actions.extend(acknowledge.map(Action::Send));
+                actions.extend(self.on_more(now));
             }
             Arrived::Closed(error) => {
                 self.phase = Phase::Over;
                 actions.push(Action::Closed(error));
             }
             Arrived::Nothing => (),
+        }
+        actions
+    }
+
+    /// Goes on with what came before its turn and is in order now; nothing when there is no more.
+    pub fn on_more(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.phase == Phase::Over {
+            return actions;
+        }
+        let batch = self.reliable.next_batch();
+        let taken = batch.and_then(|batch| {
+            batch.iter().try_for_each(|message| self.on_payload(message, now, &mut actions))
+        });
+        if let Err(error) = taken {
+            self.phase = Phase::Over;
+            actions.push(Action::Closed(error));
         }
         actions
     }

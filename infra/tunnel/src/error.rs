@@ -74,6 +74,9 @@ pub enum Error {
     /// The bytes of the session are no smux frames.
     #[error("the agent broke the stream of the session")]
     Frame(#[from] FrameError),
+    /// Bytes that came before their turn were put into a temporary file and cannot be read back.
+    #[error("cannot read back what came before its turn")]
+    Early(#[source] Cause),
     /// The service ended the session.
     #[error("the session has ended{}", reason(.output))]
     SessionEnded {

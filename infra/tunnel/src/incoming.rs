@@ -1,29 +1,20 @@
 //! The receiving half of the reliability layer; both ends use it.
 
-use std::collections::BTreeMap;
+use std::io;
 
+use crate::early::Early;
 use crate::message::Message;
 
-/// The most messages kept while an earlier one is missing.
-const MAX_MESSAGES: usize = 10_000;
-/// The most bytes of payload kept while an earlier message is missing.
-const MAX_BYTES: usize = 64 << 20;
-
 /// Puts data messages in order and acknowledges them.
+///
+/// Behind a gap it keeps 1 MiB of payload in memory and 64 MiB in a temporary file.
 #[derive(Debug, Default)]
 pub struct Incoming {
-    expected: i64,
-    early: BTreeMap<i64, Message>,
-    early_bytes: usize,
-}
-
-/// What to do with a data message.
-#[derive(Debug, Default, PartialEq)]
-pub struct Received {
-    /// What to send back; `None` when the message had no room and must come again.
-    pub acknowledge: Option<Message>,
-    /// The messages that are now in order, each exactly once.
-    pub deliver: Vec<Message>,
+    /// The number of the next message to hand out.
+    next: i64,
+    /// That message, if it came in its turn.
+    current: Option<Message>,
+    early: Early,
 }
 
 impl Incoming {
@@ -32,30 +23,33 @@ impl Incoming {
         Incoming::default()
     }
 
-    /// Takes a data message.
+    /// Takes a data message and returns its acknowledgement; `None` when there is no room, and it must come again.
+    /// Call [`Incoming::next`] afterwards.
     ///
     /// A message seen before is acknowledged again: the first acknowledgement was lost, and a sender that
     /// looks only at its oldest message would wait for it forever.
-    pub fn receive(&mut self, message: Message) -> Received {
-        let acknowledge = Some(Message::acknowledge(&message));
-        if message.sequence < self.expected || self.early.contains_key(&message.sequence) {
-            return Received { acknowledge, deliver: Vec::new() };
+    pub fn receive(&mut self, message: Message) -> Option<Message> {
+        let acknowledge = Message::acknowledge(&message);
+        if message.sequence < self.next || self.early.contains(message.sequence) {
+            return Some(acknowledge);
         }
-        if message.sequence > self.expected {
-            if self.early.len() >= MAX_MESSAGES || self.early_bytes + message.payload.len() > MAX_BYTES {
-                return Received::default();
-            }
-            self.early_bytes += message.payload.len();
-            self.early.insert(message.sequence, message);
-            return Received { acknowledge, deliver: Vec::new() };
+        if message.sequence == self.next {
+            self.current = Some(message);
+            return Some(acknowledge);
         }
-        self.expected += 1;
-        let mut deliver = vec![message];
-        while let Some(message) = self.early.remove(&self.expected) {
-            self.early_bytes -= message.payload.len();
-            self.expected += 1;
-            deliver.push(message);
-        }
-        Received { acknowledge, deliver }
+        self.early.insert(message).then_some(acknowledge)
+    }
+
+    /// Returns the next message in order, each exactly once; `None` while it is missing.
+    ///
+    /// # Errors
+    /// When a message that was put into the file cannot be read back. It is lost, and the session with it.
+    pub fn next(&mut self) -> io::Result<Option<Message>> {
+        let next = match self.current.take() {
+            Some(current) => Some(current),
+            None => self.early.take(self.next)?,
+        };
+        self.next += i64::from(next.is_some());
+        Ok(next)
     }
 }

@@ -10,6 +10,7 @@ mod channel;
 mod cipher;
 mod connect;
 mod control;
+mod early;
 mod error;
 mod event;
 mod handshake;
@@ -44,7 +45,7 @@ pub use cipher::{Cipher, DataKey, DataKeyError, DecryptError, Side};
 pub use control::{BoxFuture, Control, ControlError, SessionToken};
 pub use error::{Cause, Error};
 pub use event::{Event, Events};
-pub use incoming::{Incoming, Received};
+pub use incoming::Incoming;
 pub use message::{Message, MessageType, PREFIX, ParseError, PayloadType};
 pub use outgoing::{Acknowledged, Outgoing};
 pub use payload::{

@@ -1,5 +1,6 @@
 //! What a channel does whatever its session is for: messages are numbered, acknowledged, put in order, sent again.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,11 +8,14 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::handshake;
-use crate::incoming::{Incoming, Received};
+use crate::incoming::Incoming;
 use crate::message::{Message, MessageType, PREFIX, PayloadType};
 use crate::outgoing::Outgoing;
 use crate::payload::{Acknowledge, ChannelClosed, OpenDataChannel, Token};
 use crate::window::Window;
+
+/// The most messages handed out at once.
+const BATCH: usize = 256;
 
 /// Both directions of a channel, below the meaning of its messages. It outlives the connections that carry it.
 #[derive(Debug)]
@@ -26,7 +30,8 @@ pub(crate) struct Reliable {
 /// What a message comes to.
 #[derive(Debug)]
 pub(crate) enum Arrived {
-    Data(Received),
+    /// Data: the frame that acknowledges it, if there was room for it. See [`Reliable::next_batch`].
+    Data(Option<Bytes>),
     /// The service has ended the session.
     Closed(Error),
     /// Nothing that the session has to know.
@@ -68,7 +73,9 @@ impl Reliable {
                 }
                 Arrived::Nothing
             }
-            MessageType::OutputStreamData => Arrived::Data(self.incoming.receive(message)),
+            MessageType::OutputStreamData => {
+                Arrived::Data(self.incoming.receive(message).map(|acknowledge| acknowledge.encode()))
+            }
             MessageType::ChannelClosed => {
                 // Whatever its text looks like, the session is over.
                 let output = ChannelClosed::parse(&message.payload).unwrap_or_default().output;
@@ -78,6 +85,19 @@ impl Reliable {
             MessageType::StartPublication | MessageType::PausePublication => Arrived::Nothing,
             MessageType::InputStreamData | MessageType::Unknown(_) => Arrived::Nothing,
         }
+    }
+
+    /// Returns the next data messages in order; none when the next one is missing.
+    ///
+    /// Not all at once: behind a gap there may be far more than should be in memory.
+    pub(crate) fn next_batch(&mut self) -> Result<Vec<Message>, Error> {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && let Some(message) = self.incoming.next().map_err(|error| Error::Early(Arc::new(error)))?
+        {
+            batch.push(message);
+        }
+        Ok(batch)
     }
 
     /// Returns the frame of a new message.

@@ -48,11 +48,12 @@ impl Link {
         match message.message_type {
             MessageType::InputStreamData => {
                 self.paused = false;
-                let received = self.incoming.receive(message);
-                if let Some(acknowledge) = received.acknowledge {
+                if let Some(acknowledge) = self.incoming.receive(message) {
                     self.line.send(acknowledge.encode());
                 }
-                return Ok(received.deliver);
+                return std::iter::from_fn(|| self.incoming.next().transpose())
+                    .collect::<Result<_, _>>()
+                    .map_err(|_| Over);
             }
             MessageType::Acknowledge => {
                 self.paused = false;

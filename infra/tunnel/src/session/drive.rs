@@ -120,8 +120,15 @@ impl Session {
             self.counted.discarded_frames += 1;
             return None;
         };
-        let actions = self.channel.on_message(message, Instant::now().into_std());
-        self.apply(actions, connection)
+        let now = Instant::now().into_std();
+        let mut actions = self.channel.on_message(message, now);
+        while !actions.is_empty() {
+            if let Some(end) = self.apply(actions, connection) {
+                return Some(end);
+            }
+            actions = self.channel.on_more(now);
+        }
+        None
     }
 
     pub(super) fn on_request(&mut self, request: Option<Request>) {

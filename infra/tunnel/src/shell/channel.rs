@@ -88,17 +88,28 @@ impl Channel {
             return actions;
         }
         match self.reliable.on_message(message, now) {
-            Arrived::Data(received) => {
-                actions.extend(received.acknowledge.map(|message| Action::Send(message.encode())));
-                for message in received.deliver {
-                    if let Err(error) = self.on_payload(message, now, &mut actions) {
-                        self.close(error, &mut actions);
-                        break;
-                    }
-                }
+            Arrived::Data(acknowledge) => {
+                actions.extend(acknowledge.map(Action::Send));
+                actions.extend(self.on_more(now));
             }
             Arrived::Closed(error) => self.close(error, &mut actions),
             Arrived::Nothing => (),
+        }
+        actions
+    }
+
+    /// Goes on with what came before its turn and is in order now; nothing when there is no more.
+    pub(crate) fn on_more(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if matches!(self.phase, Phase::Over) {
+            return actions;
+        }
+        let batch = self.reliable.next_batch();
+        let taken = batch.and_then(|batch| {
+            batch.into_iter().try_for_each(|message| self.on_payload(message, now, &mut actions))
+        });
+        if let Err(error) = taken {
+            self.close(error, &mut actions);
         }
         actions
     }

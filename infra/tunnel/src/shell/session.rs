@@ -128,8 +128,15 @@ impl Session {
     fn on_frame(&mut self, frame: Bytes, connection: &mut Connection) -> Option<End> {
         // If it was data, its sender will send it again.
         let Ok(message) = Message::parse(frame) else { return None };
-        let actions = self.channel.on_message(message, Instant::now().into_std());
-        self.apply(actions, connection)
+        let now = Instant::now().into_std();
+        let mut actions = self.channel.on_message(message, now);
+        while !actions.is_empty() {
+            if let Some(end) = self.apply(actions, connection) {
+                return Some(end);
+            }
+            actions = self.channel.on_more(now);
+        }
+        None
     }
 
     fn apply(&mut self, actions: Vec<Action>, connection: &mut Connection) -> Option<End> {

@@ -387,9 +387,8 @@ impl Agent {
             let told = self.ending && self.outgoing.outstanding() == 0;
             return if told { Next::End } else { Next::Continue };
         }
-        let received = self.incoming.receive(message);
-        self.out.extend(received.acknowledge.map(|message| message.encode()));
-        for message in received.deliver {
+        self.out.extend(self.incoming.receive(message).map(|message| message.encode()));
+        while let Some(message) = self.incoming.next().unwrap() {
             self.handled += 1;
             self.on_message(message);
         }

@@ -76,9 +76,9 @@ proptest! {
                 number += 1;
             }
             for message in there.arrived(now) {
-                let received = incoming.receive(message);
-                delivered.extend(received.deliver);
-                if let Some(acknowledge) = received.acknowledge {
+                let acknowledge = incoming.receive(message);
+                delivered.extend(in_order(&mut incoming));
+                if let Some(acknowledge) = acknowledge {
                     back.send(&acknowledge.encode(), now);
                 }
             }
@@ -99,6 +99,10 @@ proptest! {
         prop_assert_eq!(outgoing.outstanding_bytes(), 0);
         prop_assert_eq!(outgoing.next_check(), None);
     }
+}
+
+fn in_order(incoming: &mut Incoming) -> Vec<Message> {
+    std::iter::from_fn(|| incoming.next().unwrap()).collect()
 }
 
 fn sequence(frame: &Bytes) -> i64 {
@@ -172,24 +176,60 @@ fn after_a_new_connection_everything_unacknowledged_is_sent_again_in_order() {
 fn a_repeated_message_is_acknowledged_again_and_not_delivered_again() {
     let mut incoming = Incoming::new();
     let message = data(0);
-    let first = incoming.receive(message.clone());
-    assert_eq!(first.deliver, std::slice::from_ref(&message));
+    incoming.receive(message.clone()).unwrap();
+    assert_eq!(in_order(&mut incoming), std::slice::from_ref(&message));
     let again = incoming.receive(message.clone());
-    assert!(again.deliver.is_empty());
-    let acknowledge = Acknowledge::parse(&again.acknowledge.unwrap().payload).unwrap();
+    assert!(in_order(&mut incoming).is_empty());
+    let acknowledge = Acknowledge::parse(&again.unwrap().payload).unwrap();
     assert_eq!((acknowledge.sequence, acknowledge.message_id), (0, message.id));
 }
 
-#[test]
-fn a_message_too_many_ahead_of_a_gap_is_not_acknowledged() {
-    let mut incoming = Incoming::new();
-    let mut message = data(1);
-    for number in 1..=10_000 {
+/// Messages of this many bytes, numbered from 1: number 0 is missing.
+fn fill(incoming: &mut Incoming, bytes: usize, most: i64) -> i64 {
+    let mut message = data(0);
+    for number in 1..=most {
         message.sequence = number;
-        assert!(incoming.receive(message.clone()).acknowledge.is_some());
+        message.payload = Bytes::from(number.to_be_bytes().repeat(bytes / 8));
+        if incoming.receive(message.clone()).is_none() {
+            return number - 1;
+        }
+        if number % 1000 == 0 {
+            assert!(incoming.receive(message.clone()).is_some(), "twice is once");
+        }
     }
-    message.sequence = 10_001;
-    assert_eq!(incoming.receive(message.clone()).acknowledge, None);
-    message.sequence = 0;
-    assert_eq!(incoming.receive(message).deliver.len(), 10_001);
+    most
+}
+
+fn check_filled(incoming: &mut Incoming, bytes: usize, kept: i64) {
+    assert!(in_order(incoming).is_empty());
+    assert!(incoming.receive(data(0)).is_some(), "there is always room for the one that is missing");
+    let delivered = in_order(incoming);
+    assert_eq!(delivered.len() as i64, kept + 1);
+    for (message, number) in delivered[1..].iter().zip(1_i64..) {
+        assert!(message.payload[..] == number.to_be_bytes().repeat(bytes / 8), "message {number} differs");
+    }
+}
+
+#[test]
+fn half_a_minute_of_messages_waits_on_disk_for_the_one_that_is_missing() {
+    let mut incoming = Incoming::new();
+    assert_eq!(fill(&mut incoming, 1024, 30_000), 30_000);
+    check_filled(&mut incoming, 1024, 30_000);
+    let mut next = data(0);
+    next.sequence = 30_001;
+    assert!(incoming.receive(next).is_some());
+    assert_eq!(in_order(&mut incoming).len(), 1);
+}
+
+#[test]
+fn what_has_no_room_ahead_of_a_gap_is_not_acknowledged() {
+    let mut incoming = Incoming::new();
+    // The file's 64 MiB, and the one in memory.
+    let kept = fill(&mut incoming, 32_768, 10_000);
+    assert_eq!(kept, 65 * 32);
+    check_filled(&mut incoming, 32_768, kept);
+    let mut incoming = Incoming::new();
+    let kept = fill(&mut incoming, 8, 100_000);
+    assert_eq!(kept, 65_536);
+    check_filled(&mut incoming, 8, kept);
 }
