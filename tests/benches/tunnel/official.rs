@@ -1,8 +1,8 @@
 //! The official client, where it is on PATH: `session-manager-plugin`, called as `aws ssm start-session` calls it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::json;
 use tests::Fixture;
@@ -15,6 +15,8 @@ const DOCUMENT: &str = "AWS-StartPortForwardingSessionToRemoteHost";
 pub(crate) struct Official {
     pub(crate) address: SocketAddr,
     program: Child,
+    /// It ends when it cannot write to it.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Official {
@@ -43,14 +45,15 @@ impl Official {
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut program = command.spawn().expect("it is on PATH");
-        let stdout = BufReader::new(program.stdout.take().expect("it is piped"));
+        let mut stdout = BufReader::new(program.stdout.take().expect("it is piped"));
         // "Port 12345 opened for sessionId ..".
         let port = stdout
+            .by_ref()
             .lines()
             .map_while(Result::ok)
             .find_map(|line| line.strip_prefix("Port ")?.split_once(' ')?.0.parse::<u16>().ok());
         let port = port.expect("it says which port it opened");
-        Official { address: SocketAddr::from(([127, 0, 0, 1], port)), program }
+        Official { address: SocketAddr::from(([127, 0, 0, 1], port)), program, _stdout: stdout }
     }
 
     pub(crate) fn process(&self) -> u32 {

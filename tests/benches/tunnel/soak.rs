@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use sandbox::gateway::Goodbye;
@@ -17,6 +18,9 @@ use crate::target::{self, ECHO, SOURCE};
 
 const STREAMS: u64 = 16;
 const SESSIONS: u8 = 4;
+/// How far a writer may be ahead of its reader: the kernel's buffers alone would take minutes to empty.
+const AHEAD: usize = 64;
+const BLOCK: usize = 4096;
 const CUT_EVERY: Duration = Duration::from_secs(3);
 /// What a reader that stops leaves behind, in all.
 const FLOOD: usize = 64 << 20;
@@ -107,7 +111,7 @@ fn worst_line(runtime: &Runtime, time: Duration) -> Part {
             .collect();
         let end = Instant::now() + time;
         while Instant::now() + CUT_EVERY * 2 < end {
-            std::thread::park_timeout(CUT_EVERY * 2);
+            pass(CUT_EVERY * 2);
             let goodbye = if cuts.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
                 Goodbye::Bye
             } else {
@@ -115,7 +119,7 @@ fn worst_line(runtime: &Runtime, time: Duration) -> Part {
             };
             fixture.sandbox.gateway().disconnect(goodbye);
         }
-        std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
+        pass(end.saturating_duration_since(Instant::now()));
         over.store(true, Ordering::Relaxed);
         streams.into_iter().all(|stream| stream.join().is_ok_and(|intact| intact))
     });
@@ -145,22 +149,22 @@ fn worst_line(runtime: &Runtime, time: Duration) -> Part {
 fn echo_pattern(address: SocketAddr, seed: u64, over: &AtomicBool, bytes: &AtomicU64) -> bool {
     let mut reader = connect(address, ECHO, None);
     let mut writer = reader.try_clone().expect("a socket can be shared");
-    let written = AtomicU64::new(u64::MAX);
+    let (ahead, done) = sync_channel(AHEAD);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut sequence = Sequence::new(seed);
-            let (mut block, mut total) = (vec![0; 4096], 0);
-            while !over.load(Ordering::Relaxed) {
+            let mut block = vec![0; BLOCK];
+            // It ends with the reader, too.
+            while !over.load(Ordering::Relaxed) && ahead.send(()).is_ok() {
                 sequence.fill(&mut block);
                 writer.write_all(&block).expect("the way is open");
-                total += block.len() as u64;
             }
-            written.store(total, Ordering::Release);
+            drop(ahead);
         });
         let mut sequence = Sequence::new(seed);
-        let (mut block, mut expected, mut total) = (vec![0; 4096], vec![0; 4096], 0);
-        while total < written.load(Ordering::Acquire) {
-            // The writer never stops in the middle of a block.
+        let (mut block, mut expected) = (vec![0; BLOCK], vec![0; BLOCK]);
+        // Taken before it is read, so that there is always one more than AHEAD on the way at the most.
+        while done.recv().is_ok() {
             reader.read_exact(&mut block).expect("the way is open");
             sequence.fill(&mut expected);
             if block != expected {
@@ -168,7 +172,6 @@ fn echo_pattern(address: SocketAddr, seed: u64, over: &AtomicBool, bytes: &Atomi
                 drop(reader.shutdown(Shutdown::Both));
                 return false;
             }
-            total += block.len() as u64;
             bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
         }
         true
@@ -203,7 +206,7 @@ fn stopped_reader(runtime: &Runtime, time: Duration) -> Part {
     let going_on = AtomicBool::new(true);
     let echoes = std::thread::scope(|scope| {
         let echoes = scope.spawn(|| echo(tunnel.address, usize::MAX, &going_on));
-        std::thread::park_timeout(time);
+        pass(time);
         going_on.store(false, Ordering::Relaxed);
         echoes.join().expect("the echo goes on")
     });
@@ -225,9 +228,17 @@ fn stopped_reader(runtime: &Runtime, time: Duration) -> Part {
         ],
         claims: vec![
             ("the reader gets all of it", all == FLOOD),
-            ("another connection's echo stays under 50 ms", most < ECHO_LIMIT),
+            ("another connection's echo stays under 50 ms", most < ECHO_LIMIT && echoes.len() > 1000),
             ("memory stays under 64 MiB", memory < MEMORY_LIMIT_MIB),
         ],
+    }
+}
+
+/// Lets time pass; a park alone may end early.
+fn pass(time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 
