@@ -51,7 +51,12 @@ async fn dispatch(cli: &Cli, view: &View) -> Result<ExitCode, Failure> {
             let stop = interrupt::watch(view)?;
             return task::demo::run(args, global, view.clone(), stop).await;
         }
-        Task::Check | Task::Test(_) | Task::Bench(_) | Task::Fuzz(_) | Task::Migration(_) => {
+        Task::Check
+        | Task::Test(_)
+        | Task::Bench(_)
+        | Task::Fuzz(_)
+        | Task::Images(_)
+        | Task::Migration(_) => {
             return Err(Failure::usage("this task is run by `cargo xtask`, not by `deploy`"));
         }
         Task::Plan(_)
@@ -88,6 +93,7 @@ async fn dispatch(cli: &Cli, view: &View) -> Result<ExitCode, Failure> {
         | Task::Test(_)
         | Task::Bench(_)
         | Task::Fuzz(_)
+        | Task::Images(_)
         | Task::Completions(_) => unreachable!("invariant: these were dispatched above"),
     }
 }
