@@ -4,8 +4,9 @@
 set -eu
 . /context/client.sh
 
-python3 -m venv /uv
-/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+# pip from its wheel as Debian has it: it is wanted for one download only.
+PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) \
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target /uv uv==0.13.9
 
 # A requirement's hashes and comments are indented below it.
 awk -v leave_out="${2:-}" '

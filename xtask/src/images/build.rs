@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -22,36 +23,43 @@ pub(super) fn all(sh: &Shell, recipes: &[&Recipe]) -> anyhow::Result<Vec<Image>>
 
     let names: Vec<&str> = recipes.iter().map(|recipe| recipe.name).collect();
     eprintln!("images: building {} from packages, once: a few minutes", names.join(", "));
-    let mut roots: Vec<Rootfs> = Vec::new();
+    let tool = Tool::find(sh, &dir)?;
+    let mut roots: Vec<(Rootfs, Mutex<()>)> = Vec::new();
     for recipe in recipes {
         let root = context::rootfs(recipe)?;
-        if !roots.contains(&root) {
-            roots.push(root);
+        if !roots.iter().any(|(known, _)| *known == root) {
+            roots.push((root, Mutex::new(())));
         }
     }
-    let tool = Tool::find(sh, &dir)?;
-    at_the_same_time(&roots, |sh, root| {
-        timed(&format!("Debian with {}", root.packages.join(", ")), || root.build(sh, &tool, &dir))
-    })?;
-    let built = at_the_same_time(recipes, |sh, recipe| timed(recipe.name, || build(sh, recipe, &dir)));
+    let built = at_the_same_time(recipes, |sh, recipe| {
+        let root = context::rootfs(recipe)?;
+        {
+            // Two images may stand on one root: the second waits and finds it made.
+            let turn = roots.iter().find(|(known, _)| *known == root).map(|(_, turn)| turn.lock());
+            root.build(sh, &tool, &dir)?;
+            drop(turn);
+        }
+        build(sh, recipe, &root, &dir)
+    });
     forget_stages(sh, &dir)?;
     built
 }
 
 /// Builds one image on its root filesystem.
-fn build(sh: &Shell, recipe: &Recipe, dir: &Path) -> anyhow::Result<Image> {
+fn build(sh: &Shell, recipe: &Recipe, root: &Rootfs, dir: &Path) -> anyhow::Result<Image> {
+    let start = Instant::now();
     let tag = context::tag(sh, recipe)?;
-    let rootfs = context::rootfs(recipe)?.tag(sh)?;
+    let root = root.tag(sh)?;
     let context = dir.join(recipe.name);
     context::fill(sh, recipe, &context)?;
     client::write(sh, &context)?;
     let log = dir.join(format!("{}.log", recipe.name));
     sh.remove_path(&log)?;
     let mut command = Command::new("docker");
-    command.args(["build", "--force-rm", "--label", "drawbridge=image", "--tag", &tag]);
+    command.args(["build", "--force-rm", "--tag", &tag]);
     command.args([
         "--build-arg",
-        &format!("ROOTFS={rootfs}"),
+        &format!("ROOTFS={root}"),
         "--build-arg",
         &format!("BUILD={}", stage(sh, dir)?),
     ]);
@@ -65,6 +73,7 @@ fn build(sh: &Shell, recipe: &Recipe, dir: &Path) -> anyhow::Result<Image> {
     // It may hold the password of a package index.
     sh.remove_path(&context)?;
     built.with_context(|| format!("cannot build the image `{}`", recipe.name))?;
+    eprintln!("images: {}: built in {} s", recipe.name, start.elapsed().as_secs());
     let (name, variable) = (recipe.name, recipe.variable);
     Ok(Image { name, variable, reference: tag, origin: Origin::Built })
 }
@@ -96,12 +105,4 @@ fn at_the_same_time<I: Sync, T: Send>(
             .map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     })
-}
-
-fn timed<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    eprintln!("images: {what} ..");
-    let start = Instant::now();
-    let result = work()?;
-    eprintln!("images: {what}: {} s", start.elapsed().as_secs());
-    Ok(result)
 }

@@ -10,9 +10,10 @@ use super::Recipe;
 use super::debian::Rootfs;
 use crate::workspace;
 
-/// Lists of Debian packages: in the root filesystem's recipe, not in the context.
+/// The root filesystem's recipe: lists of Debian packages, and a script. Not in the context.
 const PACKAGES: &str = "packages";
 const OFFLINE: &str = "offline";
+const PREPARE: &str = "prepare.sh";
 
 /// Returns `drawbridge/<name>:<hash>`, the hash over the files and the root filesystem that the image is built from.
 pub(super) fn tag(sh: &Shell, recipe: &Recipe) -> anyhow::Result<String> {
@@ -28,7 +29,10 @@ pub(super) fn tag(sh: &Shell, recipe: &Recipe) -> anyhow::Result<String> {
 /// Returns the root filesystem that the recipe builds on.
 pub(super) fn rootfs(recipe: &Recipe) -> anyhow::Result<Rootfs> {
     let dir = folder(recipe);
-    Ok(Rootfs { packages: words(&dir.join(PACKAGES))?, offline: words(&dir.join(OFFLINE))? })
+    let words = |name| -> anyhow::Result<Vec<String>> {
+        Ok(read(&dir.join(name))?.split_whitespace().map(str::to_owned).collect())
+    };
+    Ok(Rootfs { packages: words(PACKAGES)?, offline: words(OFFLINE)?, prepare: read(&dir.join(PREPARE))? })
 }
 
 /// Makes `dir` the build context: these files and nothing else, whatever it held.
@@ -57,7 +61,7 @@ fn files(recipe: &Recipe) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.with_context(|| format!("cannot list `{}`", dir.display()))?.path();
-        if ![PACKAGES, OFFLINE, "README.md"].contains(&file_name(&path).as_str()) {
+        if ![PACKAGES, OFFLINE, PREPARE, "README.md"].contains(&file_name(&path).as_str()) {
             files.push(path);
         }
     }
@@ -70,11 +74,10 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Returns the words of a file that may not exist.
-fn words(path: &Path) -> anyhow::Result<Vec<String>> {
+/// Returns the text of a file, empty if there is none.
+fn read(path: &Path) -> anyhow::Result<String> {
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok(String::new());
     }
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(text.split_whitespace().map(str::to_owned).collect())
+    fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
