@@ -22,7 +22,7 @@ database=${POSTGRES_DB:-$user}
 method=${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}
 
 run_sql() {
-    psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --no-password --username "$user" --dbname "$database" "$@"
+    psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --no-password --username "$user" --dbname "$1" "${@:2}"
 }
 
 make_cluster() {
@@ -30,15 +30,18 @@ make_cluster() {
         echo "error: POSTGRES_PASSWORD is not set, and POSTGRES_HOST_AUTH_METHOD is not \`trust\`" >&2
         exit 1
     fi
-    local options=(--username "$user" --encoding UTF8 --auth-local trust --auth-host "$method")
+    # What a container loses when the machine loses power, nobody misses.
+    local options=(--no-sync --username "$user" --encoding UTF8 --auth-local trust --auth-host "$method")
     # Not in argv, and on no disk. An empty password is none.
     if [[ -n ${POSTGRES_PASSWORD:-} ]]; then
-        options+=(--pwfile <(printf '%s\n' "$POSTGRES_PASSWORD"))
+        exec 3< <(printf '%s\n' "$POSTGRES_PASSWORD")
+        options+=(--pwfile /dev/fd/3)
     fi
     # Split on purpose: the variable holds options.
     # shellcheck disable=SC2206
     options+=(${POSTGRES_INITDB_ARGS:-})
     initdb "${options[@]}" --pgdata "$PGDATA"
+    exec 3<&-
     printf "\nlisten_addresses = '*'\n" >>"$PGDATA/postgresql.conf"
     printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
 }
@@ -47,7 +50,7 @@ make_cluster() {
 fill_cluster() {
     pg_ctl --pgdata "$PGDATA" --wait start --options "$(printf '%q ' "$@" -c listen_addresses=)"
     if [[ $database != postgres ]]; then
-        database=postgres run_sql --set name="$database" <<<'CREATE DATABASE :"name"'
+        run_sql postgres --set name="$database" <<<'CREATE DATABASE :"name"'
     fi
     local file
     for file in /docker-entrypoint-initdb.d/*; do
@@ -59,11 +62,11 @@ fill_cluster() {
             ;;
         *.sql)
             echo "running $file"
-            run_sql --file "$file"
+            run_sql "$database" --file "$file"
             ;;
         *.sql.gz)
             echo "running $file"
-            gunzip --stdout "$file" | run_sql
+            gunzip --stdout "$file" | run_sql "$database"
             ;;
         esac
     done

@@ -2,6 +2,8 @@
 # Makes a virtual environment from locked requirements: install.sh FOLDER [PACKAGE TO LEAVE OUT].
 # Runs in a build stage that is thrown away, as the network's settings and CA bundle are in it.
 set -eu
+# Written for each build.
+# shellcheck source=/dev/null
 . /context/client.sh
 
 # pip from its wheel as Debian has it: it is wanted for one download only.

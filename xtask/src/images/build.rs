@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use xshell::{Shell, cmd};
 
 use super::debian::{Rootfs, Tool};
-use super::{Image, Origin, Recipe, client, context, log};
+use super::{Image, Origin, Recipe, client, context, docker, log};
 use crate::workspace;
 
 /// Builds the images. Two runs in one checkout wait for each other.
@@ -23,20 +23,21 @@ pub(super) fn all(sh: &Shell, recipes: &[&Recipe]) -> anyhow::Result<Vec<Image>>
 
     let names: Vec<&str> = recipes.iter().map(|recipe| recipe.name).collect();
     eprintln!("images: building {} from packages, once: a few minutes", names.join(", "));
-    let tool = Tool::find(sh, &dir)?;
     let mut roots: Vec<(Rootfs, Mutex<()>)> = Vec::new();
     for recipe in recipes {
         let root = context::rootfs(recipe)?;
-        if !roots.iter().any(|(known, _)| *known == root) {
+        if !roots.iter().any(|(known, _)| *known == root) && !docker::is_present(sh, &root.tag(sh)?) {
             roots.push((root, Mutex::new(())));
         }
     }
+    let tool = if roots.is_empty() { None } else { Some(Tool::find(sh, &dir)?) };
     let built = at_the_same_time(recipes, |sh, recipe| {
         let root = context::rootfs(recipe)?;
-        {
+        let missing = roots.iter().find(|(missing, _)| *missing == root);
+        if let (Some(tool), Some((_, turn))) = (&tool, missing) {
             // Two images may stand on one root: the second waits and finds it made.
-            let turn = roots.iter().find(|(known, _)| *known == root).map(|(_, turn)| turn.lock());
-            root.build(sh, &tool, &dir)?;
+            let turn = turn.lock();
+            root.build(sh, tool, &dir)?;
             drop(turn);
         }
         build(sh, recipe, &root, &dir)
