@@ -97,6 +97,8 @@ pub enum Task {
     Soak(Soak),
     /// Feeds the data channel's client with inputs that nobody thought of
     Fuzz(Fuzz),
+    /// Gets the images of the container tests, or builds their like from packages where no registry answers
+    Images(Images),
     /// Prints the completions of a shell
     Completions(Completions),
 }
@@ -309,6 +311,14 @@ pub struct Test {
     /// Handed to `cargo test` as it is: a filter, `-- --nocapture`, ..
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub args: Vec<String>,
+}
+
+/// `images`
+#[derive(Args, Debug)]
+pub struct Images {
+    /// Build from packages even where images can be pulled
+    #[arg(long)]
+    pub build: bool,
 }
 
 /// `fuzz`

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod cloud;
 mod fuzz;
+mod images;
 mod migration;
 mod test;
 mod workspace;
@@ -33,6 +34,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Task::Bench(bench) => bench::run(&sh, bench, cli.global.json),
         Task::Soak(soak) => bench::soak(&sh, soak, cli.global.json),
         Task::Fuzz(fuzz) => fuzz::run(&sh, fuzz),
+        Task::Images(images) => images::run(&sh, images, cli.global.json),
         Task::Migration(Migration::New(new)) => migration::new(new),
         // These need the AWS SDK, two million lines; only they pay for it.
         Task::Demo(_)

@@ -55,7 +55,13 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
             let context = Context::load(global, view.clone(), stop, ending.clone())?;
             return task::demo::run(args, context).await;
         }
-        Task::Check | Task::Test(_) | Task::Bench(_) | Task::Soak(_) | Task::Fuzz(_) | Task::Migration(_) => {
+        Task::Check
+        | Task::Test(_)
+        | Task::Bench(_)
+        | Task::Soak(_)
+        | Task::Fuzz(_)
+        | Task::Images(_)
+        | Task::Migration(_) => {
             return Err(Failure::usage("this task is run by `cargo xtask`, not by `deploy`"));
         }
         Task::Plan(_)
@@ -93,6 +99,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Bench(_)
         | Task::Soak(_)
         | Task::Fuzz(_)
+        | Task::Images(_)
         | Task::Completions(_) => unreachable!("invariant: these were dispatched above"),
     }
 }
