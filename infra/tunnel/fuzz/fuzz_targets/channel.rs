@@ -47,8 +47,19 @@ impl Course {
     fn data(&mut self, sequence: i64, payload_type: PayloadType, payload: Bytes, may_end: bool) {
         let mut message = Message::new(MessageType::OutputStreamData, payload_type, payload);
         message.sequence = sequence;
-        let actions = self.channel.on_message(message, self.now);
+        let actions = self.take(message);
         self.act(actions, may_end);
+    }
+
+    fn take(&mut self, message: Message) -> Vec<Action> {
+        let mut actions = self.channel.on_message(message, self.now);
+        loop {
+            let more = self.channel.on_more(self.now);
+            if more.is_empty() {
+                return actions;
+            }
+            actions.extend(more);
+        }
     }
 
     fn shake_hands(&mut self) {
@@ -107,7 +118,7 @@ impl Course {
                 };
                 let payload = acknowledge.to_payload();
                 let message = Message::new(MessageType::Acknowledge, PayloadType::Unset, payload);
-                let actions = self.channel.on_message(message, self.now);
+                let actions = self.take(message);
                 self.act(actions, false);
             }
             7 => {
@@ -137,7 +148,7 @@ impl Course {
                 let length = input.int_in_range(0..=200_usize)?;
                 let frame = Bytes::copy_from_slice(input.bytes(length.min(input.len()))?);
                 if let Ok(message) = Message::parse(frame) {
-                    let actions = self.channel.on_message(message, self.now);
+                    let actions = self.take(message);
                     self.act(actions, true);
                 }
             }
@@ -153,7 +164,7 @@ impl Course {
                 let length = input.int_in_range(0..=20_usize)?;
                 let payload = Bytes::copy_from_slice(input.bytes(length.min(input.len()))?);
                 let message = Message::new(kind, PayloadType::Unset, payload);
-                let actions = self.channel.on_message(message, self.now);
+                let actions = self.take(message);
                 self.act(actions, false);
             }
             _ => {
