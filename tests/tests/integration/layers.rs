@@ -82,8 +82,8 @@ fn the_tests_do_not_build_the_sdk_a_second_time() {
         tree.lines().map(str::to_owned).collect()
     };
     let package = |line: &String| line.split(" [").next().unwrap_or_default().to_owned();
-    let deploy = features(&["--package", "deploy", "--edges", "normal"]);
-    let all = features(&["--workspace", "--edges", "normal,dev"]);
+    let deploy = features(&["--package", "deploy", "--edges", "normal,build"]);
+    let all = features(&["--workspace", "--edges", "normal,build,dev"]);
     let shared: BTreeSet<String> = deploy.iter().map(package).collect();
     let other: Vec<&String> =
         all.iter().filter(|line| shared.contains(&package(line)) && !deploy.contains(*line)).collect();
