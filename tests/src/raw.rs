@@ -32,9 +32,18 @@ impl Raw {
 
     /// Calls an operation of Systems Manager and returns the answer's JSON.
     pub async fn ssm(&self, operation: &str, body: &serde_json::Value) -> String {
+        self.json("ssm", "AmazonSSM", operation, body).await
+    }
+
+    /// Calls an operation of the key management service and returns the answer's JSON.
+    pub async fn kms(&self, operation: &str, body: &serde_json::Value) -> String {
+        self.json("kms", "TrentService", operation, body).await
+    }
+
+    async fn json(&self, service: &str, target: &str, operation: &str, body: &serde_json::Value) -> String {
         let headers =
-            format!("Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: AmazonSSM.{operation}\r\n");
-        let answer = self.call("ssm", operation, &headers, &body.to_string()).await;
+            format!("Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: {target}.{operation}\r\n");
+        let answer = self.call(service, operation, &headers, &body.to_string()).await;
         answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned()
     }
 

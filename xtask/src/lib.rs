@@ -75,6 +75,9 @@ pub enum Task {
     Exec(Exec),
     /// Opens psql on a tenant's database through a tunnel
     Psql(Psql),
+    /// Works on the bastion itself
+    #[command(subcommand)]
+    Bastion(Bastion),
     /// Lists, creates and verifies tenant databases
     #[command(subcommand)]
     Tenant(Tenant),
@@ -206,6 +209,21 @@ pub struct Psql {
     /// Handed to psql as it is
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
+}
+
+/// `bastion ..`
+#[derive(Debug, Subcommand)]
+pub enum Bastion {
+    /// Opens a terminal on the bastion; given a command, runs that and passes on its exit code
+    Shell(BastionShell),
+}
+
+/// `bastion shell`
+#[derive(Args, Debug)]
+pub struct BastionShell {
+    /// A command and its arguments, run without a shell around it and without standard input
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
 }
 
 /// `tenant ..`

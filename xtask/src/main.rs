@@ -46,6 +46,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Tunnel(_)
         | Task::Exec(_)
         | Task::Psql(_)
+        | Task::Bastion(_)
         | Task::Tenant(_)
         | Task::Migrate(_)
         | Task::Sandbox(_)

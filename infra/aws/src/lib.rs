@@ -30,6 +30,7 @@ mod subnet_group;
 mod volume;
 mod vpc;
 
+pub mod kms;
 pub mod secret;
 pub mod session;
 

@@ -13,7 +13,24 @@ use crate::error::failed;
 use crate::step::{Job, missing};
 use crate::{Cloud, Error, instance};
 
-const DOCUMENT: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+const COMMAND: &str = "AWS-StartNonInteractiveCommand";
+
+/// What a session is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It forwards to a port, as seen from the instance.
+    Port {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A terminal with a shell in it. The account's preferences say whose it is and whether it is encrypted.
+    Shell,
+    /// A command and its arguments, without a terminal: output, errors and the exit code come back.
+    Command(Vec<String>),
+}
 
 /// A session that waits for its data channel to be opened.
 #[derive(Clone, Debug)]
@@ -26,18 +43,24 @@ pub struct Started {
     pub token: Secret,
 }
 
-/// Starts a session that forwards to `host`:`port`, as seen from the instance.
+/// Starts a session.
 ///
 /// # Errors
 /// [`Error::Service`] with the code `TargetNotConnected` if the instance's agent is not connected.
-pub async fn start(cloud: &Cloud, instance_id: &str, host: &str, port: u16) -> Result<Started, Error> {
-    let call = cloud
-        .ssm
-        .start_session()
-        .target(instance_id)
-        .document_name(DOCUMENT)
-        .parameters("host", vec![host.to_owned()])
-        .parameters("portNumber", vec![port.to_string()]);
+pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Result<Started, Error> {
+    let call = cloud.ssm.start_session().target(instance_id);
+    let call = match purpose {
+        Purpose::Port { host, port } => call
+            .document_name(TO_REMOTE_HOST)
+            .parameters("host", vec![host.clone()])
+            .parameters("portNumber", vec![port.to_string()]),
+        Purpose::Shell => call,
+        Purpose::Command(words) => call
+            .document_name(COMMAND)
+            .parameters("command", vec![command_line(words)])
+            // Without it an agent tells neither errors nor the exit code apart.
+            .parameters("separateOutputStream", vec!["true".to_owned()]),
+    };
     let answer = call.send().await.map_err(failed("ssm", "StartSession"))?;
     let field = |value: Option<String>, field| {
         let value = value.filter(|value| !value.is_empty());
@@ -48,6 +71,22 @@ pub async fn start(cloud: &Cloud, instance_id: &str, host: &str, port: u16) -> R
         url: field(answer.stream_url, "stream URL")?,
         token: Secret::new(field(answer.token_value, "token")?),
     })
+}
+
+/// Returns the line that an agent cuts into the same words again.
+fn command_line(words: &[String]) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| {
+            if !word.is_empty() && word.bytes().all(plain) {
+                word.clone()
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+        })
+        .collect();
+    quoted.join(" ")
 }
 
 /// Returns a new address and token for a session whose channel broke; `None` if the session is over.
@@ -106,4 +145,17 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Inst
     let agent = wait_until_openable(job.cloud, job.stack, &bastion.id, limit, job.events, job.stop).await?;
     let found = instance::find(job.cloud, &bastion.id).await?.ok_or_else(|| missing(Resource::Instance))?;
     Ok((Instance { volume_gib: bastion.volume_gib, ..found }, agent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_a_command_stays_one() {
+        let line =
+            |words: &[&str]| command_line(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(line(&["ls", "-l", "/etc/hosts"]), "ls -l /etc/hosts");
+        assert_eq!(line(&["echo", "", "a b", "$HOME", "it's", "#"]), r"echo '' 'a b' '$HOME' 'it'\''s' '#'");
+    }
 }

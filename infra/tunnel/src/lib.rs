@@ -53,7 +53,7 @@ pub use payload::{
     OpenDataChannel, ProcessedAction, RequestedAction, Token,
 };
 pub use shell::{
-    EncryptionChallenge, KmsRequest, KmsResponse, Shell, ShellEvent, ShellInput, ShellOptions, TerminalSize,
+    EncryptionChallenge, KmsRequest, KmsResponse, Shell, ShellEvent, ShellHandle, ShellOptions, TerminalSize,
     parse_exit_code, render_exit_code,
 };
 pub use smux::{Command, Decoder, Frame, FrameError};

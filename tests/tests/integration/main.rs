@@ -7,4 +7,5 @@ mod fault;
 mod flow;
 mod layers;
 mod postgres;
+mod shell;
 mod soak;

@@ -2,21 +2,22 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws::Cloud;
-use aws::session::Started;
+use aws::session::Purpose;
 use db::{BoxStream, Dial, Login, Server};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use stack::Inventory;
 use stack::spec::Tenant;
-use stack::{Event, Inventory};
-use tunnel::{Control, ControlError, SessionToken, Tunnel};
+use tunnel::Tunnel;
 
 use crate::context::Context;
 use crate::ending::Endable;
 use crate::failure::{Exit, Failure};
+use crate::ssm::{self, Ssm};
 
 /// Where a tunnel leads, and how.
 #[derive(Clone, Debug)]
@@ -77,21 +78,8 @@ impl Bridge {
         route: Route,
     ) -> Result<Bridge, Failure> {
         let Route { host, port, sessions, silence } = route;
-        let bastion = inventory.bastion().ok_or_else(|| {
-            Failure::new(Exit::Tunnel, anyhow::Error::msg("the stack has no bastion"))
-                .hint("run `cargo xtask up bastion`")
-        })?;
-        let control = Ssm {
-            context: context.clone(),
-            cloud: cloud.clone(),
-            bastion: bastion.id.clone(),
-            host: host.clone(),
-            port,
-            first: Mutex::default(),
-        };
-        // Not left to the tunnel: the inventory may tell why it fails.
-        let first = control.begin().await.map_err(|error| unreachable(error, context, inventory))?;
-        *control.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
+        let purpose = Purpose::Port { host: host.clone(), port };
+        let control = Ssm::open(context, cloud, inventory, purpose).await?;
         let mut options = tunnel::Options::new(format!("{host}:{port}"));
         options.keep_alive = (silence == Silence::KeptAlive).then_some(KEEP_ALIVE);
         if endpoint(inventory).is_ok_and(|database| database == (host.clone(), port)) {
@@ -108,8 +96,7 @@ impl Bridge {
         if let Some(sessions) = NonZeroUsize::new(sessions.into()) {
             options.sessions = sessions;
         }
-        let events = context.events.clone();
-        options.events = tunnel::Events::new(move |event| tell(&events, &event));
+        options.events = ssm::events(context);
         let tunnel = Arc::new(Tunnel::open(Arc::new(control), options).await?);
         context.ending.remember(tunnel.clone());
         Ok(Bridge { tunnel, context: context.clone(), host, port })
@@ -193,113 +180,6 @@ pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<
             Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
         })?;
     Ok(Login { user: tenant.owner.clone(), password, database: tenant.name.clone() })
-}
-
-/// How long Session Manager may say that a bastion is not connected although its agent is online.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
-
-fn unreachable(error: aws::Error, context: &Context, inventory: &Inventory) -> Failure {
-    let findings = stack::finding::bastion(&context.stack, inventory);
-    let mut failure = Failure::from(error);
-    if let Some(finding) = findings.first() {
-        failure.exit = Exit::Tunnel;
-        let cause = anyhow::Error::msg(finding.sentence.clone());
-        failure.error = Some(cause.context("cannot open a session to the bastion"));
-        failure.hints = vec![finding.command.clone()];
-    }
-    failure
-}
-
-/// Shows what happens to the tunnel's sessions.
-fn tell(events: &stack::Events, event: &tunnel::Event) {
-    let text = event.to_string();
-    match event {
-        tunnel::Event::Started { session_id } => {
-            events.emit(Event::StepStarted {
-                subject: format!("session {session_id}"),
-                verb: "open".to_owned(),
-            });
-        }
-        tunnel::Event::Ready { customer_message, .. } if customer_message.trim().is_empty() => (),
-        tunnel::Event::Ended { why: tunnel::Error::Closed, .. } => (),
-        tunnel::Event::Lost { .. } | tunnel::Event::Ended { .. } => events.emit(Event::Warning { text }),
-        tunnel::Event::Ready { .. } | tunnel::Event::Resumed { .. } => events.emit(Event::Note { text }),
-    }
-}
-
-/// What the tunnel asks of AWS.
-struct Ssm {
-    context: Context,
-    cloud: Cloud,
-    bastion: String,
-    host: String,
-    port: u16,
-    /// The session that was started before there was a tunnel.
-    first: Mutex<Option<SessionToken>>,
-}
-
-impl Ssm {
-    /// Starts a session; `TargetNotConnected`, and it alone, is tried again.
-    async fn begin(&self) -> Result<SessionToken, aws::Error> {
-        let began = Instant::now();
-        let mut pause = Duration::from_millis(200);
-        loop {
-            match aws::session::start(&self.cloud, &self.bastion, &self.host, self.port).await {
-                Err(error)
-                    if error.code() == Some("TargetNotConnected") && began.elapsed() < CONNECTED_WITHIN =>
-                {
-                    let status = "Session Manager says that it is not connected yet".to_owned();
-                    self.context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
-                }
-                result => return result.map(token),
-            }
-            tokio::select! {
-                () = self.context.stop.raised() => return Err(aws::Error::Interrupted),
-                () = tokio::time::sleep(pause) => (),
-            }
-            pause = (pause * 2).min(Duration::from_secs(3));
-        }
-    }
-}
-
-fn token(started: Started) -> SessionToken {
-    SessionToken {
-        session_id: started.session_id,
-        url: started.url,
-        token: tunnel::Token::new(started.token.expose()),
-    }
-}
-
-impl Control for Ssm {
-    fn start(&self) -> BoxFuture<'_, Result<SessionToken, ControlError>> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        async move {
-            match first {
-                Some(first) => Ok(first),
-                None => Ok(self.begin().await?),
-            }
-        }
-        .boxed()
-    }
-
-    fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
-        let url = url.to_owned();
-        async move { aws::session::sign(&self.cloud, &url).await.map_err(Into::into) }.boxed()
-    }
-
-    fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {
-        let session_id = session_id.to_owned();
-        async move {
-            let resumed = aws::session::resume(&self.cloud, &session_id).await?;
-            Ok(resumed.map(token))
-        }
-        .boxed()
-    }
-
-    fn terminate(&self, session_id: &str) -> BoxFuture<'_, Result<(), ControlError>> {
-        let session_id = session_id.to_owned();
-        async move { aws::session::terminate(&self.cloud, &session_id).await.map_err(Into::into) }.boxed()
-    }
 }
 
 /// `db`'s way to the server: one stream of the tunnel for each connection.

@@ -28,6 +28,12 @@ impl Endable for tunnel::Tunnel {
     }
 }
 
+impl Endable for tunnel::ShellHandle {
+    fn end(&self) -> BoxFuture<'_, ()> {
+        async move { drop(self.close().await) }.boxed()
+    }
+}
+
 /// What is open, and who gets Ctrl-C. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
 pub struct Ending {

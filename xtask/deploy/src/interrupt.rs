@@ -4,6 +4,7 @@ use aws::Stop;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ending::{AT_ONCE, Ending};
+use crate::terminal;
 use crate::view::View;
 
 /// The three that end programs.
@@ -59,6 +60,7 @@ pub fn watch(view: &View, ending: &Ending) -> std::io::Result<Stop> {
             }
             if flag.is_raised() {
                 ending.end_all(AT_ONCE).await;
+                terminal::restore();
                 std::process::exit(130);
             }
             view.say("stopping after the calls in flight; once more ends at once");

@@ -13,8 +13,10 @@ pub mod failure;
 pub mod interrupt;
 pub mod listener;
 pub mod place;
+pub mod ssm;
 pub mod table;
 pub mod task;
+pub mod terminal;
 pub mod view;
 
 use std::os::unix::process::CommandExt;
@@ -72,6 +74,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Tunnel(_)
         | Task::Exec(_)
         | Task::Psql(_)
+        | Task::Bastion(_)
         | Task::Tenant(_)
         | Task::Migrate(_) => {}
     }
@@ -89,6 +92,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Tunnel(args) => task::tunnel::run(&context, args).await,
         Task::Exec(args) => task::exec::run(&context, args).await,
         Task::Psql(args) => task::psql::run(&context, args).await,
+        Task::Bastion(task) => task::bastion::run(&context, task).await,
         Task::Tenant(args) => task::tenant::run(&context, args).await,
         Task::Migrate(args) => task::migrate::run(&context, args).await,
         Task::Demo(_)

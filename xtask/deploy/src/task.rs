@@ -1,6 +1,7 @@
 //! The tasks, a file each.
 
 pub mod audit;
+pub mod bastion;
 pub mod completions;
 pub mod demo;
 pub mod down;

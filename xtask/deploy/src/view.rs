@@ -11,6 +11,7 @@ use serde_json::json;
 use stack::{Event, Events};
 
 use crate::failure::Failure;
+use crate::terminal;
 
 /// What the user wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,9 @@ impl View {
             Form::Live(live) => {
                 live.show(event);
                 if let Some(line) = self.plain_line(event) {
+                    if terminal::is_raw() {
+                        return tell(line);
+                    }
                     // What cannot be written to a terminal that has gone away is nobody's loss.
                     drop(live.bars.println(line));
                 }
@@ -272,7 +276,8 @@ pub fn print(text: impl Display) -> io::Result<()> {
 
 /// Writes to standard error, whether or not anybody still reads it.
 pub fn tell(text: impl Display) {
-    drop(writeln!(io::stderr(), "{text}"));
+    let end = if terminal::is_raw() { "\r\n" } else { "\n" };
+    drop(write!(io::stderr(), "{text}{end}"));
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use stack::inventory::Agent;
 use stack::{Event, Events, Resource, Stack, finding};
 use tokio::time::Instant;
 
-use super::{find_agent, start, terminate};
+use super::{Purpose, find_agent, start, terminate};
 use crate::poll::{Backoff, Probe};
 use crate::{Cloud, Error, Stop, observe};
 
@@ -83,7 +83,8 @@ async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Age
         Some(agent) => agent,
     };
     // Nothing is dialled until a stream is opened, so any target will do.
-    match start(cloud, instance, "localhost", stack.database.port).await {
+    let anywhere = Purpose::Port { host: "localhost".to_owned(), port: stack.database.port };
+    match start(cloud, instance, &anywhere).await {
         Ok(session) => {
             terminate(cloud, &session.session_id).await?;
             Ok(Probe::Ready(agent))

@@ -282,3 +282,123 @@ fn output(payload_type: PayloadType, plain: Bytes) -> Action {
     // What is no code is shown, as the official client does with all of them.
     code.map_or(Action::Output(plain), Action::Exit)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::MessageType;
+    use crate::{HandshakeResponse, TerminalSize};
+
+    fn channel(now: Instant) -> Channel {
+        Channel::new(Reliable::new(1024, 1 << 20, now), "s-1".to_owned(), "i-1".to_owned())
+    }
+
+    fn from_agent(sequence: i64, payload_type: PayloadType, payload: impl Into<Bytes>) -> Message {
+        let mut message = Message::new(MessageType::OutputStreamData, payload_type, payload);
+        message.sequence = sequence;
+        message
+    }
+
+    fn request(actions: &Value) -> Bytes {
+        json!({"AgentVersion": "3.3.987.0", "RequestedClientActions": actions}).to_string().into()
+    }
+
+    fn kms_request() -> Bytes {
+        request(&json!([
+            {"ActionType": "SessionType", "ActionParameters": {"SessionType": "Standard_Stream"}},
+            {"ActionType": "KMSEncryption", "ActionParameters": {"KMSKeyId": "key", "Challenge": "random"}},
+        ]))
+    }
+
+    /// Returns the messages that the actions send, without acknowledgements.
+    fn sent(actions: &[Action]) -> Vec<Message> {
+        let frames = actions.iter().filter_map(|action| match action {
+            Action::Send(frame) => Some(Message::parse(frame.clone()).unwrap()),
+            Action::GetDataKey(_)
+            | Action::Shaken { .. }
+            | Action::Output(_)
+            | Action::StdErr(_)
+            | Action::Exit(_)
+            | Action::Closed(_) => None,
+        });
+        frames.filter(|message| message.message_type == MessageType::InputStreamData).collect()
+    }
+
+    #[test]
+    fn the_answer_waits_for_the_data_key_and_what_is_typed_afterwards_is_encrypted() {
+        let now = Instant::now();
+        let mut channel = channel(now);
+        let actions = channel.on_message(from_agent(0, PayloadType::HandshakeRequest, kms_request()), now);
+        assert!(sent(&actions).is_empty());
+        assert!(
+            actions.iter().any(|action| matches!(action, Action::GetDataKey(asked) if asked.key_id == "key"))
+        );
+        let key = || DataKey::new(&[5; 64], "sealed").unwrap();
+        let answers = sent(&channel.on_data_key(Ok(key()), now));
+        let answer = HandshakeResponse::parse(&answers[0].payload).unwrap();
+        let expected = json!({"KMSCipherTextKey": "c2VhbGVk", "ChallengeAcknowledgement": true});
+        assert_eq!(answer.processed_client_actions[1].action_result, expected);
+        assert!(channel.on_data_key(Ok(key()), now).is_empty(), "a key that nobody asked for");
+        channel.on_message(from_agent(1, PayloadType::HandshakeComplete, "{}"), now);
+        assert!(channel.is_ready());
+        let typed = Message::parse(channel.write("ls".into(), now)).unwrap();
+        assert_eq!(Cipher::new(&key(), Side::Agent).decrypt(&typed.payload).unwrap(), "ls");
+        let size = Message::parse(channel.resize(TerminalSize { cols: 80, rows: 24 }, now)).unwrap();
+        assert_eq!(size.payload, r#"{"cols":80,"rows":24}"#, "sizes are never encrypted");
+    }
+
+    #[test]
+    fn a_handshake_after_the_prompt_changes_nothing() {
+        let now = Instant::now();
+        let mut channel = channel(now);
+        channel.on_message(from_agent(0, PayloadType::Output, "$ "), now);
+        let actions = channel.on_message(from_agent(1, PayloadType::HandshakeRequest, kms_request()), now);
+        assert_eq!(actions.len(), 1, "it is acknowledged and that is all");
+        assert!(channel.is_ready());
+    }
+
+    #[test]
+    fn an_exit_code_that_is_none_is_shown() {
+        let now = Instant::now();
+        let mut channel = channel(now);
+        for (sequence, text, code) in
+            [(0, "EXIT_CODE: 7", Some(7)), (1, "EXIT_CODE: -1", Some(-1)), (2, "gone", None)]
+        {
+            let actions = channel.on_message(from_agent(sequence, PayloadType::ExitCode, text), now);
+            match (&actions[1], code) {
+                (Action::Exit(told), Some(code)) => assert_eq!(*told, code),
+                (Action::Output(shown), None) => assert_eq!(shown, text),
+                _ => panic!("{text}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_nothing_panics_and_nothing_follows_the_end(
+            messages in proptest::collection::vec((0_u32..15, 0..3_i64, 0..5_u8, "\\PC{0,40}"), 1..30),
+        ) {
+            let now = Instant::now();
+            let (mut channel, mut next, mut over) = (channel(now), 0, false);
+            for (payload_type, skew, kind, text) in messages {
+                let payload: Bytes = match kind {
+                    0 => kms_request(),
+                    1 => request(&json!([{"ActionType": text}])),
+                    2 => json!({"Challenge": text}).to_string().into(),
+                    _ => text.into(),
+                };
+                let message = from_agent(next - skew, PayloadType::from_number(payload_type), payload);
+                next += i64::from(skew == 0);
+                let mut actions = channel.on_message(message, now);
+                if kind == 4 {
+                    actions.extend(channel.on_data_key(Ok(DataKey::new(&[1; 64], "").unwrap()), now));
+                }
+                prop_assert!(!over || actions.is_empty());
+                over |= actions.iter().any(|action| matches!(action, Action::Closed(_)));
+                prop_assert!(!over || matches!(actions.last(), None | Some(Action::Closed(_))));
+            }
+        }
+    }
+}

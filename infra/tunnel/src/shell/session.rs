@@ -35,14 +35,14 @@ pub(super) enum Input {
 }
 
 /// Who asked for the end and wants to know how it went.
-type Done = oneshot::Sender<Result<(), Error>>;
+pub(super) type Done = oneshot::Sender<Result<(), Error>>;
 
 /// How a shell and its session reach each other.
 pub(super) struct Ends {
     pub(super) input: mpsc::Receiver<Input>,
     pub(super) output: mpsc::Sender<ShellEvent>,
     pub(super) progress: watch::Sender<Progress>,
-    pub(super) close: oneshot::Receiver<Done>,
+    pub(super) close: mpsc::UnboundedReceiver<Done>,
 }
 
 pub(super) struct Session {
@@ -165,9 +165,10 @@ impl Session {
 
     /// Hands out what came last, tells the service, and then whoever waits for the end.
     async fn finish(self, carrier: &Carrier, why: Error) {
-        let Session { ends, undelivered, closing, .. } = self;
+        let Session { mut ends, undelivered, closing, .. } = self;
+        let is_wanted = closing.is_none();
         let deliver = async {
-            for event in undelivered {
+            for event in undelivered.into_iter().filter(|_| is_wanted) {
                 if ends.output.send(event).await.is_err() {
                     return;
                 }
@@ -175,8 +176,9 @@ impl Session {
         };
         let ((), told) = tokio::join!(deliver, carrier.finish(&why));
         ends.progress.send_modify(|progress| progress.ended = Some(why));
-        if let Some(done) = closing.and_then(|closing| closing.done) {
-            drop(done.send(told));
+        let asked_late = std::iter::from_fn(|| ends.close.try_recv().ok());
+        for done in closing.and_then(|closing| closing.done).into_iter().chain(asked_late) {
+            drop(done.send(told.clone()));
         }
     }
 }
@@ -210,8 +212,8 @@ impl Traffic for Session {
             let may_type = self.may_type();
             tokio::select! {
                 biased;
-                done = &mut self.ends.close => {
-                    self.closing = Some(Closing { done: done.ok() });
+                done = closed(&mut self.ends.close, &self.ends.output) => {
+                    self.closing = Some(Closing { done });
                     return End::Over(Error::Closed);
                 }
                 received = connection.next(reading) => {
@@ -247,8 +249,8 @@ impl Traffic for Session {
         tokio::select! {
             biased;
             output = future => Some(output),
-            done = &mut self.ends.close => {
-                self.closing = Some(Closing { done: done.ok() });
+            done = closed(&mut self.ends.close, &self.ends.output) => {
+                self.closing = Some(Closing { done });
                 None
             }
         }
@@ -276,4 +278,15 @@ async fn asked<T>(key: &mut Option<BoxFuture<'static, T>>) -> T {
 /// Waits until one more event can be handed out, or nobody takes any.
 async fn has_room(output: &mpsc::Sender<ShellEvent>) {
     drop(output.reserve().await);
+}
+
+/// Waits until the session is to end: somebody asks for it, or nobody takes what comes any more.
+async fn closed(
+    close: &mut mpsc::UnboundedReceiver<Done>,
+    output: &mpsc::Sender<ShellEvent>,
+) -> Option<Done> {
+    tokio::select! {
+        done = close.recv() => done,
+        () = output.closed() => None,
+    }
 }

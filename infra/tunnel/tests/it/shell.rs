@@ -41,8 +41,8 @@ async fn read(shell: &mut Shell, length: usize) -> Vec<u8> {
 /// Types `length` bytes and checks that the terminal shows them, each once and in order.
 async fn echo(shell: &mut Shell, length: usize) {
     let sent: Vec<u8> = (0..length).map(|at| (at * 31 + at / 251) as u8).collect();
-    let input = shell.input();
-    let typing = input.write(Bytes::from(sent.clone()));
+    let handle = shell.handle();
+    let typing = handle.write(Bytes::from(sent.clone()));
     let (typed, back) = tokio::join!(typing, read(shell, length));
     typed.unwrap();
     assert!(back == sent, "what came back differs");
@@ -52,7 +52,7 @@ async fn echo(shell: &mut Shell, length: usize) {
 async fn a_terminal_without_a_handshake_begins_with_its_prompt() {
     let (service, mut shell) = start(script(Kind::Terminal, None)).await;
     assert_eq!(read(&mut shell, 2).await, b"$ ");
-    shell.input().resize(TerminalSize { cols: 132, rows: 43 }).await.unwrap();
+    shell.handle().resize(TerminalSize { cols: 132, rows: 43 }).await.unwrap();
     assert_eq!(read(&mut shell, 6).await, b"132x43");
     echo(&mut shell, 5000).await;
     shell.close().await.unwrap();
@@ -68,7 +68,7 @@ async fn every_byte_can_be_typed_alone() {
         let (_service, mut shell) = start(script(Kind::Terminal, encryption)).await;
         read(&mut shell, 2).await;
         for byte in 0..=255 {
-            shell.input().write(Bytes::from(vec![byte])).await.unwrap();
+            shell.handle().write(Bytes::from(vec![byte])).await.unwrap();
             assert_eq!(read(&mut shell, 1).await, [byte]);
         }
         shell.close().await.unwrap();
@@ -78,7 +78,7 @@ async fn every_byte_can_be_typed_alone() {
 #[tokio::test]
 async fn a_terminal_that_ends_is_told_from_one_that_breaks() {
     let (service, mut shell) = start(script(Kind::Terminal, None)).await;
-    shell.input().write(Bytes::from_static(b"exit")).await.unwrap();
+    shell.handle().write(Bytes::from_static(b"exit")).await.unwrap();
     assert_eq!(read(&mut shell, 6).await, b"$ exit");
     for _ in 0..2 {
         let event = shell.next().await;
@@ -87,7 +87,7 @@ async fn a_terminal_that_ends_is_told_from_one_that_breaks() {
             "{event:?}"
         );
     }
-    let typed = shell.input().write(Bytes::from_static(b"more")).await;
+    let typed = shell.handle().write(Bytes::from_static(b"more")).await;
     assert!(matches!(typed, Err(Error::Closed)));
     shell.close().await.unwrap();
     assert!(service.seen().terminated.is_empty(), "there is nothing left to end");
@@ -95,7 +95,7 @@ async fn a_terminal_that_ends_is_told_from_one_that_breaks() {
     let mut timed = script(Kind::Terminal, None);
     timed.end_after = Some(1);
     let (_service, mut shell) = start(timed).await;
-    shell.input().write(Bytes::from_static(b"x")).await.unwrap();
+    shell.handle().write(Bytes::from_static(b"x")).await.unwrap();
     read(&mut shell, 2).await;
     loop {
         match shell.next().await {

@@ -1,0 +1,171 @@
+//! What tunnels and shells ask of AWS: sessions with the stack's bastion.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws::Cloud;
+use aws::session::{Purpose, Started};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use stack::{Event, Inventory};
+use tunnel::{Control, ControlError, DataKey, SessionToken};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+/// How long Session Manager may say that a bastion is not connected although its agent is online.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The way to sessions of one purpose.
+pub struct Ssm {
+    context: Context,
+    cloud: Cloud,
+    bastion: String,
+    purpose: Purpose,
+    /// The session that was started before there was a tunnel.
+    first: Mutex<Option<SessionToken>>,
+}
+
+impl Ssm {
+    /// Starts a first session with the stack's bastion.
+    ///
+    /// # Errors
+    /// There is no bastion, or Session Manager does not start a session: exit 5 with the cause, where one is found.
+    pub async fn open(
+        context: &Context,
+        cloud: &Cloud,
+        inventory: &Inventory,
+        purpose: Purpose,
+    ) -> Result<Ssm, Failure> {
+        let bastion = inventory.bastion().ok_or_else(|| {
+            Failure::new(Exit::Tunnel, anyhow::Error::msg("the stack has no bastion"))
+                .hint("run `cargo xtask up bastion`")
+        })?;
+        let ssm = Ssm {
+            context: context.clone(),
+            cloud: cloud.clone(),
+            bastion: bastion.id.clone(),
+            purpose,
+            first: Mutex::default(),
+        };
+        // Not left to the tunnel: the inventory may tell why it fails.
+        let first = ssm.begin().await.map_err(|error| unreachable(error, context, inventory))?;
+        *ssm.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
+        Ok(ssm)
+    }
+
+    /// Returns the bastion's id.
+    pub fn bastion(&self) -> &str {
+        &self.bastion
+    }
+
+    /// Starts a session; `TargetNotConnected`, and it alone, is tried again.
+    async fn begin(&self) -> Result<SessionToken, aws::Error> {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(200);
+        loop {
+            match aws::session::start(&self.cloud, &self.bastion, &self.purpose).await {
+                Err(error)
+                    if error.code() == Some("TargetNotConnected") && began.elapsed() < CONNECTED_WITHIN =>
+                {
+                    let status = "Session Manager says that it is not connected yet".to_owned();
+                    self.context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
+                }
+                result => return result.map(token),
+            }
+            tokio::select! {
+                () = self.context.stop.raised() => return Err(aws::Error::Interrupted),
+                () = tokio::time::sleep(pause) => (),
+            }
+            pause = (pause * 2).min(Duration::from_secs(3));
+        }
+    }
+}
+
+/// Returns a listener that shows what happens to sessions.
+pub fn events(context: &Context) -> tunnel::Events {
+    let events = context.events.clone();
+    tunnel::Events::new(move |event| tell(&events, &event))
+}
+
+/// Shows what happens to a session.
+pub fn tell(events: &stack::Events, event: &tunnel::Event) {
+    let text = event.to_string();
+    match event {
+        tunnel::Event::Started { session_id } => {
+            events.emit(Event::StepStarted {
+                subject: format!("session {session_id}"),
+                verb: "open".to_owned(),
+            });
+        }
+        tunnel::Event::Ready { customer_message, .. } if customer_message.trim().is_empty() => (),
+        tunnel::Event::Ended { why: tunnel::Error::Closed, .. } => (),
+        tunnel::Event::Lost { .. } | tunnel::Event::Ended { .. } => events.emit(Event::Warning { text }),
+        tunnel::Event::Ready { .. } | tunnel::Event::Resumed { .. } => events.emit(Event::Note { text }),
+    }
+}
+
+fn unreachable(error: aws::Error, context: &Context, inventory: &Inventory) -> Failure {
+    let findings = stack::finding::bastion(&context.stack, inventory);
+    let mut failure = Failure::from(error);
+    if let Some(finding) = findings.first() {
+        failure.exit = Exit::Tunnel;
+        let cause = anyhow::Error::msg(finding.sentence.clone());
+        failure.error = Some(cause.context("cannot open a session to the bastion"));
+        failure.hints = vec![finding.command.clone()];
+    }
+    failure
+}
+
+fn token(started: Started) -> SessionToken {
+    SessionToken {
+        session_id: started.session_id,
+        url: started.url,
+        token: tunnel::Token::new(started.token.expose()),
+    }
+}
+
+impl Control for Ssm {
+    fn start(&self) -> BoxFuture<'_, Result<SessionToken, ControlError>> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            match first {
+                Some(first) => Ok(first),
+                None => Ok(self.begin().await?),
+            }
+        }
+        .boxed()
+    }
+
+    fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
+        let url = url.to_owned();
+        async move { aws::session::sign(&self.cloud, &url).await.map_err(Into::into) }.boxed()
+    }
+
+    fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {
+        let session_id = session_id.to_owned();
+        async move {
+            let resumed = aws::session::resume(&self.cloud, &session_id).await?;
+            Ok(resumed.map(token))
+        }
+        .boxed()
+    }
+
+    fn terminate(&self, session_id: &str) -> BoxFuture<'_, Result<(), ControlError>> {
+        let session_id = session_id.to_owned();
+        async move { aws::session::terminate(&self.cloud, &session_id).await.map_err(Into::into) }.boxed()
+    }
+
+    fn data_key(
+        &self,
+        key_id: &str,
+        context: &[(String, String)],
+    ) -> BoxFuture<'_, Result<DataKey, ControlError>> {
+        let (key_id, context) = (key_id.to_owned(), context.to_vec());
+        async move {
+            let key = aws::kms::generate_data_key(&self.cloud, &key_id, &context, DataKey::LENGTH).await?;
+            Ok(DataKey::new(&key.plaintext, key.ciphertext)?)
+        }
+        .boxed()
+    }
+}
