@@ -1,4 +1,4 @@
-//! AWS on a laptop: a gateway in front of moto, an SSM agent, and a private PostgreSQL behind TLS.
+//! AWS on a laptop: a gateway in front of moto or LocalStack, an SSM agent, and a private PostgreSQL behind TLS.
 
 pub mod gateway;
 
@@ -8,6 +8,7 @@ mod databases;
 pub mod detached;
 mod error;
 mod front;
+pub mod localstack;
 mod moto;
 mod postgres;
 mod process;

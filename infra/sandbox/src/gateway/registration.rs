@@ -108,7 +108,7 @@ async fn ask_until_registered(state: Arc<State>, region: String, id: String, boo
             }
             Ok(Some((_, Err(obstacle)))) => known.obstacle = Some(obstacle),
             Ok(None) => return,
-            // moto was not there for once; that is not the agent's fault.
+            // EC2 was not there for once; that is not the agent's fault.
             Err(error) => {
                 known.obstacle = Some(error.to_string());
                 pause = Duration::from_millis(100);

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::fault::FaultKind;
 use super::journal::Ending;
-use super::reply::Reply;
+use super::reply::{Reply, ServedBy};
 use super::request::{Protocol, Request};
 use super::state::State;
 use super::{channel, control, route};
@@ -62,8 +62,7 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         return Ok(control::answer(state, &request).await);
     }
     let service = request.service().to_owned();
-    let operation =
-        request.operation.clone().unwrap_or_else(|| format!("{} {}", request.method, request.uri.path()));
+    let operation = request.name();
     let protocol = request.protocol();
     let shared = Arc::clone(state);
     let work = async move { route::answer(&shared, &request).await };
@@ -87,7 +86,8 @@ async fn call(
     let name = fault.as_ref().map(FaultKind::name);
     let refuse = |status, code: &str, message: &str| {
         let reply = Reply::refuse(protocol, status, code, message);
-        state.journal.end(number, Ending { status: Some(status), fault: name });
+        let served_by = Some(ServedBy::Gateway);
+        state.journal.end(number, Ending { status: Some(status), fault: name, served_by });
         state.faults.fired();
         Ok(reply)
     };
@@ -105,7 +105,7 @@ async fn call(
             Protocol::Json => refuse(400, "ThrottlingException", "Rate exceeded"),
         },
         Some(FaultKind::Timeout) => {
-            state.journal.end(number, Ending { status: None, fault: name });
+            state.journal.end(number, Ending { fault: name, ..Ending::default() });
             state.faults.fired();
             std::future::pending().await
         }
@@ -135,7 +135,7 @@ async fn work_on(
         let reply = work.await;
         // A fault that follows the work leaves the client without the answer.
         let status = fault.is_none().then(|| reply.status.as_u16());
-        shared.journal.end(number, Ending { status, fault });
+        shared.journal.end(number, Ending { status, fault, served_by: Some(reply.served_by) });
         drop(done.send(reply));
     });
     reply.await.map_err(|_| Lost)
