@@ -2,12 +2,14 @@
 
 mod dialer;
 mod line;
+mod program;
 mod sender;
 mod session;
 mod streams;
 
 pub use dialer::{Dialer, Directory};
 pub use line::LineFaults;
+pub use program::{ProgramSettings, SettingsError, run as run_agent};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,8 +15,11 @@ mod process;
 mod runtime;
 mod sandbox;
 mod tls;
+mod wire;
 
-pub use agent::{Agent, AgentOptions, Dialer, Directory, LineFaults, Pacing};
+pub use agent::{
+    Agent, AgentOptions, Dialer, Directory, LineFaults, Pacing, ProgramSettings, SettingsError, run_agent,
+};
 pub use error::Error;
 pub use front::Front;
 pub use moto::{Moto, MotoSource};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::agent::Agent;
 use super::database::Databases;
 use super::emulator::Upstreams;
+use super::machine::{Machines, NoMachines};
 
 /// How a gateway is to behave.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// The far end of sessions.
     pub agent: Arc<dyn Agent>,
+    /// What is told of the boots and ends of instances.
+    pub machines: Arc<dyn Machines>,
     /// What stands behind RDS instances.
     pub databases: Arc<dyn Databases>,
     /// How long every call takes at least.
@@ -55,6 +58,7 @@ impl Options {
             upstreams,
             listen: Vec::new(),
             agent,
+            machines: Arc::new(NoMachines),
             databases,
             latency: Duration::ZERO,
             registration_delay: Duration::from_millis(300),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
-use hyper::Response;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -16,7 +17,8 @@ use super::journal::Ending;
 use super::reply::{Reply, ServedBy};
 use super::request::{Protocol, Request};
 use super::state::State;
-use super::{channel, control, route};
+use super::{channel, control, route, websocket};
+use crate::wire;
 
 /// The answer is lost on purpose: the connection closes instead.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,11 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         let work = async move { channel::open(&shared, incoming.uri(), incoming.headers(), upgrade) };
         return call(state, "ssmmessages", "OpenDataChannel", Protocol::Json, Box::pin(work)).await;
     }
+    if let Some(place) = incoming.uri().path().strip_prefix(wire::PATH) {
+        let place = place.to_owned();
+        let upgrade = hyper::upgrade::on(&mut incoming);
+        return Ok(admit(state, &place, incoming.headers(), upgrade));
+    }
     let (parts, body) = incoming.into_parts();
     let Ok(body) = body.collect().await else { return Err(Lost) };
     let request = Request::parse(parts.method, parts.uri, parts.headers, body.to_bytes());
@@ -67,6 +74,30 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
     let shared = Arc::clone(state);
     let work = async move { route::answer(&shared, &request).await };
     call(state, &service, &operation, protocol, Box::pin(work)).await
+}
+
+/// Lets an agent in, at `INSTANCE` to register and at `INSTANCE/sessions/SESSION` for a session. No call of AWS's: the
+/// journal does not hear of it.
+fn admit(state: &Arc<State>, place: &str, headers: &HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Reply {
+    let Some(agents) = state.options.agent.remote().cloned() else {
+        return Reply::plain(StatusCode::NOT_FOUND, "no agent is awaited here");
+    };
+    let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    if shown != Some(agents.secret().expose()) {
+        return Reply::plain(StatusCode::FORBIDDEN, "the agent's secret is not valid");
+    }
+    let (instance, session) = match place.split_once(wire::SESSIONS) {
+        Some((instance, session)) => (instance.to_owned(), Some(session.to_owned())),
+        None => (place.to_owned(), None),
+    };
+    let carry = async move {
+        let Some(socket) = websocket::open(upgrade).await else { return };
+        match session {
+            Some(session) => agents.take_up(&session, socket),
+            None => agents.register(&instance, socket).await,
+        }
+    };
+    websocket::agree(headers, || state.tasks.spawn(carry))
 }
 
 /// Makes one call: notes it, delays it, and lets a fault happen to it.

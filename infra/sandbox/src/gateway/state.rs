@@ -58,7 +58,9 @@ impl State {
     pub(crate) async fn reset(&self) -> Result<(), super::Error> {
         self.resets.fetch_add(1, Ordering::Relaxed);
         self.faults.clear();
-        self.agents.clear();
+        for instance in self.agents.clear() {
+            self.options.machines.halt(&instance);
+        }
         self.sessions.clear();
         self.launches.clear();
         for identifier in self.phases.clear() {

@@ -12,6 +12,7 @@ mod faults;
 mod fixture;
 mod instances;
 mod passing;
+mod remote;
 mod sessions;
 mod split;
 mod stub;
