@@ -338,6 +338,11 @@ pub(crate) async fn own_moto(dir: &std::path::Path) -> Moto {
 
 /// Asks again until it is so; a minute is long enough for any machine.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
-    let wait = async { while !condition().await {} };
+    let wait = async {
+        while !condition().await {
+            // A condition that never waits would leave the gateway, which runs on the same thread, no turn.
+            tokio::task::yield_now().await;
+        }
+    };
     tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it never became so");
 }
