@@ -4,6 +4,7 @@ mod dialer;
 mod handshake;
 mod line;
 mod link;
+mod program;
 mod sender;
 mod session;
 mod shell;
@@ -11,6 +12,7 @@ mod streams;
 
 pub use dialer::{Dialer, Directory};
 pub use line::LineFaults;
+pub use program::{ProgramSettings, SettingsError, run as run_agent};
 
 use std::sync::Arc;
 use std::time::Duration;

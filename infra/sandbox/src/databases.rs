@@ -1,13 +1,11 @@
 //! The real databases behind the RDS instances of a sandbox.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Mutex;
 
 use crate::gateway::{DatabaseSpec, Databases, Password};
+use crate::slots::Slots;
 use crate::{
     Authority, Cluster, ClusterServer, ClusterSpec, Directory, Error, Front, PostgresSource, Programs,
     Progress, Runtime,
@@ -49,11 +47,8 @@ pub(crate) struct Clusters {
     supply: Supply,
     authority: Authority,
     directory: Directory,
-    slots: std::sync::Mutex<HashMap<String, Slot>>,
+    slots: Slots<Running>,
 }
-
-/// A deletion waits for the creation, so that the lock is held while the cluster starts.
-type Slot = Arc<Mutex<Option<Running>>>;
 
 struct Running {
     cluster: Cluster,
@@ -62,13 +57,12 @@ struct Running {
 
 impl Clusters {
     pub(crate) fn new(supply: Supply, authority: Authority, directory: Directory) -> Clusters {
-        Clusters { supply, authority, directory, slots: std::sync::Mutex::default() }
+        Clusters { supply, authority, directory, slots: Slots::default() }
     }
 
     /// Stops every cluster.
     pub(crate) async fn stop(&self) -> Result<(), Error> {
-        let identifiers: Vec<String> = self.with_slots(|slots| slots.keys().cloned().collect());
-        for identifier in identifiers {
+        for identifier in self.slots.identifiers() {
             self.stop_one(&identifier).await?;
         }
         // Every cluster has removed its own folder by now.
@@ -77,7 +71,7 @@ impl Clusters {
     }
 
     async fn start_one(&self, spec: DatabaseSpec) -> Result<(), Error> {
-        let slot = self.slot(&spec.identifier);
+        let slot = self.slots.get(&spec.identifier);
         let mut slot = slot.lock().await;
         if let Some(Running { cluster, endpoint }) = slot.take() {
             self.directory.remove(&endpoint);
@@ -95,7 +89,7 @@ impl Clusters {
     }
 
     async fn stop_one(&self, identifier: &str) -> Result<(), Error> {
-        let slot = self.slot(identifier);
+        let slot = self.slots.get(identifier);
         if let Some(Running { cluster, endpoint }) = slot.lock().await.take() {
             self.directory.remove(&endpoint);
             cluster.stop().await?;
@@ -104,19 +98,11 @@ impl Clusters {
     }
 
     async fn change_password(&self, identifier: &str, user: &str, password: &Password) -> Result<(), Error> {
-        let slot = self.slot(identifier);
+        let slot = self.slots.get(identifier);
         match slot.lock().await.as_ref() {
             Some(running) => running.cluster.set_password(user, password).await,
             None => Err(Error::NoDatabase { identifier: identifier.to_owned() }),
         }
-    }
-
-    fn slot(&self, identifier: &str) -> Slot {
-        self.with_slots(|slots| Arc::clone(slots.entry(identifier.to_owned()).or_default()))
-    }
-
-    fn with_slots<T>(&self, change: impl FnOnce(&mut HashMap<String, Slot>) -> T) -> T {
-        change(&mut self.slots.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

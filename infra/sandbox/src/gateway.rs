@@ -1,31 +1,38 @@
-//! An HTTP server that stands in front of moto and behaves like AWS where moto does not.
+//! An HTTP server that stands in front of moto, or of LocalStack and moto, and behaves like AWS where they do not.
 //!
-//! Any client whose endpoint is the gateway's address works. What the gateway does not treat reaches moto as it
-//! was sent; `route` is the list of what it does.
+//! Any client whose endpoint is the gateway's address works. What the gateway does not treat is passed on as it was
+//! sent; `route` is the list of what it does.
 
 mod agent;
 mod channel;
 mod control;
 mod database;
 mod ec2;
+mod emulator;
 mod fault;
 mod instance;
 mod inventory;
 mod journal;
 mod kms;
+mod machine;
 mod network;
 mod options;
+mod passed;
 mod rds;
 mod registration;
+mod remote;
 mod reply;
 mod request;
 mod route;
+mod secret;
 mod serve;
 mod session;
 mod ssm;
+mod standin;
 mod state;
 mod task;
 mod upstream;
+mod websocket;
 mod xml;
 
 use std::io;
@@ -36,11 +43,16 @@ use tokio::net::TcpListener;
 
 pub use agent::{Agent, AgentSession};
 pub use database::{DatabaseSpec, Databases, NoDatabases, Password};
+pub use emulator::{Emulator, Side, Upstreams};
 pub use fault::{Fault, FaultKind};
 pub use journal::Call;
 pub use kms::Kms;
+pub use machine::{Machines, NoMachines};
 pub use network::Network;
 pub use options::{Options, Signatures};
+pub use passed::Passed;
+pub use remote::{Patience, RemoteAgents};
+pub use reply::ServedBy;
 pub use session::Goodbye;
 
 use state::State;
@@ -49,27 +61,53 @@ use state::State;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No port could be opened.
-    #[error("cannot listen on 127.0.0.1")]
-    Listen(#[source] io::Error),
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An address that stands for all of this machine's: nobody outside is to reach a sandbox.
+    #[error("{address} would open the gateway to everybody; name one address of this machine")]
+    Everywhere {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A request's path cannot be passed on.
     #[error("cannot pass the address of the request on")]
     Address(#[source] hyper::http::uri::InvalidUri),
-    /// moto does not answer.
-    #[error("cannot reach moto")]
-    Unreachable(#[source] hyper_util::client::legacy::Error),
-    /// moto stopped in the middle of an answer.
-    #[error("moto broke off its answer")]
-    Interrupted(#[source] hyper::Error),
-    /// moto refused a question of the gateway's own.
-    #[error("moto answered `{action}` with status {status}")]
+    /// A program behind the gateway does not answer.
+    #[error("cannot reach {program}")]
+    Unreachable {
+        /// The program.
+        program: &'static str,
+        /// What the connection said.
+        #[source]
+        source: hyper_util::client::legacy::Error,
+    },
+    /// A program stopped in the middle of an answer.
+    #[error("{program} broke off its answer")]
+    Interrupted {
+        /// The program.
+        program: &'static str,
+        /// What the connection said.
+        #[source]
+        source: hyper::Error,
+    },
+    /// A program refused a question of the gateway's own.
+    #[error("{program} answered `{action}` with status {status}")]
     Refused {
+        /// The program.
+        program: &'static str,
         /// What it was asked.
         action: &'static str,
         /// The HTTP status.
         status: u16,
     },
-    /// An answer of moto is not XML.
-    #[error("cannot read the answer of moto")]
+    /// An answer is not XML.
+    #[error("cannot read the answer of a program behind the gateway")]
     Xml(#[from] roxmltree::Error),
 }
 
@@ -77,24 +115,37 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Gateway {
     state: Arc<State>,
+    also_at: Vec<SocketAddr>,
 }
 
 impl Gateway {
-    /// Starts a gateway on a free port of 127.0.0.1.
+    /// Starts a gateway on a free port of 127.0.0.1, and on the other addresses of the options.
     ///
     /// # Errors
     /// When no port can be opened.
     pub async fn start(options: Options) -> Result<Gateway, Error> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Listen)?;
-        let address = listener.local_addr().map_err(Error::Listen)?;
+        let (primary, address) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let (mut listeners, mut also_at) = (vec![primary], Vec::new());
+        for wanted in &options.listen {
+            let (listener, address) = listen(*wanted).await?;
+            listeners.push(listener);
+            also_at.push(address);
+        }
         let state = Arc::new(State::new(address, options));
-        state.tasks.spawn(serve::accept(Arc::clone(&state), listener));
-        Ok(Gateway { state })
+        for listener in listeners {
+            state.tasks.spawn(serve::accept(Arc::clone(&state), listener));
+        }
+        Ok(Gateway { state, also_at })
     }
 
-    /// Returns the address that it listens on.
+    /// Returns the primary address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.state.address
+    }
+
+    /// Returns the other addresses that it listens on, in the order of the options.
+    pub fn also_at(&self) -> &[SocketAddr] {
+        &self.also_at
     }
 
     /// Returns what clients take as their endpoint: `http://127.0.0.1:PORT`.
@@ -127,6 +178,12 @@ impl Gateway {
         self.state.journal.calls()
     }
 
+    /// Returns every request that the programs behind the gateway have answered since the start or the last reset: the
+    /// clients' and the gateway's own questions, in the order of the answers.
+    pub fn passed(&self) -> Vec<Passed> {
+        self.state.upstream.passed()
+    }
+
     /// Returns how many sessions have not ended.
     pub fn live_sessions(&self) -> usize {
         self.state.sessions.records().iter().filter(|record| record.ended.is_none()).count()
@@ -137,10 +194,10 @@ impl Gateway {
         self.state.sessions.disconnect(goodbye);
     }
 
-    /// Empties moto and forgets sessions, databases, faults and the journal.
+    /// Empties what is behind the gateway and forgets sessions, databases, faults and the journal.
     ///
     /// # Errors
-    /// When moto does not answer.
+    /// When a program does not answer, or cannot be emptied: LocalStack's free image refuses with 404.
     pub async fn reset(&self) -> Result<(), Error> {
         self.state.reset().await
     }
@@ -155,6 +212,16 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.state.tasks.abort();
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    if address.ip().is_unspecified() {
+        return Err(Error::Everywhere { address });
+    }
+    let failed = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let actual = listener.local_addr().map_err(failed)?;
+    Ok((listener, actual))
 }
 
 /// Returns an error and its causes in one line.

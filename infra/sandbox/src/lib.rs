@@ -1,25 +1,35 @@
-//! AWS on a laptop: a gateway in front of moto, an SSM agent, and a private PostgreSQL behind TLS.
+//! AWS on a laptop: a gateway in front of moto or LocalStack, an SSM agent, and a private PostgreSQL behind TLS.
 
 pub mod gateway;
 
 mod agent;
 mod cache;
+mod containers;
 mod databases;
 pub mod detached;
 mod error;
 mod front;
+pub mod localstack;
 mod moto;
 mod postgres;
 mod process;
 mod runtime;
 mod sandbox;
+mod slots;
 mod tls;
+mod wire;
 
-pub use agent::{Agent, AgentOptions, Challenge, Dialer, Directory, Encryption, LineFaults, Pacing};
+pub use agent::{
+    Agent, AgentOptions, Challenge, Dialer, Directory, Encryption, LineFaults, Pacing, ProgramSettings,
+    SettingsError, run_agent,
+};
+pub use containers::{ContainerDatabases, Containers};
 pub use error::Error;
 pub use front::Front;
 pub use moto::{Moto, MotoSource};
-pub use postgres::{Cluster, ClusterServer, ClusterSpec, PostgresSource, Programs};
+pub use postgres::{
+    Cluster, ClusterServer, ClusterSpec, ContainerFile, ContainerServer, PostgresSource, Programs,
+};
 pub use runtime::{REQUIREMENTS, Runtime, find_python};
 pub use sandbox::{DatabaseMode, Options, Progress, Sandbox, Tuning};
-pub use tls::{Authority, KeyKind};
+pub use tls::{Authority, Identity, KeyKind};

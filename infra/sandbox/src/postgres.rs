@@ -1,13 +1,15 @@
 //! A private PostgreSQL cluster, one for each RDS instance.
 
 mod account;
+mod container;
 mod docker;
 mod locale;
 mod programs;
-mod role;
+pub(crate) mod role;
 mod socket;
 mod template;
 
+pub use container::{ContainerFile, ContainerServer};
 pub use programs::{PostgresSource, Programs};
 pub(crate) use socket::Socket;
 

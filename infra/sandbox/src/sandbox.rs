@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::spawn_blocking;
 
 use crate::databases::{Clusters, DEFAULT_MAJOR, Supply};
-use crate::gateway::{self, Databases, Gateway, Kms, Network, NoDatabases};
+use crate::gateway::{self, Databases, Emulator, Gateway, Kms, Network, NoDatabases, Upstreams};
 use crate::{
     Agent, AgentOptions, Authority, Dialer, Directory, Error, KeyKind, Moto, MotoSource, PostgresSource,
     Runtime, detached, postgres,
@@ -130,7 +130,8 @@ impl Sandbox {
             Some(clusters) => clusters,
             None => Arc::new(NoDatabases),
         };
-        let mut gateway = gateway::Options::new(moto.address(), agent, databases);
+        let mut gateway =
+            gateway::Options::new(Upstreams::one(Emulator::Moto(moto.address())), agent, databases);
         (options.tune)(&mut gateway);
         let gateway = Gateway::start(gateway).await?;
         Ok(Sandbox { gateway, moto, clusters, dir, region: options.region, _lock: lock })

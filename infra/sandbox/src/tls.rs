@@ -11,7 +11,8 @@ use rcgen::{
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::Error;
 
@@ -25,7 +26,7 @@ pub enum KeyKind {
     Ecc384,
 }
 
-/// A certificate authority that lives as long as its sandbox. Its key is never written to a file.
+/// A certificate authority that lives as long as its sandbox. Its own key is never written to a file.
 pub struct Authority {
     kind: KeyKind,
     issuer: Issuer<'static, KeyPair>,
@@ -60,8 +61,11 @@ impl Authority {
         fs::write(path, &self.pem).map_err(Error::file("write", path))
     }
 
-    /// Returns what serves TLS under that host name, with a new key.
-    pub(crate) fn acceptor(&self, host: &str) -> Result<TlsAcceptor, Error> {
+    /// Issues a certificate for a host name, with a new key.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`] if the name fits no certificate.
+    pub fn issue(&self, host: &str) -> Result<Identity, Error> {
         let mut params = CertificateParams::new([host.to_owned()]).map_err(Error::Certificate)?;
         params.distinguished_name.push(DnType::CommonName, host);
         params.use_authority_key_identifier_extension = true;
@@ -69,18 +73,47 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = key(self.kind)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(Error::Certificate)?;
-        let private = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let pem = (certificate.pem(), key.serialize_pem());
+        Ok(Identity { certificate: pem.0, key: pem.1 })
+    }
+
+    /// Returns what serves TLS under that host name, with a new key.
+    pub(crate) fn acceptor(&self, host: &str) -> Result<TlsAcceptor, Error> {
+        let identity = self.issue(host)?;
+        let read = "invariant: what was just written in PEM can be read";
+        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect(read);
+        let private = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect(read);
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
-            .and_then(|builder| {
-                builder
-                    .with_no_client_auth()
-                    .with_single_cert(vec![certificate.der().clone()], private.into())
-            })
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], private))
             .map_err(Error::Tls)?;
         // None, as PostgreSQL itself: a client that cancels a query goes away without reading them.
         config.send_tls13_tickets = 0;
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+/// A server's certificate with its key. `Debug` shows neither.
+pub struct Identity {
+    certificate: String,
+    key: String,
+}
+
+impl Identity {
+    /// Returns the certificate, in PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// Returns the private key, in PEM (PKCS#8).
+    pub fn expose_key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an agent can reach: the sandbox's databases by name, and this machine's loopback.
+//! What an agent can reach: the sandbox's databases by name and this machine's loopback, or what its own host does.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 
 use crate::Front;
 use crate::gateway::Network;
@@ -53,20 +53,29 @@ impl Directory {
 }
 
 /// Opens connections as a bastion would.
-pub struct Dialer {
-    directory: Directory,
-    network: Option<Network>,
+pub struct Dialer(Reach);
+
+enum Reach {
+    /// The names in the directory, and the loopback; no other name resolves and no other address answers.
+    Sandbox { directory: Directory, network: Option<Box<Network>> },
+    /// What the agent's own machine resolves and routes.
+    Host,
 }
 
 impl Dialer {
     /// Returns a dialer that asks `network` whether groups let an instance reach a database.
     pub fn new(directory: Directory, network: Network) -> Dialer {
-        Dialer { directory, network: Some(network) }
+        Dialer(Reach::Sandbox { directory, network: Some(Box::new(network)) })
     }
 
     /// Returns a dialer for which every database is in reach.
     pub fn without_network(directory: Directory) -> Dialer {
-        Dialer { directory, network: None }
+        Dialer(Reach::Sandbox { directory, network: None })
+    }
+
+    /// Returns a dialer that reaches what this machine does, by its resolver: for an agent on a bastion of its own.
+    pub fn host() -> Dialer {
+        Dialer(Reach::Host)
     }
 
     pub(super) async fn dial(
@@ -75,16 +84,16 @@ impl Dialer {
         host: &str,
         port: u16,
     ) -> io::Result<Box<dyn Connection>> {
-        if let Some(entry) = self.directory.find(host) {
-            return self.dial_database(instance_id, host, port, entry).await;
+        let Reach::Sandbox { directory, network } = &self.0 else {
+            // No limit of our own: as with real agents, the kernel's decides about targets that drop packets.
+            return connect((host, port)).await;
+        };
+        if let Some(entry) = directory.find(host) {
+            return dial_database(network.as_deref(), instance_id, host, port, entry).await;
         }
         let address = if host == "localhost" { "127.0.0.1" } else { host };
         match address.parse::<IpAddr>() {
-            Ok(address) if address.is_loopback() => {
-                let stream = TcpStream::connect((address, port)).await?;
-                stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
-            }
+            Ok(address) if address.is_loopback() => connect((address, port)).await,
             Ok(_) => {
                 tokio::time::sleep(BLACK_HOLE).await;
                 Err(io::ErrorKind::TimedOut.into())
@@ -92,33 +101,42 @@ impl Dialer {
             Err(_) => Err(io::Error::new(io::ErrorKind::NotFound, "no such host")),
         }
     }
+}
 
-    async fn dial_database(
-        &self,
-        instance_id: &str,
-        host: &str,
-        port: u16,
-        entry: Entry,
-    ) -> io::Result<Box<dyn Connection>> {
-        if let Some(network) = &self.network
-            && network.allows(instance_id, host, port).await.is_err()
-        {
-            // Security groups drop packets in silence.
-            tokio::time::sleep(BLACK_HOLE).await;
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        if entry.port != port {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        let (near, far) = tokio::io::duplex(BUFFER_SIZE);
-        // It ends when the near end is dropped; what it has to say about that interests nobody.
-        tokio::spawn(async move { entry.front.serve(far).await.ok() });
-        Ok(Box::new(near))
+async fn connect(target: impl ToSocketAddrs) -> io::Result<Box<dyn Connection>> {
+    let stream = TcpStream::connect(target).await?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
+}
+
+async fn dial_database(
+    network: Option<&Network>,
+    instance_id: &str,
+    host: &str,
+    port: u16,
+    entry: Entry,
+) -> io::Result<Box<dyn Connection>> {
+    if let Some(network) = network
+        && network.allows(instance_id, host, port).await.is_err()
+    {
+        // Security groups drop packets in silence.
+        tokio::time::sleep(BLACK_HOLE).await;
+        return Err(io::ErrorKind::TimedOut.into());
     }
+    if entry.port != port {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let (near, far) = tokio::io::duplex(BUFFER_SIZE);
+    // It ends when the near end is dropped; what it has to say about that interests nobody.
+    tokio::spawn(async move { entry.front.serve(far).await.ok() });
+    Ok(Box::new(near))
 }
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialer").field("directory", &self.directory).finish_non_exhaustive()
+        match &self.0 {
+            Reach::Sandbox { directory, .. } => f.debug_tuple("Sandbox").field(directory).finish(),
+            Reach::Host => f.write_str("Host"),
+        }
     }
 }

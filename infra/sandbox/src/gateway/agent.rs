@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::remote::RemoteAgents;
+
 /// A session as its agent gets to know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSession {
     /// The id that `StartSession` answered.
     pub session_id: String,
@@ -39,4 +42,9 @@ pub trait Agent: Send + Sync + 'static {
         from_client: mpsc::Receiver<Bytes>,
         to_client: mpsc::Sender<Bytes>,
     ) -> BoxFuture<'static, ()>;
+
+    /// Returns the agents that connect from elsewhere, if these do; others are always there.
+    fn remote(&self) -> Option<&RemoteAgents> {
+        None
+    }
 }

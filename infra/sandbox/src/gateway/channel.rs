@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use hyper::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use hyper::header::HeaderMap;
 use hyper::{StatusCode, Uri};
-use hyper_util::rt::TokioIo;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Frame, Role};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Frame};
 use tunnel::OpenDataChannel;
 
 use super::options::Signatures;
@@ -18,6 +15,7 @@ use super::reply::Reply;
 use super::request::Scope;
 use super::session::{Attached, Goodbye};
 use super::state::State;
+use super::websocket;
 
 /// The path of data channels, up to the session's id.
 pub(crate) const PATH: &str = "/v1/data-channel/";
@@ -39,26 +37,12 @@ pub(crate) fn open(
     if !signed && state.options.signatures == Signatures::Required {
         return Reply::plain(StatusCode::FORBIDDEN, "the upgrade is not signed for ssmmessages");
     }
-    let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
-        return Reply::plain(StatusCode::BAD_REQUEST, "not a websocket");
-    };
-    let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) else {
-        return Reply::plain(StatusCode::BAD_REQUEST, "not a websocket");
-    };
     let session_id = uri.path().trim_start_matches(PATH).to_owned();
-    state.tasks.spawn(carry(Arc::clone(state), session_id, upgrade));
-
-    let mut reply = Reply::plain(StatusCode::SWITCHING_PROTOCOLS, "");
-    reply.headers.clear();
-    reply.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    reply.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    reply.headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    reply
+    websocket::agree(headers, || state.tasks.spawn(carry(Arc::clone(state), session_id, upgrade)))
 }
 
 async fn carry(state: Arc<State>, session_id: String, upgrade: hyper::upgrade::OnUpgrade) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+    let Some(mut socket) = websocket::open(upgrade).await else { return };
     let Some(Ok(Frame::Text(open))) = socket.next().await else { return };
     let attached = serde_json::from_str::<OpenDataChannel>(open.as_str())
         .ok()

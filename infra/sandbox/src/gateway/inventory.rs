@@ -1,4 +1,4 @@
-//! What moto holds, read through its own API.
+//! What the programs behind the gateway hold, read through their own API.
 
 use roxmltree::{Document, Node};
 
@@ -93,6 +93,15 @@ pub(crate) struct RouteTable {
     pub(crate) default_gateway: Option<String>,
 }
 
+/// A subnet.
+#[derive(Clone, Debug)]
+pub(crate) struct Subnet {
+    pub(crate) id: String,
+    pub(crate) vpc: String,
+    pub(crate) cidr: String,
+    pub(crate) zone: String,
+}
+
 /// An RDS instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
@@ -129,7 +138,7 @@ fn owned(node: Node<'_, '_>, path: &[&str]) -> String {
     text(node, path).unwrap_or_default().to_owned()
 }
 
-/// Reads moto's state in one region.
+/// Reads that state in one region.
 #[derive(Clone, Debug)]
 pub(crate) struct Inventory<'a> {
     upstream: &'a Upstream,
@@ -204,15 +213,34 @@ impl<'a> Inventory<'a> {
             .collect())
     }
 
-    /// Returns the address ranges of those subnets.
-    pub(crate) async fn subnet_cidrs(&self, subnets: &[String]) -> Result<Vec<String>, Error> {
+    /// Returns all subnets.
+    pub(crate) async fn subnets(&self) -> Result<Vec<Subnet>, Error> {
         let xml = self.ec2("DescribeSubnets", None).await?;
         let document = Document::parse(&xml)?;
-        Ok(items(document.root_element(), &["subnetSet"])
+        let subnets = items(document.root_element(), &["subnetSet"]);
+        Ok(subnets
             .into_iter()
-            .filter(|subnet| subnets.iter().any(|id| text(*subnet, &["subnetId"]) == Some(id)))
-            .map(|subnet| owned(subnet, &["cidrBlock"]))
+            .map(|subnet| Subnet {
+                id: owned(subnet, &["subnetId"]),
+                vpc: owned(subnet, &["vpcId"]),
+                cidr: owned(subnet, &["cidrBlock"]),
+                zone: owned(subnet, &["availabilityZone"]),
+            })
             .collect())
+    }
+
+    /// Returns the address ranges of those subnets.
+    pub(crate) async fn subnet_cidrs(&self, ids: &[String]) -> Result<Vec<String>, Error> {
+        let subnets = self.subnets().await?.into_iter();
+        Ok(subnets.filter(|subnet| ids.contains(&subnet.id)).map(|subnet| subnet.cidr).collect())
+    }
+
+    /// Returns the address range of a VPC.
+    pub(crate) async fn vpc_cidr(&self, id: &str) -> Result<String, Error> {
+        let xml = self.ec2("DescribeVpcs", Some(("vpc-id", id))).await?;
+        let document = Document::parse(&xml)?;
+        let vpcs = items(document.root_element(), &["vpcSet"]);
+        Ok(vpcs.first().map(|vpc| owned(*vpc, &["cidrBlock"])).unwrap_or_default())
     }
 
     /// Returns the RDS instances.

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::reply::ServedBy;
+
 /// One call, as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Call {
@@ -20,6 +22,8 @@ pub struct Call {
     pub end_ms: Option<u64>,
     /// The HTTP status of the answer; absent when there was none.
     pub status: Option<u16>,
+    /// Who made the answer, even one that was lost; absent when nothing was done.
+    pub served_by: Option<ServedBy>,
     /// The fault that hit the call.
     pub fault: Option<&'static str>,
 }
@@ -35,6 +39,7 @@ pub(crate) struct Journal {
 pub(crate) struct Ending {
     pub(crate) status: Option<u16>,
     pub(crate) fault: Option<&'static str>,
+    pub(crate) served_by: Option<ServedBy>,
 }
 
 impl Journal {
@@ -54,6 +59,7 @@ impl Journal {
             start_ms,
             end_ms: None,
             status: None,
+            served_by: None,
             fault: None,
         });
         number
@@ -67,6 +73,7 @@ impl Journal {
         if let Some(call) = calls.get_mut(index).filter(|call| call.end_ms.is_none()) {
             call.end_ms = Some(end_ms);
             call.status = ending.status;
+            call.served_by = ending.served_by;
             call.fault = ending.fault;
         }
     }

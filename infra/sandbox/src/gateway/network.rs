@@ -1,8 +1,9 @@
-//! What the network lets through, by moto's routes and security groups.
+//! What the network lets through, by the routes and security groups of EC2.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::Error;
+use super::emulator::{Emulator, Upstreams};
 use super::inventory::{Group, Instance, Inventory, Rule};
 use super::upstream::Upstream;
 
@@ -17,7 +18,7 @@ const POLICY: &str = "AmazonSSMManagedInstanceCore";
 impl Network {
     /// Asks the moto at that address.
     pub fn new(moto: SocketAddr) -> Network {
-        Network { upstream: Upstream::new(moto) }
+        Network { upstream: Upstream::new(Upstreams::one(Emulator::Moto(moto))) }
     }
 
     pub(crate) fn over(upstream: Upstream) -> Network {

@@ -7,14 +7,21 @@ use std::time::Duration;
 
 use super::agent::Agent;
 use super::database::Databases;
+use super::emulator::Upstreams;
+use super::machine::{Machines, NoMachines};
 
 /// How a gateway is to behave.
 #[derive(Clone)]
 pub struct Options {
-    /// Where moto listens.
-    pub moto: SocketAddr,
+    /// The programs behind the gateway.
+    pub upstreams: Upstreams,
+    /// Where to listen besides the primary address, which is on 127.0.0.1: for agents in containers, which reach this
+    /// machine by a bridge's address. Port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
     /// The far end of sessions.
     pub agent: Arc<dyn Agent>,
+    /// What is told of the boots and ends of instances.
+    pub machines: Arc<dyn Machines>,
     /// What stands behind RDS instances.
     pub databases: Arc<dyn Databases>,
     /// How long every call takes at least.
@@ -46,10 +53,12 @@ pub enum Signatures {
 
 impl Options {
     /// Returns the options for everyday use: short delays, every quirk of AWS once or twice.
-    pub fn new(moto: SocketAddr, agent: Arc<dyn Agent>, databases: Arc<dyn Databases>) -> Options {
+    pub fn new(upstreams: Upstreams, agent: Arc<dyn Agent>, databases: Arc<dyn Databases>) -> Options {
         Options {
-            moto,
+            upstreams,
+            listen: Vec::new(),
             agent,
+            machines: Arc::new(NoMachines),
             databases,
             latency: Duration::ZERO,
             registration_delay: Duration::from_millis(300),
@@ -66,7 +75,7 @@ impl Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
-            .field("moto", &self.moto)
+            .field("upstreams", &self.upstreams)
             .field("latency", &self.latency)
             .finish_non_exhaustive()
     }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use rand::Rng;
 use roxmltree::Document;
-use serde_json::json;
 
 use super::Error;
 use super::database::{DatabaseSpec, Password};
@@ -15,6 +13,8 @@ use super::inventory::{Database, Inventory};
 use super::reply::Reply;
 use super::request::{Protocol, Request};
 use super::route::forward;
+use super::secret::{self, publish_new_password};
+use super::standin;
 use super::state::State;
 use super::xml::{all, find, replace};
 
@@ -75,11 +75,16 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
         Some("ModifyDBInstance") => modify(state, request).await?,
         Some("DeleteDBInstance") => delete(state, request).await?,
         Some("DeleteDBSubnetGroup") => return subnet_group_in_use(state, request).await,
+        Some("CreateDBSubnetGroup" | "ModifyDBSubnetGroup") => {
+            return standin::ensure_subnets(state, request).await;
+        }
         Some("DescribeDBInstances" | "RebootDBInstance" | "StartDBInstance" | "StopDBInstance") => {
             forward(state, request).await?
         }
         _ => return Ok(None),
     };
+    // A secret may have got its stand-in after the answer came.
+    let reply = Reply { body: state.upstream.standins().take_out(&reply.body), ..reply };
     Ok(Some(dress(&state.phases, reply)))
 }
 
@@ -125,8 +130,15 @@ async fn modify(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     if let Some(refusal) = given.and_then(|_| check_password(request, managed)) {
         return Ok(refusal);
     }
+    let unmanaged = match request.param("ManageMasterUserPassword") {
+        Some("false") => secret::find(state, request.region(), identifier).await?,
+        _ => None,
+    };
     let reply = forward(state, request).await?;
     let Some(database) = described(&reply)? else { return Ok(reply) };
+    if let Some(arn) = unmanaged {
+        secret::remove(state, request.region(), &arn).await?;
+    }
     let password = match given {
         _ if managed => publish_new_password(state, request.region(), &database).await?,
         Some(clear) => Password::new(clear),
@@ -162,6 +174,9 @@ async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
             // moto keeps it until now, so that what it uses stays in use.
             Ok(()) => {
                 drop(shared.upstream.forward(&order).await);
+                if let Some(arn) = &database.secret_arn {
+                    drop(secret::remove(&shared, order.region(), arn).await);
+                }
                 shared.phases.lock().remove(&identifier);
             }
             Err(why) => shared.phases.set(&identifier, Phase::Failed(why)),
@@ -219,24 +234,6 @@ async fn subnet_group_in_use(state: &State, request: &Request) -> Result<Option<
         );
         refuse("InvalidDBSubnetGroupStateFault", &message)
     }))
-}
-
-/// Makes a password and puts it, with the user's name, into the secret that RDS manages.
-async fn publish_new_password(state: &State, region: &str, database: &Database) -> Result<Password, Error> {
-    let clear = random_password();
-    if let Some(arn) = &database.secret_arn {
-        let value = json!({ "username": database.master_user, "password": clear }).to_string();
-        let body = json!({ "SecretId": arn, "SecretString": value });
-        state.upstream.json("secretsmanager", region, "secretsmanager.PutSecretValue", &body).await?;
-    }
-    Ok(Password::new(clear))
-}
-
-fn random_password() -> String {
-    // Without those that people mistake for one another.
-    let alphabet = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789";
-    let mut random = rand::rng();
-    (0..32).map(|_| char::from(alphabet[random.random_range(0..alphabet.len())])).collect()
 }
 
 fn check_password(request: &Request, managed: bool) -> Option<Reply> {

@@ -39,8 +39,9 @@ struct Known {
 pub(crate) struct Agents(Mutex<HashMap<String, Known>>);
 
 impl Agents {
-    pub(crate) fn clear(&self) {
-        self.lock().clear();
+    /// Forgets every agent and returns the ids of their instances.
+    pub(crate) fn clear(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lock()).into_keys().collect()
     }
 
     /// Returns why the agent of each unregistered instance was refused when it last asked.
@@ -58,6 +59,13 @@ impl Agents {
             return false;
         }
         known.connected
+    }
+
+    /// Notes why the agent of that boot is not registered yet.
+    fn note(&self, id: &str, boot: u64, obstacle: &str) {
+        if let Some(known) = self.lock().get_mut(id).filter(|known| known.boots == boot) {
+            known.obstacle = Some(obstacle.to_owned());
+        }
     }
 
     /// Returns whether an agent has ever registered and whether it is connected; absent when it is not known.
@@ -80,6 +88,7 @@ pub(crate) fn boot(state: &Arc<State>, region: &str, id: &str) {
         known.refusals = state.options.session_refusals;
         known.boots
     };
+    state.options.machines.boot(id);
     state.tasks.spawn(ask_until_registered(Arc::clone(state), region.to_owned(), id.to_owned(), boot));
 }
 
@@ -89,6 +98,7 @@ pub(crate) fn halt(state: &State, id: &str) {
         known.boots += 1;
         known.connected = false;
     }
+    state.options.machines.halt(id);
 }
 
 async fn ask_until_registered(state: Arc<State>, region: String, id: String, boot: u64) {
@@ -96,6 +106,10 @@ async fn ask_until_registered(state: Arc<State>, region: String, id: String, boo
     loop {
         tokio::time::sleep(pause).await;
         pause = state.options.agent_retry;
+        if let Some(remote) = state.options.agent.remote() {
+            state.agents.note(&id, boot, "its agent has not connected to the gateway");
+            remote.wait_until_connected(&id).await;
+        }
         let answer = state.network.registration(&region, &id).await;
         let mut agents = state.agents.lock();
         let Some(known) = agents.get_mut(&id).filter(|known| known.boots == boot) else { return };
@@ -108,7 +122,7 @@ async fn ask_until_registered(state: Arc<State>, region: String, id: String, boo
             }
             Ok(Some((_, Err(obstacle)))) => known.obstacle = Some(obstacle),
             Ok(None) => return,
-            // moto was not there for once; that is not the agent's fault.
+            // EC2 was not there for once; that is not the agent's fault.
             Err(error) => {
                 known.obstacle = Some(error.to_string());
                 pause = Duration::from_millis(100);
@@ -133,7 +147,14 @@ pub(crate) async fn observe(
     match state.network.registration(region, id).await? {
         None => Ok((Standing::Unknown, None)),
         Some((instance, _)) if instance.is_terminated() => Ok((Standing::Unknown, None)),
-        Some((instance, Ok(()))) if connected => Ok((Standing::Online, Some(instance))),
+        Some((instance, Ok(()))) if connected && is_there(state, id) => {
+            Ok((Standing::Online, Some(instance)))
+        }
         Some((instance, _)) => Ok((Standing::Lost, Some(instance))),
     }
+}
+
+/// Tells whether the agent's process is there: one in this process always is.
+fn is_there(state: &State, id: &str) -> bool {
+    state.options.agent.remote().is_none_or(|remote| remote.is_connected(id))
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -18,6 +19,20 @@ pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     /// The body.
     pub(crate) body: Bytes,
+    /// Who made it.
+    pub(crate) served_by: ServedBy,
+}
+
+/// Who made an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServedBy {
+    /// The gateway itself.
+    Gateway,
+    /// The program that answers for RDS.
+    Rds,
+    /// The program that answers for every other service.
+    Others,
 }
 
 impl Reply {
@@ -73,7 +88,7 @@ impl Reply {
         if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
             headers.insert("x-amzn-requestid", id);
         }
-        Reply { status, headers, body: Bytes::from(body.into()) }
+        Reply { status, headers, body: Bytes::from(body.into()), served_by: ServedBy::Gateway }
     }
 
     /// Returns the body as text.

@@ -86,6 +86,11 @@ impl Request {
         self.scope.as_ref().map_or("", |scope| &scope.service)
     }
 
+    /// Returns the operation, or method and path where the protocol does not tell.
+    pub(crate) fn name(&self) -> String {
+        self.operation.clone().unwrap_or_else(|| format!("{} {}", self.method, self.uri.path()))
+    }
+
     /// Returns the region that the request was signed for.
     pub(crate) fn region(&self) -> &str {
         self.scope.as_ref().map_or("us-east-1", |scope| &scope.region)

@@ -1,4 +1,4 @@
-//! Which calls are ours, and which go to moto as they are.
+//! Which calls are ours, and which are passed on as they are.
 
 use std::sync::Arc;
 
@@ -42,7 +42,8 @@ pub(crate) async fn forward(state: &State, request: &Request) -> Result<Reply, E
     let html = reply.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if reply.status == StatusCode::INTERNAL_SERVER_ERROR && html {
         let operation = request.operation.as_deref().unwrap_or("this");
-        let message = format!("moto failed at {operation}, or does not have it");
+        let program = state.upstream.program(request.service());
+        let message = format!("{program} failed at {operation}, or does not have it");
         return Ok(Reply::refuse(request.protocol(), 501, "NotImplemented", &message));
     }
     Ok(reply)

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
-use hyper::Response;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::fault::FaultKind;
 use super::journal::Ending;
-use super::reply::Reply;
+use super::reply::{Reply, ServedBy};
 use super::request::{Protocol, Request};
 use super::state::State;
-use super::{channel, control, route};
+use super::{channel, control, route, websocket};
+use crate::wire;
 
 /// The answer is lost on purpose: the connection closes instead.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,11 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         let work = async move { channel::open(&shared, incoming.uri(), incoming.headers(), upgrade) };
         return call(state, "ssmmessages", "OpenDataChannel", Protocol::Json, Box::pin(work)).await;
     }
+    if let Some(place) = incoming.uri().path().strip_prefix(wire::PATH) {
+        let place = place.to_owned();
+        let upgrade = hyper::upgrade::on(&mut incoming);
+        return Ok(admit(state, &place, incoming.headers(), upgrade));
+    }
     let (parts, body) = incoming.into_parts();
     let Ok(body) = body.collect().await else { return Err(Lost) };
     let request = Request::parse(parts.method, parts.uri, parts.headers, body.to_bytes());
@@ -62,12 +69,35 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         return Ok(control::answer(state, &request).await);
     }
     let service = request.service().to_owned();
-    let operation =
-        request.operation.clone().unwrap_or_else(|| format!("{} {}", request.method, request.uri.path()));
+    let operation = request.name();
     let protocol = request.protocol();
     let shared = Arc::clone(state);
     let work = async move { route::answer(&shared, &request).await };
     call(state, &service, &operation, protocol, Box::pin(work)).await
+}
+
+/// Lets an agent in, at `INSTANCE` to register and at `INSTANCE/sessions/SESSION` for a session. No call of AWS's: the
+/// journal does not hear of it.
+fn admit(state: &Arc<State>, place: &str, headers: &HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Reply {
+    let Some(agents) = state.options.agent.remote().cloned() else {
+        return Reply::plain(StatusCode::NOT_FOUND, "no agent is awaited here");
+    };
+    let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    if shown != Some(agents.secret().expose()) {
+        return Reply::plain(StatusCode::FORBIDDEN, "the agent's secret is not valid");
+    }
+    let (instance, session) = match place.split_once(wire::SESSIONS) {
+        Some((instance, session)) => (instance.to_owned(), Some(session.to_owned())),
+        None => (place.to_owned(), None),
+    };
+    let carry = async move {
+        let Some(socket) = websocket::open(upgrade).await else { return };
+        match session {
+            Some(session) => agents.take_up(&session, socket),
+            None => agents.register(&instance, socket).await,
+        }
+    };
+    websocket::agree(headers, || state.tasks.spawn(carry))
 }
 
 /// Makes one call: notes it, delays it, and lets a fault happen to it.
@@ -87,7 +117,8 @@ async fn call(
     let name = fault.as_ref().map(FaultKind::name);
     let refuse = |status, code: &str, message: &str| {
         let reply = Reply::refuse(protocol, status, code, message);
-        state.journal.end(number, Ending { status: Some(status), fault: name });
+        let served_by = Some(ServedBy::Gateway);
+        state.journal.end(number, Ending { status: Some(status), fault: name, served_by });
         state.faults.fired();
         Ok(reply)
     };
@@ -105,7 +136,7 @@ async fn call(
             Protocol::Json => refuse(400, "ThrottlingException", "Rate exceeded"),
         },
         Some(FaultKind::Timeout) => {
-            state.journal.end(number, Ending { status: None, fault: name });
+            state.journal.end(number, Ending { fault: name, ..Ending::default() });
             state.faults.fired();
             std::future::pending().await
         }
@@ -135,7 +166,7 @@ async fn work_on(
         let reply = work.await;
         // A fault that follows the work leaves the client without the answer.
         let status = fault.is_none().then(|| reply.status.as_u16());
-        shared.journal.end(number, Ending { status, fault });
+        shared.journal.end(number, Ending { status, fault, served_by: Some(reply.served_by) });
         drop(done.send(reply));
     });
     reply.await.map_err(|_| Lost)

@@ -32,7 +32,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(address: SocketAddr, options: Options) -> State {
-        let upstream = Upstream::new(options.moto);
+        let upstream = Upstream::new(options.upstreams);
         State {
             address,
             network: Network::over(upstream.clone()),
@@ -54,11 +54,13 @@ impl State {
         self.resets.load(Ordering::Relaxed)
     }
 
-    /// Forgets everything, here and in moto.
+    /// Forgets everything, here and behind us.
     pub(crate) async fn reset(&self) -> Result<(), super::Error> {
         self.resets.fetch_add(1, Ordering::Relaxed);
         self.faults.clear();
-        self.agents.clear();
+        for instance in self.agents.clear() {
+            self.options.machines.halt(&instance);
+        }
         self.sessions.clear();
         self.launches.clear();
         for identifier in self.phases.clear() {

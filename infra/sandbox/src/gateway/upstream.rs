@@ -1,6 +1,6 @@
-//! The way to moto: requests passed on as they are, and questions of our own.
+//! The way to the programs behind the gateway: requests passed on as they are, and questions of our own.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -12,14 +12,19 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::Error;
-use super::reply::Reply;
+use super::emulator::{Side, Upstreams};
+use super::passed::{Ledger, Passed};
+use super::reply::{Reply, ServedBy};
 use super::request::{Request, render_form};
+use super::standin::Standins;
 
-/// A client of moto. Cheap to clone.
+/// A client of what is behind the gateway. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    moto: SocketAddr,
+    upstreams: Upstreams,
     client: Client<HttpConnector, Full<Bytes>>,
+    ledger: Arc<Ledger>,
+    standins: Arc<Standins>,
 }
 
 /// These belong to one connection and are written anew for the other.
@@ -32,27 +37,69 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
 ];
 
 impl Upstream {
-    pub(crate) fn new(moto: SocketAddr) -> Upstream {
+    pub(crate) fn new(upstreams: Upstreams) -> Upstream {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Upstream { moto, client: Client::builder(TokioExecutor::new()).build(connector) }
+        Upstream {
+            upstreams,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            ledger: Arc::default(),
+            standins: Arc::default(),
+        }
     }
 
-    /// Passes a request on and returns moto's answer to it.
+    /// Tells whether RDS is answered by a program of its own.
+    pub(crate) fn is_split(&self) -> bool {
+        self.upstreams.is_split()
+    }
+
+    /// Returns the name of the program that answers for a service.
+    pub(crate) fn program(&self, service: &str) -> &'static str {
+        self.upstreams.of(Side::of(service)).name()
+    }
+
+    /// Returns what stands in RDS's program for what is elsewhere.
+    pub(crate) fn standins(&self) -> &Standins {
+        &self.standins
+    }
+
+    /// Returns everything that was answered since the start or the last reset.
+    pub(crate) fn passed(&self) -> Vec<Passed> {
+        self.ledger.all()
+    }
+
+    /// Passes a request on and returns the answer to it.
     pub(crate) async fn forward(&self, request: &Request) -> Result<Reply, Error> {
-        let mut outgoing =
-            self.request(request.method.clone(), request.uri.path_and_query().map_or("/", |p| p.as_str()))?;
+        let side = Side::of(request.service());
+        let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut outgoing = self.request(side, request.method.clone(), path)?;
         outgoing.headers_mut().clone_from(&request.headers);
         for name in &OF_THE_CONNECTION {
             outgoing.headers_mut().remove(name);
         }
-        *outgoing.body_mut() = Full::new(request.body.clone());
-        self.send(outgoing).await
+        let body = match side {
+            Side::Rds => self.standins.put_in(request),
+            Side::Others => request.body.clone(),
+        };
+        *outgoing.body_mut() = Full::new(body);
+        self.send(side, request.service(), &request.name(), outgoing).await
     }
 
     /// Asks a query service and returns the XML of a good answer.
     pub(crate) async fn query(
         &self,
+        service: &'static str,
+        region: &str,
+        action: &'static str,
+        params: &[(&str, &str)],
+    ) -> Result<String, Error> {
+        self.query_at(Side::of(service), service, region, action, params).await
+    }
+
+    /// As `query`, of the program on that side, whichever the service.
+    pub(crate) async fn query_at(
+        &self,
+        side: Side,
         service: &'static str,
         region: &str,
         action: &'static str,
@@ -65,15 +112,15 @@ impl Upstream {
         };
         let mut pairs = vec![("Action", action), ("Version", version)];
         pairs.extend_from_slice(params);
-        let mut outgoing = self.request(Method::POST, "/")?;
+        let mut outgoing = self.request(side, Method::POST, "/")?;
         sign(&mut outgoing, service, region);
         outgoing.headers_mut().insert(
             header::CONTENT_TYPE,
             header::HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         *outgoing.body_mut() = Full::new(Bytes::from(render_form(&pairs)));
-        let reply = self.send(outgoing).await?;
-        accept(action, &reply)?;
+        let reply = self.send(side, service, action, outgoing).await?;
+        self.accept(side, action, &reply)?;
         Ok(reply.text())
     }
 
@@ -85,56 +132,85 @@ impl Upstream {
         target: &'static str,
         body: &Value,
     ) -> Result<Value, Error> {
-        let mut outgoing = self.request(Method::POST, "/")?;
+        let side = Side::of(service);
+        let mut outgoing = self.request(side, Method::POST, "/")?;
         sign(&mut outgoing, service, region);
         let headers = outgoing.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-amz-json-1.1"));
         headers.insert("x-amz-target", header::HeaderValue::from_static(target));
         *outgoing.body_mut() = Full::new(Bytes::from(body.to_string()));
-        let reply = self.send(outgoing).await?;
-        accept(target, &reply)?;
+        let operation = target.rsplit('.').next().unwrap_or(target);
+        let reply = self.send(side, service, operation, outgoing).await?;
+        self.accept(side, target, &reply)?;
         Ok(serde_json::from_slice(&reply.body).unwrap_or(Value::Null))
     }
 
-    /// Empties moto.
+    /// Empties the programs, and what is known about them.
     pub(crate) async fn reset(&self) -> Result<(), Error> {
-        let reply = self.send(self.request(Method::POST, "/moto-api/reset")?).await?;
-        accept("reset", &reply)
+        let both = [Side::Others, Side::Rds];
+        let sides = if self.is_split() { &both[..] } else { &both[..1] };
+        for &side in sides {
+            let request = self.request(side, Method::POST, self.upstreams.of(side).reset_path())?;
+            let reply = self.send(side, "", "reset", request).await?;
+            self.accept(side, "reset", &reply)?;
+        }
+        self.standins.clear();
+        self.ledger.clear();
+        Ok(())
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<hyper::Request<Full<Bytes>>, Error> {
-        let uri: Uri = format!("http://{}{path}", self.moto).parse().map_err(Error::Address)?;
+    fn request(&self, side: Side, method: Method, path: &str) -> Result<hyper::Request<Full<Bytes>>, Error> {
+        let address = self.upstreams.of(side).address();
+        let uri: Uri = format!("http://{address}{path}").parse().map_err(Error::Address)?;
         let mut request = hyper::Request::new(Full::default());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         Ok(request)
     }
 
-    async fn send(&self, request: hyper::Request<Full<Bytes>>) -> Result<Reply, Error> {
-        let (parts, body) = self.client.request(request).await.map_err(Error::Unreachable)?.into_parts();
-        let body = body.collect().await.map_err(Error::Interrupted)?.to_bytes();
+    async fn send(
+        &self,
+        side: Side,
+        service: &str,
+        operation: &str,
+        request: hyper::Request<Full<Bytes>>,
+    ) -> Result<Reply, Error> {
+        let program = self.upstreams.of(side).name();
+        let unreachable = |source| Error::Unreachable { program, source };
+        let (parts, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
+        let body = body.collect().await.map_err(|source| Error::Interrupted { program, source })?.to_bytes();
         let mut headers = parts.headers;
         for name in &OF_THE_CONNECTION {
             headers.remove(name);
         }
-        Ok(Reply { status: parts.status, headers, body })
+        self.ledger.note(Passed {
+            side,
+            service: service.to_owned(),
+            operation: operation.to_owned(),
+            status: parts.status.as_u16(),
+        });
+        let (body, served_by) = match side {
+            Side::Rds => (self.standins.take_out(&body), ServedBy::Rds),
+            Side::Others => (body, ServedBy::Others),
+        };
+        Ok(Reply { status: parts.status, headers, body, served_by })
+    }
+
+    fn accept(&self, side: Side, action: &'static str, reply: &Reply) -> Result<(), Error> {
+        if reply.status == StatusCode::OK {
+            return Ok(());
+        }
+        let program = self.upstreams.of(side).name();
+        Err(Error::Refused { program, action, status: reply.status.as_u16() })
     }
 }
 
-/// moto reads nothing but the scope.
+/// The programs read nothing but the scope.
 fn sign(request: &mut hyper::Request<Full<Bytes>>, service: &str, region: &str) {
     let scope = format!(
         "AWS4-HMAC-SHA256 Credential=gateway/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
     );
     if let Ok(value) = scope.parse() {
         request.headers_mut().insert(header::AUTHORIZATION, value);
-    }
-}
-
-fn accept(action: &'static str, reply: &Reply) -> Result<(), Error> {
-    if reply.status == StatusCode::OK {
-        Ok(())
-    } else {
-        Err(Error::Refused { action, status: reply.status.as_u16() })
     }
 }

@@ -8,10 +8,10 @@ use std::process::Command;
 use super::{SERVE, template};
 use crate::Error;
 
-/// Runs as the container's root, then as its user `postgres`. Data stay inside; only the socket is shared.
-const PREPARE: &str = include_str!("docker.sh");
+/// Runs as the container's root, then as its user `postgres`. Data stay inside.
+pub(super) const PREPARE: &str = include_str!("docker.sh");
 
-/// Makes the folder for the socket and returns the command that serves the cluster.
+/// Makes the folder for the socket, which is all that is shared, and returns the command that serves the cluster.
 pub(super) fn prepare(image: &str, dir: &Path) -> Result<Command, Error> {
     let socket = dir.join("socket");
     fs::create_dir_all(&socket).map_err(Error::file("create", &socket))?;

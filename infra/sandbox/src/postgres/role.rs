@@ -1,4 +1,4 @@
-//! What the sandbox itself says to a cluster: the master user, its password, its database.
+//! What the sandbox itself says to a cluster, over its socket or as SQL for others to run: the master user, its password, its database.
 
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -16,27 +16,43 @@ pub(super) async fn connect(socket: &Socket) -> Result<Client, Error> {
     Ok(client)
 }
 
-/// Makes the master user with what RDS gives one: databases and roles, but not a superuser's rights.
+/// Makes the master user.
 pub(super) async fn create_master(client: &Client, user: &str, password: &Password) -> Result<(), Error> {
-    let (name, verifier) = (identifier(user), literal(&verifier(password)));
-    let statements = format!(
-        "CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD {verifier} VALID UNTIL 'infinity';
-         GRANT rds_superuser TO {name};
-         ALTER DATABASE postgres OWNER TO {name}"
-    );
-    client.batch_execute(&statements).await.map_err(refused(&format!("create the master user `{user}`")))
+    run(client, &master(user, password), &format!("create the master user `{user}`")).await
 }
 
 /// Makes a database.
-pub(super) async fn create_database(client: &Client, database: &str, owner: &str) -> Result<(), Error> {
-    let statement = format!("CREATE DATABASE {} OWNER {}", identifier(database), identifier(owner));
-    client.batch_execute(&statement).await.map_err(refused(&format!("create the database `{database}`")))
+pub(super) async fn create_database(client: &Client, name: &str, owner: &str) -> Result<(), Error> {
+    run(client, &database(name, owner), &format!("create the database `{name}`")).await
 }
 
 /// Changes a role's password.
-pub(super) async fn set_password(client: &Client, user: &str, password: &Password) -> Result<(), Error> {
-    let statement = format!("ALTER ROLE {} PASSWORD {}", identifier(user), literal(&verifier(password)));
-    client.batch_execute(&statement).await.map_err(refused(&format!("change the password of `{user}`")))
+pub(super) async fn set_password(client: &Client, user: &str, new: &Password) -> Result<(), Error> {
+    run(client, &password(user, new), &format!("change the password of `{user}`")).await
+}
+
+async fn run(client: &Client, statements: &str, doing: &str) -> Result<(), Error> {
+    client.batch_execute(statements).await.map_err(refused(doing))
+}
+
+/// Returns what makes the master user, with what RDS gives one: databases and roles, but not a superuser's rights.
+pub(crate) fn master(user: &str, password: &Password) -> String {
+    let (name, verifier) = (identifier(user), literal(&verifier(password)));
+    format!(
+        "CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD {verifier} VALID UNTIL 'infinity';
+         GRANT rds_superuser TO {name};
+         ALTER DATABASE postgres OWNER TO {name};\n"
+    )
+}
+
+/// Returns what makes a database.
+pub(crate) fn database(name: &str, owner: &str) -> String {
+    format!("CREATE DATABASE {} OWNER {};\n", identifier(name), identifier(owner))
+}
+
+/// Returns what changes a role's password.
+pub(crate) fn password(user: &str, new: &Password) -> String {
+    format!("ALTER ROLE {} PASSWORD {};\n", identifier(user), literal(&verifier(new)))
 }
 
 /// The server logs every statement, so that it never gets to see a clear password.

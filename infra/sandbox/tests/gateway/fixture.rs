@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sandbox::gateway::{
-    Agent, AgentSession, DatabaseSpec, Databases, Gateway, NoDatabases, Options, Password,
+    Agent, AgentSession, DatabaseSpec, Databases, Emulator, Gateway, NoDatabases, Options, Password,
+    Upstreams,
 };
 use sandbox::{Moto, MotoSource};
 use serde_json::{Value, json};
@@ -79,30 +80,47 @@ impl Databases for Recorder {
 }
 
 pub(crate) async fn gateway_over(address: SocketAddr) -> Gateway {
-    Gateway::start(Options::new(address, Arc::new(Echo), Arc::new(NoDatabases))).await.unwrap()
+    let upstreams = Upstreams::one(Emulator::Moto(address));
+    Gateway::start(Options::new(upstreams, Arc::new(Echo), Arc::new(NoDatabases))).await.unwrap()
 }
 
 /// Returns where the moto of all tests listens. It lives as long as this process.
 fn moto() -> SocketAddr {
     static MOTO: OnceLock<SocketAddr> = OnceLock::new();
-    *MOTO.get_or_init(|| {
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            tokio::runtime::Runtime::new().unwrap().block_on(async {
-                let dir = support::folder();
-                let source = MotoSource::Python(support::runtime());
-                let moto = Moto::start(&source, dir.path()).await.unwrap();
-                // Nobody is left to remove it at the end.
-                drop(dir);
-                tell.send(moto.address()).unwrap();
-                std::future::pending::<()>().await
-            })
-        });
-        told.recv().unwrap()
-    })
+    *MOTO.get_or_init(start_moto)
 }
 
-/// moto behind a gateway.
+/// Returns where a second one listens.
+pub(crate) fn other_moto() -> SocketAddr {
+    static MOTO: OnceLock<SocketAddr> = OnceLock::new();
+    *MOTO.get_or_init(start_moto)
+}
+
+fn start_moto() -> SocketAddr {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let dir = support::folder();
+            let source = MotoSource::Python(support::runtime());
+            let moto = Moto::start(&source, dir.path()).await.unwrap();
+            // Nobody is left to remove it at the end.
+            drop(dir);
+            tell.send(moto.address()).unwrap();
+            std::future::pending::<()>().await
+        })
+    });
+    told.recv().unwrap()
+}
+
+/// Returns what is behind the gateways of all tests: moto, or moto for RDS and for everything else the LocalStack
+/// that `DRAWBRIDGE_TEST_LOCALSTACK` gives the address of.
+pub(crate) fn upstreams() -> Upstreams {
+    let localstack = std::env::var("DRAWBRIDGE_TEST_LOCALSTACK").ok().map(|told| told.parse().unwrap());
+    let rds = Emulator::Moto(moto());
+    Upstreams { rds, others: localstack.map_or(rds, Emulator::LocalStack) }
+}
+
+/// A gateway with what is behind it.
 pub(crate) struct Cloud {
     pub(crate) gateway: Gateway,
     pub(crate) client: Client,
@@ -126,13 +144,13 @@ const POLICY: &str = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
 impl Cloud {
     /// Starts with every delay at nothing and no refusals, then lets `tune` change that.
     pub(crate) async fn start(tune: impl FnOnce(&mut Options)) -> Cloud {
-        Cloud::over(moto(), tune).await
+        Cloud::over(upstreams(), tune).await
     }
 
-    /// As `start`, over that moto.
-    pub(crate) async fn over(moto: SocketAddr, tune: impl FnOnce(&mut Options)) -> Cloud {
+    /// As `start`, over those programs.
+    pub(crate) async fn over(upstreams: Upstreams, tune: impl FnOnce(&mut Options)) -> Cloud {
         let databases = Arc::new(Recorder::default());
-        let mut options = Options::new(moto, Arc::new(Echo), Arc::<Recorder>::clone(&databases));
+        let mut options = Options::new(upstreams, Arc::new(Echo), Arc::<Recorder>::clone(&databases));
         options.registration_delay = Duration::ZERO;
         options.session_refusals = 0;
         options.profile_refusals = 0;
@@ -313,8 +331,18 @@ impl Cloud {
     }
 }
 
+/// Starts a moto in that folder that no other test has, for one that empties it.
+pub(crate) async fn own_moto(dir: &std::path::Path) -> Moto {
+    Moto::start(&MotoSource::Python(support::runtime()), dir).await.unwrap()
+}
+
 /// Asks again until it is so; a minute is long enough for any machine.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
-    let wait = async { while !condition().await {} };
+    let wait = async {
+        while !condition().await {
+            // A condition that never waits would leave the gateway, which runs on the same thread, no turn.
+            tokio::task::yield_now().await;
+        }
+    };
     tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it never became so");
 }

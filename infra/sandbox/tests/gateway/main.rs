@@ -1,4 +1,4 @@
-//! The gateway through its public interface: alone over a stub, and in front of moto.
+//! The gateway through its public interface: alone over a stub, in front of moto, and in front of two.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +12,9 @@ mod faults;
 mod fixture;
 mod instances;
 mod passing;
+mod remote;
 mod sessions;
+mod split;
 mod stub;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use sandbox::gateway::Goodbye;
-use sandbox::{Moto, MotoSource};
+use sandbox::gateway::{Emulator, Goodbye, Upstreams};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -12,7 +11,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tunnel::{ChannelClosed, Message, MessageType};
 
 use crate::client::authorization;
-use crate::fixture::Cloud;
+use crate::fixture::{Cloud, own_moto};
 use crate::support;
 
 struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -146,10 +145,9 @@ async fn a_ping_is_answered() {
 
 #[tokio::test]
 async fn after_a_reset_nothing_is_left() {
-    // A moto of its own: the others would be emptied too.
     let dir = support::folder();
-    let moto = Moto::start(&MotoSource::Python(support::runtime()), dir.path()).await.unwrap();
-    let cloud = Cloud::over(moto.address(), |_| ()).await;
+    let moto = own_moto(dir.path()).await;
+    let cloud = Cloud::over(Upstreams::one(Emulator::Moto(moto.address())), |_| ()).await;
     let (site, id) = cloud.bastion().await;
     cloud.ssm("StartSession", request(&id)).await;
     cloud.gateway.reset().await.unwrap();

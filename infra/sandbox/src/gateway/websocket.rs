@@ -1,0 +1,32 @@
+//! The server's half of a websocket's opening.
+
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::remote::Socket;
+use super::reply::Reply;
+
+/// Returns the answer that agrees to an upgrade, and calls `carry` to start what carries it; or else the refusal.
+pub(crate) fn agree(headers: &HeaderMap, carry: impl FnOnce()) -> Reply {
+    let accept = headers.get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+    let Some(accept) = accept.and_then(|accept| HeaderValue::from_str(&accept).ok()) else {
+        return Reply::plain(StatusCode::BAD_REQUEST, "not a websocket");
+    };
+    carry();
+    let mut reply = Reply::plain(StatusCode::SWITCHING_PROTOCOLS, "");
+    reply.headers.clear();
+    reply.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    reply.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    reply.headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    reply
+}
+
+/// Returns the websocket once the answer is out; absent when the client went away.
+pub(crate) async fn open(upgrade: hyper::upgrade::OnUpgrade) -> Option<Socket> {
+    let upgraded = upgrade.await.ok()?;
+    Some(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await)
+}
