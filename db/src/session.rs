@@ -25,6 +25,16 @@ pub struct ConnectOptions {
     pub connect_timeout: Duration,
 }
 
+/// A server learns that its client is gone when it next reads or writes: not in the middle of a long statement, whose
+/// locks then keep out whoever comes after. So it looks every five seconds (PostgreSQL 14 and later), and its kernel asks
+/// a silent client whether it is still there.
+const ABANDONED: [(&str, &str); 4] = [
+    ("client_connection_check_interval", "5000"),
+    ("tcp_keepalives_idle", "15"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
+
 impl Default for ConnectOptions {
     fn default() -> ConnectOptions {
         ConnectOptions {
@@ -38,9 +48,10 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Returns the `options` parameter of the startup message: `-c lock_timeout=5000`.
+    /// Returns the `options` parameter of the startup message: `-c lock_timeout=5000`, and [`ABANDONED`].
     pub fn startup(&self) -> String {
-        let mut settings = Vec::new();
+        let mut settings: Vec<_> =
+            ABANDONED.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         if let Some(role) = &self.role {
             settings.push(("role", role.clone()));
         }

@@ -1,5 +1,6 @@
 //! What the tests of more than one crate share: a sandbox of one's own, and the program as a user runs it.
 
+mod cloud;
 mod raw;
 
 use std::path::{Path, PathBuf};
@@ -12,15 +13,16 @@ use deploy::view::{Detail, View};
 use sandbox::{AgentOptions, DatabaseMode, Sandbox};
 use stack::{Events, Stack};
 
+pub use cloud::{Cloud, Containers, Images};
 pub use raw::{Raw, element};
 
 /// The stack file that the project ships.
 pub const STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/stack.toml");
 
-/// A sandbox of one's own, with the way to it.
+/// A cloud of one's own, with the way to it.
 pub struct Fixture {
-    /// The sandbox.
-    pub sandbox: Sandbox,
+    /// The cloud.
+    pub cloud: Cloud,
     /// What tasks are given.
     pub context: Context,
 }
@@ -77,14 +79,24 @@ impl Fixture {
         });
         tune(&mut options);
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
-        let context = context(&sandbox, Events::none());
-        Fixture { sandbox, context }
+        Fixture::on(Cloud::Sandbox(Box::new(sandbox)))
     }
 
-    /// Returns the program with this sandbox's variables and no others that lead to AWS.
+    /// Starts a cloud in containers.
+    pub async fn start_containers(images: Images) -> Fixture {
+        let containers = Containers::start(images, fresh_dir(), shipped_stack().region).await;
+        Fixture::on(Cloud::LocalStack(Box::new(containers)))
+    }
+
+    fn on(cloud: Cloud) -> Fixture {
+        let context = context(&cloud.environment(), Events::none());
+        Fixture { cloud, context }
+    }
+
+    /// Returns the program with this cloud's variables and no others that lead to AWS.
     pub fn program(&self, args: &[&str]) -> Command {
         let mut command = program(args);
-        command.envs(self.sandbox.environment());
+        command.envs(self.cloud.environment());
         command
     }
 
@@ -96,22 +108,22 @@ impl Fixture {
 
     /// Returns raw calls to the sandbox's gateway, past our own code.
     pub fn raw(&self) -> Raw {
-        Raw::new(self.sandbox.gateway().address())
+        Raw::new(self.cloud.gateway().address())
     }
 
-    /// Stops the sandbox and removes its folder.
+    /// Stops the cloud and removes its folder.
     pub async fn stop(self) {
-        let dir = self.sandbox.dir().to_owned();
-        self.sandbox.stop().await.expect("the sandbox stops");
+        let dir = self.cloud.dir().to_owned();
+        self.cloud.stop().await;
         std::fs::remove_dir_all(dir).expect("its folder can be removed");
     }
 }
 
-/// Returns what a task in this process is given to work on a sandbox.
-pub fn context(sandbox: &Sandbox, events: Events) -> Context {
+/// Returns what a task in this process is given to work on a cloud with these variables.
+pub fn context(environment: &[(String, String)], events: Events) -> Context {
     Context {
         stack: Arc::new(shipped_stack()),
-        access: deploy::task::demo::access(&sandbox.environment()),
+        access: deploy::task::demo::access(environment),
         view: View::new(false, Detail::Quiet),
         events,
         stop: aws::Stop::new(),
@@ -223,7 +235,7 @@ pub fn sandboxes() -> PathBuf {
 }
 
 /// Returns the folder of the profile that this test was built in.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let own = std::env::current_exe().expect("a test has a path");
     own.parent().and_then(Path::parent).expect("a test lies in `deps`").to_owned()
 }

@@ -117,7 +117,7 @@ impl Channel {
         match self.reliable.on_message(message, now) {
             Arrived::Data(acknowledge) => {
                 actions.extend(acknowledge.map(Action::Send));
-                actions.extend(self.on_more(now));
+                actions.extend(self.on_more(now).unwrap_or_default());
             }
             Arrived::Closed(error) => {
                 self.phase = Phase::Over;
@@ -128,13 +128,13 @@ impl Channel {
         actions
     }
 
-    /// Goes on with what came before its turn and is in order now; nothing when there is no more.
-    pub fn on_more(&mut self, now: Instant) -> Vec<Action> {
+    /// Goes on with what came before its turn and is in order now; `None` when there is no more.
+    pub fn on_more(&mut self, now: Instant) -> Option<Vec<Action>> {
         let mut actions = Vec::new();
         if self.phase == Phase::Over {
-            return actions;
+            return None;
         }
-        let batch = self.reliable.next_batch();
+        let batch = self.reliable.next_batch().transpose()?;
         let taken = batch.and_then(|batch| {
             batch.iter().try_for_each(|message| self.on_payload(message, now, &mut actions))
         });
@@ -142,7 +142,7 @@ impl Channel {
             self.phase = Phase::Over;
             actions.push(Action::Closed(error));
         }
-        actions
+        Some(actions)
     }
 
     /// Does what is due at `now`.

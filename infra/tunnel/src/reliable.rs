@@ -87,17 +87,17 @@ impl Reliable {
         }
     }
 
-    /// Returns the next data messages in order; none when the next one is missing.
+    /// Returns the next data messages in order; `None` when the next one is missing.
     ///
     /// Not all at once: behind a gap there may be far more than should be in memory.
-    pub(crate) fn next_batch(&mut self) -> Result<Vec<Message>, Error> {
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Vec<Message>>, Error> {
         let mut batch = Vec::new();
         while batch.len() < BATCH
             && let Some(message) = self.incoming.next().map_err(|error| Error::Early(Arc::new(error)))?
         {
             batch.push(message);
         }
-        Ok(batch)
+        Ok((!batch.is_empty()).then_some(batch))
     }
 
     /// Returns the frame of a new message.

@@ -39,8 +39,8 @@ impl Official {
         // Its first argument holds the token, in every process list: that is how it is called.
         command
             .args([session.as_str(), &region, "StartSession", "", &request.to_string()])
-            .arg(fixture.sandbox.endpoint())
-            .envs(fixture.sandbox.environment())
+            .arg(fixture.cloud.endpoint())
+            .envs(fixture.cloud.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

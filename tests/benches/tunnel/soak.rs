@@ -117,7 +117,7 @@ fn worst_line(runtime: &Runtime, time: Duration) -> Part {
             } else {
                 Goodbye::None
             };
-            fixture.sandbox.gateway().disconnect(goodbye);
+            fixture.cloud.gateway().disconnect(goodbye);
         }
         pass(end.saturating_duration_since(Instant::now()));
         over.store(true, Ordering::Relaxed);
@@ -125,7 +125,7 @@ fn worst_line(runtime: &Runtime, time: Duration) -> Part {
     });
     let memory = peak_mib(tunnel.process());
     tunnel.stop();
-    let sessions_left = fixture.sandbox.gateway().live_sessions();
+    let sessions_left = fixture.cloud.gateway().live_sessions();
     runtime.block_on(fixture.stop());
     let mib = bytes.into_inner() as f64 / f64::from(1 << 20);
     Part {

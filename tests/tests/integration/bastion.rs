@@ -133,7 +133,7 @@ async fn what_breaks_while_up_waits_is_named_too() {
         let launched = |gateway: &sandbox::gateway::Gateway| {
             gateway.journal().iter().any(|call| call.operation == "RunInstances" && call.status == Some(200))
         };
-        while !launched(fixture.sandbox.gateway()) {
+        while !launched(fixture.cloud.gateway()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");

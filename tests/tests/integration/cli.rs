@@ -67,7 +67,7 @@ async fn without_a_terminal_nothing_is_changed_unless_yes_is_said() {
     fixture.run(&["up", "--dry-run"]).await.expect(0);
     fixture.run(&["down", "--dry-run"]).await.expect(0);
     let changes: Vec<_> = fixture
-        .sandbox
+        .cloud
         .gateway()
         .journal()
         .into_iter()

@@ -23,7 +23,7 @@ async fn sweep(task: Task, kind: FaultKind) {
         if task == Task::Down {
             converge(&fixture, n).await;
         }
-        let gateway = fixture.sandbox.gateway();
+        let gateway = fixture.cloud.gateway();
         gateway.inject(Fault { service: None, operation: None, nth: n, kind: kind.clone() });
         // A held reply never comes: the only way on is to be killed, after the work was done.
         let killed = async {
@@ -55,11 +55,11 @@ async fn sweep(task: Task, kind: FaultKind) {
 
 /// Returns how many calls the task makes without faults; leaves an empty account.
 async fn count(fixture: &Fixture, task: Task) -> u64 {
-    let before = fixture.sandbox.gateway().journal().len();
+    let before = fixture.cloud.gateway().journal().len();
     up::converge(&fixture.context, &[]).await.expect("`up` succeeds without faults");
-    let between = fixture.sandbox.gateway().journal().len();
+    let between = fixture.cloud.gateway().journal().len();
     down::demolish(&fixture.context).await.expect("`down` succeeds without faults");
-    let after = fixture.sandbox.gateway().journal().len();
+    let after = fixture.cloud.gateway().journal().len();
     let calls = match task {
         Task::Up => between - before,
         Task::Down => after - between,
@@ -76,8 +76,7 @@ async fn attempt(fixture: &Fixture, task: Task) {
 
 /// Waits until what was in flight at the kill has reached its end.
 async fn settle(fixture: &Fixture) {
-    while fixture.sandbox.gateway().journal().iter().any(|call| call.end_ms.is_none() && call.fault.is_none())
-    {
+    while fixture.cloud.gateway().journal().iter().any(|call| call.end_ms.is_none() && call.fault.is_none()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -98,7 +97,7 @@ async fn converge(fixture: &Fixture, n: u64) {
 
 /// As the sweep does it, but with a program of its own and SIGKILL, at some calls of either task.
 async fn kill_the_program(fixture: &Fixture, task: &str, n: u64) {
-    let gateway = fixture.sandbox.gateway();
+    let gateway = fixture.cloud.gateway();
     gateway.inject(Fault { service: None, operation: None, nth: n, kind: FaultKind::Hold });
     let mut program =
         fixture.program(&[task, "--yes"]).stderr(Stdio::null()).spawn().expect("the program starts");

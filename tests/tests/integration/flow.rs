@@ -26,7 +26,11 @@ impl Transcript<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_job_task_by_task_and_no_secret_is_shown() {
-    let fixture = Fixture::start(Want::Databases).await;
+    whole_job(Fixture::start(Want::Databases).await, async |_| ()).await;
+}
+
+/// The job on any cloud, with a look at it when everything is up.
+pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)) {
     let watch = CommandLines::watch();
     let mut job = Transcript { fixture: &fixture, text: String::new() };
 
@@ -70,6 +74,7 @@ async fn the_whole_job_task_by_task_and_no_secret_is_shown() {
     let ran = job.run(&shell, 7).await;
     assert_eq!(ran.stdout.trim(), format!("{} verify-full", TENANTS[1]));
 
+    look(&fixture).await;
     let secrets = secrets(&fixture).await;
     job.run(&["down", "--yes", "--verbose"], 0).await;
     let audit = job.run(&["audit", "--json"], 0).await.json();
@@ -79,7 +84,7 @@ async fn the_whole_job_task_by_task_and_no_secret_is_shown() {
 
     let mut seen = std::mem::take(&mut job.text);
     seen.push_str(&watch.stop());
-    let dir = fixture.sandbox.dir().to_owned();
+    let dir = fixture.cloud.dir().to_owned();
     read_all(&dir, &mut seen);
     for secret in &secrets {
         assert!(
@@ -97,7 +102,7 @@ async fn a_tunnel_says_when_it_is_ready_and_ends_its_sessions() {
     let fixture = Fixture::start(Want::Databases).await;
     fixture.run(&["up", "--yes"]).await.expect(0);
     // `up` tries sessions too.
-    let earlier = fixture.sandbox.gateway().journal().len();
+    let earlier = fixture.cloud.gateway().journal().len();
     let mut command = fixture.program(&["tunnel", "--port", "0", "--json"]);
     let tunnel = tokio::task::spawn_blocking(move || {
         let mut tunnel = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
@@ -118,9 +123,9 @@ async fn a_tunnel_says_when_it_is_ready_and_ends_its_sessions() {
         tunnel.wait().unwrap()
     });
     assert!(tunnel.await.unwrap().success(), "SIGTERM ends a tunnel in good order");
-    let journal = fixture.sandbox.gateway().journal();
+    let journal = fixture.cloud.gateway().journal();
     let started = journal[earlier..].iter().filter(|call| call.operation == "StartSession").count();
-    assert_eq!((started, fixture.sandbox.gateway().live_sessions()), (2, 0));
+    assert_eq!((started, fixture.cloud.gateway().live_sessions()), (2, 0));
     fixture.stop().await;
 }
 
@@ -159,13 +164,13 @@ async fn one_run_leads_to_several_targets() {
         tunnel.wait().unwrap()
     });
     assert!(tunnel.await.unwrap().success());
-    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
     // One that cannot be reached fails the run, and ends what was opened for the others.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let ran = fixture.run(&["tunnel", "--port", "0", "--to", &one, "--to", &closed]).await.expect(5);
     assert!(ran.stderr.contains(&format!("the tunnel does not reach {closed}")), "{}", ran.stderr);
     assert!(ran.stdout.is_empty(), "{}", ran.stdout);
-    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
     fixture.stop().await;
 }
 
@@ -189,7 +194,7 @@ async fn whatever_ends_the_program_its_sessions_are_ended_first() {
         });
         let ended = ended.await.unwrap();
         assert!(ended.code().is_some_and(|ended| ended == code || ended == 0), "{signals:?}: {ended}");
-        assert_eq!(fixture.sandbox.gateway().live_sessions(), 0, "{signals:?}");
+        assert_eq!(fixture.cloud.gateway().live_sessions(), 0, "{signals:?}");
     }
     fixture.stop().await;
 }
@@ -205,7 +210,7 @@ async fn ctrl_c_is_left_to_the_command_and_sigterm_handed_on() {
     let told = "trap 'echo told; exit 4' TERM; kill -TERM $PPID; while :; do sleep 0.05; done";
     let ran = fixture.run(&["exec", "--", "sh", "-c", told]).await.expect(4);
     assert_eq!(ran.stdout, "told\n");
-    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
     fixture.stop().await;
 }
 
@@ -216,7 +221,7 @@ async fn a_port_that_is_taken_fails_before_any_session_is_started() {
     let port = taken.local_addr().unwrap().port().to_string();
     let ran = fixture.run(&["tunnel", "--port", &port]).await.expect(5);
     assert!(ran.stderr.contains(&port) && ran.stderr.contains("--port 0"), "{}", ran.stderr);
-    assert!(fixture.sandbox.gateway().journal().is_empty(), "AWS was contacted");
+    assert!(fixture.cloud.gateway().journal().is_empty(), "AWS was contacted");
     fixture.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 mod bastion;
 mod cli;
+mod containers;
 mod db;
 mod fault;
 mod flow;

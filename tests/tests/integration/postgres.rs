@@ -95,7 +95,7 @@ fn pgbench_with_eight_clients_is_carried() {
             ran.stdout
         );
         assert!(ran.stdout.contains("number of failed transactions: 0"), "{}", ran.stdout);
-        assert_eq!(fixture.sandbox.gateway().live_sessions(), 0, "all sessions of `exec` have ended");
+        assert_eq!(fixture.cloud.gateway().live_sessions(), 0, "all sessions of `exec` have ended");
         fixture.stop().await;
     });
 }
@@ -169,14 +169,14 @@ fn a_dump_is_restored_row_for_row() {
             for database in postgres copy; do
                 psql -XAtq -d $database -c "SELECT count(*), md5(string_agg(t, '' ORDER BY n)) FROM line"
             done"#;
-        let dump = fixture.sandbox.dir().join("line.dump");
+        let dump = fixture.cloud.dir().join("line.dump");
         let mut command = fixture.program(&["exec", "--", "sh", "-c", script]);
         command.env("DUMP", &dump);
         let ran = tokio::task::spawn_blocking(move || tests::run(command)).await.unwrap().expect(0);
         let rows: Vec<&str> = ran.stdout.lines().collect();
         assert!(rows.len() == 2 && rows[0].starts_with("5000|") && rows[0] == rows[1], "{rows:?}");
         assert!(std::fs::metadata(&dump).unwrap().len() > 4 << 20, "the dump is too small to show anything");
-        assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+        assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
         fixture.stop().await;
     });
 }

@@ -100,12 +100,12 @@ async fn work_in_a_terminal(fixture: &Fixture) {
     terminal.type_in("\x03").await;
     terminal.wait_for(PROMPT).await;
     // A connection that is lost is made again below it.
-    fixture.sandbox.gateway().disconnect(sandbox::gateway::Goodbye::Bye);
+    fixture.cloud.gateway().disconnect(sandbox::gateway::Goodbye::Bye);
     let shown = terminal.run("echo still $((40 + 2))").await;
     assert!(shown.contains("\nstill 42\r\n"), "{shown:?}");
     terminal.type_in("exit 3\r").await;
     assert_eq!(terminal.ended().await, 0, "a terminal's session carries no exit code");
-    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
 }
 
 async fn run_a_command(fixture: &Fixture) {
@@ -114,11 +114,11 @@ async fn run_a_command(fixture: &Fixture) {
         .await
         .expect(7);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n", "err\n"));
-    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
 }
 
 fn calls(fixture: &Fixture, operation: &str) -> usize {
-    fixture.sandbox.gateway().journal().iter().filter(|call| call.operation == operation).count()
+    fixture.cloud.gateway().journal().iter().filter(|call| call.operation == operation).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +151,7 @@ async fn a_terminal_that_is_killed_is_left_as_it_was_and_its_session_is_ended() 
         let kill = tokio::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().await;
         assert!(kill.expect("there is `kill`").success());
         assert_eq!(terminal.ended().await, 130, "{signal}");
-        assert_eq!(fixture.sandbox.gateway().live_sessions(), 0, "{signal}");
+        assert_eq!(fixture.cloud.gateway().live_sessions(), 0, "{signal}");
     }
     // A command is told with Ctrl-C and ends the session by itself; it would go on otherwise.
     let ended_for_it = calls(&fixture, "TerminateSession");
@@ -171,7 +171,7 @@ async fn a_terminal_that_is_killed_is_left_as_it_was_and_its_session_is_ended() 
     assert_eq!(calls(&fixture, "TerminateSession"), ended_for_it);
     let pid: i32 = line.trim().parse().expect("a process id");
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "it goes on on the bastion");
-    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
     fixture.stop().await;
 }
 
@@ -185,7 +185,7 @@ async fn an_account_that_wants_shells_encrypted_gets_them_so() {
     let ran = fixture.run(&["bastion", "shell", "--", "true"]).await.expect(5);
     assert!(ran.stderr.contains("cannot encrypt the session"), "{}", ran.stderr);
     assert!(ran.stderr.contains("NotFoundException") && ran.stderr.contains("kms:Decrypt"), "{}", ran.stderr);
-    assert_eq!(fixture.sandbox.gateway().live_sessions(), 0);
+    assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
 
     let key: Value = serde_json::from_str(&fixture.raw().kms("CreateKey", &json!({})).await).expect("JSON");
     let alias = json!({ "AliasName": KEY, "TargetKeyId": key["KeyMetadata"]["KeyId"] });

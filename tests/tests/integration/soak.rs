@@ -79,7 +79,7 @@ fn sixteen_streams_survive_losses_duplicates_reordering_jitter_and_cuts_at_once(
                     seen = received;
                     let number = cuts.fetch_add(1, Ordering::Relaxed);
                     let goodbye = if number.is_multiple_of(2) { Goodbye::Bye } else { Goodbye::None };
-                    fixture.sandbox.gateway().disconnect(goodbye);
+                    fixture.cloud.gateway().disconnect(goodbye);
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -34,7 +34,9 @@ impl Course {
                 Action::Deliver { stream, payload } => {
                     assert!(self.streams.contains(&stream) && !payload.is_empty());
                 }
-                Action::StreamClosed { stream } | Action::ConnectFailed { stream } => {
+                Action::StreamClosed { stream }
+                | Action::ConnectFailed { stream }
+                | Action::Unanswered { stream } => {
                     let before = self.streams.len();
                     self.streams.retain(|other| *other != stream);
                     assert_eq!(self.streams.len() + 1, before, "a stream ends once");
@@ -53,13 +55,10 @@ impl Course {
 
     fn take(&mut self, message: Message) -> Vec<Action> {
         let mut actions = self.channel.on_message(message, self.now);
-        loop {
-            let more = self.channel.on_more(self.now);
-            if more.is_empty() {
-                return actions;
-            }
+        while let Some(more) = self.channel.on_more(self.now) {
             actions.extend(more);
         }
+        actions
     }
 
     fn shake_hands(&mut self) {

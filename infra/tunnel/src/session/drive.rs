@@ -122,13 +122,12 @@ impl Session {
         };
         let now = Instant::now().into_std();
         let mut actions = self.channel.on_message(message, now);
-        while !actions.is_empty() {
+        loop {
             if let Some(end) = self.apply(actions, connection) {
                 return Some(end);
             }
-            actions = self.channel.on_more(now);
+            actions = self.channel.on_more(now)?;
         }
-        None
     }
 
     pub(super) fn on_request(&mut self, request: Option<Request>) {

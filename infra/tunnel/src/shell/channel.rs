@@ -90,7 +90,7 @@ impl Channel {
         match self.reliable.on_message(message, now) {
             Arrived::Data(acknowledge) => {
                 actions.extend(acknowledge.map(Action::Send));
-                actions.extend(self.on_more(now));
+                actions.extend(self.on_more(now).unwrap_or_default());
             }
             Arrived::Closed(error) => self.close(error, &mut actions),
             Arrived::Nothing => (),
@@ -98,20 +98,20 @@ impl Channel {
         actions
     }
 
-    /// Goes on with what came before its turn and is in order now; nothing when there is no more.
-    pub(crate) fn on_more(&mut self, now: Instant) -> Vec<Action> {
+    /// Goes on with what came before its turn and is in order now; `None` when there is no more.
+    pub(crate) fn on_more(&mut self, now: Instant) -> Option<Vec<Action>> {
         let mut actions = Vec::new();
         if matches!(self.phase, Phase::Over) {
-            return actions;
+            return None;
         }
-        let batch = self.reliable.next_batch();
+        let batch = self.reliable.next_batch().transpose()?;
         let taken = batch.and_then(|batch| {
             batch.into_iter().try_for_each(|message| self.on_payload(message, now, &mut actions))
         });
         if let Err(error) = taken {
             self.close(error, &mut actions);
         }
-        actions
+        Some(actions)
     }
 
     /// Takes the data key, or why there is none.

@@ -130,13 +130,12 @@ impl Session {
         let Ok(message) = Message::parse(frame) else { return None };
         let now = Instant::now().into_std();
         let mut actions = self.channel.on_message(message, now);
-        while !actions.is_empty() {
+        loop {
             if let Some(end) = self.apply(actions, connection) {
                 return Some(end);
             }
-            actions = self.channel.on_more(now);
+            actions = self.channel.on_more(now)?;
         }
-        None
     }
 
     fn apply(&mut self, actions: Vec<Action>, connection: &mut Connection) -> Option<End> {

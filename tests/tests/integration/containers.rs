@@ -1,0 +1,133 @@
+//! LocalStack, PostgreSQL and a bastion in containers, and what goes wrong between them.
+
+use std::time::Duration;
+
+use tests::{Fixture, Images, Ran, block_on};
+
+/// Starts the containers; `None` where there are no images.
+async fn start() -> Option<Fixture> {
+    Some(Fixture::start_containers(Images::find()?).await)
+}
+
+#[test]
+fn the_whole_job_on_localstack() {
+    block_on(async {
+        let Some(fixture) = start().await else { return };
+        crate::flow::whole_job(fixture, async |fixture| {
+            let containers = fixture.cloud.containers();
+            assert_eq!(containers.published().await, "", "the database is in the bastion's reach alone");
+        })
+        .await;
+    });
+}
+
+#[test]
+fn the_log_of_localstack_agrees_with_the_gateways_count() {
+    block_on(async {
+        let Some(fixture) = start().await else { return };
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        fixture.run(&["down", "--yes"]).await.expect(0);
+        let (own, counted) = fixture.cloud.containers().requests().await;
+        assert!(own.iter().any(|call| call.operation == "RunInstances"), "{own:?}");
+        assert!(
+            own.len() > 100 && own == counted,
+            "LocalStack tells of {}, we of {}",
+            own.len(),
+            counted.len()
+        );
+        fixture.stop().await;
+    });
+}
+
+/// A migration that is in the middle of its work until somebody ends it.
+const SLOW: &str = "CREATE TABLE half (n int);\nINSERT INTO half VALUES (1);\nSELECT pg_sleep(600);\n";
+
+/// Brings one tenant up, begins a migration that hangs, does that to the cloud in its middle, and returns what the
+/// program said and a folder with the migration mended.
+async fn break_migration(fixture: &Fixture, breaking: impl AsyncFnOnce(&tests::Containers)) -> (Ran, String) {
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    fixture.run(&["tenant", "create", TENANT]).await.expect(0);
+    let dir = fixture.cloud.dir().join("migrations");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("V1__slow.sql"), SLOW).unwrap();
+    let folder = dir.display().to_string();
+    let args = ["migrate", TENANT, "--dir", &folder, "--json"];
+    let migrating = fixture.run(&args);
+    let breaking = async {
+        wait_until_asleep(fixture).await;
+        breaking(fixture.cloud.containers()).await;
+    };
+    let (ran, ()) = tokio::join!(migrating, breaking);
+    std::fs::write(dir.join("V1__slow.sql"), SLOW.replace("600", "0")).unwrap();
+    (ran, folder)
+}
+
+const TENANT: &str = "startupwebapp_prod";
+
+/// Waits until the migration hangs.
+async fn wait_until_asleep(fixture: &Fixture) {
+    let query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()";
+    loop {
+        let ran = fixture.run(&["psql", "--", "-XAtc", query]).await.expect(0);
+        if ran.stdout.trim() == "1" {
+            return;
+        }
+    }
+}
+
+/// Says whether the migration's table is there.
+async fn has_table(fixture: &Fixture) -> bool {
+    let query = "SELECT to_regclass('half') IS NOT NULL";
+    fixture.run(&["psql", TENANT, "--", "-XAtc", query]).await.expect(0).stdout.trim() == "t"
+}
+
+#[test]
+fn a_server_that_dies_in_a_migration_leaves_nothing_of_it() {
+    block_on(async {
+        let Some(fixture) = start().await else { return };
+        let (ran, folder) = break_migration(&fixture, async |cloud| cloud.kill_databases().await).await;
+        let ran = ran.expect(6);
+        assert!(ran.stdout.contains(TENANT), "{}", ran.stdout);
+        fixture.cloud.containers().start_databases().await;
+        assert!(!has_table(&fixture).await, "half of a migration is left");
+        fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
+        assert!(has_table(&fixture).await);
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn a_bastion_that_dies_in_a_migration_leaves_nothing_of_it() {
+    block_on(async {
+        let Some(fixture) = start().await else { return };
+        let (ran, folder) = break_migration(&fixture, async |cloud| cloud.kill_bastions().await).await;
+        ran.expect(6);
+        fixture.cloud.containers().start_bastions().await;
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        assert!(!has_table(&fixture).await, "half of a migration is left");
+        fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
+        assert!(has_table(&fixture).await);
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn an_account_that_is_emptied_in_the_middle_of_up_is_filled_again() {
+    block_on(async {
+        let Some(fixture) = start().await else { return };
+        let gateway = fixture.cloud.gateway();
+        let emptying = async {
+            while !gateway.journal().iter().any(|call| call.operation == "RunInstances") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            fixture.cloud.containers().restart_localstack().await;
+        };
+        let (ran, ()) = tokio::join!(fixture.run(&["up", "--yes"]), emptying);
+        assert!(ran.code == 0 || ran.stderr.contains("error: "), "{ran:?}");
+        // RDS was not emptied, which no account can be: its subnet group names a VPC that is gone.
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        fixture.run(&["down", "--yes"]).await.expect(0);
+        fixture.run(&["audit"]).await.expect(0);
+        fixture.stop().await;
+    });
+}
