@@ -93,7 +93,8 @@ async fn work_in_a_terminal(fixture: &Fixture) {
     let shown = terminal.run("echo $((6 * 7)); stty size").await;
     assert!(shown.contains("\n42\r\n43 132\r\n"), "{shown:?}");
     terminal.pty.resize(Size::new(30, 100)).expect("it has a size");
-    while !terminal.run("stty size").await.contains("\n30 100\r\n") {}
+    let resized = async { while !terminal.run("stty size").await.contains("\n30 100\r\n") {} };
+    timeout(LIMIT, resized).await.expect("the terminal there follows this one");
     // Ctrl-C is a key: it ends what runs there, and nothing here.
     terminal.type_in("echo asl''eep; sleep 1000\r").await;
     terminal.wait_for("asleep\r\n").await;

@@ -103,6 +103,8 @@ impl Sessions {
     pub(crate) fn terminate(&self, id: &str, output: &str) -> bool {
         let mut sessions = self.lock();
         let Some(session) = sessions.get_mut(id) else { return false };
+        // Before the answer: whoever has it may rely on that.
+        session.record.ended.get_or_insert_with(Timestamp::now);
         if let Some(end) = session.end.take() {
             // The session may have ended by itself at this moment.
             drop(end.send(output.to_owned()));
@@ -145,7 +147,7 @@ impl Sessions {
     fn end(&self, id: &str) -> Option<mpsc::Sender<Bytes>> {
         let mut sessions = self.lock();
         let session = sessions.get_mut(id)?;
-        session.record.ended = Some(Timestamp::now());
+        session.record.ended.get_or_insert_with(Timestamp::now);
         session.end = None;
         session.last_word = None;
         session.client.take()

@@ -55,11 +55,13 @@ impl Client {
             }
             self.received += 1;
             let text = String::from_utf8_lossy(&message.payload);
-            match message.payload_type {
-                PayloadType::Output => output.push_str(&text),
-                PayloadType::StdErr => errors.push_str(&text),
-                PayloadType::ExitCode => code = parse_exit_code(&message.payload),
-                other => panic!("{other:?}"),
+            if message.payload_type == PayloadType::ExitCode {
+                code = parse_exit_code(&message.payload);
+            } else if message.payload_type == PayloadType::StdErr {
+                errors.push_str(&text);
+            } else {
+                assert_eq!(message.payload_type, PayloadType::Output);
+                output.push_str(&text);
             }
         }
         (output, errors, code)
