@@ -15,7 +15,7 @@ pub(crate) fn run(sh: &Shell) -> anyhow::Result<ExitCode> {
         // Advisories need a database of their own from the network: the workflow checks them.
         let deny = cmd!(sh, "cargo deny --locked check bans licenses sources");
         check(&mut failed, "licences and sources", deny);
-    } else if sh.var("CI").is_ok_and(|ci| ci == "true") {
+    } else if workspace::is_ci() {
         eprintln!("error: `cargo deny` is missing; install it with `cargo install --locked cargo-deny`");
         failed.push("licences and sources");
     } else {

@@ -49,6 +49,11 @@ pub(crate) fn announce_heavy_build() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tells whether this is continuous integration: `CI` is set, to anything but `false`.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false")
+}
+
 /// Tells whether `cmd` runs and succeeds.
 pub(crate) fn succeeds(cmd: Cmd<'_>) -> bool {
     cmd.quiet().ignore_stdout().ignore_stderr().run().is_ok()

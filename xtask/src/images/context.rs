@@ -15,7 +15,7 @@ const PACKAGES: &str = "packages";
 const OFFLINE: &str = "offline";
 const PREPARE: &str = "prepare.sh";
 
-/// Returns `drawbridge/<name>:<hash>`, the hash over the files and the root filesystem that the image is built from.
+/// Returns `drawbridge/<folder>:<hash>`, the hash over the files and the root filesystem that the image is built from.
 pub(super) fn tag(sh: &Shell, recipe: &Recipe) -> anyhow::Result<String> {
     let mut text = rootfs(recipe)?.tag(sh)?;
     for path in files(recipe)? {
@@ -23,7 +23,7 @@ pub(super) fn tag(sh: &Shell, recipe: &Recipe) -> anyhow::Result<String> {
         let name = file_name(&path);
         text.push_str(&format!("\n{name} {}\n{content}", content.len()));
     }
-    Ok(format!("drawbridge/{}:{}", recipe.name, hash(sh, &text)?))
+    Ok(format!("drawbridge/{}:{}", recipe.built, hash(sh, &text)?))
 }
 
 /// Returns the root filesystem that the recipe builds on.
@@ -52,7 +52,7 @@ pub(super) fn hash(sh: &Shell, text: &str) -> anyhow::Result<String> {
 }
 
 fn folder(recipe: &Recipe) -> PathBuf {
-    workspace::root().join("tests/images").join(recipe.name)
+    workspace::root().join("tests/images").join(recipe.built)
 }
 
 fn files(recipe: &Recipe) -> anyhow::Result<Vec<PathBuf>> {
