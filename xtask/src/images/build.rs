@@ -98,7 +98,7 @@ fn forget_stages(sh: &Shell, dir: &Path) -> anyhow::Result<()> {
 
 /// Returns a mark for this checkout's build stages, so that it removes nobody else's, and its own of cut-off runs.
 fn stage(sh: &Shell, dir: &Path) -> anyhow::Result<String> {
-    context::hash(sh, &dir.to_string_lossy())
+    workspace::hash(sh, &dir.to_string_lossy())
 }
 
 /// Does the work for every item on a thread of its own, and returns the results or the first error.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use super::Recipe;
 use super::debian::Rootfs;
@@ -23,7 +23,7 @@ pub(super) fn tag(sh: &Shell, recipe: &Recipe) -> anyhow::Result<String> {
         let name = file_name(&path);
         text.push_str(&format!("\n{name} {}\n{content}", content.len()));
     }
-    Ok(format!("drawbridge/{}:{}", recipe.built, hash(sh, &text)?))
+    Ok(format!("drawbridge/{}:{}", recipe.built, workspace::hash(sh, &text)?))
 }
 
 /// Returns the root filesystem that the recipe builds on.
@@ -43,12 +43,6 @@ pub(super) fn fill(sh: &Shell, recipe: &Recipe, dir: &Path) -> anyhow::Result<()
         sh.copy_file(&path, dir.join(file_name(&path)))?;
     }
     Ok(())
-}
-
-/// Returns the first 12 digits of git's hash of the text.
-pub(super) fn hash(sh: &Shell, text: &str) -> anyhow::Result<String> {
-    let hash = cmd!(sh, "git hash-object --stdin").stdin(text).quiet().read()?;
-    Ok(hash.chars().take(12).collect())
 }
 
 fn folder(recipe: &Recipe) -> PathBuf {

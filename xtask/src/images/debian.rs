@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use xshell::{Shell, cmd};
 
-use super::{Missing, client, context, docker, log};
+use super::{Missing, client, docker, log};
 use crate::workspace;
 
 const SUITE: &str = "trixie";
@@ -48,7 +48,7 @@ pub(super) struct Rootfs {
 impl Rootfs {
     /// Returns `drawbridge/debian:<hash>`.
     pub(super) fn tag(&self, sh: &Shell) -> anyhow::Result<String> {
-        Ok(format!("drawbridge/debian:{}", context::hash(sh, &self.arguments().join("\n"))?))
+        Ok(format!("drawbridge/debian:{}", workspace::hash(sh, &self.arguments().join("\n"))?))
     }
 
     /// Makes the root filesystem and imports it, unless the engine has it.

@@ -7,7 +7,7 @@ if ! read -r _; then
     # What the engine was asked for just now may appear a moment later.
     pause=2
     # Where only `cargo xtask test` was killed, the tests go on; they are told by the run's id in their environment.
-    for environ in $(grep -slzFx "DRAWBRIDGE_TEST_RUN=$1" /proc/[0-9]*/environ); do
+    grep -slzFx "DRAWBRIDGE_TEST_RUN=$1" /proc/[0-9]*/environ | while read -r environ; do
         process=${environ#/proc/}
         kill "${process%/environ}" 2>/dev/null
     done
@@ -16,6 +16,8 @@ fi
 clean=0
 rounds=0
 found=
+# Ids and names have no spaces.
+# shellcheck disable=SC2086
 while [ "$clean" -lt 2 ] && [ "$rounds" -lt 30 ]; do
     [ "$rounds" -eq 0 ] || sleep "$pause"
     rounds=$((rounds + 1))
@@ -28,7 +30,6 @@ while [ "$clean" -lt 2 ] && [ "$rounds" -lt 30 ]; do
     else
         clean=0
         found=yes
-        # Ids and names have no spaces.
         [ -z "$containers" ] || docker rm --force --volumes $containers >/dev/null 2>&1
         [ -z "$networks" ] || docker network rm $networks >/dev/null 2>&1
         [ -z "$volumes" ] || docker volume rm --force $volumes >/dev/null 2>&1
