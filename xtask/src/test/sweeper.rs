@@ -49,3 +49,55 @@ impl Sweeper {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Keeps containers as files; a second one appears when the first is removed.
+    const DOCKER: &str = r#"#!/bin/sh
+cd "$HERE" || exit 1
+echo "$*" >>calls
+case "$1" in
+ps) for file in container-*; do [ ! -e "$file" ] || echo "$file"; done ;;
+rm)
+    shift 3
+    rm "$@"
+    [ -e late ] || { touch late container-late; }
+    ;;
+esac
+"#;
+
+    #[test]
+    fn a_sweeper_whose_tests_are_cut_off_removes_what_appears_late_and_asks_for_its_own_label_only() {
+        let dir = std::env::temp_dir().join(format!("drawbridge-sweeper-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let docker = dir.join("docker");
+        fs::write(&docker, DOCKER).unwrap();
+        fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(dir.join("container-early"), "").unwrap();
+        let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
+
+        // Its stdin ends at once, without a line.
+        let swept = Command::new("sh")
+            .args(["-c", SWEEP, "sh", "one-run"])
+            .env("PATH", path)
+            .env("HERE", &dir)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let calls = fs::read_to_string(dir.join("calls")).unwrap();
+        let left = ["early", "late"].map(|name| dir.join(format!("container-{name}")).exists());
+        fs::remove_dir_all(&dir).unwrap();
+
+        assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
+        assert_eq!(left, [false, false]);
+        let lists = calls.lines().filter(|call| !call.starts_with("rm "));
+        let foreign: Vec<&str> =
+            lists.filter(|call| !call.ends_with("--filter label=drawbridge.run=one-run")).collect();
+        assert!(foreign.is_empty(), "{foreign:?}");
+    }
+}
