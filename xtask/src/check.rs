@@ -1,25 +1,34 @@
 //! `check`: what must hold before a commit.
 
+mod linter;
+
 use std::process::ExitCode;
 
 use xshell::{Cmd, Shell, cmd};
 
 use crate::workspace;
+use linter::Linters;
 
 /// Runs every check and reports all that failed, not only the first.
 pub(crate) fn run(sh: &Shell) -> anyhow::Result<ExitCode> {
     let _root = sh.push_dir(workspace::root());
     let mut failed = Vec::new();
     check(&mut failed, "format", cmd!(sh, "cargo fmt --all --check"));
+    match Linters::ensure(sh) {
+        Ok(linters) => {
+            check(&mut failed, "workflows", linters.workflows(sh)?);
+            check(&mut failed, "shell scripts", linters.scripts(sh)?);
+            check(&mut failed, "shell fragments", linters.fragments(sh)?);
+        }
+        Err(error) => skip(&mut failed, "workflows and shell scripts", &format!("{error:#}")),
+    }
     if workspace::succeeds(cmd!(sh, "cargo deny --version")) {
         // Advisories need a database of their own from the network: the workflow checks them.
         let deny = cmd!(sh, "cargo deny --locked check bans licenses sources");
         check(&mut failed, "licences and sources", deny);
-    } else if sh.var("CI").is_ok_and(|ci| ci == "true") {
-        eprintln!("error: `cargo deny` is missing; install it with `cargo install --locked cargo-deny`");
-        failed.push("licences and sources");
     } else {
-        eprintln!("skipped: licences and sources; `cargo install --locked cargo-deny` adds them");
+        let text = "`cargo deny` is missing; install it with `cargo install --locked cargo-deny`";
+        skip(&mut failed, "licences and sources", text);
     }
     workspace::announce_heavy_build()?;
     let clippy = cmd!(sh, "cargo clippy --workspace --all-targets --locked -- --deny warnings");
@@ -34,5 +43,15 @@ fn check(failed: &mut Vec<&'static str>, name: &'static str, cmd: Cmd<'_>) {
     if let Err(error) = cmd.quiet().run() {
         eprintln!("error: {error}");
         failed.push(name);
+    }
+}
+
+/// Says what is not checked; where CI is set, that is a failure.
+fn skip(failed: &mut Vec<&'static str>, name: &'static str, reason: &str) {
+    if workspace::is_ci() {
+        eprintln!("error: {reason}");
+        failed.push(name);
+    } else {
+        eprintln!("skipped: {name}; {reason}");
     }
 }

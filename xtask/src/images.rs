@@ -8,6 +8,7 @@ mod debian;
 mod docker;
 mod log;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use xshell::Shell;
@@ -18,38 +19,51 @@ pub(crate) const LOCALSTACK_TOKEN: &str = "LOCALSTACK_AUTH_TOKEN";
 
 /// An image that the tests need.
 struct Recipe {
-    /// The folder in `tests/images` with what the equivalent is built from.
     name: &'static str,
     /// The environment variable that names another image.
     variable: &'static str,
     default: &'static str,
+    /// The folder in `tests/images` with what the equivalent is built from, and its name. Two may share one.
+    built: &'static str,
     /// Files from elsewhere in the workspace that the equivalent is built from, too.
     shared: &'static [&'static str],
 }
 
-const RECIPES: [Recipe; 4] = [
+const RECIPES: [Recipe; 5] = [
     Recipe {
         name: "localstack",
         variable: "DRAWBRIDGE_IMAGE_LOCALSTACK",
         default: "localstack/localstack:4.14.0",
+        built: "localstack",
         shared: &["tests/images/python/install.sh"],
     },
     Recipe {
         name: "moto",
         variable: "DRAWBRIDGE_IMAGE_MOTO",
         default: "motoserver/moto:5.2.5",
+        built: "moto",
         shared: &["tests/images/python/install.sh", "infra/sandbox/requirements.txt"],
     },
     Recipe {
         name: "postgres",
         variable: "DRAWBRIDGE_IMAGE_POSTGRES",
         default: "postgres:16-alpine",
+        built: "postgres",
         shared: &[],
     },
     Recipe {
         name: "bastion",
         variable: "DRAWBRIDGE_IMAGE_BASTION",
         default: "amazonlinux:2023",
+        built: "bastion",
+        shared: &[],
+    },
+    // The agent is built on the machine that tests, and needs a glibc that is not older: Amazon Linux's 2.34 is.
+    Recipe {
+        name: "agent",
+        variable: "DRAWBRIDGE_IMAGE_AGENT",
+        default: "debian:trixie-slim",
+        built: "bastion",
         shared: &[],
     },
 ];
@@ -65,7 +79,7 @@ impl Recipe {
 
 /// An image that is on this machine.
 pub(crate) struct Image {
-    /// What it is: localstack, moto, postgres or bastion.
+    /// What it is: localstack, moto, postgres, bastion or agent.
     pub(crate) name: &'static str,
     /// The environment variable by which tests find it.
     pub(crate) variable: &'static str,
@@ -74,6 +88,18 @@ pub(crate) struct Image {
     /// Where it came from.
     pub(crate) origin: Origin,
 }
+
+/// What an image needs is not on this machine: exit 2.
+#[derive(Debug)]
+pub(crate) struct Missing(String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
 
 /// Where an image came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +152,11 @@ pub(crate) fn run(sh: &Shell, images: &Images, json: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the four images, getting or building those that are not here; well under a second if all are.
+/// Returns the five images, getting or building those that are not here; well under a second if all are.
 ///
 /// # Errors
-/// [`crate::workspace::Usage`] if Docker does not answer, or what an image is built with is missing.
+/// [`Missing`] if Docker does not answer, or what an image is built with is not here;
+/// [`crate::workspace::Usage`] if a variable names an image that cannot be had.
 pub(crate) fn resolve(sh: &Shell, source: Source) -> anyhow::Result<Vec<Image>> {
     docker::require(sh)?;
     let mut found = Vec::new();

@@ -21,7 +21,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(error.downcast_ref::<workspace::Usage>().map_or(1, |_| 2))
+            let is_usage = error.is::<workspace::Usage>() || error.is::<images::Missing>();
+            ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
 }

@@ -1,24 +1,69 @@
 //! `test`: every test that this machine can run.
 
+mod sweeper;
+
 use std::process::ExitCode;
 
 use xshell::{Shell, cmd};
 use xtask::Test;
 
+use crate::images::{self, Image};
 use crate::workspace;
+use sweeper::Sweeper;
+
+/// What the container tests label all that they make with. They run only where it is set.
+const RUN_VARIABLE: &str = "DRAWBRIDGE_TEST_RUN";
 
 /// Builds the programs that the tests drive, runs all tests, and says what could not be shown here.
 pub(crate) fn run(sh: &Shell, test: &Test) -> anyhow::Result<ExitCode> {
     let _root = sh.push_dir(workspace::root());
+    let mut skipped = vec![
+        "the sandbox on Docker images (no Python, or `--postgres docker`): there is no test for it yet"
+            .to_owned(),
+    ];
+    let images = match images::resolve(sh, images::Source::Any) {
+        Ok(images) => images,
+        // Whoever names an image wants to see it tested.
+        Err(error) if error.is::<workspace::Usage>() => return Err(error),
+        Err(error) if workspace::is_ci() => {
+            anyhow::bail!("the container tests cannot run, and where CI is set nothing is skipped: {error:#}")
+        }
+        Err(error) => {
+            let text = format!("the container tests: {error:#}");
+            // Now, so that it can be mended now; and after the tests, where it is read.
+            eprintln!("skipped: {text}");
+            skipped.push(text);
+            Vec::new()
+        }
+    };
     workspace::announce_heavy_build()?;
     // The command-line tests drive the real programs.
     cmd!(sh, "cargo build --locked --package deploy").quiet().run()?;
+    let tested = if images.is_empty() {
+        cargo_test(sh, test, &[], None)
+    } else {
+        let sweeper = Sweeper::start()?;
+        let tested = cargo_test(sh, test, &images, Some(sweeper.run()));
+        let swept = sweeper.end();
+        tested.and(swept)
+    };
+    for text in skipped {
+        eprintln!("skipped: {text}");
+    }
+    tested.map(|()| ExitCode::SUCCESS)
+}
+
+fn cargo_test(sh: &Shell, test: &Test, images: &[Image], run: Option<&str>) -> anyhow::Result<()> {
     let args = &test.args;
     // One failure does not hide the next: CI shows them all.
-    cmd!(sh, "cargo test --workspace --locked --no-fail-fast {args...}").quiet().run()?;
-    // Said after the tests, where it is read.
-    eprintln!(
-        "skipped: the sandbox on Docker images (no Python, or `--postgres docker`): there is no test for it yet"
-    );
-    Ok(ExitCode::SUCCESS)
+    let mut command =
+        cmd!(sh, "cargo test --workspace --locked --no-fail-fast {args...}").quiet().env_remove(RUN_VARIABLE);
+    for image in images {
+        command = command.env(image.variable, &image.reference);
+    }
+    if let Some(run) = run {
+        command = command.env(RUN_VARIABLE, run);
+    }
+    command.run()?;
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use xshell::Cmd;
+use xshell::{Cmd, Shell, cmd};
 
 /// An error of the user's making: exit 2.
 #[derive(Debug)]
@@ -47,6 +47,17 @@ pub(crate) fn announce_heavy_build() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Tells whether this is continuous integration: `CI` is set, to anything but `false`.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false")
+}
+
+/// Returns the first 12 digits of git's hash of the text.
+pub(crate) fn hash(sh: &Shell, text: &str) -> anyhow::Result<String> {
+    let hash = cmd!(sh, "git hash-object --stdin").stdin(text).quiet().read()?;
+    Ok(hash.chars().take(12).collect())
 }
 
 /// Tells whether `cmd` runs and succeeds.

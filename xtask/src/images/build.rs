@@ -21,17 +21,23 @@ pub(super) fn all(sh: &Shell, recipes: &[&Recipe]) -> anyhow::Result<Vec<Image>>
     let lock = File::create(&lock).with_context(|| format!("cannot create `{}`", lock.display()))?;
     lock.lock().context("cannot wait for another `cargo xtask images`")?;
 
-    let names: Vec<&str> = recipes.iter().map(|recipe| recipe.name).collect();
+    let mut once: Vec<&Recipe> = Vec::new();
+    for recipe in recipes {
+        if !once.iter().any(|known| known.built == recipe.built) {
+            once.push(recipe);
+        }
+    }
+    let names: Vec<&str> = once.iter().map(|recipe| recipe.built).collect();
     eprintln!("images: building {} from packages, once: a few minutes", names.join(", "));
     let mut roots: Vec<(Rootfs, Mutex<()>)> = Vec::new();
-    for recipe in recipes {
+    for recipe in &once {
         let root = context::rootfs(recipe)?;
         if !roots.iter().any(|(known, _)| *known == root) && !docker::is_present(sh, &root.tag(sh)?) {
             roots.push((root, Mutex::new(())));
         }
     }
     let tool = if roots.is_empty() { None } else { Some(Tool::find(sh, &dir)?) };
-    let built = at_the_same_time(recipes, |sh, recipe| {
+    let built = at_the_same_time(&once, |sh, recipe| {
         let root = context::rootfs(recipe)?;
         let missing = roots.iter().find(|(missing, _)| *missing == root);
         if let (Some(tool), Some((_, turn))) = (&tool, missing) {
@@ -43,18 +49,23 @@ pub(super) fn all(sh: &Shell, recipes: &[&Recipe]) -> anyhow::Result<Vec<Image>>
         build(sh, recipe, &root, &dir)
     });
     forget_stages(sh, &dir)?;
-    built
+    built?;
+    let image = |recipe: &&Recipe| -> anyhow::Result<Image> {
+        let (name, variable, reference) = (recipe.name, recipe.variable, context::tag(sh, recipe)?);
+        Ok(Image { name, variable, reference, origin: Origin::Built })
+    };
+    recipes.iter().map(image).collect()
 }
 
 /// Builds one image on its root filesystem.
-fn build(sh: &Shell, recipe: &Recipe, root: &Rootfs, dir: &Path) -> anyhow::Result<Image> {
+fn build(sh: &Shell, recipe: &Recipe, root: &Rootfs, dir: &Path) -> anyhow::Result<()> {
     let start = Instant::now();
     let tag = context::tag(sh, recipe)?;
     let root = root.tag(sh)?;
-    let context = dir.join(recipe.name);
+    let context = dir.join(recipe.built);
     context::fill(sh, recipe, &context)?;
     client::write(sh, &context)?;
-    let log = dir.join(format!("{}.log", recipe.name));
+    let log = dir.join(format!("{}.log", recipe.built));
     sh.remove_path(&log)?;
     let mut command = Command::new("docker");
     command.args(["build", "--force-rm", "--tag", &tag]);
@@ -73,10 +84,9 @@ fn build(sh: &Shell, recipe: &Recipe, root: &Rootfs, dir: &Path) -> anyhow::Resu
     let built = log::run(&mut command, &log);
     // It may hold the password of a package index.
     sh.remove_path(&context)?;
-    built.with_context(|| format!("cannot build the image `{}`", recipe.name))?;
-    eprintln!("images: {}: built in {} s", recipe.name, start.elapsed().as_secs());
-    let (name, variable) = (recipe.name, recipe.variable);
-    Ok(Image { name, variable, reference: tag, origin: Origin::Built })
+    built.with_context(|| format!("cannot build the image `{}`", recipe.built))?;
+    eprintln!("images: {}: built in {} s", recipe.built, start.elapsed().as_secs());
+    Ok(())
 }
 
 /// Removes the stages that images were copied from: they hold this machine's CA bundle and network settings.
@@ -88,7 +98,7 @@ fn forget_stages(sh: &Shell, dir: &Path) -> anyhow::Result<()> {
 
 /// Returns a mark for this checkout's build stages, so that it removes nobody else's, and its own of cut-off runs.
 fn stage(sh: &Shell, dir: &Path) -> anyhow::Result<String> {
-    context::hash(sh, &dir.to_string_lossy())
+    workspace::hash(sh, &dir.to_string_lossy())
 }
 
 /// Does the work for every item on a thread of its own, and returns the results or the first error.

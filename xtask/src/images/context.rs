@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use super::Recipe;
 use super::debian::Rootfs;
@@ -15,7 +15,7 @@ const PACKAGES: &str = "packages";
 const OFFLINE: &str = "offline";
 const PREPARE: &str = "prepare.sh";
 
-/// Returns `drawbridge/<name>:<hash>`, the hash over the files and the root filesystem that the image is built from.
+/// Returns `drawbridge/<folder>:<hash>`, the hash over the files and the root filesystem that the image is built from.
 pub(super) fn tag(sh: &Shell, recipe: &Recipe) -> anyhow::Result<String> {
     let mut text = rootfs(recipe)?.tag(sh)?;
     for path in files(recipe)? {
@@ -23,7 +23,7 @@ pub(super) fn tag(sh: &Shell, recipe: &Recipe) -> anyhow::Result<String> {
         let name = file_name(&path);
         text.push_str(&format!("\n{name} {}\n{content}", content.len()));
     }
-    Ok(format!("drawbridge/{}:{}", recipe.name, hash(sh, &text)?))
+    Ok(format!("drawbridge/{}:{}", recipe.built, workspace::hash(sh, &text)?))
 }
 
 /// Returns the root filesystem that the recipe builds on.
@@ -45,14 +45,8 @@ pub(super) fn fill(sh: &Shell, recipe: &Recipe, dir: &Path) -> anyhow::Result<()
     Ok(())
 }
 
-/// Returns the first 12 digits of git's hash of the text.
-pub(super) fn hash(sh: &Shell, text: &str) -> anyhow::Result<String> {
-    let hash = cmd!(sh, "git hash-object --stdin").stdin(text).quiet().read()?;
-    Ok(hash.chars().take(12).collect())
-}
-
 fn folder(recipe: &Recipe) -> PathBuf {
-    workspace::root().join("tests/images").join(recipe.name)
+    workspace::root().join("tests/images").join(recipe.built)
 }
 
 fn files(recipe: &Recipe) -> anyhow::Result<Vec<PathBuf>> {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use xshell::{Shell, cmd};
 
-use super::{client, context, docker, log};
-use crate::workspace::{self, Usage};
+use super::{Missing, client, docker, log};
+use crate::workspace;
 
 const SUITE: &str = "trixie";
 /// Debian's own mirror, if this machine's apt uses no other; `DRAWBRIDGE_DEBIAN_MIRROR` names another.
@@ -48,7 +48,7 @@ pub(super) struct Rootfs {
 impl Rootfs {
     /// Returns `drawbridge/debian:<hash>`.
     pub(super) fn tag(&self, sh: &Shell) -> anyhow::Result<String> {
-        Ok(format!("drawbridge/debian:{}", context::hash(sh, &self.arguments().join("\n"))?))
+        Ok(format!("drawbridge/debian:{}", workspace::hash(sh, &self.arguments().join("\n"))?))
     }
 
     /// Makes the root filesystem and imports it, unless the engine has it.
@@ -111,7 +111,7 @@ impl Tool {
     /// Finds mmdebstrap, or unpacks it into `dir` where apt can download it. Installs nothing.
     ///
     /// # Errors
-    /// [`Usage`] that names what is missing and the command that installs it.
+    /// [`Missing`] that names what is missing and the command that installs it.
     pub(super) fn find(sh: &Shell, dir: &Path) -> anyhow::Result<Tool> {
         let mode = if cmd!(sh, "id -u").quiet().read()? == "0" {
             Mode::Root
@@ -123,7 +123,7 @@ impl Tool {
             let text = "building images needs root, `sudo` without a password, or user namespaces with numbers in \
                 /etc/subuid for your user; install the last with `apt-get install uidmap`, or run \
                 `cargo xtask images` once as root";
-            return Err(Usage(text.to_owned()).into());
+            return Err(Missing(text.to_owned()).into());
         };
         let installed = workspace::succeeds(cmd!(sh, "mmdebstrap --version"));
         let program = if installed {
@@ -188,7 +188,7 @@ fn download(sh: &Shell, dir: &Path, package: &str) -> anyhow::Result<PathBuf> {
         "`{package}` is missing and apt cannot download it; install it with `apt-get update && apt-get install \
          mmdebstrap debian-archive-keyring` (Fedora: `dnf install mmdebstrap debian-keyring`)"
     );
-    Err(Usage(text).into())
+    Err(Missing(text).into())
 }
 
 /// Asks the mirrors what they have, in a folder of our own: where apt was never updated, it knows no package.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use xshell::{Shell, cmd};
 
+use super::Missing;
 use crate::workspace::{self, Usage};
 
 /// A registry has this long to name the image that it was asked for. The layers may take their time.
@@ -23,19 +24,23 @@ pub(super) enum PullError {
 /// Checks that there is an engine that answers.
 ///
 /// # Errors
-/// [`Usage`] that names what is missing.
+/// [`Missing`] that names what is missing.
 pub(super) fn require(sh: &Shell) -> anyhow::Result<()> {
     let install = "install Docker (https://docs.docker.com/engine/install) and start it";
     let Ok(output) = cmd!(sh, "docker version").quiet().ignore_status().output() else {
-        return Err(Usage(format!("there is no program `docker`; {install}")).into());
+        return Err(Missing(format!("there is no program `docker`; {install}")).into());
     };
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().last().unwrap_or("`docker version` failed").trim().to_owned();
-    let hint = "start it, or let your user reach it; `docker version` tells when it answers";
-    Err(Usage(format!("the Docker engine does not answer: {said}; {hint}")).into())
+    if said.contains("permission denied") {
+        let hint = "let it by `sudo usermod --append --groups docker \"$USER\"` and log in again";
+        return Err(Missing(format!("your user may not use the Docker engine: {said}; {hint}")).into());
+    }
+    let hint = "start it; `docker version` tells when it answers";
+    Err(Missing(format!("the Docker engine does not answer: {said}; {hint}")).into())
 }
 
 /// Tells whether the engine has the image.

@@ -1,0 +1,43 @@
+# Given the id of a run: waits until stdin ends, then removes every container, network and volume with the run's label,
+# and nothing else. A line on stdin tells that the tests have ended; without one they were cut off.
+trap '' HUP INT QUIT PIPE TERM TTOU
+label="drawbridge.run=$1"
+pause=1
+if ! read -r _; then
+    # What the engine was asked for just now may appear a moment later.
+    pause=2
+    # Where only `cargo xtask test` was killed, the tests go on; they are told by the run's id in their environment.
+    grep -slzFx "DRAWBRIDGE_TEST_RUN=$1" /proc/[0-9]*/environ | while read -r environ; do
+        process=${environ#/proc/}
+        kill "${process%/environ}" 2>/dev/null
+    done
+fi
+
+clean=0
+rounds=0
+found=
+# Ids and names have no spaces.
+# shellcheck disable=SC2086
+while [ "$clean" -lt 2 ] && [ "$rounds" -lt 30 ]; do
+    [ "$rounds" -eq 0 ] || sleep "$pause"
+    rounds=$((rounds + 1))
+    if ! containers=$(docker ps --all --quiet --filter "label=$label" 2>/dev/null) ||
+        ! networks=$(docker network ls --quiet --filter "label=$label" 2>/dev/null) ||
+        ! volumes=$(docker volume ls --quiet --filter "label=$label" 2>/dev/null); then
+        clean=0
+    elif [ -z "$containers$networks$volumes" ]; then
+        clean=$((clean + 1))
+    else
+        clean=0
+        found=yes
+        [ -z "$containers" ] || docker rm --force --volumes $containers >/dev/null 2>&1
+        [ -z "$networks" ] || docker network rm $networks >/dev/null 2>&1
+        [ -z "$volumes" ] || docker volume rm --force $volumes >/dev/null 2>&1
+    fi
+done
+if [ "$clean" -lt 2 ]; then
+    echo "error: something with the label \`$label\` may be left; see \`docker ps --all --filter label=$label\`, and" \
+        "\`docker network ls\` and \`docker volume ls\` with the same filter" >&2
+    exit 1
+fi
+[ -z "$found" ] || echo "test: removed what the container tests had left (label \`$label\`)" >&2
