@@ -46,8 +46,9 @@ pub(crate) struct Session {
 /// A stream that the agent knows.
 struct Open {
     pipe: Arc<Pipe>,
-    /// Counts it for the tunnel's choice.
-    _seat: Seat,
+    /// Counts it for the tunnel's choice, as long as something may still be written to it: one that only waits for the
+    /// other end carries next to nothing.
+    seat: Option<Seat>,
 }
 
 /// What is shown of the session, kept here so that a frame costs no lock.

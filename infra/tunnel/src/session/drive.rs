@@ -94,7 +94,7 @@ impl Session {
                 // Whoever asked may have gone elsewhere meanwhile.
                 if opened.send(()).is_ok() {
                     let (stream, actions) = self.channel.open_stream(now.into_std());
-                    self.streams.insert(stream, Open { pipe, _seat: seat });
+                    self.streams.insert(stream, Open { pipe, seat: Some(seat) });
                     self.counted.streams_opened += 1;
                     self.apply(actions, connection);
                 }
@@ -161,7 +161,12 @@ impl Session {
                 }
                 match input {
                     Input::Open => (),
-                    Input::Finished => self.channel.finish_stream(stream, now.into_std()),
+                    Input::Finished => {
+                        self.channel.finish_stream(stream, now.into_std());
+                        if let Some(open) = self.streams.get_mut(&stream) {
+                            open.seat = None;
+                        }
+                    }
                     Input::Dropped => {
                         self.streams.remove(&stream);
                         let actions = self.channel.close_stream(stream, now.into_std());

@@ -89,6 +89,25 @@ async fn a_session_that_was_free_again_is_used_again() {
 }
 
 #[tokio::test]
+async fn streams_that_wait_for_their_end_do_not_count() {
+    let service = Service::new(Script::new(Target::Echo));
+    let tunnel = open(&service, options(2)).await;
+    let mut finished = tunnel.connect().await.unwrap();
+    echo_once(&mut finished).await;
+    finished.shutdown().await.unwrap();
+    // It lives for seconds yet. Its session is as good as free: two streams take both, and not one twice.
+    let (one, two) = (tunnel.connect().await.unwrap(), tunnel.connect().await.unwrap());
+    assert_eq!(load(&tunnel), [1, 2]);
+    drop((one, two));
+    tunnel.close().await.unwrap();
+}
+
+async fn echo_once(stream: &mut tunnel::Stream) {
+    stream.write_all(b"?").await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'?');
+}
+
+#[tokio::test]
 async fn a_session_that_ends_takes_only_its_own_streams() {
     let mut short = Script::new(Target::Echo);
     short.end_after = Some(3);
