@@ -24,7 +24,7 @@ impl Incoming {
     }
 
     /// Takes a data message and returns its acknowledgement; `None` when there is no room, and it must come again.
-    /// Call [`Incoming::next`] afterwards.
+    /// Call [`Incoming::take_next`] afterwards.
     ///
     /// A message seen before is acknowledged again: the first acknowledgement was lost, and a sender that
     /// looks only at its oldest message would wait for it forever.
@@ -44,7 +44,7 @@ impl Incoming {
     ///
     /// # Errors
     /// When a message that was put into the file cannot be read back. It is lost, and the session with it.
-    pub fn next(&mut self) -> io::Result<Option<Message>> {
+    pub fn take_next(&mut self) -> io::Result<Option<Message>> {
         let next = match self.current.take() {
             Some(current) => Some(current),
             None => self.early.take(self.next)?,

@@ -51,7 +51,7 @@ impl Link {
                 if let Some(acknowledge) = self.incoming.receive(message) {
                     self.line.send(acknowledge.encode());
                 }
-                return std::iter::from_fn(|| self.incoming.next().transpose())
+                return std::iter::from_fn(|| self.incoming.take_next().transpose())
                     .collect::<Result<_, _>>()
                     .map_err(|_| Over);
             }

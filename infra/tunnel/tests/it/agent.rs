@@ -388,7 +388,7 @@ impl Agent {
             return if told { Next::End } else { Next::Continue };
         }
         self.out.extend(self.incoming.receive(message).map(|message| message.encode()));
-        while let Some(message) = self.incoming.next().unwrap() {
+        while let Some(message) = self.incoming.take_next().unwrap() {
             self.handled += 1;
             self.on_message(message);
         }

@@ -102,7 +102,7 @@ proptest! {
 }
 
 fn in_order(incoming: &mut Incoming) -> Vec<Message> {
-    std::iter::from_fn(|| incoming.next().unwrap()).collect()
+    std::iter::from_fn(|| incoming.take_next().unwrap()).collect()
 }
 
 fn sequence(frame: &Bytes) -> i64 {
