@@ -29,6 +29,7 @@ pub(crate) const LABEL: &str = "drawbridge.run";
 
 impl Images {
     /// Returns the images; `None` where the tests are run without containers, which is said.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub fn find() -> Option<Images> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let image = |name: &str| {
