@@ -48,8 +48,8 @@ async fn break_migration(fixture: &Fixture, breaking: impl AsyncFnOnce(&tests::C
     fixture.run(&["up", "--yes"]).await.expect(0);
     fixture.run(&["tenant", "create", TENANT]).await.expect(0);
     let dir = fixture.cloud.dir().join("migrations");
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("V1__slow.sql"), SLOW).unwrap();
+    std::fs::create_dir_all(&dir).expect("the cloud has a folder");
+    std::fs::write(dir.join("V1__slow.sql"), SLOW).expect("a migration can be written");
     let folder = dir.display().to_string();
     let args = ["migrate", TENANT, "--dir", &folder, "--json"];
     let migrating = fixture.run(&args);
@@ -58,7 +58,7 @@ async fn break_migration(fixture: &Fixture, breaking: impl AsyncFnOnce(&tests::C
         breaking(fixture.cloud.containers()).await;
     };
     let (ran, ()) = tokio::join!(migrating, breaking);
-    std::fs::write(dir.join("V1__slow.sql"), SLOW.replace("600", "0")).unwrap();
+    std::fs::write(dir.join("V1__slow.sql"), SLOW.replace("600", "0")).expect("a migration can be mended");
     (ran, folder)
 }
 

@@ -43,25 +43,25 @@ pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)
 
     job.run(&["tenant", "create", "--verbose"], 0).await;
     let again = job.run(&["tenant", "create", "--json"], 0).await.json();
-    for tenant in again["tenants"].as_array().unwrap() {
+    for tenant in list(&again["tenants"]) {
         assert_eq!(tenant["outcome"]["kind"], "unchanged", "{tenant}");
     }
     job.run(&["tenant", "list"], 0).await;
 
     let planned = job.run(&["migrate", "--plan", "--json"], 0).await.json();
-    assert!(planned["plans"][0]["pending"].as_array().unwrap().len() > 3);
+    assert!(list(&planned["plans"][0]["pending"]).len() > 3);
     let migrated = job.run(&["migrate", "--json"], 0).await.json();
-    for tenant in migrated["tenants"].as_array().unwrap() {
+    for tenant in list(&migrated["tenants"]) {
         assert_eq!(tenant["outcome"]["kind"], "applied", "{tenant}");
     }
     let again = job.run(&["migrate", "--json"], 0).await.json();
-    for tenant in again["tenants"].as_array().unwrap() {
+    for tenant in list(&again["tenants"]) {
         assert_eq!(tenant["outcome"]["kind"], "up-to-date", "{tenant}");
     }
 
     let verified = job.run(&["tenant", "verify", "--json"], 0).await.json();
-    for tenant in verified["tenants"].as_array().unwrap() {
-        for check in tenant["checks"].as_array().unwrap() {
+    for tenant in list(&verified["tenants"]) {
+        for check in list(&tenant["checks"]) {
             assert_eq!(check["verdict"], "pass", "{check}");
         }
     }
@@ -78,7 +78,7 @@ pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)
     let secrets = secrets(&fixture).await;
     job.run(&["down", "--yes", "--verbose"], 0).await;
     let audit = job.run(&["audit", "--json"], 0).await.json();
-    assert_eq!(audit["left"].as_array().unwrap().len(), 0);
+    assert_eq!(list(&audit["left"]).len(), 0);
     let roles = fixture.raw().iam("ListRoles", &[]).await;
     assert!(!roles.contains(&fixture.context.stack.role_name()), "{roles}");
 
@@ -94,6 +94,11 @@ pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)
         );
     }
     fixture.stop().await;
+}
+
+/// Returns the elements of a list in a program's answer.
+fn list(value: &serde_json::Value) -> &[serde_json::Value] {
+    value.as_array().expect("it is a list")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
