@@ -83,10 +83,13 @@ async fn a_terminal_begins_with_its_prompt_and_is_as_large_as_the_client_says() 
     client.send(PayloadType::Output, "stty size; tty; pwd; echo $HOME\r").await;
     let shown = client.screen("/dev/pts/").await;
     assert!(shown.contains("43 132"), "{shown}");
-    // Ctrl-C is a byte for the terminal, which makes a signal of it.
-    client.send(PayloadType::Output, "echo asl''eep; sleep 1000\r").await;
+    // Ctrl-C is a byte for the terminal, which makes a signal of it. What was typed when a shell itself is interrupted is
+    // lost, so that it must be a command that says when it was.
+    let command = r#"sh -c 'trap "echo caug""ht; exit" INT; echo asl""eep; while :; do sleep 0.1; done'"#;
+    client.send(PayloadType::Output, format!("{command}\r")).await;
     client.screen("asleep").await;
     client.send(PayloadType::Output, "\x03").await;
+    client.screen("caught").await;
     client.send(PayloadType::Output, "echo aw''ake\r").await;
     client.screen("awake").await;
     client.send(PayloadType::Output, "exit\r").await;
