@@ -15,7 +15,6 @@ use stack::spec::Tenant;
 use tunnel::Tunnel;
 
 use crate::context::Context;
-use crate::ending::Endable;
 use crate::failure::{Exit, Failure};
 use crate::ssm::{self, Ssm};
 
@@ -44,7 +43,6 @@ pub enum Silence {
 /// An open tunnel to one target.
 pub struct Bridge {
     tunnel: Arc<Tunnel>,
-    context: Context,
     /// The target, as the bastion sees it.
     pub host: String,
     /// The target's port.
@@ -97,9 +95,8 @@ impl Bridge {
             options.sessions = sessions;
         }
         options.events = ssm::events(context);
-        let tunnel = Arc::new(Tunnel::open(Arc::new(control), options).await?);
-        context.ending.remember(tunnel.clone());
-        Ok(Bridge { tunnel, context: context.clone(), host, port })
+        let tunnel = Arc::new(Tunnel::open(control, options).await?);
+        Ok(Bridge { tunnel, host, port })
     }
 
     /// Returns the server at the far end, for `db`.
@@ -133,10 +130,7 @@ impl Bridge {
     /// # Errors
     /// A session could not be ended in good order; it ends by itself when its idle time is over.
     pub async fn close(&self) -> Result<(), Failure> {
-        self.tunnel.close().await?;
-        let ended: Arc<dyn Endable> = self.tunnel.clone();
-        self.context.ending.forget(&ended);
-        Ok(())
+        Ok(self.tunnel.close().await?)
     }
 }
 

@@ -21,19 +21,6 @@ pub trait Endable: Send + Sync {
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
-impl Endable for tunnel::Tunnel {
-    fn end(&self) -> BoxFuture<'_, ()> {
-        // There is nobody left to tell of a failure; the session ends when its idle time is over.
-        async move { drop(self.close().await) }.boxed()
-    }
-}
-
-impl Endable for tunnel::ShellHandle {
-    fn end(&self) -> BoxFuture<'_, ()> {
-        async move { drop(self.close().await) }.boxed()
-    }
-}
-
 /// What is open, and who gets Ctrl-C. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
 pub struct Ending {
@@ -45,11 +32,6 @@ impl Ending {
     /// Remembers something to end.
     pub fn remember(&self, open: Arc<dyn Endable>) {
         self.lock().push(open);
-    }
-
-    /// Forgets what has been ended.
-    pub fn forget(&self, ended: &Arc<dyn Endable>) {
-        self.lock().retain(|open| !Arc::ptr_eq(open, ended));
     }
 
     /// Ends all that is open, at the same time, within `limit`.
@@ -126,12 +108,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_ended_is_not_ended_again() {
+    async fn what_a_task_leaves_open_is_ended_once() {
         let (ending, session) = (Ending::default(), Arc::new(Session::default()));
-        let open: Arc<dyn Endable> = session.clone();
-        ending.remember(open.clone());
-        ending.forget(&open);
+        ending.remember(session.clone());
         assert_eq!(ending.after(async { 7 }).await, 7);
-        assert_eq!(session.0.load(Ordering::Relaxed), 0);
+        ending.end_all(AT_ONCE).await;
+        assert_eq!(session.0.load(Ordering::Relaxed), 1);
     }
 }

@@ -1,16 +1,17 @@
 //! What tunnels and shells ask of AWS: sessions with the stack's bastion.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws::Cloud;
 use aws::session::{Purpose, Started};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use stack::{Event, Inventory};
 use tunnel::{Control, ControlError, DataKey, SessionToken};
 
 use crate::context::Context;
+use crate::ending::Endable;
 use crate::failure::{Exit, Failure};
 
 /// How long Session Manager may say that a bastion is not connected although its agent is online.
@@ -24,10 +25,12 @@ pub struct Ssm {
     purpose: Purpose,
     /// The session that was started before there was a tunnel.
     first: Mutex<Option<SessionToken>>,
+    /// Sessions that AWS was not told to end yet.
+    open: Mutex<Vec<String>>,
 }
 
 impl Ssm {
-    /// Starts a first session with the stack's bastion.
+    /// Starts a first session with the stack's bastion. Whatever is still open when the program ends is ended then.
     ///
     /// # Errors
     /// There is no bastion, or Session Manager does not start a session: exit 5 with the cause, where one is found.
@@ -36,21 +39,23 @@ impl Ssm {
         cloud: &Cloud,
         inventory: &Inventory,
         purpose: Purpose,
-    ) -> Result<Ssm, Failure> {
+    ) -> Result<Arc<Ssm>, Failure> {
         let bastion = inventory.bastion().ok_or_else(|| {
             Failure::new(Exit::Tunnel, anyhow::Error::msg("the stack has no bastion"))
                 .hint("run `cargo xtask up bastion`")
         })?;
-        let ssm = Ssm {
+        let ssm = Arc::new(Ssm {
             context: context.clone(),
             cloud: cloud.clone(),
             bastion: bastion.id.clone(),
             purpose,
             first: Mutex::default(),
-        };
+            open: Mutex::default(),
+        });
+        context.ending.remember(ssm.clone());
         // Not left to the tunnel: the inventory may tell why it fails.
         let first = ssm.begin().await.map_err(|error| unreachable(error, context, inventory))?;
-        *ssm.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
+        *lock(&ssm.first) = Some(first);
         Ok(ssm)
     }
 
@@ -71,7 +76,11 @@ impl Ssm {
                     let status = "Session Manager says that it is not connected yet".to_owned();
                     self.context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
                 }
-                result => return result.map(token),
+                Ok(started) => {
+                    lock(&self.open).push(started.session_id.clone());
+                    return Ok(token(started));
+                }
+                Err(error) => return Err(error),
             }
             tokio::select! {
                 () = self.context.stop.raised() => return Err(aws::Error::Interrupted),
@@ -117,6 +126,21 @@ fn unreachable(error: aws::Error, context: &Context, inventory: &Inventory) -> F
     failure
 }
 
+impl Endable for Ssm {
+    fn end(&self) -> BoxFuture<'_, ()> {
+        async move {
+            let open = lock(&self.open).clone();
+            // There is nobody left to tell of a failure; a session ends by itself when its idle time is over.
+            drop(join_all(open.iter().map(|session_id| self.terminate(session_id))).await);
+        }
+        .boxed()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn token(started: Started) -> SessionToken {
     SessionToken {
         session_id: started.session_id,
@@ -127,7 +151,7 @@ fn token(started: Started) -> SessionToken {
 
 impl Control for Ssm {
     fn start(&self) -> BoxFuture<'_, Result<SessionToken, ControlError>> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = lock(&self.first).take();
         async move {
             match first {
                 Some(first) => Ok(first),
@@ -153,7 +177,12 @@ impl Control for Ssm {
 
     fn terminate(&self, session_id: &str) -> BoxFuture<'_, Result<(), ControlError>> {
         let session_id = session_id.to_owned();
-        async move { aws::session::terminate(&self.cloud, &session_id).await.map_err(Into::into) }.boxed()
+        async move {
+            aws::session::terminate(&self.cloud, &session_id).await?;
+            lock(&self.open).retain(|open| *open != session_id);
+            Ok(())
+        }
+        .boxed()
     }
 
     fn data_key(

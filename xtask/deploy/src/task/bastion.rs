@@ -3,7 +3,6 @@
 use std::future::pending;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws::session::Purpose;
@@ -15,7 +14,6 @@ use tokio::time::timeout;
 use tunnel::{Error, Shell, ShellEvent, ShellHandle, ShellOptions};
 
 use crate::context::Context;
-use crate::ending::Endable;
 use crate::failure::{Exit, Failure};
 use crate::ssm::{self, Ssm};
 use crate::terminal::{self, Raw};
@@ -46,9 +44,7 @@ async fn shell(context: &Context, args: &xtask::BastionShell) -> Result<ExitCode
             ssm::tell(&events, &event);
         }
     });
-    let mut shell = Shell::start(Arc::new(control), options);
-    let ended: Arc<dyn Endable> = Arc::new(shell.handle());
-    context.ending.remember(ended.clone());
+    let mut shell = Shell::start(control, options);
     let outcome = tokio::select! {
         () = context.stop.raised() => Err(interrupted()),
         ready = shell.ready() => match ready {
@@ -61,7 +57,6 @@ async fn shell(context: &Context, args: &xtask::BastionShell) -> Result<ExitCode
     if let Err(error) = shell.close().await {
         context.view.say(Failure::from(error).render_text().trim_end());
     }
-    context.ending.forget(&ended);
     outcome
 }
 
