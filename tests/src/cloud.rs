@@ -1,13 +1,16 @@
 //! The clouds that the same tests run on.
 
+mod bastions;
 mod containers;
 mod docker;
+mod servers;
 
 use std::path::Path;
 
 use sandbox::Sandbox;
 use sandbox::gateway::Gateway;
 
+pub use bastions::Line;
 pub use containers::Containers;
 pub use docker::Images;
 
