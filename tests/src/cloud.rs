@@ -3,6 +3,7 @@
 mod bastions;
 mod containers;
 mod docker;
+mod machine;
 mod servers;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use sandbox::gateway::Gateway;
 pub use bastions::Line;
 pub use containers::Containers;
 pub use docker::Images;
+pub use machine::Machine;
 
 /// A cloud of one's own.
 pub enum Cloud {

@@ -13,7 +13,7 @@ use deploy::view::{Detail, View};
 use sandbox::{AgentOptions, DatabaseMode, Sandbox};
 use stack::{Events, Stack};
 
-pub use cloud::{Cloud, Containers, Images, Line};
+pub use cloud::{Cloud, Containers, Images, Line, Machine};
 pub use raw::{Raw, element};
 
 /// The stack file that the project ships.

@@ -10,3 +10,4 @@ mod layers;
 mod postgres;
 mod shell;
 mod soak;
+mod user_data;
