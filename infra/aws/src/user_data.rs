@@ -127,7 +127,7 @@ mod tests {
         assert!(script.contains("no session for 60 minutes"));
         stack.bastion.idle = None;
         let script = render(&stack, &Inventory::default());
-        assert!(script.contains("if [ 0 -gt 0 ]") && !script.contains("stops by itself"), "{script}");
+        assert!(script.contains("idle='0'\n") && !script.contains("stops by itself"), "{script}");
     }
 
     #[test]

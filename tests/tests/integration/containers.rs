@@ -22,6 +22,22 @@ fn the_whole_job_on_localstack() {
 }
 
 #[test]
+fn tunnels_and_shells_lead_into_the_bastions_container() {
+    block_on(async {
+        let Some(fixture) = start().await else { return };
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        crate::flow::tunnel_of_two_sessions(&fixture).await;
+        // The one place from which the database's name resolves, and no port of it is published.
+        let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");
+        let endpoint = inventory.database.and_then(|database| database.endpoint).expect("it has one").0;
+        let ran = fixture.run(&["bastion", "shell", "--", "getent", "hosts", &endpoint]).await.expect(0);
+        assert!(ran.stdout.contains(&endpoint), "{ran:?}");
+        assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
+        fixture.stop().await;
+    });
+}
+
+#[test]
 fn the_log_of_localstack_agrees_with_the_gateways_count() {
     block_on(async {
         let Some(fixture) = start().await else { return };

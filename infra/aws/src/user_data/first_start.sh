@@ -15,8 +15,10 @@ esac
 PROFILE
 chmod 644 /etc/motd.d/drawbridge /etc/profile.d/drawbridge.sh
 
+# Seconds; 0 if it is never to stop by itself.
+idle='@IDLE@'
 # Before anything that needs the network: whatever fails below, the instance does not run on for nobody.
-if [ @IDLE@ -gt 0 ]; then
+if [ "$idle" -gt 0 ]; then
   cat >/usr/local/sbin/drawbridge-idle <<'IDLE'
 @IDLE_SCRIPT@
 IDLE

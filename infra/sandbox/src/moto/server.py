@@ -1,3 +1,4 @@
+import functools
 import importlib
 import os
 import sys
@@ -12,6 +13,7 @@ def end_with_parent():
 
 threading.Thread(target=end_with_parent, daemon=True).start()
 
+from moto import backends
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -19,9 +21,28 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
+
+class Dispatcher(DomainDispatcherApplication):
+    # It searches a hundred patterns, and lists moto's folder, at every request.
+    get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
+
+
+class RequestHandler(MotoRequestHandler):
+    # The gateway keeps its connections: a new one, and a thread for it, took as long as the answer.
+    protocol_version = "HTTP/1.1"
+    # Head and body are two writes; without this the second waits for the other side's acknowledgement of the first.
+    disable_nagle_algorithm = True
+
+    # The gateway's journal has every request. What fails is logged all the same.
+    def log_request(self, code="-", size="-"):
+        pass
+
+
+modules = tuple(backends.list_of_moto_modules())
+backends.list_of_moto_modules = lambda: modules
+
 host, port = sys.argv[1], int(sys.argv[2])
-application = DomainDispatcherApplication(create_backend_app)
-server = make_server(host, port, application, threaded=True, request_handler=MotoRequestHandler)
+server = make_server(host, port, Dispatcher(create_backend_app), threaded=True, request_handler=RequestHandler)
 os.environ["MOTO_PORT"] = str(server.server_port)
 print(server.server_port, flush=True)
 # Whoever reads the port closes the pipe then; later prints go to the log.
