@@ -1,5 +1,7 @@
 import functools
 import importlib
+import importlib.util
+import json
 import os
 import sys
 import threading
@@ -14,6 +16,7 @@ def end_with_parent():
 threading.Thread(target=end_with_parent, daemon=True).start()
 
 from moto import backends
+from moto.core import responses
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -38,6 +41,22 @@ class RequestHandler(MotoRequestHandler):
         pass
 
 
+def keep_policies(*prefixes):
+    # moto reads a thousand managed policies into each new account, and an account is new after each reset: 0.3 s.
+    name = "moto.iam.aws_managed_policies"
+    path = os.path.join(os.path.dirname(backends.__file__), "iam", "aws_managed_policies.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    policies = json.loads(module.aws_managed_policies_data)
+    kept = {name: policy for name, policy in policies.items() if name.startswith(prefixes)}
+    module.aws_managed_policies_data = json.dumps(kept)
+    sys.modules[name] = module
+
+
+keep_policies("AmazonSSM", "AmazonRDS", "AmazonEC2", "CloudWatch")
+# It inspects a class of six hundred methods at every request.
+responses.method_names_from_class = functools.cache(responses.method_names_from_class)
 modules = tuple(backends.list_of_moto_modules())
 backends.list_of_moto_modules = lambda: modules
 
