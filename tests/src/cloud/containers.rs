@@ -139,10 +139,11 @@ impl Containers {
         }
     }
 
-    /// Starts the databases' servers again; they go on with their data.
+    /// Starts the databases' servers again and waits until they go on with their data.
     pub async fn start_databases(&self) {
         for id in self.servers.ids() {
             docker(&["start", &id]).await;
+            self.servers.wait_until_ready(&id).await;
         }
     }
 

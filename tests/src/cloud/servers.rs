@@ -34,6 +34,14 @@ impl Servers {
         lock(&self.running).values().map(|server| server.container.id().to_owned()).collect()
     }
 
+    /// Waits until a server that was started again has replayed its log.
+    pub(super) async fn wait_until_ready(&self, id: &str) {
+        let mut args = vec!["exec", "--interactive", id];
+        args.extend(ContainerServer::PSQL);
+        let ready = async { while try_docker(&args, "SELECT 1").await.is_err() {} };
+        tokio::time::timeout(READY_LIMIT, ready).await.expect("a server starts again");
+    }
+
     /// Takes every server off its network.
     pub(super) async fn cut_off(&self) {
         for id in self.ids() {
