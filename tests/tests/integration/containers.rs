@@ -167,7 +167,7 @@ fn an_account_that_is_emptied_in_the_middle_of_up_is_filled_again() {
         let Some(fixture) = start().await else { return };
         let gateway = fixture.cloud.gateway();
         let emptying = async {
-            while !gateway.journal().iter().any(|call| call.operation == "RunInstances") {
+            while !gateway.journal().iter().any(|call| call.operation == "CreateDBInstance") {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             fixture.cloud.containers().restart_localstack().await;
@@ -175,8 +175,10 @@ fn an_account_that_is_emptied_in_the_middle_of_up_is_filled_again() {
         let (ran, ()) = tokio::join!(fixture.run(&["up", "--yes"]), emptying);
         assert!(!ran.stderr.contains("panicked"), "{ran:?}");
         assert!(ran.code == 0 || ran.stderr.contains("error: "), "{ran:?}");
-        // RDS was not emptied, which no account can be: its subnet group names a VPC that is gone.
+        // RDS was not emptied, which no account can be: the database is in a VPC that is gone, and has a password that
+        // nobody knows any more.
         fixture.run(&["up", "--yes"]).await.expect(0);
+        fixture.run(&["tenant", "create", TENANT]).await.expect(0);
         fixture.run(&["down", "--yes"]).await.expect(0);
         fixture.run(&["audit"]).await.expect(0);
         fixture.stop().await;

@@ -54,7 +54,7 @@ async fn a_subnet_group_stays_in_its_vpc() {
         let name = ("DBSubnetGroupName", cloud.name.clone());
         [name, ("SubnetIds.SubnetIdentifier.1", one), ("SubnetIds.SubnetIdentifier.2", two)]
     };
-    for (site, moves) in [(&here, false), (&there, true)] {
+    for (site, moves) in [(&there, true), (&here, false)] {
         let params = to([&site.private, &site.public]);
         let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = cloud.client.query("rds", "ModifyDBSubnetGroup", &params).await;
