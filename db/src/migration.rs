@@ -1,6 +1,7 @@
 //! Migration files, as refinery names and hashes them. What refinery would skip or misread is refused here.
 
 mod statement;
+mod token;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -111,6 +111,7 @@ fn statements_that_leave_the_transaction_are_refused() {
         "PREPARE TRANSACTION 'x';",
         "SELECT 'it''s'; COMMIT;",
         "SELECT E'\\''; COMMIT;",
+        "SELECT E'it''s \\''; COMMIT;",
         "SELECT a$b$c FROM t; COMMIT; SELECT a$b$c;",
         "SELECT $1$ FROM t; COMMIT;",
         "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; COMMIT;",
