@@ -22,6 +22,14 @@ pub(super) fn is_blank(sql: &str) -> bool {
     starts(sql).is_empty()
 }
 
+/// Returns each statement with the line, counted from 1, that it begins in; comments after it belong to it.
+pub(super) fn split(sql: &str) -> Vec<(usize, &str)> {
+    let starts = starts(sql);
+    let ends = starts.iter().skip(1).copied().chain([sql.len()]);
+    let line = |at: usize| 1 + sql[..at].matches('\n').count();
+    starts.iter().zip(ends).map(|(&start, end)| (line(start), sql[start..end].trim_end())).collect()
+}
+
 fn leads_to_savepoint(rest: &str) -> bool {
     let first = leading_word(rest);
     let next = match first.to_ascii_uppercase().as_str() {
