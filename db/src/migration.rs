@@ -1,5 +1,6 @@
 //! Migration files, as refinery names and hashes them. What refinery would skip or misread is refused here.
 
+mod mode;
 mod statement;
 mod token;
 
@@ -8,6 +9,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+pub use self::mode::Mode;
 use crate::Error;
 
 /// One migration: `V3__add_orders.sql`.
@@ -15,6 +17,7 @@ use crate::Error;
 pub struct Migration {
     inner: refinery::Migration,
     sql: String,
+    mode: Mode,
 }
 
 impl Migration {
@@ -44,6 +47,16 @@ impl Migration {
             "U" => Order::Free,
             _ => Order::Versioned,
         }
+    }
+
+    /// Returns which transaction it runs in.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Returns its statements, each with the line, counted from 1, that it begins in.
+    pub(crate) fn statements(&self) -> Vec<(usize, &str)> {
+        statement::split(&self.sql)
     }
 
     /// Returns the line, counted from 1, of a character of its text, counted from 1 as PostgreSQL does.
@@ -133,7 +146,7 @@ pub fn parse(file_name: &str, content: &[u8]) -> Result<Migration, String> {
     let stem = check_name(file_name)?;
     let sql = check_text(content)?;
     let inner = refinery::Migration::unapplied(stem, sql).map_err(|error| error.to_string())?;
-    Ok(Migration { inner, sql: sql.to_owned() })
+    Ok(Migration { inner, sql: sql.to_owned(), mode: mode::parse(sql)? })
 }
 
 fn load_one(path: &Path, shown: &str) -> Result<Result<Migration, String>, Error> {

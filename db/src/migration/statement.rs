@@ -13,6 +13,11 @@ impl Statement<'_> {
     pub(super) fn at(&self) -> usize {
         self.tokens.first().map_or(0, |token| token.at)
     }
+
+    /// Returns the byte after its last token.
+    pub(super) fn end(&self) -> usize {
+        self.tokens.last().map_or(0, Token::end)
+    }
 }
 
 /// Returns the line and the first word of the first statement that would leave the transaction.
@@ -42,6 +47,12 @@ pub(super) fn is_blank(sql: &str) -> bool {
 /// Returns the line, counted from 1, of a byte.
 pub(super) fn line_of(sql: &str, at: usize) -> usize {
     1 + sql[..at].matches('\n').count()
+}
+
+/// Returns each statement's text, without its semicolon, with the line, counted from 1, that it begins in.
+pub(super) fn split(sql: &str) -> Vec<(usize, &str)> {
+    let text = |one: &Statement<'_>| (line_of(sql, one.at()), &sql[one.at()..one.end()]);
+    statements(sql).iter().map(text).collect()
 }
 
 /// Returns every statement. `BEGIN ATOMIC .. END` bodies belong to the statement around them.
