@@ -1,5 +1,6 @@
 //! Migration files, as refinery names and hashes them. What refinery would skip or misread is refused here.
 
+pub mod lint;
 mod mode;
 mod statement;
 mod token;
@@ -16,6 +17,7 @@ use crate::Error;
 #[derive(Clone, Debug)]
 pub struct Migration {
     inner: refinery::Migration,
+    file_name: String,
     sql: String,
     mode: Mode,
 }
@@ -34,6 +36,11 @@ impl Migration {
     /// Returns refinery's checksum over name, version and text.
     pub fn checksum(&self) -> u64 {
         self.inner.checksum()
+    }
+
+    /// Returns its file's name: `V3__add_orders.sql`.
+    pub fn file_name(&self) -> &str {
+        &self.file_name
     }
 
     /// Returns its text.
@@ -146,7 +153,8 @@ pub fn parse(file_name: &str, content: &[u8]) -> Result<Migration, String> {
     let stem = check_name(file_name)?;
     let sql = check_text(content)?;
     let inner = refinery::Migration::unapplied(stem, sql).map_err(|error| error.to_string())?;
-    Ok(Migration { inner, sql: sql.to_owned(), mode: mode::parse(sql)? })
+    let mode = mode::parse(sql)?;
+    Ok(Migration { inner, file_name: file_name.to_owned(), sql: sql.to_owned(), mode })
 }
 
 fn load_one(path: &Path, shown: &str) -> Result<Result<Migration, String>, Error> {

@@ -28,6 +28,10 @@ pub(super) fn parse(sql: &str) -> Result<Mode, String> {
         return Ok(Mode::Grouped);
     };
     let word = word.trim();
+    // An exemption for the first statement, which the lint reads.
+    if word.starts_with("allow ") {
+        return Ok(Mode::Grouped);
+    }
     KNOWN.iter().find(|(known, _)| *known == word).map(|(_, mode)| *mode).ok_or_else(|| {
         let shown: String = word.escape_debug().take(60).collect();
         let known: Vec<String> = KNOWN.iter().map(|(known, _)| format!("`{known}`")).collect();
@@ -44,6 +48,7 @@ mod tests {
         assert_eq!(parse("-- drawbridge: own-transaction\nSELECT 1;"), Ok(Mode::OwnTransaction));
         assert_eq!(parse("--drawbridge:no-transaction \nSELECT 1;"), Ok(Mode::NoTransaction));
         assert_eq!(parse("-- adds orders\n-- the drawbridge: is up\nSELECT 1;"), Ok(Mode::Grouped));
+        assert_eq!(parse("-- drawbridge: allow drop-table\nDROP TABLE a;"), Ok(Mode::Grouped));
         assert_eq!(parse(""), Ok(Mode::Grouped));
     }
 

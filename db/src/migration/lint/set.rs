@@ -1,0 +1,67 @@
+//! What statements leave behind for those after them.
+
+use super::phrase::Name;
+
+/// What the set has made so far, and what its open transaction has done.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Tables, indexes and materialized views that the set creates.
+    fresh: Vec<Name>,
+    transaction: Transaction,
+}
+
+#[derive(Debug, Default)]
+struct Transaction {
+    /// Whether later files without a marker belong to it.
+    is_open: bool,
+    types: Vec<Name>,
+    /// Values that were added to types older than the transaction, as in the file: `'paid'`.
+    enum_values: Vec<String>,
+    /// Constraints that were added NOT VALID, by table and name.
+    not_valid: Vec<(Name, String)>,
+}
+
+impl State {
+    /// Begins a transaction; what an earlier one did is committed.
+    pub(super) fn begin(&mut self) {
+        self.transaction = Transaction::default();
+    }
+
+    /// Begins a transaction that later files join, unless one is open.
+    pub(super) fn join(&mut self) {
+        if !self.transaction.is_open {
+            self.transaction = Transaction { is_open: true, ..Transaction::default() };
+        }
+    }
+
+    pub(super) fn create(&mut self, name: Name) {
+        self.fresh.push(name);
+    }
+
+    pub(super) fn is_fresh(&self, name: &Name) -> bool {
+        self.fresh.iter().any(|fresh| fresh.may_be(name))
+    }
+
+    pub(super) fn create_type(&mut self, name: Name) {
+        self.transaction.types.push(name);
+    }
+
+    pub(super) fn add_enum_value(&mut self, name: &Name, value: &str) {
+        // PostgreSQL allows it where the type is as new as the value.
+        if !self.transaction.types.iter().any(|fresh| fresh.may_be(name)) {
+            self.transaction.enum_values.push(value.to_owned());
+        }
+    }
+
+    pub(super) fn is_new_enum_value(&self, literal: &str) -> bool {
+        self.transaction.enum_values.iter().any(|value| value == literal)
+    }
+
+    pub(super) fn add_not_valid(&mut self, table: &Name, constraint: String) {
+        self.transaction.not_valid.push((table.clone(), constraint));
+    }
+
+    pub(super) fn is_not_valid(&self, table: &Name, constraint: &str) -> bool {
+        self.transaction.not_valid.iter().any(|(of, name)| of.may_be(table) && name == constraint)
+    }
+}
