@@ -116,7 +116,7 @@ pub fn load(dir: &Path) -> Result<Vec<Migration>, Error> {
         let migration = match load_one(&dir.join(name), &shown)? {
             Ok(migration) => migration,
             Err(reason) => {
-                problems.push(format!("`{shown}`: {reason}"));
+                problems.push(format!("{}: {reason}", quoted(&shown)));
                 continue;
             }
         };
@@ -196,6 +196,14 @@ fn check_name(file_name: &str) -> Result<&str, String> {
         return refuse("is too long");
     }
     Ok(stem)
+}
+
+/// Returns a file's name so that it fits a line of a terminal; nobody chose the names that do not fit.
+fn quoted(name: &str) -> String {
+    const LIMIT: usize = 100;
+    let count = name.chars().count();
+    let shown: String = name.chars().take(LIMIT).flat_map(char::escape_debug).collect();
+    if count > LIMIT { format!("`{shown}..` ({count} characters)") } else { format!("`{shown}`") }
 }
 
 fn check_text(content: &[u8]) -> Result<&str, String> {

@@ -81,6 +81,56 @@ fn two_files_of_one_version_are_refused_with_both_names() {
 }
 
 #[test]
+fn versions_clash_however_far_apart_and_however_written_the_files_are() {
+    // Between them by name of file: another version, another prefix, another case.
+    let dir = dir(&[
+        ("U10__late.sql", "SELECT 1;\n"),
+        ("U3__a.sql", "SELECT 1;\n"),
+        ("V10__late.sql", "SELECT 1;\n"),
+        ("V3__B.sql", "SELECT 1;\n"),
+        ("V3__b.sql", "SELECT 1;\n"),
+        ("V7__b.sql", "SELECT 1;\n"),
+    ]);
+    let Error::Migrations { problems, .. } = load(dir.path()).unwrap_err() else { panic!("another error") };
+    assert_eq!(
+        problems,
+        [
+            "`V10__late.sql`: version 10 is also `U10__late.sql`",
+            "`V3__B.sql`: version 3 is also `U3__a.sql`",
+            "`V3__b.sql`: version 3 is also `U3__a.sql`",
+        ]
+    );
+}
+
+#[test]
+fn names_that_are_meant_to_hurt_are_refused_and_shown_in_one_line() {
+    let hostile = [
+        "V1__a'; DROP TABLE t; --.sql",
+        "V1__a\"b.sql",
+        "V1__a\nV2__b.sql",
+        "V1__a\u{1b}[2J.sql",
+        "V1__a\u{202e}b.sql",
+        "V1__$(id).sql",
+        "V1__a\\.sql",
+        "V1__a`.sql",
+        "V-1__a.sql",
+        "V+1__a.sql",
+        "V\u{661}__a.sql",
+    ];
+    let dir = dir(&hostile.map(|name| (name, "SELECT 1;\n")));
+    let error = load(dir.path()).unwrap_err();
+    let Error::Migrations { problems, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(problems.len(), hostile.len(), "{problems:#?}");
+    let text = error.to_string();
+    assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+
+    for name in [format!("V1__{}.sql", "a".repeat(10_000)), format!("V{}__a.sql", "1".repeat(10_000))] {
+        let refused = parse(&name, b"SELECT 1;\n").unwrap_err();
+        assert!(refused.len() < 200, "{refused}");
+    }
+}
+
+#[test]
 fn bytes_that_change_the_checksum_or_hide_something_are_refused() {
     let cases: [(&[u8], &str); 7] = [
         (b"SELECT 1;\r\n", "carriage return"),
