@@ -258,6 +258,9 @@ pub struct Migrate {
     /// The folder of the migrations [default: db/migrations]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Judge the files and stop: each alone, or those from VERSION on as one set; exit 1 for an error
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with = "plan")]
+    pub lint: Option<Option<i32>>,
 }
 
 /// `migration ..`

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod interrupt;
 pub mod listener;
 pub mod place;
+pub mod squawk;
 pub mod ssm;
 pub mod table;
 pub mod task;
@@ -56,6 +57,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
             let stop = interrupt::watch(view, ending)?;
             let context = Context::load(global, view.clone(), stop, ending.clone())?;
             return task::demo::run(args, context).await;
+        }
+        Task::Migrate(args) if args.lint.is_some() => {
+            return task::lint::run(args, args.lint.flatten(), view, global.json).await;
         }
         Task::Check
         | Task::Test(_)
