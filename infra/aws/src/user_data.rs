@@ -79,8 +79,11 @@ mod tests {
             name: format!("tenant_{index}"),
             purpose: "a purpose with 'quotes'\nand a second line".to_owned(),
             owner: format!("owner_{index}"),
+            owner_is_written: true,
             encoding: "UTF8".to_owned(),
             locale: "en_US.UTF-8".to_owned(),
+            labels: Vec::new(),
+            migrations: None,
         };
         Stack {
             name: "shop-prod".to_owned(),
@@ -114,6 +117,7 @@ mod tests {
             },
             alarms: Alarms { enabled: false, email: None },
             tenants: (0..tenants).map(tenant).collect(),
+            registry: None,
         }
     }
 

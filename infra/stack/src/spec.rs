@@ -34,8 +34,20 @@ pub struct Stack {
     pub bastion: Bastion,
     /// CloudWatch alarms.
     pub alarms: Alarms,
-    /// The tenants, in the file's order.
+    /// The tenants, in the file's order; behind them those of `registry`, once it is read.
     pub tenants: Vec<Tenant>,
+    /// Where more tenants are written.
+    pub registry: Option<Registry>,
+}
+
+/// Where tenants are written, if not in the stack file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registry {
+    /// A CSV file; a relative path is seen from the stack file's folder.
+    File(String),
+    /// A query for the master user in the database `postgres`, whose columns are named as a tenant's fields.
+    Query(String),
 }
 
 /// VPC and subnets.
@@ -119,10 +131,17 @@ pub struct Tenant {
     pub purpose: String,
     /// The role that owns it; the tenant's own name unless configured.
     pub owner: String,
+    /// Whether the configuration names the owner: tenants that share one must all say so.
+    #[serde(skip)]
+    pub owner_is_written: bool,
     /// The encoding, such as `UTF8`.
     pub encoding: String,
     /// The collation and character type, such as `en_US.UTF-8`.
     pub locale: String,
+    /// The groups that it belongs to, such as `beta`.
+    pub labels: Vec<String>,
+    /// The set of migrations, a folder's name; nothing for the files that lie flat.
+    pub migrations: Option<String>,
 }
 
 impl Stack {

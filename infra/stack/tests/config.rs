@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stack::config::parse;
-use stack::spec::{Cidr, Stack};
+use stack::spec::{Cidr, Registry, Stack};
 
 const SHIPPED: &str = include_str!("../../stack.toml");
 const MINIMAL: &str = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"eu-central-1\"\n";
@@ -89,7 +89,8 @@ fn every_value_that_is_written_is_the_one_that_counts() {
          message_bytes = 32768\n\
          [alarms]\nenabled = true\nemail = 'first.last+aws@example.co.uk'\n\
          [[tenant]]\nname = 'one'\nowner = 'both'\nencoding = 'LATIN1'\nlocale = 'C'\n\
-         [[tenant]]\nname = '_two'\nowner = 'both'\n",
+         [[tenant]]\nname = '_two'\nowner = 'both'\nlabels = ['beta', 'eu-1']\nmigrations = 'two'\n\
+         [tenants]\nquery = 'SELECT name FROM tenant'\n",
     );
     assert_eq!(
         stack.network.private.each_ref().map(|s| s.zone.as_str()),
@@ -105,6 +106,10 @@ fn every_value_that_is_written_is_the_one_that_counts() {
     assert_eq!(stack.alarms.email.as_deref(), Some("first.last+aws@example.co.uk"));
     assert_eq!((stack.tenants[0].owner.as_str(), stack.tenants[1].owner.as_str()), ("both", "both"));
     assert_eq!(stack.tenants[0].encoding, "LATIN1");
+    assert_eq!((stack.tenants[0].labels.len(), stack.tenants[0].migrations.as_deref()), (0, None));
+    assert_eq!(stack.tenants[1].labels, ["beta", "eu-1"]);
+    assert_eq!(stack.tenants[1].migrations.as_deref(), Some("two"));
+    assert_eq!(stack.registry, Some(Registry::Query("SELECT name FROM tenant".to_owned())));
 }
 
 #[test]

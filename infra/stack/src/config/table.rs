@@ -48,7 +48,11 @@ impl<'a> Table<'a> {
             return Ok(Table { source: self.source, header, keys, at: self.at, entries: None });
         };
         let DeValue::Table(entries) = value else {
-            let help = format!("put its keys under a line `{header}`");
+            let mut help = format!("put its keys under a line `{header}`");
+            // A plural that comes naturally.
+            if key == "tenants" {
+                help.push_str("; a tenant is a line `[[tenant]]`");
+            }
             return Err(self.mistyped(at, key, "a table", value, help));
         };
         Table { source: self.source, header, keys, at, entries: Some(entries) }.with_known_keys()
@@ -81,6 +85,11 @@ impl<'a> Table<'a> {
         Ok(tables)
     }
 
+    /// Returns whether the table is in the file.
+    pub(super) fn is_written(&self) -> bool {
+        self.entries.is_some()
+    }
+
     /// Returns the string under `key`.
     pub(super) fn text(&self, key: &str) -> Result<Option<At<&'a str>>, ConfigError> {
         let Some((at, value)) = self.find(key) else {
@@ -96,22 +105,31 @@ impl<'a> Table<'a> {
         self.text(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// Returns the two strings under `key`.
-    pub(super) fn pair(&self, key: &str) -> Result<Option<[At<&'a str>; 2]>, ConfigError> {
+    /// Returns the strings of the list under `key`; `want` is what messages call the list.
+    pub(super) fn texts(&self, key: &str, want: &str) -> Result<Option<At<Vec<At<&'a str>>>>, ConfigError> {
         let Some((at, value)) = self.find(key) else {
             return Ok(None);
         };
         let DeValue::Array(items) = value else {
-            return Err(self.mistyped(at, key, "a list of two strings", value, self.example(key)));
+            return Err(self.mistyped(at, key, want, value, self.example(key)));
         };
         let mut texts = Vec::new();
         for item in items.iter() {
             let at = item.span().start;
-            let value = item.get_ref().as_str().ok_or_else(|| {
-                self.mistyped(at, key, "a list of two strings", item.get_ref(), self.example(key))
-            })?;
+            let value = item
+                .get_ref()
+                .as_str()
+                .ok_or_else(|| self.mistyped(at, key, want, item.get_ref(), self.example(key)))?;
             texts.push(At { value, at });
         }
+        Ok(Some(At { value: texts, at }))
+    }
+
+    /// Returns the two strings under `key`.
+    pub(super) fn pair(&self, key: &str) -> Result<Option<[At<&'a str>; 2]>, ConfigError> {
+        let Some(At { value: texts, at }) = self.texts(key, "a list of two strings")? else {
+            return Ok(None);
+        };
         let count = texts.len();
         <[At<&str>; 2]>::try_from(texts).map(Some).map_err(|_| {
             let message = format!("`{key}` has {count} entries; two are needed, in different zones");

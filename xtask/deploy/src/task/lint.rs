@@ -58,7 +58,8 @@ async fn others(dir: &Path, migrations: &[Migration], view: &View) -> Vec<Findin
 
 fn render(findings: &[Finding], files: usize) -> String {
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let total = format!("{files} files, {} errors, {} warnings", of(Severity::Error), of(Severity::Warning));
+    let total =
+        format!("files: {files}, errors: {}, warnings: {}", of(Severity::Error), of(Severity::Warning));
     if findings.is_empty() {
         return total;
     }
@@ -107,8 +108,8 @@ mod tests {
              V1__a.sql:20  error     create-index  keeps writers out\n\n\
              rule          instead\n\
              create-index  CONCURRENTLY\n\n\
-             3 files, 2 errors, 0 warnings"
+             files: 3, errors: 2, warnings: 0"
         );
-        assert_eq!(render(&[], 3), "3 files, 0 errors, 0 warnings");
+        assert_eq!(render(&[], 3), "files: 3, errors: 0, warnings: 0");
     }
 }
