@@ -32,6 +32,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a query lists as tenants cannot be.
+    #[error("the tenants' query{}: {reason}", at_row(*row, field.as_deref()))]
+    Registry {
+        /// The row, counted from 1, if one row is wrong.
+        row: Option<usize>,
+        /// The column, if one is wrong.
+        field: Option<String>,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Files that refinery would skip, misread or apply twice.
     #[error("the migrations in `{}` cannot be used: {}", dir.display(), problems.join("; "))]
     Migrations {
@@ -179,6 +189,7 @@ impl Error {
             Error::Roots { .. }
             | Error::Name { .. }
             | Error::Spec { .. }
+            | Error::Registry { .. }
             | Error::Migrations { .. }
             | Error::Read { .. } => Kind::Usage,
             Error::Dial { .. } | Error::Tls { .. } | Error::TimedOut { .. } => Kind::Unreachable,
@@ -207,6 +218,7 @@ impl Error {
             Error::Roots { .. }
             | Error::Name { .. }
             | Error::Spec { .. }
+            | Error::Registry { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
             | Error::Dial { .. }
@@ -348,6 +360,12 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+fn at_row(row: Option<usize>, field: Option<&str>) -> String {
+    let row = row.map(|row| format!(", row {row}")).unwrap_or_default();
+    let field = field.map(|field| format!(", `{field}`")).unwrap_or_default();
+    format!("{row}{field}")
+}
 
 fn at_line(line: Option<usize>) -> String {
     line.map(|line| format!(" in line {line}")).unwrap_or_default()

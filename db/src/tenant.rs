@@ -2,6 +2,7 @@
 
 mod create;
 mod list;
+pub mod registry;
 
 use std::collections::HashMap;
 
