@@ -148,14 +148,79 @@ pub enum Error {
         #[source]
         source: Cause,
     },
-    /// refinery refused to run.
-    #[error("tenant `{tenant}` cannot be migrated")]
-    Refinery {
+    /// A migration that runs outside of a transaction stopped on its way, and is not recorded.
+    #[error(
+        "migration `{migration}` of tenant `{tenant}` stopped{}; it runs outside of a transaction: what it did \
+         before stays, and it is not recorded{}", at_line(*line), leftovers(invalid)
+    )]
+    Unfinished {
         /// The tenant.
         tenant: String,
-        /// refinery's error.
+        /// The migration, as its file is named.
+        migration: String,
+        /// The line of its file that the statement begins in, or a closer one where PostgreSQL tells it.
+        line: Option<usize>,
+        /// What removes each index that it left invalid: `DROP INDEX CONCURRENTLY "public"."a"`.
+        invalid: Vec<String>,
+        /// What the server said.
         #[source]
-        source: Box<refinery::Error>,
+        source: Cause,
+    },
+    /// A migration ran to its end, but an index that it names cannot be used: `IF NOT EXISTS` passed over it.
+    #[error("migration `{migration}` of tenant `{tenant}` is not recorded{}", leftovers(invalid))]
+    InvalidIndex {
+        /// The tenant.
+        tenant: String,
+        /// The migration, as its file is named.
+        migration: String,
+        /// What removes each of them.
+        invalid: Vec<String>,
+    },
+    /// Everything was accepted, and yet the history does not show it.
+    #[error("the migrations of tenant `{tenant}` were sent and are not all recorded afterwards")]
+    NotRecorded {
+        /// The tenant.
+        tenant: String,
+    },
+    /// A program that takes no lock of ours recorded the same migration at the same time. Nothing of ours stays.
+    #[error("another program migrates tenant `{tenant}` at the same time")]
+    Overtaken {
+        /// The tenant.
+        tenant: String,
+    },
+    /// The tenant's role lacks a right, found before anything was written.
+    #[error("role `{role}` cannot migrate tenant `{tenant}`: {reason}")]
+    Forbidden {
+        /// The tenant.
+        tenant: String,
+        /// The role.
+        role: String,
+        /// The right that it lacks, and the statement that gives it.
+        reason: String,
+    },
+    /// The run was told to stop before this tenant was through.
+    #[error("tenant `{tenant}` was interrupted; {state}")]
+    Interrupted {
+        /// The tenant.
+        tenant: String,
+        /// What is known of what was in flight.
+        state: &'static str,
+    },
+    /// What the command asks for does not fit the history that is there.
+    #[error("tenant `{tenant}`: {reason}")]
+    Unfit {
+        /// The tenant.
+        tenant: String,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The server has no connections left to work with.
+    #[error("the server has {used} of {most} connections in use, which leaves none to migrate over")]
+    Full {
+        /// Connections in use.
+        used: i64,
+        /// The most that roles without privileges may have.
+        most: i64,
     },
     /// The task of one tenant panicked.
     #[error("the task of tenant `{tenant}` broke off: {reason}")]
@@ -191,15 +256,23 @@ impl Error {
             | Error::Spec { .. }
             | Error::Registry { .. }
             | Error::Migrations { .. }
-            | Error::Read { .. } => Kind::Usage,
-            Error::Dial { .. } | Error::Tls { .. } | Error::TimedOut { .. } => Kind::Unreachable,
+            | Error::Read { .. }
+            | Error::Unfit { .. } => Kind::Usage,
+            Error::Dial { .. } | Error::Tls { .. } | Error::TimedOut { .. } | Error::Full { .. } => {
+                Kind::Unreachable
+            }
             Error::Connect { source, .. } | Error::Statement { source, .. } => source.kind(),
+            Error::Forbidden { .. } => Kind::Permission,
             Error::Locked { .. } => Kind::Locked,
             Error::LockLost { .. }
             | Error::History { .. }
             | Error::Diverged { .. }
             | Error::Migration { .. }
-            | Error::Refinery { .. }
+            | Error::Unfinished { .. }
+            | Error::InvalidIndex { .. }
+            | Error::NotRecorded { .. }
+            | Error::Overtaken { .. }
+            | Error::Interrupted { .. }
             | Error::Panicked { .. } => Kind::Failed,
         }
     }
@@ -211,10 +284,16 @@ impl Error {
 
     /// Returns what PostgreSQL said, where it said anything.
     pub fn refusal(&self) -> Option<&Refusal> {
+        self.cause().and_then(Cause::refusal)
+    }
+
+    /// Returns what the server said, or how the connection to it broke.
+    pub(crate) fn cause(&self) -> Option<&Cause> {
         match self {
             Error::Connect { source, .. }
             | Error::Statement { source, .. }
-            | Error::Migration { source, .. } => source.refusal(),
+            | Error::Migration { source, .. }
+            | Error::Unfinished { source, .. } => Some(source),
             Error::Roots { .. }
             | Error::Name { .. }
             | Error::Spec { .. }
@@ -228,7 +307,13 @@ impl Error {
             | Error::LockLost { .. }
             | Error::History { .. }
             | Error::Diverged { .. }
-            | Error::Refinery { .. }
+            | Error::InvalidIndex { .. }
+            | Error::NotRecorded { .. }
+            | Error::Overtaken { .. }
+            | Error::Forbidden { .. }
+            | Error::Interrupted { .. }
+            | Error::Unfit { .. }
+            | Error::Full { .. }
             | Error::Panicked { .. } => None,
         }
     }
@@ -369,4 +454,11 @@ fn at_row(row: Option<usize>, field: Option<&str>) -> String {
 
 fn at_line(line: Option<usize>) -> String {
     line.map(|line| format!(" in line {line}")).unwrap_or_default()
+}
+
+fn leftovers(invalid: &[String]) -> String {
+    if invalid.is_empty() {
+        return String::new();
+    }
+    format!("; it leaves an index that is not valid: run `{}` and migrate again", invalid.join("; "))
 }

@@ -71,10 +71,6 @@ impl Migration {
         let before = usize::try_from(position).unwrap_or(usize::MAX).saturating_sub(1);
         1 + self.sql.chars().take(before).filter(|c| *c == '\n').count()
     }
-
-    pub(crate) fn as_refinery(&self) -> &refinery::Migration {
-        &self.inner
-    }
 }
 
 impl fmt::Display for Migration {

@@ -7,6 +7,7 @@ mod db;
 mod fault;
 mod flow;
 mod layers;
+mod migrate;
 mod postgres;
 mod shell;
 mod soak;

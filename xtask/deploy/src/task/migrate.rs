@@ -114,6 +114,10 @@ fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
                 let at = migration.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
                 format!("failed{at} after {} applied: {}", applied.len(), error.chain())
             }
+            Outcome::Interrupted { applied, state } => {
+                format!("interrupted after {} applied: {state}", applied.len())
+            }
+            Outcome::NotStarted { reason } => format!("not started: {reason}"),
         };
         let _ = writeln!(text, "{}: {line}", report.tenant);
     }
