@@ -9,5 +9,6 @@ mod flow;
 mod layers;
 mod migrate;
 mod postgres;
+mod registry;
 mod shell;
 mod soak;

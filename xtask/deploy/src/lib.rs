@@ -13,6 +13,7 @@ pub mod failure;
 pub mod interrupt;
 pub mod listener;
 pub mod place;
+pub mod registry;
 pub mod squawk;
 pub mod ssm;
 pub mod table;
