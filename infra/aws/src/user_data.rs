@@ -66,7 +66,7 @@ exit 1
 mod tests {
     use std::time::Duration;
 
-    use stack::spec::{Alarms, Bastion, Cidr, Database, Network, Subnet, Tenant};
+    use stack::spec::{Alarms, Bastion, Cidr, Database, Migrate, Network, Subnet, Tenant};
 
     use super::*;
 
@@ -81,6 +81,7 @@ mod tests {
             owner: format!("owner_{index}"),
             encoding: "UTF8".to_owned(),
             locale: "en_US.UTF-8".to_owned(),
+            labels: Vec::new(),
         };
         Stack {
             name: "shop-prod".to_owned(),
@@ -113,6 +114,7 @@ mod tests {
                 message_bytes: 1024,
             },
             alarms: Alarms { enabled: false, email: None },
+            migrate: Migrate::default(),
             tenants: (0..tenants).map(tenant).collect(),
         }
     }

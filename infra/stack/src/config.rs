@@ -2,6 +2,7 @@
 
 mod error;
 mod form;
+mod migrate;
 mod name;
 mod network;
 mod table;
@@ -24,6 +25,7 @@ const ROOT: Keys = &[
     ("database", "{ class = \"db.t4g.small\" }"),
     ("bastion", "{ instance_type = \"t3.micro\" }"),
     ("alarms", "{ enabled = false }"),
+    ("migrate", "{ waves = [\"canary\", \"rest\"] }"),
     ("tenant", "[{ name = \"webshop_prod\" }]"),
 ];
 const DATABASE: Keys = &[
@@ -59,6 +61,7 @@ fn home_of(key: &str) -> Option<&'static str> {
         ("[database]", DATABASE),
         ("[bastion]", BASTION),
         ("[alarms]", ALARMS),
+        ("[migrate]", migrate::KEYS),
         ("[[tenant]]", tenant::KEYS),
     ];
     tables.into_iter().find(|(_, keys)| keys.iter().any(|(known, _)| *known == key)).map(|(header, _)| header)
@@ -135,11 +138,12 @@ fn resolve(source: Source<'_>, root: &Table<'_>) -> Result<Stack, ConfigError> {
     let database = resolve_database(source, &database, &project, &environment)?;
     let bastion = resolve_bastion(source, &root.table("bastion", "[bastion]", BASTION)?)?;
     let alarms = resolve_alarms(source, &root.table("alarms", "[alarms]", ALARMS)?)?;
+    let migrate = migrate::resolve(source, &root.table("migrate", "[migrate]", migrate::KEYS)?)?;
     let tenants = root.tables("tenant", "[[tenant]]", tenant::KEYS)?;
     let tenants = tenant::resolve(source, &tenants, &database.master_user)?;
 
     let name = format!("{project}-{environment}");
-    Ok(Stack { name, project, environment, region, network, database, bastion, alarms, tenants })
+    Ok(Stack { name, project, environment, region, network, database, bastion, alarms, migrate, tenants })
 }
 
 fn resolve_database(

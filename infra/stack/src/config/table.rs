@@ -17,6 +17,9 @@ pub(super) struct At<T> {
     pub(super) at: usize,
 }
 
+/// A list of strings, if it is there: where it stands, and each of them.
+pub(super) type Texts<'a> = Option<(usize, Vec<At<&'a str>>)>;
+
 /// One table. A table that is not in the file reads like an empty one.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
@@ -98,25 +101,38 @@ impl<'a> Table<'a> {
 
     /// Returns the two strings under `key`.
     pub(super) fn pair(&self, key: &str) -> Result<Option<[At<&'a str>; 2]>, ConfigError> {
-        let Some((at, value)) = self.find(key) else {
+        let Some((at, texts)) = self.list(key, "a list of two strings")? else {
             return Ok(None);
         };
-        let DeValue::Array(items) = value else {
-            return Err(self.mistyped(at, key, "a list of two strings", value, self.example(key)));
-        };
-        let mut texts = Vec::new();
-        for item in items.iter() {
-            let at = item.span().start;
-            let value = item.get_ref().as_str().ok_or_else(|| {
-                self.mistyped(at, key, "a list of two strings", item.get_ref(), self.example(key))
-            })?;
-            texts.push(At { value, at });
-        }
         let count = texts.len();
         <[At<&str>; 2]>::try_from(texts).map(Some).map_err(|_| {
             let message = format!("`{key}` has {count} entries; two are needed, in different zones");
             self.source.fail(at, Problem::new(message, self.example(key)))
         })
+    }
+
+    /// Returns the strings under `key`, and where their list stands.
+    pub(super) fn texts(&self, key: &str) -> Result<Texts<'a>, ConfigError> {
+        self.list(key, "a list of strings")
+    }
+
+    fn list(&self, key: &str, want: &str) -> Result<Texts<'a>, ConfigError> {
+        let Some((at, value)) = self.find(key) else {
+            return Ok(None);
+        };
+        let DeValue::Array(items) = value else {
+            return Err(self.mistyped(at, key, want, value, self.example(key)));
+        };
+        let mut texts = Vec::new();
+        for item in items.iter() {
+            let at = item.span().start;
+            let value = item
+                .get_ref()
+                .as_str()
+                .ok_or_else(|| self.mistyped(at, key, want, item.get_ref(), self.example(key)))?;
+            texts.push(At { value, at });
+        }
+        Ok(Some((at, texts)))
     }
 
     /// Returns the whole number under `key`.

@@ -1,6 +1,6 @@
 use super::error::{ConfigError, Problem, Source, shown};
 use super::table::{At, Keys, Table};
-use super::{form, name};
+use super::{form, migrate, name};
 use crate::spec::Tenant;
 
 pub(super) const KEYS: Keys = &[
@@ -9,6 +9,7 @@ pub(super) const KEYS: Keys = &[
     ("owner", "\"webshop_prod\""),
     ("encoding", "\"UTF8\""),
     ("locale", "\"en_US.UTF-8\""),
+    ("labels", "[\"canary\"]"),
 ];
 
 /// A tenant with the place of its name, and whether it says itself who owns it.
@@ -50,12 +51,15 @@ fn read(source: Source<'_>, table: &Table<'_>, master_user: &str) -> Result<Writ
     let locale = checked("locale", "en_US.UTF-8", form::locale)?;
     let encoding = table.text("encoding")?.unwrap_or(At { value: "UTF8", at: name.at });
     form::encoding(encoding.value, locale.value).map_err(|problem| source.fail(encoding.at, problem))?;
+    let labels = table.texts("labels")?.map(|(_, texts)| migrate::labels(&texts)).transpose();
+    let labels = labels.map_err(|(at, problem)| source.fail(at, problem))?.unwrap_or_default();
     let tenant = Tenant {
         name: name.value.to_owned(),
         purpose: purpose.value.to_owned(),
         owner: role.to_owned(),
         encoding: encoding.value.to_owned(),
         locale: locale.value.to_owned(),
+        labels,
     };
     Ok(Written { tenant, at: name.at, owner: owner.map(|owner| owner.at) })
 }
