@@ -66,7 +66,7 @@ exit 1
 mod tests {
     use std::time::Duration;
 
-    use stack::spec::{Alarms, Bastion, Cidr, Database, Network, Subnet, Tenant};
+    use stack::spec::{Alarms, Bastion, Cidr, Database, Migrate, Network, Subnet, Tenant};
 
     use super::*;
 
@@ -116,6 +116,7 @@ mod tests {
                 message_bytes: 1024,
             },
             alarms: Alarms { enabled: false, email: None },
+            migrate: Migrate::default(),
             tenants: (0..tenants).map(tenant).collect(),
             registry: None,
         }

@@ -3,6 +3,7 @@
 mod csv;
 mod error;
 mod form;
+mod migrate;
 mod name;
 mod network;
 mod record;
@@ -28,6 +29,7 @@ const ROOT: Keys = &[
     ("database", "{ class = \"db.t4g.small\" }"),
     ("bastion", "{ instance_type = \"t3.micro\" }"),
     ("alarms", "{ enabled = false }"),
+    ("migrate", "{ waves = [\"canary\", \"rest\"] }"),
     ("tenant", "[{ name = \"webshop_prod\" }]"),
     ("tenants", "{ file = \"tenants.csv\" }"),
 ];
@@ -64,6 +66,7 @@ fn home_of(key: &str) -> Option<&'static str> {
         ("[database]", DATABASE),
         ("[bastion]", BASTION),
         ("[alarms]", ALARMS),
+        ("[migrate]", migrate::KEYS),
         ("[[tenant]]", tenant::KEYS),
         ("[tenants]", tenant::REGISTRY),
     ];
@@ -160,12 +163,25 @@ fn resolve(source: Source<'_>, root: &Table<'_>) -> Result<Stack, ConfigError> {
     let database = resolve_database(source, &database, &project, &environment)?;
     let bastion = resolve_bastion(source, &root.table("bastion", "[bastion]", BASTION)?)?;
     let alarms = resolve_alarms(source, &root.table("alarms", "[alarms]", ALARMS)?)?;
+    let migrate = migrate::resolve(source, &root.table("migrate", "[migrate]", migrate::KEYS)?)?;
     let tenants = root.tables("tenant", "[[tenant]]", tenant::KEYS)?;
     let tenants = tenant::resolve(source, &tenants, &database.master_user)?;
     let registry = tenant::registry(source, &root.table("tenants", "[tenants]", tenant::REGISTRY)?)?;
 
     let name = format!("{project}-{environment}");
-    Ok(Stack { name, project, environment, region, network, database, bastion, alarms, tenants, registry })
+    Ok(Stack {
+        name,
+        project,
+        environment,
+        region,
+        network,
+        database,
+        bastion,
+        alarms,
+        migrate,
+        tenants,
+        registry,
+    })
 }
 
 fn resolve_database(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stack::config::parse;
-use stack::spec::{Cidr, Registry, Stack};
+use stack::spec::{Cidr, Migrate, OnError, Registry, Stack, Wave};
 
 const SHIPPED: &str = include_str!("../../stack.toml");
 const MINIMAL: &str = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"eu-central-1\"\n";
@@ -56,6 +56,19 @@ fn three_lines_are_a_whole_stack() {
     assert_eq!(stack.bastion.ready_within, Duration::from_secs(300));
     assert_eq!((stack.bastion.sessions, stack.bastion.message_bytes), (4, 1024));
     assert!(!stack.alarms.enabled && stack.tenants.is_empty());
+}
+
+#[test]
+fn waves_are_labels_shares_and_the_rest() {
+    assert_eq!(stack(MINIMAL).migrate, Migrate::default());
+    let text = "[migrate]\nwaves = [\"canary\", \"5%\", \"5%\", \"rest\"]\nerror_budget = 2\non_error = \"stop\"\n\
+                [[tenant]]\nname = \"a\"\nlabels = [\"canary\", \"eu-1\"]\n";
+    let stack = stack(&format!("{MINIMAL}{text}"));
+    let label = Wave::Label("canary".to_owned());
+    assert_eq!(stack.migrate.waves, [label, Wave::Share(5), Wave::Share(5), Wave::Rest]);
+    assert_eq!((stack.migrate.error_budget, stack.migrate.jobs), (2, None));
+    assert_eq!(stack.migrate.on_error, OnError::Stop);
+    assert_eq!(stack.tenants[0].labels, ["canary", "eu-1"]);
 }
 
 #[test]

@@ -132,23 +132,16 @@ const BODIES: &[(&str, &str, &str)] = &[
     ("empty locale", "[[tenant]]\nname = \"a\"\nlocale = →\"\"\n", "is not a locale"),
     ("purpose of two lines", "[[tenant]]\nname = \"a\"\npurpose = →\"a\\nb\"\n", "control character"),
     (
-        "labels as text",
-        "[[tenant]]\nname = \"a\"\nlabels = →\"beta\"\n",
-        "`labels` must be a list of strings",
-    ),
-    (
         "label as number",
         "[[tenant]]\nname = \"a\"\nlabels = [\"b\", →1]\n",
         "`labels` must be a list of strings",
     ),
     (
         "hostile label",
-        "[[tenant]]\nname = \"a\"\nlabels = →[\"b\", \"c; --\"]\n",
+        "[[tenant]]\nname = \"a\"\nlabels = [\"b\", →\"c; --\"]\n",
         "label `c; --` has `;` in it",
     ),
-    ("empty label", "[[tenant]]\nname = \"a\"\nlabels = →[\"\"]\n", "label `` is empty"),
-    ("label of a dash", "[[tenant]]\nname = \"a\"\nlabels = →[\"-a\"]\n", "does not start with"),
-    ("label twice", "[[tenant]]\nname = \"a\"\nlabels = →[\"b\", \"b\"]\n", "label `b` is there twice"),
+    ("label of a dash", "[[tenant]]\nname = \"a\"\nlabels = [→\"-a\"]\n", "does not start with"),
     (
         "set with a path",
         "[[tenant]]\nname = \"a\"\nmigrations = →\"../x\"\n",
@@ -163,6 +156,33 @@ const BODIES: &[(&str, &str, &str)] = &[
     ("path with a line", "[tenants]\nfile = →\"a\\nb\"\n", "is not a path"),
     ("query that writes", "[tenants]\nquery = →\"DELETE FROM t\"\n", "`DELETE FROM t` is not a query"),
     ("empty query", "[tenants]\nquery = →\"\"\n", "is not a query"),
+    // Migrations
+    ("unknown migrate key", "[migrate]\n→wave = [\"rest\"]\n", "unknown key `wave` in `[migrate]`"),
+    ("waves as text", "[migrate]\nwaves = →\"rest\"\n", "`waves` must be a list of strings, not a string"),
+    ("waves of numbers", "[migrate]\nwaves = [→5, \"rest\"]\n", "`waves` must be a list of strings"),
+    ("waves without an end", "[migrate]\nwaves = →[\"canary\", \"5%\"]\n", "does not end with `rest`"),
+    ("no waves", "[migrate]\nwaves = →[]\n", "does not end with `rest`"),
+    ("wave after the rest", "[migrate]\nwaves = [\"rest\", →\"5%\"]\n", "`5%` comes after `rest`"),
+    ("rest twice", "[migrate]\nwaves = [\"rest\", →\"rest\"]\n", "wave `rest` is there twice"),
+    ("label twice", "[migrate]\nwaves = [\"a\", →\"a\", \"rest\"]\n", "wave `a` is there twice"),
+    ("share of nothing", "[migrate]\nwaves = [→\"0%\", \"rest\"]\n", "`0%` is not a share"),
+    ("share of all", "[migrate]\nwaves = [→\"100%\", \"rest\"]\n", "`100%` is not a share"),
+    ("share with a fraction", "[migrate]\nwaves = [→\"2.5%\", \"rest\"]\n", "`2.5%` is not a share"),
+    ("share with a sign", "[migrate]\nwaves = [→\"+5%\", \"rest\"]\n", "`+5%` is not a share"),
+    ("hostile wave", "[migrate]\nwaves = [→\"a'; --\", \"rest\"]\n", "label `a'; --` has `'` in it"),
+    ("empty wave", "[migrate]\nwaves = [→\"\", \"rest\"]\n", "label `` does not start with a letter"),
+    ("negative budget", "[migrate]\nerror_budget = →-1\n", "`error_budget` is `-1`, outside of"),
+    ("budget as share", "[migrate]\nerror_budget = →\"5%\"\n", "`error_budget` must be a whole number"),
+    ("no jobs", "[migrate]\njobs = →0\n", "`jobs` is `0`, outside of 1 to 1000"),
+    ("unknown reaction", "[migrate]\non_error = →\"abort\"\n", "`on_error` is `abort`"),
+    ("labels as text", "[[tenant]]\nname = \"a\"\nlabels = →\"canary\"\n", "must be a list of strings"),
+    ("label as a wave", "[[tenant]]\nname = \"a\"\nlabels = [→\"rest\"]\n", "the name of the last wave"),
+    (
+        "label of its own twice",
+        "[[tenant]]\nname = \"a\"\nlabels = [\"b\", →\"b\"]\n",
+        "label `b` is there twice",
+    ),
+    ("capital label", "[[tenant]]\nname = \"a\"\nlabels = [→\"bETA\"]\n", "label `bETA` has `E` in it"),
     // Network
     ("no prefix", "[network]\ncidr = →\"10.42.0.0\"\n", "has no prefix length"),
     ("bad address", "[network]\ncidr = →\"10.42.0/16\"\n", "is not an IPv4 address"),
@@ -359,7 +379,7 @@ fn cases() -> Vec<(String, String, String)> {
     );
     long(
         "label of 64 letters",
-        format!("{HEAD}[[tenant]]\nname = \"a\"\nlabels = →[\"{}\"]\n", letters(64)),
+        format!("{HEAD}[[tenant]]\nname = \"a\"\nlabels = [→\"{}\"]\n", letters(64)),
         "longer than 63",
     );
     long("many digits", format!("{HEAD}[database]\nport = →{}\n", "9".repeat(10_000)), "(10000 characters)");

@@ -70,29 +70,6 @@ pub(super) fn role(text: &str, master_user: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Checks a label that tenants are picked by.
-pub(super) fn label(text: &str) -> Result<(), Problem> {
-    let wrong = |why: String| {
-        Err(Problem::new(format!("label {} {why}", shown(text)), "choose a name such as `beta` or `eu-1`"))
-    };
-    if text.is_empty() {
-        return wrong("is empty".into());
-    }
-    if text.len() > POSTGRES_BYTES {
-        return wrong(format!("is longer than {POSTGRES_BYTES} characters"));
-    }
-    if let Some(c) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')) {
-        let c = shown(&c.to_string());
-        return wrong(format!(
-            "has {c} in it; only lowercase letters, digits, hyphens and underscores may be"
-        ));
-    }
-    if text.starts_with(['-', '_']) {
-        return wrong("does not start with a letter or a digit".into());
-    }
-    Ok(())
-}
-
 /// Checks the name of a set of migrations, which is a folder's and the end of its history table's.
 pub(super) fn migration_set(text: &str) -> Result<(), Problem> {
     if is_migration_set(text) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::{Problem, shown};
-use super::{form, name};
+use super::{form, migrate, name};
 use crate::spec::Tenant;
 
 /// The columns that a source may have, in the order of documents; `name` must be there.
@@ -60,6 +60,8 @@ pub struct Fault {
     pub record: usize,
     /// The field, one of [`FIELDS`].
     pub field: &'static str,
+    /// The label, counted from 0, if it is one of the labels.
+    pub item: Option<usize>,
     /// What is wrong with it.
     pub message: String,
     /// What would be right.
@@ -78,9 +80,12 @@ pub fn tenants(records: &[Record], known: &[Tenant], master_user: &str) -> Resul
     }
     let mut tenants = Vec::with_capacity(records.len());
     for (place, record) in records.iter().enumerate() {
-        let fault = |(field, problem): (&'static str, Problem)| {
-            let Problem { message, help } = problem;
-            Fault { record: place, field, message, help }
+        let fault = |Wrong { field, item, problem: Problem { message, help } }| Fault {
+            record: place,
+            field,
+            item,
+            message,
+            help,
         };
         let tenant = check(record, master_user).map_err(fault)?;
         seen.tell_apart(&tenant).map_err(fault)?;
@@ -90,8 +95,15 @@ pub fn tenants(records: &[Record], known: &[Tenant], master_user: &str) -> Resul
     Ok(tenants)
 }
 
-fn check(record: &Record, master_user: &str) -> Result<Tenant, (&'static str, Problem)> {
-    let at = |field: &'static str| move |problem| (field, problem);
+/// What is wrong with one record.
+struct Wrong {
+    field: &'static str,
+    item: Option<usize>,
+    problem: Problem,
+}
+
+fn check(record: &Record, master_user: &str) -> Result<Tenant, Wrong> {
+    let at = |field: &'static str| move |problem| Wrong { field, item: None, problem };
     let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
     let tenant = Tenant {
         name: record.name.clone(),
@@ -109,13 +121,11 @@ fn check(record: &Record, master_user: &str) -> Result<Tenant, (&'static str, Pr
     form::purpose(&tenant.purpose).map_err(at("purpose"))?;
     form::locale(&tenant.locale).map_err(at("locale"))?;
     form::encoding(&tenant.encoding, &tenant.locale).map_err(at("encoding"))?;
-    for (place, label) in tenant.labels.iter().enumerate() {
-        name::label(label).map_err(at("labels"))?;
-        if tenant.labels[..place].contains(label) {
-            let problem = Problem::new(format!("label {} is there twice", shown(label)), "remove one");
-            return Err(("labels", problem));
-        }
-    }
+    migrate::labels(&tenant.labels).map_err(|(place, problem)| Wrong {
+        field: "labels",
+        item: Some(place),
+        problem,
+    })?;
     tenant.migrations.as_deref().map_or(Ok(()), name::migration_set).map_err(at("migrations"))?;
     Ok(tenant)
 }
@@ -135,11 +145,12 @@ impl Seen {
         self.owners.entry(tenant.owner.clone()).or_insert(first);
     }
 
-    fn tell_apart(&self, later: &Tenant) -> Result<(), (&'static str, Problem)> {
+    fn tell_apart(&self, later: &Tenant) -> Result<(), Wrong> {
+        let wrong = |field, problem| Err(Wrong { field, item: None, problem });
         let Tenant { name, owner, .. } = later;
         if self.names.contains_key(name) {
             let message = format!("tenant {} is there twice", shown(name));
-            return Err(("name", Problem::new(message, "remove one, or give it a name of its own")));
+            return wrong("name", Problem::new(message, "remove one, or give it a name of its own"));
         }
         // A role that owns two databases can reach both: that must be meant by each of them.
         if let Some((earlier, is_written)) = self.owners.get(owner)
@@ -149,7 +160,7 @@ impl Seen {
             let help =
                 format!("to share it, write the owner (`{owner}`) in both tenants; else choose another");
             let field = if later.owner_is_written { "owner" } else { "name" };
-            return Err((field, Problem::new(message, help)));
+            return wrong(field, Problem::new(message, help));
         }
         Ok(())
     }

@@ -17,6 +17,9 @@ pub(super) struct At<T> {
     pub(super) at: usize,
 }
 
+/// A list of strings, if it is there: where it stands, and each of them.
+pub(super) type Texts<'a> = Option<(usize, Vec<At<&'a str>>)>;
+
 /// One table. A table that is not in the file reads like an empty one.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
@@ -105,8 +108,24 @@ impl<'a> Table<'a> {
         self.text(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// Returns the strings of the list under `key`; `want` is what messages call the list.
-    pub(super) fn texts(&self, key: &str, want: &str) -> Result<Option<At<Vec<At<&'a str>>>>, ConfigError> {
+    /// Returns the two strings under `key`.
+    pub(super) fn pair(&self, key: &str) -> Result<Option<[At<&'a str>; 2]>, ConfigError> {
+        let Some((at, texts)) = self.list(key, "a list of two strings")? else {
+            return Ok(None);
+        };
+        let count = texts.len();
+        <[At<&str>; 2]>::try_from(texts).map(Some).map_err(|_| {
+            let message = format!("`{key}` has {count} entries; two are needed, in different zones");
+            self.source.fail(at, Problem::new(message, self.example(key)))
+        })
+    }
+
+    /// Returns the strings under `key`, and where their list stands.
+    pub(super) fn texts(&self, key: &str) -> Result<Texts<'a>, ConfigError> {
+        self.list(key, "a list of strings")
+    }
+
+    fn list(&self, key: &str, want: &str) -> Result<Texts<'a>, ConfigError> {
         let Some((at, value)) = self.find(key) else {
             return Ok(None);
         };
@@ -122,19 +141,7 @@ impl<'a> Table<'a> {
                 .ok_or_else(|| self.mistyped(at, key, want, item.get_ref(), self.example(key)))?;
             texts.push(At { value, at });
         }
-        Ok(Some(At { value: texts, at }))
-    }
-
-    /// Returns the two strings under `key`.
-    pub(super) fn pair(&self, key: &str) -> Result<Option<[At<&'a str>; 2]>, ConfigError> {
-        let Some(At { value: texts, at }) = self.texts(key, "a list of two strings")? else {
-            return Ok(None);
-        };
-        let count = texts.len();
-        <[At<&str>; 2]>::try_from(texts).map(Some).map_err(|_| {
-            let message = format!("`{key}` has {count} entries; two are needed, in different zones");
-            self.source.fail(at, Problem::new(message, self.example(key)))
-        })
+        Ok(Some((at, texts)))
     }
 
     /// Returns the whole number under `key`.

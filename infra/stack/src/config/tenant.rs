@@ -20,6 +20,7 @@ pub(super) const REGISTRY: Keys =
 struct Written {
     record: Record,
     places: Vec<(&'static str, usize)>,
+    labels: Vec<usize>,
 }
 
 /// Returns the tenants in the file's order: no name twice, no owner shared by accident.
@@ -30,9 +31,12 @@ pub(super) fn resolve(
 ) -> Result<Vec<Tenant>, ConfigError> {
     let all: Vec<Written> = tables.iter().map(read).collect::<Result<_, _>>()?;
     let records: Vec<Record> = all.iter().map(|written| written.record.clone()).collect();
-    tenants(&records, &[], master_user).map_err(|Fault { record, field, message, help }| {
-        let place = |field: &str| all[record].places.iter().find(|(known, _)| *known == field);
-        let at = place(field).or_else(|| place("name")).map_or(0, |(_, at)| *at);
+    tenants(&records, &[], master_user).map_err(|fault| {
+        let Fault { record, field, item, message, help } = fault;
+        let Written { places, labels, .. } = &all[record];
+        let place = |field: &str| places.iter().find(|(known, _)| *known == field).map(|(_, at)| *at);
+        let label = item.and_then(|item| labels.get(item)).copied();
+        let at = label.or_else(|| place(field)).or_else(|| place("name")).unwrap_or_default();
         source.fail(at, Problem::new(message, help))
     })
 }
@@ -42,7 +46,7 @@ fn read(table: &Table<'_>) -> Result<Written, ConfigError> {
     let name = table.required("name")?;
     written.record.name = name.value.to_owned();
     written.places.push(("name", name.at));
-    let Written { record, places } = &mut written;
+    let Written { record, places, labels } = &mut written;
     for (field, value) in [
         ("owner", &mut record.owner),
         ("purpose", &mut record.purpose),
@@ -56,9 +60,9 @@ fn read(table: &Table<'_>) -> Result<Written, ConfigError> {
             places.push((field, text.at));
         }
     }
-    if let Some(labels) = table.texts("labels", "a list of strings")? {
-        places.push(("labels", labels.at));
-        record.labels = labels.value.iter().map(|label| label.value.to_owned()).collect();
+    if let Some((_, texts)) = table.texts("labels")? {
+        labels.extend(texts.iter().map(|label| label.at));
+        record.labels = texts.iter().map(|label| label.value.to_owned()).collect();
     }
     Ok(written)
 }
