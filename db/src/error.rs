@@ -148,6 +148,17 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+    /// The connection broke before the server had said how a transaction ended. The next run sees what it did.
+    #[error("the connection broke while tenant `{tenant}` was migrated")]
+    Lost {
+        /// The tenant.
+        tenant: String,
+        /// The migration whose answer was next.
+        migration: Option<String>,
+        /// How it broke.
+        #[source]
+        source: Cause,
+    },
     /// A migration that runs outside of a transaction stopped on its way, and is not recorded.
     #[error(
         "migration `{migration}` of tenant `{tenant}` stopped{}; it runs outside of a transaction: what it did \
@@ -214,6 +225,14 @@ pub enum Error {
         /// What stands in the way.
         reason: String,
     },
+    /// A share of the tenants that cannot be meant.
+    #[error("`{value}` is no partition: {reason}")]
+    Partition {
+        /// As it was given.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The server has no connections left to work with.
     #[error("the server has {used} of {most} connections in use, which leaves none to migrate over")]
     Full {
@@ -257,10 +276,13 @@ impl Error {
             | Error::Registry { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
-            | Error::Unfit { .. } => Kind::Usage,
-            Error::Dial { .. } | Error::Tls { .. } | Error::TimedOut { .. } | Error::Full { .. } => {
-                Kind::Unreachable
-            }
+            | Error::Unfit { .. }
+            | Error::Partition { .. } => Kind::Usage,
+            Error::Dial { .. }
+            | Error::Tls { .. }
+            | Error::TimedOut { .. }
+            | Error::Lost { .. }
+            | Error::Full { .. } => Kind::Unreachable,
             Error::Connect { source, .. } | Error::Statement { source, .. } => source.kind(),
             Error::Forbidden { .. } => Kind::Permission,
             Error::Locked { .. } => Kind::Locked,
@@ -293,6 +315,7 @@ impl Error {
             Error::Connect { source, .. }
             | Error::Statement { source, .. }
             | Error::Migration { source, .. }
+            | Error::Lost { source, .. }
             | Error::Unfinished { source, .. } => Some(source),
             Error::Roots { .. }
             | Error::Name { .. }
@@ -314,6 +337,7 @@ impl Error {
             | Error::Interrupted { .. }
             | Error::Unfit { .. }
             | Error::Full { .. }
+            | Error::Partition { .. }
             | Error::Panicked { .. } => None,
         }
     }
@@ -360,6 +384,14 @@ impl Cause {
             Cause::Refused(refusal) => Some(refusal),
             Cause::Client(_) => None,
         }
+    }
+
+    /// Returns whether the connection broke; what PostgreSQL has to say about that counts as its words.
+    pub(crate) fn is_lost(&self) -> bool {
+        let is_io = |error: &tokio_postgres::Error| {
+            std::error::Error::source(error).is_some_and(|source| source.is::<io::Error>())
+        };
+        matches!(self, Cause::Client(error) if error.is_closed() || is_io(error))
     }
 
     fn kind(&self) -> Kind {

@@ -9,18 +9,24 @@ mod capacity;
 mod engine;
 mod enter;
 mod history;
+mod partition;
 mod plan;
+mod repair;
 mod retry;
 mod run;
 mod segment;
 mod stop;
 mod task;
+mod wave;
 
 pub use capacity::find_jobs;
+pub use partition::Partition;
 pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
+pub use repair::{Difference, baseline, differences, repair};
 pub use retry::Retry;
-pub use run::{Check, OnError, Outcome, RunOptions, TenantReport, Wave, Withheld, plan_all, run};
+pub use run::{Check, Outcome, RunOptions, TenantReport, Wave, Withheld, plan_all, run};
 pub use stop::Stop;
+pub use wave::deal;
 
 fn subject(tenant: &str) -> String {
     format!("tenant {tenant}")

@@ -49,8 +49,10 @@ async fn one(session: &Session, sql: &str) -> Result<(), tokio_postgres::Error> 
     Ok(())
 }
 
+/// Checks the lock, and lets statements wait: an index that gives up in its middle is left invalid.
 async fn check_lock(session: &Session, tenant: &str) -> Result<(), Error> {
-    match one(session, &lock::MIGRATIONS.guard()).await {
+    let sql = format!("SET lock_timeout = 0; {}", lock::MIGRATIONS.guard());
+    match one(session, &sql).await {
         Ok(()) => Ok(()),
         Err(error) if error.code().is_some_and(|code| code.code() == NOT_HELD) => {
             Err(Error::LockLost { lock: lock::MIGRATIONS.name })

@@ -42,6 +42,7 @@ pub(super) enum Work {
 ///
 /// # Errors
 /// [`Error::Migration`] names the file and its line: the server has answered that nothing of it stays.
+/// [`Error::Lost`] if the connection broke before that was certain.
 /// [`Error::LockLost`] before the first statement if the lock is not held by the very backend that is to write.
 pub(super) async fn commit(
     session: &Session,
@@ -84,6 +85,22 @@ pub(super) async fn commit(
     }
 }
 
+/// Carries out statements of our own in one transaction, if the lock is held.
+pub(super) async fn write(
+    session: &Session,
+    tenant: &str,
+    statements: impl Iterator<Item = String>,
+) -> Result<(), Error> {
+    let all = ["BEGIN".to_owned(), lock::MIGRATIONS.guard()].into_iter().chain(statements);
+    let sql = all.chain(["COMMIT".to_owned()]).collect::<Vec<_>>().join("; ");
+    session.client().batch_execute(&sql).await.map_err(|error| match error.code() {
+        Some(code) if code.code() == NOT_HELD => Error::LockLost { lock: lock::MIGRATIONS.name },
+        Some(_) | None => {
+            Error::Statement { doing: format!("write the history of `{tenant}`"), source: error.into() }
+        }
+    })
+}
+
 /// Returns what is sent, in order.
 fn messages<'a>(
     table: &'a Table,
@@ -122,6 +139,13 @@ async fn drain(answer: SimpleQueryStream) -> Result<Answer, (usize, Cause)> {
 }
 
 fn failed(tenant: &str, migrations: &[Migration], part: Part, done: usize, cause: Cause) -> Error {
+    if cause.is_lost() {
+        let migration = match part {
+            Part::File(at) | Part::Row(at) => Some(migrations[at].to_string()),
+            Part::Open | Part::Commit | Part::Proof => None,
+        };
+        return Error::Lost { tenant: tenant.to_owned(), migration, source: cause };
+    }
     let sqlstate = cause.refusal().map(|refusal| refusal.sqlstate.as_str());
     let doing = match part {
         Part::File(at) => {

@@ -94,6 +94,19 @@ impl Table {
         )
     }
 
+    /// Returns what puts another name and checksum into a row that still holds the old ones.
+    pub(super) fn update(&self, migration: &Migration, was: &Row) -> String {
+        format!(
+            "UPDATE {} SET name = {}, checksum = '{}' WHERE version = {} AND name = {} AND checksum = '{}'",
+            self.name(),
+            literal(migration.name()),
+            migration.checksum(),
+            was.version,
+            literal(&was.name),
+            was.checksum
+        )
+    }
+
     /// Returns a query for how many of these are recorded as they are.
     pub(super) fn count<'a>(&self, migrations: impl Iterator<Item = &'a Migration>) -> String {
         let rows: Vec<String> =

@@ -41,11 +41,8 @@ pub(super) fn reason(error: &Error) -> Option<&'static str> {
         return Some("another program was quicker");
     }
     match error.cause()? {
-        Cause::Client(error) => {
-            // A server that speaks nonsense now will do so again.
-            let is_lost = error.is_closed() || is_io(error);
-            is_lost.then_some("the connection was lost")
-        }
+        // A server that speaks nonsense now will do so again.
+        cause @ Cause::Client(_) => cause.is_lost().then_some("the connection was lost"),
         Cause::Refused(refusal) => match refusal.sqlstate.as_str() {
             "55P03" => Some("a lock was not to be had in time"),
             "40P01" => Some("a deadlock"),
@@ -57,10 +54,6 @@ pub(super) fn reason(error: &Error) -> Option<&'static str> {
             _ => None,
         },
     }
-}
-
-fn is_io(error: &tokio_postgres::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use stack::spec::OnError;
 use stack::{Event, Events};
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -70,16 +71,6 @@ pub enum Check {
     AllFirst,
 }
 
-/// What becomes of a wave in which more tenants fail than the budget allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnError {
-    /// Its other tenants go on.
-    #[default]
-    Continue,
-    /// No other tenant begins.
-    Stop,
-}
-
 /// Tenants that are migrated before others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wave {
@@ -112,7 +103,7 @@ pub enum Outcome {
         /// In order: `V3__add_orders`.
         migrations: Vec<String>,
     },
-    /// It stopped. What was applied before stays, what failed was rolled back: the next run goes on from there.
+    /// It stopped. What was committed before stays, what failed was rolled back: the next run goes on from there.
     Failed {
         /// What was committed before: nothing, unless a file asks for a transaction of its own.
         applied: Vec<String>,

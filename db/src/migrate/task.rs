@@ -118,6 +118,7 @@ fn failed_migration(error: &Error) -> Option<String> {
         Error::Migration { migration, .. }
         | Error::Unfinished { migration, .. }
         | Error::InvalidIndex { migration, .. } => Some(migration.clone()),
+        Error::Lost { migration, .. } => migration.clone(),
         _ => None,
     }
 }

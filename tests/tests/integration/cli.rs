@@ -116,6 +116,24 @@ fn what_squawk_finds_is_shown_among_the_findings() {
 }
 
 #[test]
+fn a_share_or_a_pair_of_wishes_that_cannot_be_meant_is_refused_before_anything_is_contacted() {
+    for (args, part) in [
+        (["--partition", "9/8"].as_slice(), "partitions count from 1"),
+        (&["--partition", "half"], "write it as `3/8`"),
+        (&["--baseline", "1", "--repair"], "cannot be used with"),
+        (&["--plan", "--repair"], "cannot be used with"),
+        (&["--jobs", "0"], "--jobs"),
+    ] {
+        let ran = run(program(&[&["migrate"], args].concat())).expect(2);
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    let mut alone = program(&["migrate"]);
+    alone.env("JOB_COMPLETION_INDEX", "0");
+    let ran = run(alone).expect(2);
+    assert!(ran.stderr.contains("give `--partition`"), "{}", ran.stderr);
+}
+
+#[test]
 fn an_endpoint_that_does_not_answer_is_an_error_of_aws() {
     let ran = run(program(&["status"])).expect(4);
     assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);

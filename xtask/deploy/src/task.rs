@@ -6,6 +6,7 @@ pub mod completions;
 pub mod demo;
 pub mod down;
 pub mod exec;
+mod history;
 pub mod lint;
 pub mod migrate;
 pub mod plan;
