@@ -247,6 +247,9 @@ pub struct Tenants {
 /// `migrate`
 #[derive(Args, Debug)]
 pub struct Migrate {
+    /// Looking instead of migrating
+    #[command(subcommand)]
+    pub task: Option<MigrateTask>,
     /// Only these [default: every tenant of the stack file]
     pub tenants: Vec<String>,
     /// Show what would be applied where; changes nothing
@@ -288,6 +291,35 @@ pub struct Migrate {
     /// Record the names and checksums of files that were changed after they were applied, once you have seen them
     #[arg(long)]
     pub repair: bool,
+    /// Write what became of each tenant to FILE as well, as JUnit's XML
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "baseline", "repair"])]
+    pub junit: Option<PathBuf>,
+}
+
+/// `migrate ..`
+#[derive(Debug, Subcommand)]
+pub enum MigrateTask {
+    /// Shows who has which migration, and which database is not as configured; changes nothing
+    Status(MigrateStatus),
+}
+
+/// `migrate status`
+#[derive(Args, Debug)]
+pub struct MigrateStatus {
+    /// Only these [default: every tenant]
+    pub tenants: Vec<String>,
+    /// Write a page to FILE instead, that any browser shows
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Exit 8 unless every tenant is up to date and as configured
+    #[arg(long)]
+    pub check: bool,
+    /// How many tenants at the same time [default: as `migrate`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// The folder of the migrations [default: db/migrations]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// What happens to the rest of a wave once too many tenants failed.

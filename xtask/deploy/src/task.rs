@@ -8,6 +8,7 @@ pub mod down;
 pub mod exec;
 mod history;
 pub mod lint;
+pub mod matrix;
 pub mod migrate;
 pub mod plan;
 pub mod psql;

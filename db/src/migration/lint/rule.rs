@@ -107,7 +107,7 @@ rules! {
         "stays half-done if a later statement fails: nothing is rolled back without a transaction",
         "one statement to a file with `-- drawbridge: no-transaction`, so that a run can go on from there";
     SESSION_SETTING Warning "session-setting",
-        "holds for the rest of the session: for later migrations and for their rows of history",
+        "outlives its file wherever another program than this one applies it, and changes what later files do",
         "SET LOCAL, which ends with the transaction, or a qualified name";
     BAD_COMMENT Error "bad-comment",
         "does nothing: neither a known marker on the first line nor an exemption before a statement",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws::Cloud;
 use db::migrate::{Check, Late, Outcome, Partition, RunOptions, Stop, TenantPlan, TenantReport};
@@ -13,6 +13,7 @@ use stack::spec::{OnError, Tenant};
 use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::report::{self, junit};
 use crate::task::{history, tenant};
 use crate::{place, table, view};
 
@@ -44,11 +45,16 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         if args.repair {
             return history::repair(context, &server, &logins, &migrations, &options).await;
         }
-        options.jobs = jobs(context, args, &server, &logins).await?;
+        options.jobs = jobs(context, args.jobs, &server, &logins).await?;
         if args.plan {
             return plan(context, &server, &logins, &migrations, &options).await;
         }
-        show(context, &migrate(context, &server, &logins, &migrations, &options).await)
+        let start = Instant::now();
+        let reports = migrate(context, &server, &logins, &migrations, &options).await;
+        if let Some(file) = &args.junit {
+            report::write(file, &junit::junit(&reports, start.elapsed()))?;
+        }
+        show(context, &reports)
     };
     let result = Box::pin(work).await;
     drop(server);
@@ -93,13 +99,13 @@ fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunO
 }
 
 /// Returns how many tenants at a time: as told, or as the server has room.
-async fn jobs(
+pub(super) async fn jobs(
     context: &Context,
-    args: &xtask::Migrate,
+    told: Option<u16>,
     server: &Server,
     logins: &[Login],
 ) -> Result<usize, Failure> {
-    if let Some(jobs) = args.jobs.or(context.stack.migrate.jobs) {
+    if let Some(jobs) = told.or(context.stack.migrate.jobs) {
         return Ok(usize::from(jobs));
     }
     // Any tenant may ask; one that is broken must not keep the others from it.
@@ -184,7 +190,7 @@ async fn migrate(
 }
 
 /// Raises the engine's flag when Ctrl-C is pressed.
-fn forward(context: &Context, flag: &Stop) -> tokio::task::JoinHandle<()> {
+pub(super) fn forward(context: &Context, flag: &Stop) -> tokio::task::JoinHandle<()> {
     let (asked, flag) = (context.stop.clone(), flag.clone());
     tokio::spawn(async move {
         asked.raised().await;
@@ -238,7 +244,11 @@ fn failed(reports: &[TenantReport]) -> usize {
     reports.len() - reports.iter().filter(is_done).count()
 }
 
-async fn logins(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Result<Vec<Login>, Failure> {
+pub(super) async fn logins(
+    context: &Context,
+    cloud: &Cloud,
+    tenants: &[Tenant],
+) -> Result<Vec<Login>, Failure> {
     let specs = tenant::specs(context, cloud, tenants).await?;
     Ok(specs.iter().map(db::TenantSpec::login).collect())
 }
