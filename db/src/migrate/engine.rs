@@ -70,19 +70,40 @@ pub(super) async fn commit(
             Err((done, cause)) => {
                 let is_answer = cause.refusal().is_some();
                 // After the first, all say 25P02, and COMMIT is answered ROLLBACK: read, so as to know it is over.
-                first.get_or_insert_with(|| failed(tenant, migrations, part, done, cause));
+                first.get_or_insert_with(|| (part, failed(tenant, migrations, part, done, cause)));
                 if !is_answer {
                     break;
                 }
             }
         }
     }
+    // A cancellation that came too late to stop the transaction has hit the question.
+    if let Some((Part::Proof, error)) = first {
+        return prove(session, tenant, table, migrations, group).await.map_err(|_| error);
+    }
     match first {
-        Some(error) => Err(error),
+        Some((_, error)) => Err(error),
         // A COMMIT that rolls back is no error to the server, so the history itself is asked.
         None if recorded.as_deref() == Some(group.len().to_string().as_str()) => Ok(()),
         None => Err(Error::NotRecorded { tenant: tenant.to_owned() }),
     }
+}
+
+/// Asks once more whether these are recorded.
+async fn prove(
+    session: &Session,
+    tenant: &str,
+    table: &Table,
+    migrations: &[Migration],
+    group: &[usize],
+) -> Result<(), Error> {
+    let sql = table.count(group.iter().map(|&at| &migrations[at]));
+    let rows = session.query(&sql, &[], "see what is recorded").await?;
+    let recorded = rows.first().map_or(0, |row| row.get::<_, i64>(0));
+    if usize::try_from(recorded) == Ok(group.len()) {
+        return Ok(());
+    }
+    Err(Error::NotRecorded { tenant: tenant.to_owned() })
 }
 
 /// Carries out statements of our own in one transaction, if the lock is held.
@@ -139,7 +160,8 @@ async fn drain(answer: SimpleQueryStream) -> Result<Answer, (usize, Cause)> {
 }
 
 fn failed(tenant: &str, migrations: &[Migration], part: Part, done: usize, cause: Cause) -> Error {
-    if cause.is_lost() {
+    // Without the proof it is as open as without an answer.
+    if cause.is_lost() || part == Part::Proof {
         let migration = match part {
             Part::File(at) | Part::Row(at) => Some(migrations[at].to_string()),
             Part::Open | Part::Commit | Part::Proof => None,
@@ -163,8 +185,7 @@ fn failed(tenant: &str, migrations: &[Migration], part: Part, done: usize, cause
         Part::Open => format!("begin to migrate `{tenant}`"),
         Part::Row(at) => format!("record `{}` of tenant `{tenant}`", migrations[at]),
         // What PostgreSQL puts off to the end, such as constraints that are deferred.
-        Part::Commit => format!("commit the migrations of tenant `{tenant}`"),
-        Part::Proof => format!("see what tenant `{tenant}` has recorded"),
+        Part::Commit | Part::Proof => format!("commit the migrations of tenant `{tenant}`"),
     };
     Error::Statement { doing, source: cause }
 }

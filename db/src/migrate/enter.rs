@@ -10,6 +10,7 @@ use tokio_postgres::Row as SqlRow;
 use super::Stop;
 use super::history::{self, Row, Table};
 use crate::lock::{self, FIRST_PAUSE, Holder, LONGEST_PAUSE, Lock};
+use crate::quote::ident;
 use crate::{Error, Session};
 
 /// A tenant whose lock is ours, as it is.
@@ -62,10 +63,6 @@ pub(super) async fn enter(
             find_holder(session, start.elapsed()),
         )
         .await;
-        let failed = |doing: &str, error: tokio_postgres::Error| Error::Statement {
-            doing: doing.to_owned(),
-            source: error.into(),
-        };
         let locked = lock.map_err(|error| failed("ask for the lock", error))?;
         if locked.first().is_some_and(|row| row.get(0)) {
             let place = place.map_err(|error| failed("look for the history", error))?;
@@ -102,6 +99,14 @@ pub(super) async fn look(session: &Session) -> Result<Vec<Row>, Error> {
     history::parse(session.client().query_typed(history::READ, &[]).await)
 }
 
+/// Reads the history and checks the rights to record in one round trip, without the lock.
+pub(super) async fn inspect(session: &Session, tenant: &str) -> Result<Vec<Row>, Error> {
+    let client = session.client();
+    let (place, rows) = join(client.query_typed(PLACE, &[]), client.query_typed(history::READ, &[])).await;
+    parse_place(tenant, &place.map_err(|error| failed("look for the history", error))?)?;
+    history::parse(rows)
+}
+
 /// Who holds the lock is asked for from the second time on: the first time, hardly anybody does.
 async fn find_holder(session: &Session, waited: Duration) -> Result<Option<Holder>, Error> {
     if waited < FIRST_PAUSE {
@@ -110,19 +115,29 @@ async fn find_holder(session: &Session, waited: Duration) -> Result<Option<Holde
     lock::find_holder(session, LOCK).await
 }
 
+fn failed(doing: &str, error: tokio_postgres::Error) -> Error {
+    Error::Statement { doing: doing.to_owned(), source: error.into() }
+}
+
 fn parse_place(tenant: &str, rows: &[SqlRow]) -> Result<Table, Error> {
     let row = rows
         .first()
         .ok_or_else(|| Error::History { reason: "the server did not say where it is".to_owned() })?;
     let (role, here): (String, Option<String>) = (row.get(0), row.get(1));
     let forbid = |reason: String| Error::Forbidden { tenant: tenant.to_owned(), role: role.clone(), reason };
-    let grant = |what: &str, on: &str| {
-        format!("it lacks {what} on {on}; run `GRANT {what} ON {on} TO {role}` as the owner")
+    let grant = |what: &str, on: String| {
+        format!(
+            "it lacks {what} on {on}; run `GRANT {what} ON {on} TO {}` as the owner",
+            ident_if_needed(&role)
+        )
     };
     if let Some(schema) = row.get::<_, Option<String>>(3) {
         return match row.get(4) {
             true => Ok(Table::new(schema, true)),
-            false => Err(forbid(grant("INSERT", &format!("TABLE {schema}.refinery_schema_history")))),
+            false => Err(forbid(grant(
+                "INSERT",
+                format!("TABLE {}.refinery_schema_history", ident_if_needed(&schema)),
+            ))),
         };
     }
     let Some(schema) = here else {
@@ -130,6 +145,15 @@ fn parse_place(tenant: &str, rows: &[SqlRow]) -> Result<Table, Error> {
     };
     match row.get(2) {
         true => Ok(Table::new(schema, false)),
-        false => Err(forbid(grant("CREATE", &format!("SCHEMA {schema}")))),
+        false => Err(forbid(grant("CREATE", format!("SCHEMA {}", ident_if_needed(&schema))))),
+    }
+}
+
+/// Returns the name as people would type it.
+fn ident_if_needed(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    match name.chars().all(is_plain) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        true => name.to_owned(),
+        false => ident(name),
     }
 }

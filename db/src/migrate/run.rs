@@ -310,10 +310,14 @@ async fn look_all(
         while running.len() < options.jobs.max(1) && !options.stop.is_raised() {
             let Some((place, login)) = waiting.next() else { break };
             let (server, login, migrations) = (server.clone(), login.clone(), Arc::clone(migrations));
-            let (connect_options, late) = (options.connect.clone(), options.late);
+            let (connect_options, late, check) = (options.connect.clone(), options.late, options.check);
             let handle = running.spawn(async move {
                 let session = connect(&server, &login, &connect_options).await?;
-                let history = enter::look(&session).await;
+                let history = match check {
+                    Check::AllFirst => enter::inspect(&session, &login.database).await,
+                    // Whoever only wants to see the plan needs no right to write.
+                    Check::EachInTurn => enter::look(&session).await,
+                };
                 let kept = if keep && history.is_ok() {
                     Some(session)
                 } else {

@@ -28,31 +28,37 @@ pub(super) struct Task {
     pub(super) events: Events,
 }
 
-/// How far a tenant is, over all its attempts.
+/// How far a tenant is, over all its attempts; numbers are places in the list of files.
 #[derive(Default)]
 struct Progress {
-    /// What was pending at the first look under the lock.
-    due: Option<Vec<usize>>,
-    /// What of it is not committed yet.
-    left: Vec<usize>,
+    /// What is known to be committed by this run.
+    committed: Vec<usize>,
+    /// What was sent and not answered.
+    in_doubt: Vec<usize>,
     /// Whether a file without a transaction was begun and not recorded.
     is_half_done: bool,
 }
 
 impl Progress {
-    /// Takes note of what is pending now: what was due and is not pending was committed, whether or not we heard so.
+    /// Takes note of what is pending now: what was in doubt and is not pending was committed.
     fn look(&mut self, pending: &[usize]) {
-        self.due.get_or_insert_with(|| pending.to_vec());
-        self.left = pending.to_vec();
+        let settled = std::mem::take(&mut self.in_doubt);
+        self.committed.extend(settled.into_iter().filter(|at| !pending.contains(at)));
     }
 
-    fn commit(&mut self, done: &[usize]) {
-        self.left.retain(|at| !done.contains(at));
+    fn commit(&mut self) {
+        self.committed.append(&mut self.in_doubt);
+    }
+
+    /// An error that the server told leaves nothing of a transaction, and so nothing in doubt.
+    fn fail(&mut self, error: &Error) {
+        if !matches!(error, Error::Lost { .. }) {
+            self.in_doubt.clear();
+        }
     }
 
     fn applied(&self, migrations: &[Migration]) -> Vec<String> {
-        let due = self.due.iter().flatten();
-        due.filter(|at| !self.left.contains(at)).map(|at| migrations[*at].to_string()).collect()
+        self.committed.iter().map(|at| migrations[*at].to_string()).collect()
     }
 }
 
@@ -83,6 +89,7 @@ async fn attempts(task: &Task, login: &Login, mut kept: Option<Session>) -> Outc
             Ok(()) => return succeeded(progress.applied(&task.migrations)),
             Err(error) => error,
         };
+        progress.fail(&error);
         let applied = progress.applied(&task.migrations);
         if let Error::Interrupted { state, .. } = error {
             return Outcome::Interrupted { applied, state: state.to_owned() };
@@ -155,17 +162,18 @@ async fn apply(task: &Task, session: &Session, tenant: &str, progress: &mut Prog
         let table = &entered.table;
         match segment {
             Segment::Transaction(group) => {
+                progress.in_doubt.clone_from(&group);
                 let work = engine::commit(session, tenant, table, files, (Work::Apply, &group));
-                within_grace(task, session, tenant, work).await?;
-                progress.commit(&group);
+                within_grace(task, session, tenant, work).await.map_err(rolled_back(tenant))?;
             }
             Segment::Bare(at) => {
                 progress.is_half_done = true;
+                progress.in_doubt = vec![at];
                 within_grace(task, session, tenant, bare::run(session, tenant, table, files, at)).await?;
                 progress.is_half_done = false;
-                progress.commit(&[at]);
             }
         }
+        progress.commit();
         entered.table.exists = true;
     }
     Ok(())
@@ -199,17 +207,18 @@ async fn within_grace(
     };
     tokio::select! {
         biased;
-        result = work => match result {
-            Err(Error::Migration { source, .. } | Error::Statement { source, .. })
-                if source.refusal().is_some_and(|refusal| refusal.sqlstate == "57014") =>
-            {
-                Err(interrupted(tenant, "what was in flight is rolled back"))
-            }
-            ended => ended,
-        },
+        result = work => result,
         () = async { drop(tokio::time::timeout(CANCEL_LIMIT, cancel).await) } => {
             Err(interrupted(tenant, "the server did not say how it ended; the next run will see"))
         }
+    }
+}
+
+/// Returns what makes of a transaction that was cancelled one that is rolled back, which is what was wanted of it.
+fn rolled_back(tenant: &str) -> impl Fn(Error) -> Error {
+    move |error| match error.sqlstate() {
+        Some("57014") => interrupted(tenant, "what was in flight is rolled back"),
+        Some(_) | None => error,
     }
 }
 
@@ -220,19 +229,25 @@ fn interrupted(tenant: &str, state: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::Progress;
+    use crate::Error;
     use crate::migration::parse;
 
     #[test]
     fn what_a_lost_connection_had_committed_counts_as_applied() {
         let files: Vec<_> = (0..3).map(|at| parse(&format!("V{at}__a.sql"), b"SELECT 1;").unwrap()).collect();
+        let refused = Error::Overtaken { tenant: "t".to_owned() };
         let mut progress = Progress::default();
-        assert!(progress.applied(&files).is_empty());
         progress.look(&[0, 1, 2]);
-        progress.commit(&[0]);
+        progress.in_doubt = vec![0];
+        progress.commit();
         // The connection broke while 1 was committed; the next look shows that it was.
+        progress.in_doubt = vec![1];
         progress.look(&[2]);
         assert_eq!(progress.applied(&files), ["V0__a", "V1__a"]);
-        progress.commit(&[2]);
-        assert_eq!(progress.applied(&files).len(), 3);
+        // The server refused 2, and somebody else applied it.
+        progress.in_doubt = vec![2];
+        progress.fail(&refused);
+        progress.look(&[]);
+        assert_eq!(progress.applied(&files), ["V0__a", "V1__a"]);
     }
 }

@@ -123,7 +123,8 @@ async fn a_program_without_our_lock_that_is_quicker_leads_to_no_duplicate_key() 
     };
     let options = trying(5);
     let (reports, ()) = tokio::join!(db.migrate_with(&["shop"], &files, &options), committing);
-    assert_eq!(applied(&reports[0]), ["V2__t2"]);
+    // Not by us.
+    assert!(matches!(reports[0].outcome, Outcome::UpToDate), "{reports:?}");
     // Ours is rolled back: what the other one did stands, and nothing was done twice.
     assert_eq!(db.names(&spec("shop").login(), TABLES).await, ["other", "refinery_schema_history", "t1"]);
     db.stop().await;
