@@ -50,6 +50,16 @@ pub enum Error {
         /// Every problem, each with the file's name.
         problems: Vec<String>,
     },
+    /// There is no such set of migrations.
+    #[error("there is no set of migrations {name} in `{}`; {}", dir.display(), known_sets(known))]
+    Set {
+        /// The directory of all sets.
+        dir: PathBuf,
+        /// The set, quoted.
+        name: String,
+        /// Those that are there.
+        known: Vec<String>,
+    },
     /// A directory or a file cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
@@ -274,6 +284,7 @@ impl Error {
             | Error::Name { .. }
             | Error::Spec { .. }
             | Error::Registry { .. }
+            | Error::Set { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
             | Error::Unfit { .. }
@@ -321,6 +332,7 @@ impl Error {
             | Error::Name { .. }
             | Error::Spec { .. }
             | Error::Registry { .. }
+            | Error::Set { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
             | Error::Dial { .. }
@@ -477,6 +489,13 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+fn known_sets(known: &[String]) -> String {
+    match known {
+        [] => "there is none".to_owned(),
+        known => format!("there are: {}", known.join(", ")),
+    }
+}
 
 fn at_row(row: Option<usize>, field: Option<&str>) -> String {
     let row = row.map(|row| format!(", row {row}")).unwrap_or_default();

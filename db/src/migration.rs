@@ -2,6 +2,7 @@
 
 pub mod lint;
 mod mode;
+mod set;
 mod statement;
 mod token;
 
@@ -11,6 +12,7 @@ use std::fs;
 use std::path::Path;
 
 pub use self::mode::Mode;
+pub use self::set::{MigrationSet, load_set, sets};
 use crate::Error;
 
 /// One migration: `V3__add_orders.sql`.
@@ -88,7 +90,7 @@ pub enum Order {
     Free,
 }
 
-/// Returns the migrations of a directory, by version.
+/// Returns the migrations that lie flat in a directory, by version; folders that may be sets are passed over.
 ///
 /// # Errors
 /// [`Error::Migrations`] names every file that does not fit: refinery would skip it with a line in its log, apply
@@ -106,7 +108,7 @@ pub fn load(dir: &Path) -> Result<Vec<Migration>, Error> {
     for name in &names {
         let shown = name.to_string_lossy();
         // Editors and file systems leave those about.
-        if shown.starts_with('.') {
+        if shown.starts_with('.') || is_set(&dir.join(name), &shown) {
             continue;
         }
         let migration = match load_one(&dir.join(name), &shown)? {
@@ -153,10 +155,17 @@ pub fn parse(file_name: &str, content: &[u8]) -> Result<Migration, String> {
     Ok(Migration { inner, file_name: file_name.to_owned(), sql: sql.to_owned(), mode })
 }
 
+fn is_set(path: &Path, name: &str) -> bool {
+    stack::config::is_migration_set(name) && path.is_dir()
+}
+
 fn load_one(path: &Path, shown: &str) -> Result<Result<Migration, String>, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     if fs::metadata(path).map_err(read)?.is_dir() {
-        return Ok(Err("a directory; migrations lie flat".to_owned()));
+        return Ok(Err(
+            "a directory whose name cannot be a set's: 1 to 39 lowercase letters, digits and underscores"
+                .to_owned(),
+        ));
     }
     if let Err(reason) = check_name(shown) {
         return Ok(Err(reason));

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use db::Error;
-use db::migration::{Order, gaps, load, parse};
+use db::migration::{Order, gaps, load, load_set, parse, sets};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -186,6 +186,55 @@ fn the_same_words_inside_bodies_strings_names_and_comments_are_fine() {
         "CREATE TABLE commits (begin_at int); SELECT begin_at AS commit FROM commits;",
     ] {
         parse("V1__a.sql", sql.as_bytes()).unwrap_or_else(|refused| panic!("{sql}: {refused}"));
+    }
+}
+
+#[test]
+fn a_set_is_a_folder_with_files_and_a_history_of_its_own() {
+    let dir = dir(&[("V1__flat.sql", "SELECT 1;\n")]);
+    for set in ["webshop", "a", &"z".repeat(39)] {
+        fs::create_dir(dir.path().join(set)).unwrap();
+    }
+    fs::write(dir.path().join("webshop/V1__own.sql"), "SELECT 2;\n").unwrap();
+    fs::write(dir.path().join("webshop/V2__more.sql"), "SELECT 3;\n").unwrap();
+
+    let names = |set: Option<&str>| {
+        let set = load_set(dir.path(), set).unwrap();
+        (set.name, set.table, set.migrations.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(names(None), (None, "refinery_schema_history".to_owned(), vec!["V1__flat".to_owned()]));
+    assert_eq!(
+        names(Some("webshop")),
+        (
+            Some("webshop".to_owned()),
+            "refinery_schema_history_webshop".to_owned(),
+            vec!["V1__own".to_owned(), "V2__more".to_owned()]
+        )
+    );
+    // The longest name still fits into a table's.
+    assert_eq!(names(Some(&"z".repeat(39))).1.len(), 63);
+    assert_eq!(sets(dir.path()).unwrap(), ["a".to_owned(), "webshop".to_owned(), "z".repeat(39)]);
+}
+
+#[test]
+fn a_set_that_is_none_is_refused_with_those_that_there_are() {
+    let dir = dir(&[("V1__flat.sql", "SELECT 1;\n")]);
+    fs::create_dir(dir.path().join("webshop")).unwrap();
+    for set in
+        ["", ".", "..", "../webshop", "webshop/", "Webshop", "V1__flat.sql", "none", "a\nb", &"a".repeat(40)]
+    {
+        let error = load_set(dir.path(), Some(set)).unwrap_err();
+        assert!(error.is_usage() && error.to_string().ends_with("there are: webshop"), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+    // A folder in a folder is a set of a set, which nobody can name.
+    fs::create_dir(dir.path().join("webshop/deep")).unwrap();
+    assert_eq!(load_set(dir.path(), Some("webshop")).unwrap().migrations.len(), 0);
+    for folder in ["Webshop-2", "V2__dir.sql", "deep er"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+        let error = load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(folder) && error.contains("cannot be a set's"), "{error}");
+        fs::remove_dir(dir.path().join(folder)).unwrap();
     }
 }
 
