@@ -4,6 +4,7 @@
 
 use db::tenant::registry;
 use stack::config::{Record, tenants};
+use tests::{Fixture, Want};
 
 use crate::db::Database;
 
@@ -62,4 +63,63 @@ async fn a_query_lists_tenants_and_can_do_nothing_else() {
     }
     assert_eq!(query("SELECT name FROM tenant").await.unwrap().len(), 3, "somebody wrote");
     db.stop().await;
+}
+
+#[test]
+fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
+    tests::block_on(async {
+        let fixture = Fixture::start(Want::Databases).await;
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let shipped = std::fs::read_to_string(tests::STACK_FILE).unwrap();
+        let (head, _) = shipped.split_once("[[tenant]]").unwrap();
+        let (file, query) = (path("file.toml"), path("query.toml"));
+        std::fs::write(&file, format!("{head}[tenants]\nfile = \"tenants.csv\"\n")).unwrap();
+        std::fs::write(path("tenants.csv"), "name,labels\nshop,canary\nhealth,\n").unwrap();
+        let sql = "SELECT name, NULL::text AS owner FROM registry";
+        std::fs::write(&query, format!("{head}[tenants]\nquery = \"{sql}\"\n")).unwrap();
+
+        fixture.run(&["up", "--yes", "--stack", &file]).await.expect(0);
+        fixture.run(&["tenant", "create", "--stack", &file]).await.expect(0);
+        let status =
+            fixture.run(&["migrate", "status", "--check", "--json", "--stack", &file]).await.expect(8).json();
+        assert_eq!(status["tenants"][0]["state"], "pending", "{status}");
+        assert_eq!(status["tenants"][0]["labels"][0], "canary", "{status}");
+        let junit = path("junit.xml");
+        fixture.run(&["migrate", "shop", "--junit", &junit, "--stack", &file]).await.expect(0);
+        let xml = std::fs::read_to_string(junit).unwrap();
+        assert!(xml.contains("tests=\"1\" failures=\"0\"") && xml.contains("name=\"shop\""), "{xml}");
+
+        let fill =
+            "CREATE TABLE registry (name text); INSERT INTO registry VALUES ('shop'), ('health'), ('games')";
+        fixture.run(&["psql", "--stack", &query, "--", "-X", "-q", "-c", fill]).await.expect(0);
+        fixture.run(&["migrate", "health", "--stack", &query]).await.expect(0);
+        // Known to the query, and not there yet.
+        let page = path("page.html");
+        let ran = fixture.run(&["migrate", "status", "--html", &page, "--stack", &query]).await.expect(0);
+        assert_eq!(ran.stdout, "");
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains("there is no such database") && page.contains("2 up to date"), "{page}");
+        fixture.run(&["tenant", "create", "games", "--stack", &query]).await.expect(0);
+        fixture.run(&["migrate", "--stack", &query]).await.expect(0);
+        let name = ["-X", "-A", "-t", "-c", "SELECT current_user"];
+        let ran = fixture.run(&[&["psql", "games", "--stack", &query, "--"], name.as_slice()].concat()).await;
+        assert_eq!(ran.expect(0).stdout.trim(), "games");
+        fixture.run(&["tenant", "create", "nobody", "--stack", &query]).await.expect(2);
+
+        // A grant that nobody configured.
+        let open = "GRANT CONNECT ON DATABASE shop TO PUBLIC";
+        fixture.run(&["psql", "shop", "--stack", &query, "--", "-X", "-q", "-c", open]).await.expect(0);
+        let ran = fixture.run(&["migrate", "status", "--check", "--stack", &query]).await.expect(8);
+        assert!(ran.stdout.contains("closed to PUBLIC: PUBLIC has CONNECT"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("1 drift, 0 pending, 2 up to date"), "{}", ran.stdout);
+
+        // A database is not migrated with files that were meant for others.
+        let own = format!("{}[[tenant]]\nname = \"shop\"\nmigrations = \"webshop\"\n", head);
+        std::fs::write(&file, own).unwrap();
+        let ran = fixture.run(&["migrate", "--stack", &file]).await.expect(2);
+        assert!(ran.stderr.contains("`webshop`"), "{}", ran.stderr);
+        fixture.run(&["down", "--yes", "--stack", &query]).await.expect(0);
+        fixture.stop().await;
+    });
 }

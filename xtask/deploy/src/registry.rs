@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use db::{Login, Server};
+use aws::Cloud;
+use db::Server;
 use stack::Stack;
 use stack::config::ConfigError;
 use stack::spec::Registry;
 
+use crate::bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
@@ -46,11 +48,12 @@ pub fn is_complete(context: &Context) -> bool {
 /// The query fails (1), or what it lists cannot be tenants (2).
 pub async fn complete<'a>(
     context: &'a Context,
+    cloud: &Cloud,
     server: &Server,
-    master: &Login,
 ) -> Result<Cow<'a, Context>, Failure> {
     let Some(Registry::Query(sql)) = &context.stack.registry else { return Ok(Cow::Borrowed(context)) };
-    let tenants = db::tenant::registry::query(server, master, sql, &context.stack.tenants).await?;
+    let master = bridge::master(context, cloud).await?;
+    let tenants = db::tenant::registry::query(server, &master, sql, &context.stack.tenants).await?;
     let mut stack = Stack::clone(&context.stack);
     stack.tenants.extend(tenants);
     Ok(Cow::Owned(Context { stack: Arc::new(stack), ..context.clone() }))

@@ -103,8 +103,7 @@ async fn listed(
     bridge: &Bridge,
     tenant_name: Option<&str>,
 ) -> Result<Login, Failure> {
-    let master = bridge::master(context, cloud).await?;
-    let context = registry::complete(context, &bridge.server(context)?, &master).await?;
+    let context = registry::complete(context, cloud, &bridge.server(context)?).await?;
     login(&context, cloud, tenant_name).await
 }
 

@@ -64,8 +64,8 @@ async fn look(
     server: &Server,
     migrations: &[Migration],
 ) -> Result<Matrix, Failure> {
+    let context = &*registry::complete(context, cloud, server).await?;
     let master = bridge::master(context, cloud).await?;
-    let context = &*registry::complete(context, server, &master).await?;
     let tenants = tenant::chosen(context, &args.tenants)?;
     let databases = db::tenant::list(server, &master).await?;
     let databases: HashMap<&str, &TenantInfo> =

@@ -15,29 +15,41 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::report::{self, junit};
 use crate::task::{history, tenant};
-use crate::{place, table, view};
+use crate::{place, registry, table, view};
 
 /// How many tenants at a time where nobody could be asked for the server's free connections.
 const SHY_JOBS: usize = 4;
 
 /// Checks the files first, then plans or applies.
 pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, Failure> {
-    let tenants = share(tenant::chosen(context, &args.tenants)?, args)?;
+    // A query's tenants are known only through the tunnel.
+    let known = match registry::is_complete(context) {
+        true => Some(share(tenant::chosen(context, &args.tenants)?, args)?),
+        false => None,
+    };
     let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
     let migrations = db::migration::load(&dir)?;
     for gap in db::migration::gaps(&migrations) {
         context.events.warn(format!("there is no migration V{gap}"));
     }
-    if tenants.is_empty() {
-        context.view.say("no tenant is in this partition");
-        show(context, &[])?;
-        return Ok(ExitCode::SUCCESS);
+    if known.as_ref().is_some_and(Vec::is_empty) {
+        return nobody(context, args).map(|()| ExitCode::SUCCESS);
     }
-    let mut options = options(context, args, &tenants);
     let (cloud, inventory) = context.observe().await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
     let work = async {
+        let tenants = match known {
+            Some(tenants) => tenants,
+            None => {
+                let context = registry::complete(context, &cloud, &server).await?;
+                share(tenant::chosen(&context, &args.tenants)?, args)?
+            }
+        };
+        if tenants.is_empty() {
+            return nobody(context, args);
+        }
+        let mut options = options(context, args, &tenants);
         let logins = logins(context, &cloud, &tenants).await?;
         if let Some(version) = args.baseline {
             return history::baseline(context, &server, &logins, &migrations, version, &options).await;
@@ -51,15 +63,31 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         }
         let start = Instant::now();
         let reports = migrate(context, &server, &logins, &migrations, &options).await;
-        if let Some(file) = &args.junit {
-            report::write(file, &junit::junit(&reports, start.elapsed()))?;
-        }
-        show(context, &reports)
+        tell(context, args, &reports, start.elapsed())
     };
     let result = Box::pin(work).await;
     drop(server);
     bridge.close().await?;
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Says that there is nobody to migrate.
+fn nobody(context: &Context, args: &xtask::Migrate) -> Result<(), Failure> {
+    context.view.say("no tenant is in this partition");
+    tell(context, args, &[], Duration::ZERO)
+}
+
+/// Prints what became of each tenant, and writes the report for CI.
+fn tell(
+    context: &Context,
+    args: &xtask::Migrate,
+    reports: &[TenantReport],
+    elapsed: Duration,
+) -> Result<(), Failure> {
+    if let Some(file) = &args.junit {
+        report::write(file, &junit::junit(reports, elapsed))?;
+    }
+    show(context, reports)
 }
 
 /// Returns the tenants of this process's partition.
@@ -249,6 +277,13 @@ pub(super) async fn logins(
     cloud: &Cloud,
     tenants: &[Tenant],
 ) -> Result<Vec<Login>, Failure> {
+    // Files that were never meant for a database are worse than none.
+    if let Some((tenant, set)) = tenants.iter().find_map(|one| Some((&one.name, one.migrations.as_ref()?))) {
+        return Err(Failure::usage(format!(
+            "tenant `{tenant}` has the set of migrations `{set}`, and only files that lie flat are applied"
+        ))
+        .hint("name the other tenants to migrate those"));
+    }
     let specs = tenant::specs(context, cloud, tenants).await?;
     Ok(specs.iter().map(db::TenantSpec::login).collect())
 }

@@ -37,7 +37,7 @@ async fn work(
     server: &Server,
     master: &Login,
 ) -> Result<(), Failure> {
-    let context = &*registry::complete(context, server, master).await?;
+    let context = &*registry::complete(context, cloud, server).await?;
     let chosen = named(context, task)?;
     match task {
         xtask::Tenant::List => list(context, server, master).await,
