@@ -5,6 +5,7 @@
 mod engine;
 mod fleet;
 mod history;
+mod program;
 mod trouble;
 
 use std::sync::{Arc, Mutex};
