@@ -160,6 +160,15 @@ fn every_rule_has_a_statement_and_words_that_help() {
 }
 
 #[test]
+fn every_rule_is_in_the_documentation_word_by_word() {
+    let docs = include_str!("../../../docs/migrations.md");
+    for rule in RULES {
+        let row = format!("| `{}` | {} | {} | {} |", rule.id, rule.severity, rule.effect, rule.instead);
+        assert!(docs.contains(&row), "docs/migrations.md lacks {row}");
+    }
+}
+
+#[test]
 fn each_action_of_an_alter_table_has_a_line_of_its_own() {
     let sql = "ALTER TABLE t\n    ADD COLUMN a numeric(1, 2) NOT NULL,\n    DROP COLUMN b,\n\n    ALTER c TYPE text;\n";
     assert_eq!(of(sql), ["2 add-column-not-null", "3 drop-column", "5 alter-column-type"]);
