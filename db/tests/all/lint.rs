@@ -205,7 +205,8 @@ fn a_new_value_of_an_enumeration_is_not_used_before_it_is_committed() {
     let add = "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'fine' AFTER 'bad';\n";
     let usage = "UPDATE t\nSET mood = 'fine';\n";
     assert_eq!(of(&format!("{add}{usage}")), ["3 enum-value-in-use"]);
-    assert_eq!(of(&format!("CREATE TYPE mood AS ENUM ('bad');\n{add}{usage}")), Vec::<String>::new());
+    // PostgreSQL 16 does not care that the type itself is new.
+    assert_eq!(of(&format!("CREATE TYPE mood AS ENUM ('bad');\n{add}{usage}")), ["4 enum-value-in-use"]);
 
     let set = |second: &str| check(&[file("V1__a.sql", add), file("V2__b.sql", second)]);
     let found = set(usage);

@@ -7,6 +7,7 @@ mod db;
 mod fault;
 mod flow;
 mod layers;
+mod lint;
 mod migrate;
 mod postgres;
 mod registry;

@@ -48,13 +48,12 @@ pub(super) fn table(mut phrase: Phrase<'_>, state: &mut State, report: &mut Repo
 
 /// Checks what follows ALTER TYPE: only a new value matters, to whoever uses it too soon.
 pub(super) fn enumeration(mut phrase: Phrase<'_>, state: &mut State) {
-    let Some(name) = phrase.name() else { return };
-    if !phrase.take("ADD VALUE") {
+    if phrase.name().is_none() || !phrase.take("ADD VALUE") {
         return;
     }
     phrase.take("IF NOT EXISTS");
     if let Some(value) = phrase.tokens().first().filter(|token| token.kind == Kind::Text) {
-        state.add_enum_value(&name, value.text);
+        state.add_enum_value(value.text);
     }
 }
 

@@ -14,8 +14,8 @@ pub(super) struct State {
 struct Transaction {
     /// Whether later files without a marker belong to it.
     is_open: bool,
-    types: Vec<Name>,
-    /// Values that were added to types older than the transaction, as in the file: `'paid'`.
+    /// Values that were added to a type, as in the file: `'paid'`. Before PostgreSQL 17 it makes no difference that the
+    /// type itself is as new.
     enum_values: Vec<String>,
     /// Constraints that were added NOT VALID, by table and name.
     not_valid: Vec<(Name, String)>,
@@ -42,15 +42,8 @@ impl State {
         self.fresh.iter().any(|fresh| fresh.may_be(name))
     }
 
-    pub(super) fn create_type(&mut self, name: Name) {
-        self.transaction.types.push(name);
-    }
-
-    pub(super) fn add_enum_value(&mut self, name: &Name, value: &str) {
-        // PostgreSQL allows it where the type is as new as the value.
-        if !self.transaction.types.iter().any(|fresh| fresh.may_be(name)) {
-            self.transaction.enum_values.push(value.to_owned());
-        }
+    pub(super) fn add_enum_value(&mut self, value: &str) {
+        self.transaction.enum_values.push(value.to_owned());
     }
 
     pub(super) fn is_new_enum_value(&self, literal: &str) -> bool {

@@ -118,8 +118,6 @@ fn create(mut phrase: Phrase<'_>, at: usize, state: &mut State, report: &mut Rep
     } else if phrase.take_any(&["TABLE", "FOREIGN TABLE", "MATERIALIZED VIEW"]) {
         phrase.take("IF NOT EXISTS");
         phrase.name().into_iter().for_each(|name| state.create(name));
-    } else if phrase.take("TYPE") {
-        phrase.name().into_iter().for_each(|name| state.create_type(name));
     }
 }
 

@@ -56,7 +56,7 @@ pub async fn with_tunnel(
     let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
     let login = match early {
         Some(login) => login,
-        None => match listed(context, &cloud, &bridge, tenant_name).await {
+        None => match Box::pin(listed(context, &cloud, &bridge, tenant_name)).await {
             Ok(login) => login,
             Err(failure) => {
                 bridge.close().await?;

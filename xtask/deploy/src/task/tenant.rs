@@ -24,7 +24,7 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
     let master = bridge::master(context, &cloud).await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
-    let result = work(context, task, &cloud, &server, &master).await;
+    let result = Box::pin(work(context, task, &cloud, &server, &master)).await;
     drop(server);
     bridge.close().await?;
     result.map(|()| ExitCode::SUCCESS)
