@@ -3,7 +3,8 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use db::migrate::{self, Outcome, RunOptions};
@@ -165,16 +166,30 @@ async fn a_session_that_the_server_ends_in_the_middle_is_resumed() {
     db.stop().await;
 }
 
-/// Connections that all break when somebody says so.
+/// Connections of which the first breaks when somebody says so, and hears nothing from a round trip on.
 struct Breaking {
     server: Server,
+    is_used: AtomicBool,
+    deaf_from: usize,
     broken: watch::Sender<bool>,
+}
+
+impl Breaking {
+    fn new(server: &Server, deaf_from: usize) -> (Server, Arc<Breaking>) {
+        let (server, broken) = (server.clone(), watch::Sender::new(false));
+        let breaking =
+            Arc::new(Breaking { server: server.clone(), is_used: AtomicBool::new(false), deaf_from, broken });
+        (Server { dial: Arc::<Breaking>::clone(&breaking), ..server }, breaking)
+    }
 }
 
 impl Dial for Breaking {
     fn dial(&self) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async {
             let stream = self.server.dial.dial().await?;
+            if self.is_used.swap(true, Ordering::Relaxed) {
+                return Ok(stream);
+            }
             let mut broken = self.broken.subscribe();
             let cut: BoxFuture<'static, ()> = Box::pin(async move {
                 // The one who could break it is gone: it holds.
@@ -182,7 +197,8 @@ impl Dial for Breaking {
                     std::future::pending::<()>().await;
                 }
             });
-            Ok(BoxStream::new(Breakable { stream, cut }))
+            let deaf_from = self.deaf_from;
+            Ok(BoxStream::new(Breakable { stream, cut, deaf_from, flights: 0, has_listened: true }))
         })
     }
 }
@@ -190,6 +206,9 @@ impl Dial for Breaking {
 struct Breakable {
     stream: BoxStream,
     cut: BoxFuture<'static, ()>,
+    deaf_from: usize,
+    flights: usize,
+    has_listened: bool,
 }
 
 impl AsyncRead for Breakable {
@@ -203,12 +222,24 @@ impl AsyncRead for Breakable {
             self.cut = Box::pin(std::future::ready(()));
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        while self.flights >= self.deaf_from {
+            let mut unheard = [0; 1024];
+            let mut unheard = ReadBuf::new(&mut unheard);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut unheard))?;
+            if unheard.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.has_listened |= buf.filled().len() > before;
+        read
     }
 }
 
 impl AsyncWrite for Breakable {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.flights += usize::from(std::mem::take(&mut self.has_listened));
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -221,13 +252,37 @@ impl AsyncWrite for Breakable {
     }
 }
 
+// One thread, so that what is sent together is one round trip: five to connect, the lock, the transaction.
+#[tokio::test(flavor = "current_thread")]
+async fn a_commit_whose_answer_is_lost_is_found_and_not_done_twice() {
+    let db = Database::start().await;
+    db.create(&[spec("shop")]).await;
+    let (server, breaking) = Breaking::new(&db.server, 7);
+    // A second time it would fail.
+    let (files, logins) = (tables(3), [spec("shop").login()]);
+    let cutting = async {
+        let session = db.connect(&logins[0]).await;
+        let sql = "SELECT count(*) FROM pg_tables WHERE tablename = 't3'";
+        while session.client().query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+        session.close().await;
+        breaking.broken.send_replace(true);
+    };
+    let (events, told) = waits();
+    let options = trying(3);
+    let (reports, ()) = tokio::join!(migrate::run(&server, &logins, &files, &options, &events), cutting);
+    assert_eq!(applied(&reports[0]).len(), 3);
+    let told = told.lock().unwrap().clone();
+    assert!(told[0].starts_with("the connection was lost; attempt 2 of 3 in "), "{told:?}");
+    assert_eq!(db.names(&logins[0], HISTORY).await.len(), 3);
+    db.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_in_the_middle_leaves_nothing_and_the_next_run_goes_on() {
     let db = Database::start().await;
     db.create(&[spec("shop")]).await;
     let holder = db.hold("shop", HOLDING).await;
-    let breaking = Arc::new(Breaking { server: db.server.clone(), broken: watch::Sender::new(false) });
-    let server = Server { dial: Arc::<Breaking>::clone(&breaking), ..db.server.clone() };
+    let (server, breaking) = Breaking::new(&db.server, usize::MAX);
     let (files, logins) = ([file("V1__waiting.sql", WAITING)], [spec("shop").login()]);
     let cutting = async {
         db.wait_until_blocked("shop", 1).await;
