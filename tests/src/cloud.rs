@@ -1,15 +1,20 @@
 //! The clouds that the same tests run on.
 
+mod bastions;
 mod containers;
 mod docker;
+mod machine;
+mod servers;
 
 use std::path::Path;
 
 use sandbox::Sandbox;
 use sandbox::gateway::Gateway;
 
+pub use bastions::Line;
 pub use containers::Containers;
 pub use docker::Images;
+pub use machine::Machine;
 
 /// A cloud of one's own.
 pub enum Cloud {

@@ -13,7 +13,7 @@ use deploy::view::{Detail, View};
 use sandbox::{AgentOptions, DatabaseMode, Sandbox};
 use stack::{Events, Stack};
 
-pub use cloud::{Cloud, Containers, Images};
+pub use cloud::{Cloud, Containers, Images, Line, Machine};
 pub use raw::{Raw, element};
 
 /// The stack file that the project ships.
@@ -84,7 +84,12 @@ impl Fixture {
 
     /// Starts a cloud in containers.
     pub async fn start_containers(images: Images) -> Fixture {
-        let containers = Containers::start(images, fresh_dir(), shipped_stack().region).await;
+        Fixture::start_containers_on(Line::default(), images).await
+    }
+
+    /// Starts a cloud in containers whose agents have a line like that.
+    pub async fn start_containers_on(line: Line, images: Images) -> Fixture {
+        let containers = Containers::start(images, fresh_dir(), shipped_stack().region, line).await;
         Fixture::on(Cloud::LocalStack(Box::new(containers)))
     }
 

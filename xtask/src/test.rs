@@ -13,6 +13,10 @@ use sweeper::Sweeper;
 
 /// What the container tests label all that they make with. They run only where it is set.
 const RUN_VARIABLE: &str = "DRAWBRIDGE_TEST_RUN";
+/// `full`: every kind of fault at every call. Otherwise each call meets one kind, which takes a quarter of the time.
+const SWEEP_VARIABLE: &str = "DRAWBRIDGE_TEST_SWEEP";
+/// How many tests `cargo test` runs at a time: most of them wait for containers and servers more than they compute.
+const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
 /// Builds the programs that the tests drive, runs all tests, and says what could not be shown here.
 pub(crate) fn run(sh: &Shell, test: &Test) -> anyhow::Result<ExitCode> {
@@ -58,6 +62,13 @@ fn cargo_test(sh: &Shell, test: &Test, images: &[Image], run: Option<&str>) -> a
     // One failure does not hide the next: CI shows them all.
     let mut command =
         cmd!(sh, "cargo test --workspace --locked --no-fail-fast {args...}").quiet().env_remove(RUN_VARIABLE);
+    if workspace::is_ci() {
+        command = command.env(SWEEP_VARIABLE, "full");
+    }
+    if std::env::var_os(THREADS_VARIABLE).is_none() {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        command = command.env(THREADS_VARIABLE, (2 * cores).to_string());
+    }
     for image in images {
         command = command.env(image.variable, &image.reference);
     }

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use stack::{Inventory, Stack};
 
-/// Returns the script: PostgreSQL's client, jq, and a message of the day that says how to connect.
+/// Returns the script: PostgreSQL's client, jq, a message of the day that says how to connect, and a timer that stops
+/// the instance when nobody has used it for a while.
 ///
 /// Nothing secret may be in it: whoever may describe the instance can read it.
 pub(crate) fn render(stack: &Stack, inventory: &Inventory) -> String {
@@ -26,7 +27,19 @@ pub(crate) fn render(stack: &Stack, inventory: &Inventory) -> String {
             format!("    psql 'host={} port={port} dbname={name} user={owner} sslmode=require'", plain(host));
         writeln!(message, "{line}").expect("invariant: writing to a String works");
     }
-    SCRIPT.replace("@MESSAGE@", message.trim_end())
+    let idle = stack.bastion.idle.map_or(0, |idle| idle.as_secs());
+    if idle > 0 {
+        let minutes = idle.div_ceil(60);
+        write!(message, "\nIt stops by itself when there was no session for {minutes} minutes.")
+            .expect("invariant: writing to a String works");
+    }
+    // The message last: nothing in it is a placeholder.
+    SCRIPT
+        .replace("@IDLE_SCRIPT@", IDLE_SCRIPT.trim_end())
+        .replace("@SERVICE@", SERVICE.trim_end())
+        .replace("@TIMER@", TIMER.trim_end())
+        .replace("@IDLE@", &idle.to_string())
+        .replace("@MESSAGE@", message.trim_end())
 }
 
 /// Returns the text without anything that could end the script's quoted lines.
@@ -34,33 +47,10 @@ fn plain(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:/$".contains(*c)).collect()
 }
 
-const SCRIPT: &str = r#"#!/bin/bash
-# Runs at the first start; running it again changes nothing.
-set -uo pipefail
-
-install -d -m 755 /etc/motd.d
-cat >/etc/motd.d/drawbridge <<'MESSAGE'
-@MESSAGE@
-MESSAGE
-
-# Session Manager's shells read no message of the day by themselves.
-cat >/etc/profile.d/drawbridge.sh <<'PROFILE'
-case $- in
-*i*) [ -n "${SSH_CONNECTION:-}" ] || cat /etc/motd.d/drawbridge ;;
-esac
-PROFILE
-chmod 644 /etc/motd.d/drawbridge /etc/profile.d/drawbridge.sh
-
-# The route out may be minutes younger than the instance.
-for attempt in 1 2 3 4 5 6 7 8 9 10; do
-  if dnf install --assumeyes --quiet postgresql16 jq; then
-    exit 0
-  fi
-  echo "attempt $attempt to install postgresql16 and jq failed" >&2
-  sleep $((attempt * 3))
-done
-exit 1
-"#;
+const SCRIPT: &str = include_str!("user_data/first_start.sh");
+const IDLE_SCRIPT: &str = include_str!("user_data/idle.sh");
+const SERVICE: &str = include_str!("user_data/drawbridge-idle.service");
+const TIMER: &str = include_str!("user_data/drawbridge-idle.timer");
 
 #[cfg(test)]
 mod tests {
@@ -114,6 +104,7 @@ mod tests {
                 ready_within: Duration::from_secs(60),
                 sessions: 4,
                 message_bytes: 1024,
+                idle: Some(Duration::from_secs(3600)),
             },
             alarms: Alarms { enabled: false, email: None },
             migrate: Migrate::default(),
@@ -131,6 +122,17 @@ mod tests {
             assert!(script.contains(&format!("dbname={tenant} ")), "{tenant}");
         }
         assert!(!script.contains('@'), "a placeholder is left");
+    }
+
+    #[test]
+    fn the_timer_is_there_only_if_the_bastion_is_to_stop_by_itself() {
+        let mut stack = stack(1);
+        let script = render(&stack, &Inventory::default());
+        assert!(script.contains("ExecStart=/usr/local/sbin/drawbridge-idle 3600\n"), "{script}");
+        assert!(script.contains("no session for 60 minutes"));
+        stack.bastion.idle = None;
+        let script = render(&stack, &Inventory::default());
+        assert!(script.contains("idle='0'\n") && !script.contains("stops by itself"), "{script}");
     }
 
     #[test]

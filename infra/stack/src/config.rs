@@ -52,7 +52,19 @@ const BASTION: Keys = &[
     ("ready_within", "\"5m\""),
     ("sessions", "4"),
     ("message_bytes", "1024"),
+    ("idle", "\"60m\""),
 ];
+const READY_WITHIN: form::Span = form::Span {
+    seconds: 1..=3600,
+    words: "`1s` to `1h`",
+    hint: "write it as `\"5m\"`; a session is usually possible after one or two minutes",
+};
+const IDLE: form::Span = form::Span {
+    // The timer looks every minute, and whoever comes needs one to connect.
+    seconds: 300..=86400,
+    words: "`5m` to `24h`",
+    hint: "write it as `\"60m\"`, or `\"never\"` for a bastion that you stop yourself",
+};
 const ALARMS: Keys = &[("enabled", "true"), ("email", "\"ops@example.com\"")];
 
 /// Lengths that leave room for the longest name made of them: a role's 64 characters, a database's 63.
@@ -217,8 +229,17 @@ fn resolve_database(
 
 fn resolve_bastion(source: Source<'_>, table: &Table<'_>) -> Result<Bastion, ConfigError> {
     let ready_within = match table.text("ready_within")? {
-        Some(text) => form::duration(text.value).map_err(|problem| source.fail(text.at, problem))?,
+        Some(text) => {
+            form::duration(text.value, &READY_WITHIN).map_err(|problem| source.fail(text.at, problem))?
+        }
         None => Duration::from_secs(300),
+    };
+    let idle = match table.text("idle")? {
+        Some(text) if text.value == "never" => None,
+        Some(text) => {
+            Some(form::duration(text.value, &IDLE).map_err(|problem| source.fail(text.at, problem))?)
+        }
+        None => Some(Duration::from_secs(3600)),
     };
     Ok(Bastion {
         instance_type: checked(source, table, "instance_type", "t3.micro", form::instance_type)?,
@@ -228,6 +249,7 @@ fn resolve_bastion(source: Source<'_>, table: &Table<'_>) -> Result<Bastion, Con
         sessions: table.number("sessions", 1..=16)?.unwrap_or(4),
         // More than any official client sends is for those who want to find out: see `tunnel::PAYLOAD_SIZE`.
         message_bytes: table.number("message_bytes", 256..=32768)?.unwrap_or(1024),
+        idle,
     })
 }
 

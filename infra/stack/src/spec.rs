@@ -113,6 +113,9 @@ pub struct Bastion {
     pub sessions: u8,
     /// The bytes of a tunnel in one Session Manager message.
     pub message_bytes: u16,
+    /// After how long without a session the bastion stops itself; never if `None`. It is told at its launch.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub idle: Option<Duration>,
 }
 
 /// CloudWatch alarms.
@@ -316,6 +319,10 @@ impl Serialize for Cidr {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
     }
+}
+
+fn maybe_seconds<S: serde::Serializer>(limit: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+    limit.map(|limit| limit.as_secs()).serialize(s)
 }
 
 fn seconds<S: serde::Serializer>(limit: &Duration, s: S) -> Result<S::Ok, S::Error> {

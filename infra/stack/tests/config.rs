@@ -55,6 +55,7 @@ fn three_lines_are_a_whole_stack() {
     assert_eq!((stack.database.engine_version.as_str(), stack.database.storage_gib), ("16", 20));
     assert_eq!(stack.bastion.ready_within, Duration::from_secs(300));
     assert_eq!((stack.bastion.sessions, stack.bastion.message_bytes), (4, 1024));
+    assert_eq!(stack.bastion.idle, Some(Duration::from_secs(3600)));
     assert!(!stack.alarms.enabled && stack.tenants.is_empty());
 }
 
@@ -99,7 +100,7 @@ fn every_value_that_is_written_is_the_one_that_counts() {
          master_user = 'postgres'\nport = 0x1539\nbackup_days = 0\nmulti_az = true\ndeletion_protection = true\n\
          final_snapshot = true\nsecret_prefix = 'A/b.c'\n\
          [bastion]\ninstance_type = 'm5.metal'\nvolume_gib = 9\nready_within = '90s'\nsessions = 16\n\
-         message_bytes = 32768\n\
+         message_bytes = 32768\nidle = 'never'\n\
          [alarms]\nenabled = true\nemail = 'first.last+aws@example.co.uk'\n\
          [[tenant]]\nname = 'one'\nowner = 'both'\nencoding = 'LATIN1'\nlocale = 'C'\n\
          [[tenant]]\nname = '_two'\nowner = 'both'\nlabels = ['beta', 'eu-1']\nmigrations = 'two'\n\
@@ -116,6 +117,7 @@ fn every_value_that_is_written_is_the_one_that_counts() {
     assert_eq!(stack.role_secret_name("both"), "A/b.c/both");
     assert_eq!((stack.bastion.volume_gib, stack.bastion.ready_within.as_secs()), (9, 90));
     assert_eq!((stack.bastion.sessions, stack.bastion.message_bytes), (16, 32768));
+    assert_eq!(stack.bastion.idle, None);
     assert_eq!(stack.alarms.email.as_deref(), Some("first.last+aws@example.co.uk"));
     assert_eq!((stack.tenants[0].owner.as_str(), stack.tenants[1].owner.as_str()), ("both", "both"));
     assert_eq!(stack.tenants[0].encoding, "LATIN1");

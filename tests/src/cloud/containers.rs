@@ -1,27 +1,22 @@
 //! LocalStack and moto behind the gateway, PostgreSQL on a private network, and a bastion between the two.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use sandbox::gateway::{self, Emulator, Gateway, Machines, Passed, Patience, RemoteAgents, Side, Upstreams};
-use sandbox::{Authority, ContainerDatabases, ContainerServer, KeyKind};
+use sandbox::gateway::{self, Emulator, Gateway, Passed, Patience, RemoteAgents, Side, Upstreams};
+use sandbox::{Authority, ContainerDatabases, KeyKind};
 use testcontainers_modules::localstack::LocalStack;
-use testcontainers_modules::postgres::Postgres;
-use testcontainers_modules::testcontainers::core::{CopyDataSource, IntoContainerPort, WaitFor};
+use testcontainers_modules::testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers_modules::testcontainers::runners::AsyncRunner;
-use testcontainers_modules::testcontainers::{
-    ContainerAsync, ContainerRequest, CopyTargetOptions, GenericImage, ImageExt,
-};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use testcontainers_modules::testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 
-use super::docker::{Image, Images, LABEL, docker, try_docker};
+use super::bastions::{self, AgentSettings, Bastions, Line, Orders};
+use super::docker::{Image, Images, LABEL, docker};
+use super::servers::Servers;
 
-const READY_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// A cloud in containers. What is left of it when a test fails is removed by its label.
 pub struct Containers {
@@ -39,7 +34,7 @@ pub struct Containers {
 
 impl Containers {
     /// Starts everything, with its files in `dir`.
-    pub(crate) async fn start(images: Images, dir: PathBuf, region: String) -> Containers {
+    pub(crate) async fn start(images: Images, dir: PathBuf, region: String, line: Line) -> Containers {
         let edge = images.network("edge", &[]).await;
         // No way in or out but through the bastion.
         let private = images.network("private", &["--internal"]).await;
@@ -63,20 +58,19 @@ impl Containers {
         wait_until_answered(loopback(moto_port), "/moto-api/data.json").await;
 
         let agents = RemoteAgents::new(Patience::default());
-        let servers =
-            Arc::new(Servers { images: images.clone(), network: private.clone(), running: Mutex::default() });
+        let servers = Arc::new(Servers::new(images.clone(), private.clone()));
         let authority = Authority::new(KeyKind::Rsa).expect("a key can be made");
         std::fs::write(dir.join(CA_FILE), authority.pem()).expect("the folder can be written to");
         let databases = Arc::new(ContainerDatabases::new(authority, servers.clone()));
-        let (told, orders) = mpsc::unbounded_channel();
+        let (told, orders) = Orders::channel();
         let mut options = gateway::Options::new(upstreams, Arc::new(agents.clone()), databases.clone());
-        options.machines = Arc::new(Orders(told));
+        options.machines = Arc::new(told);
         options.listen = vec![SocketAddr::new(bridge_address(&edge).await, 0)];
         let gateway = Gateway::start(options).await.expect("the gateway starts");
         let settings = AgentSettings {
             gateway: gateway.also_at()[0].to_string(),
             secret: agents.secret().expose().to_owned(),
-            program: agent_program(),
+            line,
         };
         let networks = [edge, private];
         let bastions = Bastions::serve(images, networks.clone(), settings, orders);
@@ -145,10 +139,11 @@ impl Containers {
         }
     }
 
-    /// Starts the databases' servers again; they go on with their data.
+    /// Starts the databases' servers again and waits until they go on with their data.
     pub async fn start_databases(&self) {
         for id in self.servers.ids() {
             docker(&["start", &id]).await;
+            self.servers.wait_until_ready(&id).await;
         }
     }
 
@@ -164,6 +159,25 @@ impl Containers {
         for id in self.bastions.ids() {
             docker(&["start", &id]).await;
         }
+    }
+
+    /// Takes the databases off their network: nothing that is sent to them arrives, and nobody is told.
+    pub async fn cut_off_databases(&self) {
+        self.servers.cut_off().await;
+    }
+
+    /// Puts the databases back on their network.
+    pub async fn join_databases(&self) {
+        self.servers.join().await;
+    }
+
+    /// Makes both networks of every bastion slow, and says how.
+    pub async fn slow_down_bastions(&self) -> String {
+        let mut how = String::new();
+        for id in self.bastions.ids() {
+            how.push_str(&bastions::slow_down(&id).await);
+        }
+        how
     }
 
     /// Starts LocalStack anew, empty.
@@ -187,7 +201,7 @@ impl Containers {
 const CA_FILE: &str = "rds-ca.pem";
 
 /// Labels, names and places a container.
-fn of<I: testcontainers_modules::testcontainers::Image>(
+pub(super) fn of<I: testcontainers_modules::testcontainers::Image>(
     request: impl Into<ContainerRequest<I>>,
     image: &Image,
     images: &Images,
@@ -203,173 +217,6 @@ fn of<I: testcontainers_modules::testcontainers::Image>(
         .with_network(network)
 }
 
-/// The servers behind RDS instances.
-struct Servers {
-    images: Images,
-    network: String,
-    running: Mutex<HashMap<String, ContainerAsync<Postgres>>>,
-}
-
-impl Servers {
-    fn ids(&self) -> Vec<String> {
-        lock(&self.running).values().map(|server| server.id().to_owned()).collect()
-    }
-
-    async fn run(&self, server: ContainerServer) -> Result<(), String> {
-        let mut request =
-            of(Postgres::default(), &self.images.postgres, &self.images, "postgres", &self.network)
-                .with_cmd(server.command)
-                .with_ready_conditions(vec![WaitFor::message_on_stderr(ContainerServer::READY)])
-                .with_startup_timeout(READY_LIMIT);
-        for (name, value) in server.environment {
-            request = request.with_env_var(name, value);
-        }
-        for file in server.files {
-            request = request.with_copy_to(file.path, file.contents.into_bytes());
-        }
-        let container = request.start().await.map_err(|error| error.to_string())?;
-        // Its name in the network is RDS's; testcontainers knows no aliases.
-        let id = container.id().to_owned();
-        try_docker(&["network", "disconnect", &self.network, &id], "").await?;
-        try_docker(&["network", "connect", "--alias", &server.endpoint, &self.network, &id], "").await?;
-        lock(&self.running).insert(server.identifier, container);
-        Ok(())
-    }
-}
-
-impl sandbox::Containers for Servers {
-    fn start(&self, server: ContainerServer) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.run(server))
-    }
-
-    fn execute(&self, identifier: &str, sql: String) -> BoxFuture<'_, Result<(), String>> {
-        let id = lock(&self.running).get(identifier).map(|server| server.id().to_owned()).unwrap_or_default();
-        Box::pin(async move {
-            let mut args = vec!["exec", "--interactive", &id];
-            args.extend(ContainerServer::PSQL);
-            try_docker(&args, &sql).await.map(drop)
-        })
-    }
-
-    fn remove(&self, identifier: &str) -> BoxFuture<'_, Result<(), String>> {
-        let removed = lock(&self.running).remove(identifier);
-        Box::pin(async move {
-            match removed {
-                Some(server) => server.rm().await.map_err(|error| error.to_string()),
-                None => Ok(()),
-            }
-        })
-    }
-}
-
-/// What the gateway tells of instances.
-struct Orders(mpsc::UnboundedSender<Order>);
-
-enum Order {
-    Boot(String),
-    Halt(String),
-}
-
-impl Machines for Orders {
-    fn boot(&self, instance_id: &str) {
-        // The receiver lives as long as the containers do.
-        self.0.send(Order::Boot(instance_id.to_owned())).ok();
-    }
-
-    fn halt(&self, instance_id: &str) {
-        self.0.send(Order::Halt(instance_id.to_owned())).ok();
-    }
-}
-
-/// What an agent in a container is told.
-struct AgentSettings {
-    gateway: String,
-    secret: String,
-    program: PathBuf,
-}
-
-/// The containers of instances, by instance.
-type Running = HashMap<String, ContainerAsync<GenericImage>>;
-
-/// One container for each EC2 instance that runs.
-struct Bastions {
-    running: Arc<Mutex<Running>>,
-    task: JoinHandle<()>,
-}
-
-impl Bastions {
-    fn serve(
-        images: Images,
-        networks: [String; 2],
-        settings: AgentSettings,
-        mut orders: mpsc::UnboundedReceiver<Order>,
-    ) -> Bastions {
-        let running = Arc::<Mutex<Running>>::default();
-        let shared = running.clone();
-        let task = tokio::spawn(async move {
-            while let Some(order) = orders.recv().await {
-                match order {
-                    Order::Boot(instance) => {
-                        let container = boot(&images, &networks, &settings, &instance).await;
-                        lock(&shared).insert(instance, container);
-                    }
-                    Order::Halt(instance) => {
-                        let container = lock(&shared).remove(&instance);
-                        if let Some(container) = container {
-                            container.rm().await.expect("a bastion can be removed");
-                        }
-                    }
-                }
-            }
-        });
-        Bastions { running, task }
-    }
-
-    fn ids(&self) -> Vec<String> {
-        lock(&self.running).values().map(|bastion| bastion.id().to_owned()).collect()
-    }
-
-    async fn stop(self) {
-        self.task.abort();
-        // It may have been in the middle of a boot.
-        drop(self.task.await);
-        let left = std::mem::take(&mut *lock(&self.running));
-        for bastion in left.into_values() {
-            bastion.rm().await.expect("a bastion can be removed");
-        }
-    }
-}
-
-/// Starts an agent in a container on both networks.
-async fn boot(
-    images: &Images,
-    [edge, private]: &[String; 2],
-    settings: &AgentSettings,
-    instance: &str,
-) -> ContainerAsync<GenericImage> {
-    let image = GenericImage::new(images.agent.name.clone(), images.agent.tag.clone())
-        .with_entrypoint("/drawbridge-agent");
-    let program = CopyTargetOptions::new("/drawbridge-agent").with_mode(0o755);
-    let container = of(image, &images.agent, images, "bastion", private)
-        .with_env_var("DRAWBRIDGE_AGENT_GATEWAY", &settings.gateway)
-        .with_env_var("DRAWBRIDGE_AGENT_INSTANCE", instance)
-        .with_env_var("DRAWBRIDGE_AGENT_SECRET", &settings.secret)
-        .with_env_var("DRAWBRIDGE_AGENT_PACING", "unlimited")
-        .with_copy_to(program, CopyDataSource::File(settings.program.clone()))
-        .start()
-        .await
-        .expect("a bastion starts");
-    docker(&["network", "connect", edge, container.id()]).await;
-    container
-}
-
-/// Returns the agent that `cargo xtask test` built beside this test.
-fn agent_program() -> PathBuf {
-    let program = crate::target().join("drawbridge-agent");
-    assert!(program.is_file(), "`cargo xtask test` builds {}", program.display());
-    program
-}
-
 /// Returns the host's own address in a network.
 async fn bridge_address(network: &str) -> IpAddr {
     let told =
@@ -377,7 +224,7 @@ async fn bridge_address(network: &str) -> IpAddr {
     told.parse().expect("a bridge has an address")
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

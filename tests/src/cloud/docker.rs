@@ -12,6 +12,7 @@ pub struct Images {
     pub(crate) localstack: Image,
     pub(crate) moto: Image,
     pub(crate) postgres: Image,
+    pub(crate) bastion: Image,
     pub(crate) agent: Image,
     /// What every container and network is labelled with, so that nothing can be left behind.
     pub(crate) run: String,
@@ -42,6 +43,7 @@ impl Images {
                 localstack: image("DRAWBRIDGE_IMAGE_LOCALSTACK")?,
                 moto: image("DRAWBRIDGE_IMAGE_MOTO")?,
                 postgres: image("DRAWBRIDGE_IMAGE_POSTGRES")?,
+                bastion: image("DRAWBRIDGE_IMAGE_BASTION")?,
                 agent: image("DRAWBRIDGE_IMAGE_AGENT")?,
                 run: variable("DRAWBRIDGE_TEST_RUN")?,
             })

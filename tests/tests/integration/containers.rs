@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Fixture, Images, Ran, block_on};
+use tests::{Fixture, Images, Line, Ran, block_on};
 
 /// Starts the containers; `None` where there are no images.
 async fn start() -> Option<Fixture> {
@@ -18,6 +18,22 @@ fn the_whole_job_on_localstack() {
             assert_eq!(containers.published().await, "", "the database is in the bastion's reach alone");
         })
         .await;
+    });
+}
+
+#[test]
+fn tunnels_and_shells_lead_into_the_bastions_container() {
+    block_on(async {
+        let Some(fixture) = start().await else { return };
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        crate::flow::tunnel_of_two_sessions(&fixture).await;
+        // The one place from which the database's name resolves, and no port of it is published.
+        let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");
+        let endpoint = inventory.database.and_then(|database| database.endpoint).expect("it has one").0;
+        let ran = fixture.run(&["bastion", "shell", "--", "getent", "hosts", &endpoint]).await.expect(0);
+        assert!(ran.stdout.contains(&endpoint), "{ran:?}");
+        assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
+        fixture.stop().await;
     });
 }
 
@@ -52,7 +68,11 @@ async fn break_migration(fixture: &Fixture, breaking: impl AsyncFnOnce(&tests::C
     std::fs::write(dir.join("V1__slow.sql"), SLOW).expect("a migration can be written");
     let folder = dir.display().to_string();
     let args = ["migrate", TENANT, "--dir", &folder, "--json"];
-    let migrating = fixture.run(&args);
+    // One that is never told would wait without end.
+    let migrating = async {
+        let migrating = fixture.run(&args);
+        tokio::time::timeout(HANGS, migrating).await.expect("the program waits for what never comes")
+    };
     let breaking = async {
         wait_until_asleep(fixture).await;
         breaking(fixture.cloud.containers()).await;
@@ -63,6 +83,7 @@ async fn break_migration(fixture: &Fixture, breaking: impl AsyncFnOnce(&tests::C
 }
 
 const TENANT: &str = "startupwebapp_prod";
+const HANGS: Duration = Duration::from_secs(120);
 
 /// Waits until the migration hangs.
 async fn wait_until_asleep(fixture: &Fixture) {
@@ -107,6 +128,40 @@ fn a_bastion_that_dies_in_a_migration_leaves_nothing_of_it() {
         assert!(!has_table(&fixture).await, "half of a migration is left");
         fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
         assert!(has_table(&fixture).await);
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn a_database_that_is_cut_off_in_a_migration_is_given_up_and_gone_on_from() {
+    block_on(async {
+        let Some(fixture) = start().await else { return };
+        let (ran, folder) = break_migration(&fixture, async |cloud| cloud.cut_off_databases().await).await;
+        ran.expect(6);
+        fixture.cloud.containers().join_databases().await;
+        assert!(!has_table(&fixture).await, "half of a migration is left");
+        // The server learns by itself that its client is gone, and frees the lock while we ask for it.
+        fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
+        assert!(has_table(&fixture).await);
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn a_slow_network_that_loses_frames_takes_longer_and_breaks_nothing() {
+    block_on(async {
+        let Some(images) = Images::find() else { return };
+        let line = Line { loss: 0.02, jitter: Duration::from_millis(100) };
+        let fixture = Fixture::start_containers_on(line, images).await;
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        let how = fixture.cloud.containers().slow_down_bastions().await;
+        assert!(how.contains("netem") || how.contains("tbf"), "{how}");
+        fixture.run(&["tenant", "create"]).await.expect(0);
+        fixture.run(&["migrate"]).await.expect(0);
+        fixture.run(&["tenant", "verify"]).await.expect(0);
+        let query = "INSERT INTO account (email, full_name) SELECT n || '@example.com', 'name' FROM generate_series(1, 2000) n RETURNING email";
+        let ran = fixture.run(&["psql", TENANT, "--", "-XAtqc", query]).await.expect(0);
+        assert_eq!(ran.stdout.lines().count(), 2000, "a byte is lost");
         fixture.stop().await;
     });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -103,35 +104,45 @@ fn list(value: &serde_json::Value) -> &[serde_json::Value] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tunnel_says_when_it_is_ready_and_ends_its_sessions() {
-    use std::io::{BufRead, BufReader, Read, Write};
     let fixture = Fixture::start(Want::Databases).await;
     fixture.run(&["up", "--yes"]).await.expect(0);
+    tunnel_of_two_sessions(&fixture).await;
+    fixture.stop().await;
+}
+
+/// A tunnel as a program of its own, with two connections at the same time, on any cloud where a stack is up.
+pub(crate) async fn tunnel_of_two_sessions(fixture: &Fixture) {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let connect = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port));
     // `up` tries sessions too.
     let earlier = fixture.cloud.gateway().journal().len();
     let mut command = fixture.program(&["tunnel", "--port", "0", "--json"]);
-    let tunnel = tokio::task::spawn_blocking(move || {
-        let mut tunnel = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let tunnel = move || -> std::io::Result<_> {
+        let mut tunnel = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        BufReader::new(tunnel.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
+        BufReader::new(tunnel.stdout.as_mut().expect("it is piped")).read_line(&mut line)?;
+        let ready: serde_json::Value = serde_json::from_str(&line)?;
+        let port = ready["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port is told");
         // Both at the same time: each has a session of its own.
-        let mut streams = [(); 2].map(|()| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
+        let mut streams = [connect(port)?, connect(port)?];
         for stream in &mut streams {
             // PostgreSQL's SSLRequest; `S` is the server's own answer at the far end.
-            stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).unwrap();
+            stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])?;
             let mut answer = [0];
-            stream.read_exact(&mut answer).unwrap();
+            stream.read_exact(&mut answer)?;
             assert_eq!(answer, *b"S");
         }
-        std::process::Command::new("kill").arg(tunnel.id().to_string()).status().unwrap();
-        tunnel.wait().unwrap()
-    });
-    assert!(tunnel.await.unwrap().success(), "SIGTERM ends a tunnel in good order");
+        std::process::Command::new("kill").arg(tunnel.id().to_string()).status()?;
+        let mut said = String::new();
+        tunnel.stderr.take().expect("it is piped").read_to_string(&mut said)?;
+        assert!(!said.contains("warning"), "an end that was asked for is nothing to warn of: {said}");
+        tunnel.wait()
+    };
+    let ended = tokio::task::spawn_blocking(tunnel).await.expect("no answer was wrong");
+    assert!(ended.expect("it can be run").success(), "SIGTERM ends a tunnel in good order");
     let journal = fixture.cloud.gateway().journal();
     let started = journal[earlier..].iter().filter(|call| call.operation == "StartSession").count();
     assert_eq!((started, fixture.cloud.gateway().live_sessions()), (2, 0));
-    fixture.stop().await;
 }
 
 /// Says its name to whoever connects.
@@ -155,7 +166,7 @@ async fn one_run_leads_to_several_targets() {
     let (one, two) = (target(b"one"), format!("0:{}", target(b"two")));
     let mut command = fixture.program(&["tunnel", "--port", "0", "--to", &one, "--to", &two, "--json"]);
     let tunnel = tokio::task::spawn_blocking(move || {
-        let mut tunnel = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut tunnel = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(tunnel.stdout.take().unwrap()).lines();
         for name in ["one", "two"] {
             let ready: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -188,7 +199,7 @@ async fn whatever_ends_the_program_its_sessions_are_ended_first() {
     for (signals, code) in [(&["HUP"][..], 0), (&["INT"], 0), (&["TERM"], 0), (&["INT", "INT"], 130)] {
         let mut command = fixture.program(&["tunnel", "--port", "0", "--to", &target, "--json"]);
         let ended = tokio::task::spawn_blocking(move || {
-            let mut tunnel = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let mut tunnel = command.stdout(Stdio::piped()).spawn().unwrap();
             let mut line = String::new();
             BufReader::new(tunnel.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
             // In one call, so that the second finds the program still busy with the first; if it does not, it has ended.

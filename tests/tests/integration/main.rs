@@ -13,3 +13,4 @@ mod postgres;
 mod registry;
 mod shell;
 mod soak;
+mod user_data;

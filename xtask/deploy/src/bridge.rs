@@ -16,7 +16,7 @@ use tunnel::Tunnel;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::ssm::{self, Ssm};
+use crate::ssm::{Shown, Ssm};
 
 /// Where a tunnel leads, and how.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl Bridge {
         if let Some(sessions) = NonZeroUsize::new(sessions.into()) {
             options.sessions = sessions;
         }
-        options.events = ssm::events(context);
+        options.events = control.events(Shown::All);
         let tunnel = Arc::new(Tunnel::open(control, options).await?);
         Ok(Bridge { tunnel, host, port })
     }

@@ -30,6 +30,26 @@ pub struct Ssm {
 }
 
 impl Ssm {
+    /// Returns a listener that shows what happens to sessions, and forgets those that the far end has ended.
+    pub fn events(self: &Arc<Ssm>, shown: Shown) -> tunnel::Events {
+        let ssm = Arc::downgrade(self);
+        let events = self.context.events.clone();
+        tunnel::Events::new(move |event| {
+            if let tunnel::Event::Ended { session_id, why: tunnel::Error::SessionEnded { .. } } = &event
+                && let Some(ssm) = ssm.upgrade()
+            {
+                ssm.forget(session_id);
+            }
+            if shown == Shown::All || !matches!(event, tunnel::Event::Ended { .. }) {
+                tell(&events, &event);
+            }
+        })
+    }
+
+    fn forget(&self, session_id: &str) {
+        lock(&self.open).retain(|open| open != session_id);
+    }
+
     /// Starts a first session with the stack's bastion. Whatever is still open when the program ends is ended then.
     ///
     /// # Errors
@@ -91,14 +111,17 @@ impl Ssm {
     }
 }
 
-/// Returns a listener that shows what happens to sessions.
-pub fn events(context: &Context) -> tunnel::Events {
-    let events = context.events.clone();
-    tunnel::Events::new(move |event| tell(&events, &event))
+/// What of its sessions' events is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// All.
+    All,
+    /// Not how a session ends: that is the task's to tell.
+    NotTheEnd,
 }
 
 /// Shows what happens to a session.
-pub fn tell(events: &stack::Events, event: &tunnel::Event) {
+fn tell(events: &stack::Events, event: &tunnel::Event) {
     let text = event.to_string();
     match event {
         tunnel::Event::Started { session_id } => {
@@ -179,7 +202,7 @@ impl Control for Ssm {
         let session_id = session_id.to_owned();
         async move {
             aws::session::terminate(&self.cloud, &session_id).await?;
-            lock(&self.open).retain(|open| *open != session_id);
+            self.forget(&session_id);
             Ok(())
         }
         .boxed()

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
 
@@ -16,6 +17,9 @@ use crate::gateway::Network;
 /// How long a connection into nowhere takes to fail. The kernel of a real bastion takes two minutes.
 const BLACK_HOLE: Duration = Duration::from_secs(2);
 const BUFFER_SIZE: usize = 64 << 10;
+/// How many probes in a row a silent target may leave unanswered: what Go's dialer, which real agents use, asks of the
+/// kernel.
+const UNANSWERED_PROBES: u32 = 9;
 
 /// A connection to a target.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -58,8 +62,9 @@ pub struct Dialer(Reach);
 enum Reach {
     /// The names in the directory, and the loopback; no other name resolves and no other address answers.
     Sandbox { directory: Directory, network: Option<Box<Network>> },
-    /// What the agent's own machine resolves and routes.
-    Host,
+    /// What the agent's own machine resolves and routes; a target that is silent for so long is asked whether it is
+    /// still there, and again after as long.
+    Host { keep_alive: Duration },
 }
 
 impl Dialer {
@@ -74,8 +79,10 @@ impl Dialer {
     }
 
     /// Returns a dialer that reaches what this machine does, by its resolver: for an agent on a bastion of its own.
-    pub fn host() -> Dialer {
-        Dialer(Reach::Host)
+    ///
+    /// A connection whose target answers no probe, one each `keep_alive`, is given up.
+    pub fn host(keep_alive: Duration) -> Dialer {
+        Dialer(Reach::Host { keep_alive })
     }
 
     pub(super) async fn dial(
@@ -84,16 +91,17 @@ impl Dialer {
         host: &str,
         port: u16,
     ) -> io::Result<Box<dyn Connection>> {
-        let Reach::Sandbox { directory, network } = &self.0 else {
+        let (directory, network) = match &self.0 {
+            Reach::Sandbox { directory, network } => (directory, network),
             // No limit of our own: as with real agents, the kernel's decides about targets that drop packets.
-            return connect((host, port)).await;
+            Reach::Host { keep_alive } => return connect((host, port), Some(*keep_alive)).await,
         };
         if let Some(entry) = directory.find(host) {
             return dial_database(network.as_deref(), instance_id, host, port, entry).await;
         }
         let address = if host == "localhost" { "127.0.0.1" } else { host };
         match address.parse::<IpAddr>() {
-            Ok(address) if address.is_loopback() => connect((address, port)).await,
+            Ok(address) if address.is_loopback() => connect((address, port), None).await,
             Ok(_) => {
                 tokio::time::sleep(BLACK_HOLE).await;
                 Err(io::ErrorKind::TimedOut.into())
@@ -103,9 +111,20 @@ impl Dialer {
     }
 }
 
-async fn connect(target: impl ToSocketAddrs) -> io::Result<Box<dyn Connection>> {
+async fn connect(
+    target: impl ToSocketAddrs,
+    keep_alive: Option<Duration>,
+) -> io::Result<Box<dyn Connection>> {
     let stream = TcpStream::connect(target).await?;
     stream.set_nodelay(true)?;
+    // Without it, a target that is cut off in the middle of its work is waited for without end.
+    if let Some(keep_alive) = keep_alive {
+        let probes = TcpKeepalive::new()
+            .with_time(keep_alive)
+            .with_interval(keep_alive)
+            .with_retries(UNANSWERED_PROBES);
+        SockRef::from(&stream).set_tcp_keepalive(&probes)?;
+    }
     Ok(Box::new(stream))
 }
 
@@ -136,7 +155,7 @@ impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reach::Sandbox { directory, .. } => f.debug_tuple("Sandbox").field(directory).finish(),
-            Reach::Host => f.write_str("Host"),
+            Reach::Host { keep_alive } => f.debug_struct("Host").field("keep_alive", keep_alive).finish(),
         }
     }
 }

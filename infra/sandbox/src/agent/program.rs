@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,9 +40,17 @@ pub struct ProgramSettings {
     pub instance_id: String,
     /// What it shows to be let in: `DRAWBRIDGE_AGENT_SECRET`.
     pub secret: Password,
-    /// Its habits; `DRAWBRIDGE_AGENT_PACING` is `real`, the default, or `unlimited`.
+    /// Its habits; `DRAWBRIDGE_AGENT_PACING` is `real`, the default, or `unlimited`. `DRAWBRIDGE_AGENT_LOSS` is the
+    /// share of frames that its line loses, 0 to 1, and `DRAWBRIDGE_AGENT_JITTER` for how many milliseconds at most it
+    /// holds one up.
     pub options: AgentOptions,
+    /// How long a target may be silent before the kernel asks whether it is still there, in whole seconds:
+    /// `DRAWBRIDGE_AGENT_KEEP_ALIVE`, by default the 15 of real agents.
+    pub keep_alive: Duration,
 }
+
+/// What Go's dialer asks of the kernel.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Why an agent's process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +61,9 @@ pub enum SettingsError {
     /// A word that it does not know.
     #[error("`DRAWBRIDGE_AGENT_PACING` is neither `real` nor `unlimited`")]
     Pacing,
+    /// A number that is none, or none that is possible.
+    #[error("`{0}` is not {1}")]
+    Number(&'static str, &'static str),
 }
 
 impl ProgramSettings {
@@ -65,13 +78,42 @@ impl ProgramSettings {
             Some("unlimited") => Pacing::Unlimited,
             Some(_) => return Err(SettingsError::Pacing),
         };
+        let mut options = AgentOptions { pacing, ..AgentOptions::default() };
+        let mut keep_alive = KEEP_ALIVE;
+        let seconds: Option<NonZeroU64> =
+            number(&find, "DRAWBRIDGE_AGENT_KEEP_ALIVE", "a number of seconds")?;
+        if let Some(seconds) = seconds {
+            keep_alive = Duration::from_secs(seconds.get());
+        }
+        if let Some(millis) = number(&find, "DRAWBRIDGE_AGENT_JITTER", "a number of milliseconds")? {
+            options.line.jitter = Duration::from_millis(millis);
+        }
+        if let Some(loss) = number(&find, LOSS, SHARE)? {
+            options.line.loss = loss;
+        }
+        if !(0.0..1.0).contains(&options.line.loss) {
+            return Err(SettingsError::Number(LOSS, SHARE));
+        }
         Ok(ProgramSettings {
             gateway: get("DRAWBRIDGE_AGENT_GATEWAY")?,
             instance_id: get("DRAWBRIDGE_AGENT_INSTANCE")?,
             secret: Password::new(get("DRAWBRIDGE_AGENT_SECRET")?),
-            options: AgentOptions { pacing, ..AgentOptions::default() },
+            options,
+            keep_alive,
         })
     }
+}
+
+const LOSS: &str = "DRAWBRIDGE_AGENT_LOSS";
+const SHARE: &str = "a share from 0 to below 1";
+
+fn number<T: FromStr>(
+    find: &impl Fn(&str) -> Option<String>,
+    name: &'static str,
+    meaning: &'static str,
+) -> Result<Option<T>, SettingsError> {
+    let value = find(name).filter(|value| !value.is_empty());
+    value.map(|value| value.parse().map_err(|_| SettingsError::Number(name, meaning))).transpose()
 }
 
 /// Why the connection to the gateway ended.
@@ -105,7 +147,7 @@ impl From<tokio_tungstenite::tungstenite::Error> for Lost {
 /// connection does. `log` gets a line at every change.
 pub async fn run(settings: ProgramSettings, log: impl Fn(&str)) {
     let mut program = Program {
-        agent: Arc::new(Agent::new(settings.options.clone(), Dialer::host())),
+        agent: Arc::new(Agent::new(settings.options.clone(), Dialer::host(settings.keep_alive))),
         settings: Arc::new(settings),
         sessions: Sessions::default(),
         address: None,
@@ -280,8 +322,42 @@ mod tests {
             "DRAWBRIDGE_AGENT_GATEWAY" => Some("172.18.0.1:4242".to_owned()),
             "DRAWBRIDGE_AGENT_INSTANCE" => Some("i-1".to_owned()),
             "DRAWBRIDGE_AGENT_SECRET" => secret.map(str::to_owned),
-            _ => pacing.map(str::to_owned),
+            "DRAWBRIDGE_AGENT_PACING" => pacing.map(str::to_owned),
+            _ => None,
         })
+    }
+
+    fn read_with(name: &str, value: &str) -> Result<ProgramSettings, SettingsError> {
+        ProgramSettings::read(|asked| match asked {
+            "DRAWBRIDGE_AGENT_PACING" => None,
+            _ if asked == name => Some(value.to_owned()),
+            _ if asked.ends_with("_GATEWAY")
+                || asked.ends_with("_INSTANCE")
+                || asked.ends_with("_SECRET") =>
+            {
+                Some("x".to_owned())
+            }
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_line_and_the_probes_can_be_set_within_what_is_possible() {
+        assert_eq!(read(None, Some("x")).unwrap().keep_alive, KEEP_ALIVE);
+        let settings = read_with("DRAWBRIDGE_AGENT_KEEP_ALIVE", "2").unwrap();
+        assert_eq!(settings.keep_alive, Duration::from_secs(2));
+        assert_eq!(read_with(LOSS, "0.25").unwrap().options.line.loss, 0.25);
+        let jitter = read_with("DRAWBRIDGE_AGENT_JITTER", "200").unwrap().options.line.jitter;
+        assert_eq!(jitter, Duration::from_millis(200));
+        for (name, value) in [
+            ("DRAWBRIDGE_AGENT_KEEP_ALIVE", "0"),
+            ("DRAWBRIDGE_AGENT_KEEP_ALIVE", "-1"),
+            (LOSS, "1"),
+            (LOSS, "NaN"),
+            ("DRAWBRIDGE_AGENT_JITTER", "slow"),
+        ] {
+            assert!(read_with(name, value).unwrap_err().to_string().contains(name), "{name}={value}");
+        }
     }
 
     #[test]

@@ -1,4 +1,7 @@
+import functools
 import importlib
+import importlib.util
+import json
 import os
 import sys
 import threading
@@ -12,6 +15,8 @@ def end_with_parent():
 
 threading.Thread(target=end_with_parent, daemon=True).start()
 
+from moto import backends
+from moto.core import responses
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -19,9 +24,44 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
+
+class Dispatcher(DomainDispatcherApplication):
+    # It searches a hundred patterns, and lists moto's folder, at every request.
+    get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
+
+
+class RequestHandler(MotoRequestHandler):
+    # The gateway keeps its connections: a new one, and a thread for it, took as long as the answer.
+    protocol_version = "HTTP/1.1"
+    # Head and body are two writes; without this the second waits for the other side's acknowledgement of the first.
+    disable_nagle_algorithm = True
+
+    # The gateway's journal has every request. What fails is logged all the same.
+    def log_request(self, code="-", size="-"):
+        pass
+
+
+def keep_policies(*prefixes):
+    # moto reads a thousand managed policies into each new account, and an account is new after each reset: 0.3 s.
+    name = "moto.iam.aws_managed_policies"
+    path = os.path.join(os.path.dirname(backends.__file__), "iam", "aws_managed_policies.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    policies = json.loads(module.aws_managed_policies_data)
+    kept = {name: policy for name, policy in policies.items() if name.startswith(prefixes)}
+    module.aws_managed_policies_data = json.dumps(kept)
+    sys.modules[name] = module
+
+
+keep_policies("AmazonSSM", "AmazonRDS", "AmazonEC2", "CloudWatch")
+# It inspects a class of six hundred methods at every request.
+responses.method_names_from_class = functools.cache(responses.method_names_from_class)
+modules = tuple(backends.list_of_moto_modules())
+backends.list_of_moto_modules = lambda: modules
+
 host, port = sys.argv[1], int(sys.argv[2])
-application = DomainDispatcherApplication(create_backend_app)
-server = make_server(host, port, application, threaded=True, request_handler=MotoRequestHandler)
+server = make_server(host, port, Dispatcher(create_backend_app), threaded=True, request_handler=RequestHandler)
 os.environ["MOTO_PORT"] = str(server.server_port)
 print(server.server_port, flush=True)
 # Whoever reads the port closes the pipe then; later prints go to the log.

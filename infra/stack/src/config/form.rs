@@ -1,5 +1,6 @@
 //! What the other values may look like: regions, zones, classes, durations, addresses.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::{Problem, shown};
@@ -86,8 +87,17 @@ pub(super) fn engine_version(text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// What a duration may be.
+pub(super) struct Span {
+    pub(super) seconds: RangeInclusive<u64>,
+    /// The same, in words.
+    pub(super) words: &'static str,
+    /// What to write.
+    pub(super) hint: &'static str,
+}
+
 /// Returns the duration that `90s`, `5m` or `1h` means.
-pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
+pub(super) fn duration(text: &str, span: &Span) -> Result<Duration, Problem> {
     let unit = match text.chars().last() {
         Some('s') => Some(1),
         Some('m') => Some(60),
@@ -102,11 +112,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
     };
     let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     match seconds {
-        Some(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
-        Some(_) | None => Err(Problem::new(
-            format!("{} is outside of `1s` to `1h`", shown(text)),
-            "write it as `\"5m\"`; a session is usually possible after one or two minutes",
-        )),
+        Some(seconds) if span.seconds.contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(_) | None => {
+            Err(Problem::new(format!("{} is outside of {}", shown(text), span.words), span.hint))
+        }
     }
 }
 

@@ -207,6 +207,10 @@ impl Session {
                     let error = Error::Unanswered { target: self.options.target.clone(), limit };
                     self.end_stream(stream, StreamEnd::Failed(error));
                 }
+                // The agent's answer to our own farewell may come before its acknowledgement.
+                Action::Closed(Error::SessionEnded { .. }) if self.said_farewell() => {
+                    return Some(End::Over(Error::Closed));
+                }
                 Action::Closed(error) => return Some(End::Over(error)),
             }
         }
@@ -228,8 +232,12 @@ impl Session {
             let actions = self.channel.terminate(now.into_std());
             self.apply(actions, connection);
         }
-        let asked = self.closing.as_ref().is_some_and(|closing| closing.asked);
+        let asked = self.said_farewell();
         let heard = !self.channel.is_ready() || self.channel.outgoing().outstanding() == 0;
         (late || asked && heard).then_some(End::Over(Error::Closed))
+    }
+
+    fn said_farewell(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| closing.asked)
     }
 }

@@ -15,7 +15,7 @@ use tunnel::{Error, Shell, ShellEvent, ShellHandle, ShellOptions};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::ssm::{self, Ssm};
+use crate::ssm::{Shown, Ssm};
 use crate::terminal::{self, Raw};
 
 /// How long a command that has ended, or was told to, may take to say its last words.
@@ -37,13 +37,7 @@ async fn shell(context: &Context, args: &xtask::BastionShell) -> Result<ExitCode
     let purpose = if is_terminal { Purpose::Shell } else { Purpose::Command(args.command.clone()) };
     let control = Ssm::open(context, &cloud, &inventory, purpose).await?;
     let mut options = ShellOptions::new(control.bastion());
-    let events = context.events.clone();
-    options.events = tunnel::Events::new(move |event| {
-        // How a shell ends is the task's to tell.
-        if !matches!(event, tunnel::Event::Ended { .. }) {
-            ssm::tell(&events, &event);
-        }
-    });
+    options.events = control.events(Shown::NotTheEnd);
     let mut shell = Shell::start(control, options);
     let outcome = tokio::select! {
         () = context.stop.raised() => Err(interrupted()),
