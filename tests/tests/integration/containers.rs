@@ -55,8 +55,10 @@ fn the_log_of_localstack_agrees_with_the_gateways_count() {
     });
 }
 
-/// A migration that is in the middle of its work until somebody ends it.
-const SLOW: &str = "CREATE TABLE half (n int);\nINSERT INTO half VALUES (1);\nSELECT pg_sleep(600);\n";
+/// A first migration that is done, and a second that is in the middle of its work until somebody ends it. Both are of one
+/// group: all of it, or nothing.
+const DONE: &str = "CREATE TABLE half (n int);\n";
+const SLOW: &str = "INSERT INTO half VALUES (1);\nSELECT pg_sleep(600);\n";
 
 /// Brings one tenant up, begins a migration that hangs, does that to the cloud in its middle, and returns what the
 /// program said and a folder with the migration mended.
@@ -65,7 +67,8 @@ async fn break_migration(fixture: &Fixture, breaking: impl AsyncFnOnce(&tests::C
     fixture.run(&["tenant", "create", TENANT]).await.expect(0);
     let dir = fixture.cloud.dir().join("migrations");
     std::fs::create_dir_all(&dir).expect("the cloud has a folder");
-    std::fs::write(dir.join("V1__slow.sql"), SLOW).expect("a migration can be written");
+    std::fs::write(dir.join("V1__done.sql"), DONE).expect("a migration can be written");
+    std::fs::write(dir.join("V2__slow.sql"), SLOW).expect("a migration can be written");
     let folder = dir.display().to_string();
     let args = ["migrate", TENANT, "--dir", &folder, "--json"];
     let migrating = fixture.run(&args);
@@ -74,7 +77,7 @@ async fn break_migration(fixture: &Fixture, breaking: impl AsyncFnOnce(&tests::C
         breaking(fixture.cloud.containers()).await;
     };
     let (ran, ()) = tokio::join!(migrating, breaking);
-    std::fs::write(dir.join("V1__slow.sql"), SLOW.replace("600", "0")).expect("a migration can be mended");
+    std::fs::write(dir.join("V2__slow.sql"), SLOW.replace("600", "0")).expect("a migration can be mended");
     (ran, folder)
 }
 
@@ -105,7 +108,7 @@ fn a_server_that_dies_in_a_migration_leaves_nothing_of_it() {
         let ran = ran.expect(6);
         assert!(ran.stdout.contains(TENANT), "{}", ran.stdout);
         fixture.cloud.containers().start_databases().await;
-        assert!(!has_table(&fixture).await, "half of a migration is left");
+        assert!(!has_table(&fixture).await, "half of a group is left");
         fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
         assert!(has_table(&fixture).await);
         fixture.stop().await;
@@ -120,7 +123,7 @@ fn a_bastion_that_dies_in_a_migration_leaves_nothing_of_it() {
         ran.expect(6);
         fixture.cloud.containers().start_bastions().await;
         fixture.run(&["up", "--yes"]).await.expect(0);
-        assert!(!has_table(&fixture).await, "half of a migration is left");
+        assert!(!has_table(&fixture).await, "half of a group is left");
         fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
         assert!(has_table(&fixture).await);
         fixture.stop().await;
@@ -134,7 +137,7 @@ fn a_database_that_is_cut_off_in_a_migration_is_given_up_and_gone_on_from() {
         let (ran, folder) = break_migration(&fixture, async |cloud| cloud.cut_off_databases().await).await;
         ran.expect(6);
         fixture.cloud.containers().join_databases().await;
-        assert!(!has_table(&fixture).await, "half of a migration is left");
+        assert!(!has_table(&fixture).await, "half of a group is left");
         // The server learns by itself that its client is gone, and frees the lock while we ask for it.
         fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
         assert!(has_table(&fixture).await);
