@@ -46,6 +46,9 @@ pub const TENANTS: Lock = Lock { name: "creating tenants", key: 0x6472_6177_0000
 /// Held in a tenant's database while it is migrated.
 pub const MIGRATIONS: Lock = Lock { name: "migrations", key: 0x6472_6177_0000_0002 };
 
+/// Held in `postgres` while the table of runs is created.
+pub const RUNS: Lock = Lock { name: "the table of runs", key: 0x6472_6177_0000_0003 };
+
 /// A session that has just said goodbye may hold its lock for a moment longer.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@
 mod engine;
 mod fleet;
 mod history;
+mod join;
 mod program;
 mod trouble;
 
