@@ -27,6 +27,11 @@ impl Lock {
         )
     }
 
+    /// Returns what waits for the lock and holds it until the transaction ends.
+    pub(crate) fn transaction_sql(self) -> String {
+        format!("SELECT pg_advisory_xact_lock({})", self.key)
+    }
+
     /// Returns a query that takes the lock, if nobody else holds it, and says so.
     pub(crate) fn try_sql(self) -> String {
         format!("SELECT pg_try_advisory_lock({})", self.key)

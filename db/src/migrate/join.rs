@@ -4,6 +4,7 @@
 //! had. That it may still be at work is no danger, only a wait: each tenant has its own lock and its own history.
 
 mod desk;
+mod ghost;
 mod name;
 mod stored;
 
@@ -86,8 +87,10 @@ pub async fn join(
     let mut desk = Desk::new(server, admin, run, &runner, options.lease, events);
     desk.enrol(members, &options.run).await?;
     events.note(format!("run `{run}`: this is runner `{runner}`"));
+    let mut run_options = options.run.clone();
+    run_options.connect.application_name = ghost::application_name(run);
     let mut worker = Worker {
-        tasks: tasks(server, members, &options.run, events),
+        tasks: tasks(server, members, &run_options, events),
         members: members.iter().map(|member| (member.login.database.as_str(), member)).collect(),
         options,
         events,
@@ -212,7 +215,11 @@ impl Worker<'_> {
                 self.events.emit(Event::PhaseStarted { name: format!("wave {}", wave.name) });
             }
         }
-        let handle = self.running.spawn(task::migrate(Arc::clone(task), member.login.clone(), None));
+        let (task, login, is_first) = (Arc::clone(task), member.login.clone(), taken.attempts == 1);
+        let handle = self.running.spawn(async move {
+            let kept = if is_first { None } else { ghost::lay(&task, &login).await };
+            task::migrate(task, login, kept).await
+        });
         self.in_flight.insert(handle.id(), InFlight { taken, is_lost: false });
     }
 

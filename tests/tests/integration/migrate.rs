@@ -7,6 +7,7 @@ mod fleet;
 mod history;
 mod join;
 mod program;
+mod runners;
 mod trouble;
 
 use std::sync::{Arc, Mutex};

@@ -254,12 +254,9 @@ impl<'a> Desk<'a> {
     async fn create(&mut self) -> Result<(), Error> {
         let options = ConnectOptions { statement_timeout: Some(ANSWER_LIMIT), ..ConnectOptions::default() };
         let session = Box::pin(connect(self.server, self.admin, &options)).await?;
-        let created = async {
-            lock::acquire(&session, lock::RUNS, &self.subject(), Duration::from_secs(60), self.events)
-                .await?;
-            session.execute(CREATE, || "create the table of runs".to_owned()).await
-        };
-        let created = created.await;
+        // One message and one transaction: whoever dies in it, it ends.
+        let sql = format!("{};{CREATE}", lock::RUNS.transaction_sql());
+        let created = session.execute(&sql, || "create the table of runs".to_owned()).await;
         session.close().await;
         created
     }
