@@ -6,6 +6,8 @@
 mod desk;
 mod ghost;
 mod name;
+mod roll;
+mod sql;
 mod stored;
 
 use std::collections::HashMap;

@@ -15,118 +15,13 @@ use super::super::plan::Late;
 use super::super::run::{Outcome, RunOptions, TenantReport, Withheld};
 use super::super::{Retry, retry};
 use super::stored::{Entry, Stored};
-use super::{Joined, Member, RunName};
+use super::{Joined, Member, RunName, roll, sql};
 use crate::{ConnectOptions, Error, Kind, Login, Server, Session, connect, lock};
 
 /// How long the admin's database may take to answer before its connection counts as lost.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// A minute, about, in which a tunnel or a server comes back.
 const PATIENCE: Retry = Retry { attempts: 10, first_pause: Duration::from_millis(250) };
-
-/// A schema of its own: before PostgreSQL 15 any tenant's role could have put a table of that name into `public`, with
-/// triggers that run as the master.
-const CREATE: &str = "
-    CREATE SCHEMA IF NOT EXISTS drawbridge;
-    CREATE TABLE IF NOT EXISTS drawbridge.run (
-        run text PRIMARY KEY,
-        created_at timestamptz NOT NULL DEFAULT now(),
-        begun_by text NOT NULL,
-        fingerprint text NOT NULL,
-        error_budget int8 NOT NULL,
-        on_error text NOT NULL,
-        out_of_order bool NOT NULL);
-    CREATE TABLE IF NOT EXISTS drawbridge.run_tenant (
-        run text NOT NULL REFERENCES drawbridge.run ON DELETE CASCADE,
-        tenant text NOT NULL,
-        place int4 NOT NULL,
-        wave int4 NOT NULL,
-        migrations text NOT NULL,
-        state text NOT NULL CHECK (state IN ('todo', 'taken', 'done', 'failed', 'held')),
-        runner text,
-        lease_until timestamptz,
-        attempts int4 NOT NULL DEFAULT 0,
-        finished_at timestamptz,
-        report jsonb,
-        PRIMARY KEY (run, tenant))";
-const IS_THERE: &str = "SELECT to_regclass('drawbridge.run_tenant') IS NOT NULL";
-/// Nobody asks for the report of a run that old, and the tables stay small.
-const FORGET: &str = "DELETE FROM drawbridge.run WHERE created_at < now() - interval '30 days'";
-
-const BEGIN: &str = "
-    WITH begun AS (
-        INSERT INTO drawbridge.run (run, begun_by, fingerprint, error_budget, on_error, out_of_order)
-        VALUES ($1, $2, encode(sha256(convert_to($3, 'UTF8')), 'hex'), $4, $5, $6)
-        ON CONFLICT DO NOTHING RETURNING run)
-    INSERT INTO drawbridge.run_tenant (run, tenant, place, wave, migrations, state, report)
-    SELECT begun.run, d.* FROM begun, jsonb_to_recordset($7::jsonb)
-        AS d(tenant text, place int4, wave int4, migrations text, state text, report jsonb)";
-const COMPARE: &str = "
-    SELECT begun_by, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
-           fingerprint = encode(sha256(convert_to($2, 'UTF8')), 'hex'),
-           (error_budget, on_error, out_of_order) = ($3, $4, $5)
-    FROM drawbridge.run WHERE run = $1";
-const TENANTS: &str = "SELECT tenant, migrations FROM drawbridge.run_tenant WHERE run = $1 ORDER BY place";
-
-/// Which wave's turn it is, and whether it may begin. Once it has begun, only `stop` ends it before its end.
-const FACTS: &str = "
-    facts AS MATERIALIZED (
-        SELECT now.wave, r.on_error,
-               (SELECT count(*) FROM drawbridge.run_tenant t WHERE t.run = $1 AND t.state = 'failed')
-                   <= r.error_budget AS is_within,
-               EXISTS (SELECT FROM drawbridge.run_tenant t
-                       WHERE t.run = $1 AND t.wave = now.wave AND t.attempts > 0) AS is_begun
-        FROM drawbridge.run r,
-             (SELECT min(t.wave) AS wave FROM drawbridge.run_tenant t
-              WHERE t.run = $1 AND t.state IN ('todo', 'taken')) now
-        WHERE r.run = $1)";
-
-/// Whether a lease is over is seen again under the row's lock. What is this runner's and not in flight was given to it in
-/// an answer that was lost. A tenant that was begun comes to its end even if others may not begin.
-fn take_sql() -> String {
-    format!(
-        "WITH {FACTS},
-         picked AS MATERIALIZED (
-             SELECT t.tenant FROM drawbridge.run_tenant t, facts
-             WHERE t.run = $1 AND t.wave = facts.wave
-               AND (t.state = 'todo' OR t.state = 'taken' AND
-                    (t.lease_until < now() OR t.runner = $2 AND t.tenant <> ALL ($5)))
-               AND (facts.is_within OR t.attempts > 0 OR facts.on_error = 'continue' AND facts.is_begun)
-             ORDER BY t.place LIMIT $4 FOR UPDATE OF t SKIP LOCKED)
-         UPDATE drawbridge.run_tenant t
-         SET state = 'taken', runner = $2, lease_until = now() + make_interval(secs => $3), attempts = attempts + 1
-         FROM picked WHERE t.run = $1 AND t.tenant = picked.tenant
-         RETURNING t.tenant, t.attempts, t.wave"
-    )
-}
-
-fn hold_sql() -> String {
-    format!(
-        "WITH {FACTS}
-         UPDATE drawbridge.run_tenant t SET state = 'held', report = $2::jsonb, finished_at = now()
-         FROM facts WHERE t.run = $1 AND t.state = 'todo' AND t.attempts = 0
-           AND NOT facts.is_within AND (facts.on_error = 'stop' OR NOT facts.is_begun)"
-    )
-}
-
-const RENEW: &str = "
-    UPDATE drawbridge.run_tenant SET lease_until = now() + make_interval(secs => $3)
-    WHERE run = $1 AND runner = $2 AND state = 'taken' AND tenant = ANY ($4) RETURNING tenant";
-const RECORD: &str = "
-    UPDATE drawbridge.run_tenant t
-    SET state = d.state, report = d.report, lease_until = NULL,
-        finished_at = CASE WHEN d.state <> 'todo' THEN now() END
-    FROM jsonb_to_recordset($3::jsonb) AS d(tenant text, attempts int4, state text, report jsonb)
-    WHERE t.run = $1 AND t.runner = $2 AND t.tenant = d.tenant AND t.attempts = d.attempts
-      AND t.state IN ('taken', d.state)
-    RETURNING t.tenant";
-const COUNT: &str = "
-    SELECT count(*) FILTER (WHERE state = 'todo'), count(*) FILTER (WHERE state = 'taken'),
-           count(*) FILTER (WHERE state = 'failed'), count(*)
-    FROM drawbridge.run_tenant WHERE run = $1";
-const REPORT: &str = "
-    SELECT t.tenant, t.state, t.runner, t.report::text,
-           extract(epoch FROM max(t.finished_at) OVER () - r.created_at)::float8
-    FROM drawbridge.run_tenant t JOIN drawbridge.run r USING (run) WHERE run = $1 ORDER BY t.place";
 
 /// A tenant that this runner was given.
 pub(super) struct Taken {
@@ -197,7 +92,7 @@ impl<'a> Desk<'a> {
     /// Begins the run, or sees that it was begun with the same.
     pub(super) async fn enrol(&mut self, members: &[Member], options: &RunOptions) -> Result<(), Error> {
         if !self
-            .query(IS_THERE, &[], "look for the table of runs")
+            .query(sql::IS_THERE, &[], "look for the table of runs")
             .await?
             .first()
             .is_some_and(|row| row.get(0))
@@ -207,10 +102,10 @@ impl<'a> Desk<'a> {
                 self.pause(error, &mut attempt).await?;
             }
         }
-        self.query(FORGET, &[], "forget old runs").await?;
-        let rows = rows(members, options);
+        self.query(sql::FORGET, &[], "forget old runs").await?;
+        let rows = roll::rows(members, options);
         let (run, runner) = (self.run.as_str(), self.runner);
-        let fingerprint = fingerprint(members);
+        let fingerprint = roll::fingerprint(members);
         let budget = i64::try_from(options.error_budget).unwrap_or(i64::MAX);
         let on_error = match options.on_error {
             OnError::Continue => "continue",
@@ -226,7 +121,7 @@ impl<'a> Desk<'a> {
             (&is_late, Type::BOOL),
             (&rows, Type::TEXT),
         ];
-        self.query(BEGIN, &values, "begin the run").await?;
+        self.query(sql::BEGIN, &values, "begin the run").await?;
         let values: [(&(dyn ToSql + Sync), Type); 5] = [
             (&run, Type::TEXT),
             (&fingerprint, Type::TEXT),
@@ -234,7 +129,7 @@ impl<'a> Desk<'a> {
             (&on_error, Type::TEXT),
             (&is_late, Type::BOOL),
         ];
-        let begun = self.query(COMPARE, &values, "compare with how the run was begun").await?;
+        let begun = self.query(sql::COMPARE, &values, "compare with how the run was begun").await?;
         let begun = begun.first().ok_or_else(|| self.refuse("it is gone"))?;
         let (by, at): (String, String) = (begun.get(0), begun.get(1));
         let other = |what: &str| {
@@ -246,7 +141,7 @@ impl<'a> Desk<'a> {
         if !begun.get::<_, bool>(3) {
             return Err(other("values of `--error-budget`, `--on-error` or `--out-of-order`"));
         }
-        let tenants = self.query(TENANTS, &[(&run, Type::TEXT)], "read the run's tenants").await?;
+        let tenants = self.query(sql::TENANTS, &[(&run, Type::TEXT)], "read the run's tenants").await?;
         let tenants: Vec<(String, String)> = tenants.iter().map(|row| (row.get(0), row.get(1))).collect();
         self.compare(members, &tenants)
     }
@@ -255,7 +150,7 @@ impl<'a> Desk<'a> {
         let options = ConnectOptions { statement_timeout: Some(ANSWER_LIMIT), ..ConnectOptions::default() };
         let session = Box::pin(connect(self.server, self.admin, &options)).await?;
         // One message and one transaction: whoever dies in it, it ends.
-        let sql = format!("{};{CREATE}", lock::RUNS.transaction_sql());
+        let sql = format!("{};{}", lock::RUNS.transaction_sql(), sql::CREATE);
         let created = session.execute(&sql, || "create the table of runs".to_owned()).await;
         session.close().await;
         created
@@ -269,7 +164,7 @@ impl<'a> Desk<'a> {
                     return Err(self
                         .refuse(format!("its tenant `{tenant}` is not among yours; join with all of them")));
                 }
-                Some(member) if set_name(member) != set => {
+                Some(member) if roll::set_name(member) != set => {
                     return Err(
                         self.refuse(format!("its tenant `{tenant}` has another set of migrations there"))
                     );
@@ -302,7 +197,7 @@ impl<'a> Desk<'a> {
             (&room, Type::INT8),
             (&in_flight, Type::TEXT_ARRAY),
         ];
-        let rows = self.query(&take_sql(), &values, "take tenants").await?;
+        let rows = self.query(&sql::take(), &values, "take tenants").await?;
         Ok(rows
             .iter()
             .map(|row| Taken { tenant: row.get(0), attempts: row.get(1), wave: row.get(2) })
@@ -314,12 +209,12 @@ impl<'a> Desk<'a> {
         let report = json!(Stored::withheld(Withheld::ErrorBudget)).to_string();
         let run = self.run.as_str();
         let values: [(&(dyn ToSql + Sync), Type); 2] = [(&run, Type::TEXT), (&report, Type::TEXT)];
-        self.query(&hold_sql(), &values, "hold tenants back").await.map(drop)
+        self.query(&sql::hold(), &values, "hold tenants back").await.map(drop)
     }
 
     pub(super) async fn count(&mut self) -> Result<Counts, Error> {
         let run = self.run.as_str();
-        let rows = self.query(COUNT, &[(&run, Type::TEXT)], "see how far the run is").await?;
+        let rows = self.query(sql::COUNT, &[(&run, Type::TEXT)], "see how far the run is").await?;
         match rows.first() {
             Some(row) if row.get::<_, i64>(3) > 0 => {
                 Ok(Counts { todo: row.get(0), taken: row.get(1), failed: row.get(2), all: row.get(3) })
@@ -333,7 +228,7 @@ impl<'a> Desk<'a> {
         let (run, runner, lease) = (self.run.as_str(), self.runner, self.lease);
         let values: [(&(dyn ToSql + Sync), Type); 4] =
             [(&run, Type::TEXT), (&runner, Type::TEXT), (&lease, Type::FLOAT8), (&tenants, Type::TEXT_ARRAY)];
-        let rows = self.query(RENEW, &values, "renew leases").await?;
+        let rows = self.query(sql::RENEW, &values, "renew leases").await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
@@ -346,14 +241,14 @@ impl<'a> Desk<'a> {
         let entries = json!(entries.collect::<Vec<_>>()).to_string();
         let values: [(&(dyn ToSql + Sync), Type); 3] =
             [(&run, Type::TEXT), (&runner, Type::TEXT), (&entries, Type::TEXT)];
-        let rows = self.query(RECORD, &values, "record what was done").await?;
+        let rows = self.query(sql::RECORD, &values, "record what was done").await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Returns what became of the run so far.
     pub(super) async fn report(&mut self, me: &str) -> Result<Joined, Error> {
         let run = self.run.as_str();
-        let rows = self.query(REPORT, &[(&run, Type::TEXT)], "read the run's report").await?;
+        let rows = self.query(sql::REPORT, &[(&run, Type::TEXT)], "read the run's report").await?;
         let elapsed = rows.first().and_then(|row| row.get::<_, Option<f64>>(4)).unwrap_or_default();
         let mut joined = Joined {
             reports: Vec::new(),
@@ -444,57 +339,4 @@ impl<'a> Desk<'a> {
         }
         answer
     }
-}
-
-/// Returns the rows of a new run, as JSON.
-fn rows(members: &[Member], options: &RunOptions) -> String {
-    let mut wave_of: Vec<Option<usize>> = vec![options.waves.is_empty().then_some(0); members.len()];
-    for (number, wave) in options.waves.iter().enumerate().rev() {
-        for place in &wave.places {
-            if let Some(one) = wave_of.get_mut(*place) {
-                *one = Some(number);
-            }
-        }
-    }
-    let rows: Vec<_> = members
-        .iter()
-        .zip(wave_of)
-        .enumerate()
-        .map(|(place, (member, wave))| {
-            json!({
-                "tenant": member.login.database,
-                "place": place,
-                "wave": wave.unwrap_or_default(),
-                "migrations": set_name(member),
-                "state": if wave.is_some() { "todo" } else { "held" },
-                "report": wave.is_none().then(|| Stored::withheld(Withheld::NoWave)),
-            })
-        })
-        .collect();
-    json!(rows).to_string()
-}
-
-/// Returns every file of every set, as they were read.
-fn fingerprint(members: &[Member]) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    let mut known: Vec<&str> = Vec::new();
-    for member in members {
-        if known.contains(&set_name(member)) {
-            continue;
-        }
-        known.push(set_name(member));
-        lines.extend(
-            member
-                .set
-                .migrations
-                .iter()
-                .map(|file| format!("{}/{file} {}", set_name(member), file.checksum())),
-        );
-    }
-    lines.sort();
-    lines.join("\n")
-}
-
-fn set_name(member: &Member) -> &str {
-    member.set.name.as_deref().unwrap_or_default()
 }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{HISTORY, HOLDING, TABLES, WAITING, tables};
+use super::{HISTORY, HOLDING, TABLES, WAITING, tables, waits};
 use crate::db::{Database, file, spec};
 
 const EIGHT: [&str; 8] = ["one", "two", "three", "four", "five", "six", "seven", "eight"];
@@ -389,5 +389,33 @@ async fn a_runner_that_is_stopped_gives_its_tenants_back_at_once() {
     let options = JoinOptions { lease: Duration::from_secs(3600), ..JoinOptions::default() };
     let joined = db.join("r", &["one", "two"], &files, &options).await.unwrap();
     assert_eq!(kinds(&joined), ["applied"; 2]);
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_to_the_table_is_made_again() {
+    let db = Database::start().await;
+    db.create(&[spec("one")]).await;
+    let holder = db.hold("one", HOLDING).await;
+    let (events, told) = waits();
+    let (run, all) = (name("r"), members(&["one"], &[file("V1__waiting.sql", WAITING)]));
+    let options = JoinOptions { lease: Duration::from_millis(300), ..JoinOptions::default() };
+    let ending = async {
+        db.wait_until_blocked("one", 1).await;
+        db.as_master(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = 'postgres' AND usename = current_user AND pid <> pg_backend_pid()",
+        )
+        .await;
+        while told.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        holder.close().await;
+    };
+    let join = migrate::join(&db.server, &db.admin, &run, &all, &options, &events);
+    let (joined, ()) = tokio::join!(join, ending);
+    assert_eq!(kinds(&joined.unwrap()), ["applied"]);
+    let told = told.lock().unwrap().clone();
+    assert!(told[0].starts_with("attempt 2 of 10 in "), "{told:?}");
     db.stop().await;
 }
