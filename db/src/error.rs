@@ -1,4 +1,5 @@
 mod cause;
+mod recorded;
 
 use std::io;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::cause::{Cause, Refusal};
+pub use self::recorded::Recorded;
 
 /// Why something with the databases failed. Never holds a password or the text of a statement.
 #[derive(Debug, thiserror::Error)]
@@ -246,6 +248,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A run that many runners share, which this one cannot join.
+    #[error("run `{run}` cannot be joined: {reason}")]
+    Run {
+        /// Its name.
+        run: String,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// What another runner recorded as a tenant's failure.
+    #[error(transparent)]
+    Recorded(Recorded),
     /// The server has no connections left to work with.
     #[error("the server has {used} of {most} connections in use, which leaves none to migrate over")]
     Full {
@@ -291,7 +304,8 @@ impl Error {
             | Error::Migrations { .. }
             | Error::Read { .. }
             | Error::Unfit { .. }
-            | Error::Partition { .. } => Kind::Usage,
+            | Error::Partition { .. }
+            | Error::Run { .. } => Kind::Usage,
             Error::Dial { .. }
             | Error::Tls { .. }
             | Error::TimedOut { .. }
@@ -309,6 +323,7 @@ impl Error {
             | Error::NotRecorded { .. }
             | Error::Overtaken { .. }
             | Error::Interrupted { .. }
+            | Error::Recorded(_)
             | Error::Panicked { .. } => Kind::Failed,
         }
     }
@@ -353,6 +368,8 @@ impl Error {
             | Error::Unfit { .. }
             | Error::Full { .. }
             | Error::Partition { .. }
+            | Error::Run { .. }
+            | Error::Recorded(_)
             | Error::Panicked { .. } => None,
         }
     }

@@ -17,7 +17,7 @@ pub mod role;
 pub mod tenant;
 pub mod verify;
 
-pub use error::{Cause, Error, Kind, Refusal};
+pub use error::{Cause, Error, Kind, Recorded, Refusal};
 pub use migration::Migration;
 pub use server::{BoxStream, Dial, Login, Server};
 pub use session::{ConnectOptions, Session, connect};

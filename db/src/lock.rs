@@ -27,6 +27,11 @@ impl Lock {
         )
     }
 
+    /// Returns what waits for the lock and holds it until the transaction ends.
+    pub(crate) fn transaction_sql(self) -> String {
+        format!("SELECT pg_advisory_xact_lock({})", self.key)
+    }
+
     /// Returns a query that takes the lock, if nobody else holds it, and says so.
     pub(crate) fn try_sql(self) -> String {
         format!("SELECT pg_try_advisory_lock({})", self.key)
@@ -45,6 +50,9 @@ pub const TENANTS: Lock = Lock { name: "creating tenants", key: 0x6472_6177_0000
 
 /// Held in a tenant's database while it is migrated.
 pub const MIGRATIONS: Lock = Lock { name: "migrations", key: 0x6472_6177_0000_0002 };
+
+/// Held in `postgres` while the table of runs is created.
+pub const RUNS: Lock = Lock { name: "the table of runs", key: 0x6472_6177_0000_0003 };
 
 /// A session that has just said goodbye may hold its lock for a moment longer.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);

@@ -9,6 +9,7 @@ mod capacity;
 mod engine;
 mod enter;
 mod history;
+mod join;
 mod partition;
 mod plan;
 mod repair;
@@ -20,6 +21,7 @@ mod task;
 mod wave;
 
 pub use capacity::find_jobs;
+pub use join::{JoinOptions, Joined, Member, RunName, join};
 pub use partition::Partition;
 pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
 pub use repair::{Difference, baseline, differences, repair};

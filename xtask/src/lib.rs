@@ -285,6 +285,14 @@ pub struct Migrate {
     /// Batch or Kubernetes]
     #[arg(long, value_name = "M/N")]
     pub partition: Option<String>,
+    /// Take part in the run of that name with any number of other runners, here or elsewhere: each takes tenants from
+    /// a table in the database `postgres`, and all end with the whole run's report
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["partition", "plan", "lint", "check_first", "baseline", "repair"])]
+    pub join: Option<String>,
+    /// How long a tenant stays with a runner that is not heard of, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true, requires = "join",
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub lease: u32,
     /// Record the files up to this version as applied, without running them, where there is no history yet
     #[arg(long, value_name = "VERSION", conflicts_with = "repair")]
     pub baseline: Option<i32>,

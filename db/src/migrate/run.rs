@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stack::spec::OnError;
 use stack::{Event, Events};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -127,7 +127,7 @@ pub enum Outcome {
 }
 
 /// Why a tenant's turn did not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Withheld {
     /// The run was told to stop.
@@ -138,6 +138,8 @@ pub enum Withheld {
     Check,
     /// No wave has it.
     NoWave,
+    /// Another runner of the same run has it.
+    Elsewhere,
 }
 
 impl fmt::Display for Withheld {
@@ -147,6 +149,7 @@ impl fmt::Display for Withheld {
             Withheld::ErrorBudget => "too many tenants had failed",
             Withheld::Check => "another tenant did not pass the check",
             Withheld::NoWave => "no wave has it",
+            Withheld::Elsewhere => "another runner has it",
         })
     }
 }
@@ -354,7 +357,7 @@ fn not_started(tenant: &str, reason: Withheld, events: &Events) -> TenantReport 
     }
 }
 
-fn broken_off(tenant: &str, error: JoinError, events: &Events) -> TenantReport {
+pub(super) fn broken_off(tenant: &str, error: JoinError, events: &Events) -> TenantReport {
     let error = panicked(tenant, error);
     events.emit(Event::StepFailed { subject: subject(tenant), error: error.chain() });
     let outcome = Outcome::Failed { applied: Vec::new(), migration: None, error };

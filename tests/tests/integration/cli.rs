@@ -123,6 +123,9 @@ fn a_share_or_a_pair_of_wishes_that_cannot_be_meant_is_refused_before_anything_i
         (&["--baseline", "1", "--repair"], "cannot be used with"),
         (&["--plan", "--repair"], "cannot be used with"),
         (&["--jobs", "0"], "--jobs"),
+        (&["--join", "r", "--partition", "1/2"], "cannot be used with"),
+        (&["--join", "r", "--check-first"], "cannot be used with"),
+        (&["--join", "a b"], "a name holds letters, digits, `.`, `_` and `-` only"),
     ] {
         let ran = run(program(&[&["migrate"], args].concat())).expect(2);
         assert!(ran.stderr.contains(part), "{}", ran.stderr);

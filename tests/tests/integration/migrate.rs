@@ -5,7 +5,9 @@
 mod engine;
 mod fleet;
 mod history;
+mod join;
 mod program;
+mod runners;
 mod trouble;
 
 use std::sync::{Arc, Mutex};

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod down;
 pub mod exec;
 mod history;
+pub mod join;
 pub mod lint;
 pub mod matrix;
 pub mod migrate;

@@ -9,13 +9,13 @@ use tests::{Fixture, STACK_FILE, Want};
 const TENANT: &str = "startupwebapp_prod";
 
 /// A stack with a canary, and a folder of migrations of one's own.
-struct Files {
+pub(super) struct Files {
     dir: PathBuf,
     stack: String,
 }
 
 impl Files {
-    fn new(fixture: &Fixture) -> Files {
+    pub(super) fn new(fixture: &Fixture) -> Files {
         let dir = fixture.cloud.dir().join("files");
         std::fs::create_dir_all(&dir).unwrap();
         let shipped = std::fs::read_to_string(STACK_FILE).unwrap();
@@ -26,23 +26,23 @@ impl Files {
         Files { dir, stack: stack.display().to_string() }
     }
 
-    fn write(&self, name: &str, sql: &str) {
+    pub(super) fn write(&self, name: &str, sql: &str) {
         std::fs::write(self.dir.join(name), sql).unwrap();
     }
 
-    fn args(&self, more: &[&str]) -> Vec<String> {
+    pub(super) fn args(&self, more: &[&str]) -> Vec<String> {
         let dir = self.dir.display().to_string();
         let all = [&["migrate", "--json", "--stack", &self.stack, "--dir", &dir], more].concat();
         all.into_iter().map(str::to_owned).collect()
     }
 
-    async fn migrate(&self, fixture: &Fixture, more: &[&str], code: i32) -> Value {
+    pub(super) async fn migrate(&self, fixture: &Fixture, more: &[&str], code: i32) -> Value {
         let args = self.args(more);
         fixture.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).await.expect(code).json()
     }
 }
 
-fn kinds(answer: &Value) -> Vec<&str> {
+pub(super) fn kinds(answer: &Value) -> Vec<&str> {
     let reports = answer["tenants"].as_array().unwrap().iter();
     reports.map(|report| report["outcome"]["kind"].as_str().unwrap()).collect()
 }

@@ -9,6 +9,11 @@ use super::escape;
 
 /// Returns the reports of a run as one test suite; `elapsed` is the run's own time, as tenants overlap.
 pub fn junit(reports: &[TenantReport], elapsed: Duration) -> String {
+    junit_joined(reports, &[], elapsed)
+}
+
+/// Returns the same for a run of many runners; `runners` are those who had the tenants, in their order.
+pub fn junit_joined(reports: &[TenantReport], runners: &[Option<String>], elapsed: Duration) -> String {
     let count = |is: fn(&Outcome) -> bool| reports.iter().filter(|report| is(&report.outcome)).count();
     let failures = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
     let errors = count(|outcome| matches!(outcome, Outcome::Interrupted { .. }));
@@ -20,10 +25,14 @@ pub fn junit(reports: &[TenantReport], elapsed: Duration) -> String {
     );
     let mut xml =
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {totals}>\n<testsuite {totals}>\n");
-    for report in reports {
+    for (at, report) in reports.iter().enumerate() {
         let seconds = report.elapsed.as_secs_f64();
         let name = escape(&report.tenant);
         let _ = write!(xml, "<testcase classname=\"migrate\" name=\"{name}\" time=\"{seconds:.3}\">");
+        if let Some(Some(runner)) = runners.get(at) {
+            let runner = escape(runner);
+            let _ = write!(xml, "<properties><property name=\"runner\" value=\"{runner}\"/></properties>");
+        }
         xml.push_str(&body(&report.outcome));
         xml.push_str("</testcase>\n");
     }
@@ -90,5 +99,15 @@ mod tests {
              <skipped message=\"too many tenants had failed\"/></testcase>\n\
              </testsuite>\n</testsuites>\n"
         );
+    }
+
+    #[test]
+    fn a_run_of_many_runners_says_who_had_which_tenant() {
+        let reports = [report("one", Outcome::UpToDate), report("two", Outcome::UpToDate)];
+        let xml = junit_joined(&reports, &[Some("ci<1>".to_owned()), None], Duration::ZERO);
+        assert!(xml.contains(
+            "name=\"one\" time=\"1.500\"><properties><property name=\"runner\" value=\"ci&lt;1&gt;\"/></properties>"
+        ));
+        assert!(xml.contains("name=\"two\" time=\"1.500\"></testcase>"), "{xml}");
     }
 }

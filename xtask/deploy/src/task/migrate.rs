@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use aws::Cloud;
-use db::migrate::{Check, Late, Outcome, Partition, RunOptions, Stop, TenantPlan, TenantReport};
+use db::migrate::{
+    Check, Late, Outcome, Partition, RunName, RunOptions, Stop, TenantPlan, TenantReport, Withheld,
+};
 use db::{ConnectOptions, Login, Migration, Server};
 use serde_json::json;
 use stack::spec::{OnError, Tenant};
@@ -14,7 +16,7 @@ use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::report::{self, junit};
-use crate::task::{history, tenant};
+use crate::task::{history, join, tenant};
 use crate::{place, registry, table, view};
 
 /// How many tenants at a time where nobody could be asked for the server's free connections.
@@ -22,6 +24,7 @@ const SHY_JOBS: usize = 4;
 
 /// Checks the files first, then plans or applies.
 pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, Failure> {
+    let joined = args.join.as_deref().map(RunName::parse).transpose()?;
     // A query's tenants are known only through the tunnel.
     let known = match registry::is_complete(context) {
         true => Some(share(tenant::chosen(context, &args.tenants)?, args)?),
@@ -61,6 +64,11 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         if args.plan {
             return plan(context, &server, &logins, &migrations, &options).await;
         }
+        if let Some(run) = &joined {
+            let set = db::migration::load_set(&dir, None)?;
+            let members = join::members(logins, set);
+            return join::run(context, args, (&cloud, &server), run, &members, options).await;
+        }
         let start = Instant::now();
         let reports = migrate(context, &server, &logins, &migrations, &options).await;
         tell(context, args, &reports, start.elapsed())
@@ -92,6 +100,10 @@ fn tell(
 
 /// Returns the tenants of this process's partition.
 fn share(tenants: Vec<Tenant>, args: &xtask::Migrate) -> Result<Vec<Tenant>, Failure> {
+    // Whoever joins a run gets its share there, in an array job as well.
+    if args.join.is_some() {
+        return Ok(tenants);
+    }
     let partition = match &args.partition {
         Some(text) => Some(Partition::parse(text)?),
         None => Partition::find(|name| std::env::var(name).ok())?,
@@ -230,22 +242,26 @@ pub(super) fn forward(context: &Context, flag: &Stop) -> tokio::task::JoinHandle
 fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
     let mut text = String::new();
     for report in reports {
-        let line = match &report.outcome {
-            Outcome::UpToDate => "up to date".to_owned(),
-            Outcome::Applied { migrations } => format!("applied {}", migrations.join(", ")),
-            Outcome::Failed { applied, migration, error } => {
-                let at = migration.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
-                format!("failed{at} after {} applied: {}", applied.len(), error.chain())
-            }
-            Outcome::Interrupted { applied, state } => {
-                format!("interrupted after {} applied: {state}", applied.len())
-            }
-            Outcome::NotStarted { reason } => format!("not started: {reason}"),
-        };
-        let _ = writeln!(text, "{}: {line}", report.tenant);
+        let _ = writeln!(text, "{}: {}", report.tenant, line(&report.outcome));
     }
     view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed(reports) }))?;
     judge(reports)
+}
+
+/// Returns what became of a tenant, for people.
+pub(super) fn line(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::UpToDate => "up to date".to_owned(),
+        Outcome::Applied { migrations } => format!("applied {}", migrations.join(", ")),
+        Outcome::Failed { applied, migration, error } => {
+            let at = migration.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+            format!("failed{at} after {} applied: {}", applied.len(), error.chain())
+        }
+        Outcome::Interrupted { applied, state } => {
+            format!("interrupted after {} applied: {state}", applied.len())
+        }
+        Outcome::NotStarted { reason } => format!("not started: {reason}"),
+    }
 }
 
 /// Tells whether every tenant is migrated.
@@ -256,7 +272,8 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
     let is_interrupted = |report: &TenantReport| {
         matches!(
             report.outcome,
-            Outcome::Interrupted { .. } | Outcome::NotStarted { reason: db::migrate::Withheld::Interrupted }
+            Outcome::Interrupted { .. }
+                | Outcome::NotStarted { reason: Withheld::Interrupted | Withheld::Elsewhere }
         )
     };
     if reports.iter().any(is_interrupted) {
@@ -266,7 +283,7 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
     tenant::verdict(failed(reports), reports.len())
 }
 
-fn failed(reports: &[TenantReport]) -> usize {
+pub(super) fn failed(reports: &[TenantReport]) -> usize {
     let is_done =
         |report: &&TenantReport| matches!(report.outcome, Outcome::UpToDate | Outcome::Applied { .. });
     reports.len() - reports.iter().filter(is_done).count()

@@ -1,0 +1,281 @@
+//! One run by many runners, on any machines: each takes tenants from a table in the admin's database.
+//!
+//! The table is a queue with leases. A runner that dies takes no tenant with it: its leases end, and others take what it
+//! had. That it may still be at work is no danger, only a wait: each tenant has its own lock and its own history.
+
+mod desk;
+mod ghost;
+mod name;
+mod roll;
+mod sql;
+mod stored;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack::{Event, Events};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
+
+use self::desk::{Counts, Desk, Taken};
+pub use self::name::RunName;
+use self::stored::Entry;
+use super::run::{self, RunOptions, TenantReport};
+use super::task::{self, Task};
+use crate::lock::{FIRST_PAUSE, LONGEST_PAUSE};
+use crate::migration::MigrationSet;
+use crate::{Error, Login, Server};
+
+/// A tenant, and the migrations that are its.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The owner's login to the tenant's database.
+    pub login: Login,
+    /// Its migrations; those of a run share few of them.
+    pub set: Arc<MigrationSet>,
+}
+
+/// How to take part in a run.
+#[derive(Clone, Debug)]
+pub struct JoinOptions {
+    /// How to migrate. Waves, error budget and what becomes of errors are those of the run's first runner.
+    pub run: RunOptions,
+    /// How long a tenant stays with a runner that is not heard of.
+    pub lease: Duration,
+    /// What this runner is called; something is added that no other runner has.
+    pub runner: String,
+}
+
+impl Default for JoinOptions {
+    fn default() -> JoinOptions {
+        JoinOptions {
+            run: RunOptions::default(),
+            lease: Duration::from_secs(60),
+            runner: "runner".to_owned(),
+        }
+    }
+}
+
+/// What became of a run, whoever did it.
+#[derive(Debug)]
+pub struct Joined {
+    /// One for each tenant of the run, in the order of its first runner.
+    pub reports: Vec<TenantReport>,
+    /// Who had each of them last.
+    pub runners: Vec<Option<String>>,
+    /// How long it took from the first runner's beginning to the last tenant's end.
+    pub elapsed: Duration,
+}
+
+/// Takes part in a run, which the first runner of that name begins, until all of it is over; returns the whole run's
+/// report, which is the same for all runners. Joining a run that is over returns its report.
+///
+/// `admin` is the master's login to the database that holds the run; nothing of it is worth a backup. Dropping the future
+/// is as good as killing the runner: others go on when its leases are over.
+///
+/// # Errors
+/// [`Error::Run`] if the run was begun with other migrations, options or tenants; whatever keeps the admin's database
+/// from answering for about a minute. What was in flight has come to its end then.
+pub async fn join(
+    server: &Server,
+    admin: &Login,
+    run: &RunName,
+    members: &[Member],
+    options: &JoinOptions,
+    events: &Events,
+) -> Result<Joined, Error> {
+    let runner = format!("{}-{:08x}", options.runner, rand::random::<u32>());
+    let mut desk = Desk::new(server, admin, run, &runner, options.lease, events);
+    desk.enrol(members, &options.run).await?;
+    events.note(format!("run `{run}`: this is runner `{runner}`"));
+    let mut run_options = options.run.clone();
+    run_options.connect.application_name = ghost::application_name(run);
+    let mut worker = Worker {
+        tasks: tasks(server, members, &run_options, events),
+        members: members.iter().map(|member| (member.login.database.as_str(), member)).collect(),
+        options,
+        events,
+        running: JoinSet::new(),
+        in_flight: HashMap::new(),
+        wave: None,
+        told: None,
+    };
+    let worked = Box::pin(worker.work(&mut desk)).await;
+    if worked.is_err() {
+        // Nobody can be told what becomes of them, but hanging up would leave open how they end.
+        while worker.running.join_next().await.is_some() {}
+    }
+    let joined = match worked {
+        Ok(()) => desk.report(&runner).await,
+        Err(error) => Err(error),
+    };
+    desk.close().await;
+    joined
+}
+
+/// What is done for tenants of the same set is one task's.
+fn tasks(
+    server: &Server,
+    members: &[Member],
+    options: &RunOptions,
+    events: &Events,
+) -> Vec<(Arc<MigrationSet>, Arc<Task>)> {
+    let mut tasks: Vec<(Arc<MigrationSet>, Arc<Task>)> = Vec::new();
+    for Member { set, .. } in members {
+        if tasks.iter().any(|(known, _)| Arc::ptr_eq(known, set)) {
+            continue;
+        }
+        let task = Task {
+            server: server.clone(),
+            migrations: set.migrations.as_slice().into(),
+            options: options.clone(),
+            events: events.clone(),
+        };
+        tasks.push((Arc::clone(set), Arc::new(task)));
+    }
+    tasks
+}
+
+/// A tenant that is being migrated here.
+struct InFlight {
+    taken: Taken,
+    /// Whether its lease is known to be somebody else's.
+    is_lost: bool,
+}
+
+struct Worker<'a> {
+    tasks: Vec<(Arc<MigrationSet>, Arc<Task>)>,
+    members: HashMap<&'a str, &'a Member>,
+    options: &'a JoinOptions,
+    events: &'a Events,
+    running: JoinSet<TenantReport>,
+    in_flight: HashMap<Id, InFlight>,
+    wave: Option<i32>,
+    told: Option<Counts>,
+}
+
+type Ended = Result<(Id, TenantReport), JoinError>;
+
+impl Worker<'_> {
+    /// Takes and migrates tenants until the run is over, or until a wish to stop is fulfilled.
+    async fn work(&mut self, desk: &mut Desk<'_>) -> Result<(), Error> {
+        let stop = &self.options.run.stop;
+        let jobs = self.options.run.jobs.max(1);
+        let mut renewal = tokio::time::interval(self.options.lease / 3);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let stopping = stop.is_raised();
+            if stopping && self.running.is_empty() {
+                return Ok(());
+            }
+            let room = if stopping { 0 } else { jobs - self.running.len() };
+            if room > 0 {
+                let taken = desk.take(room, &self.names()).await?;
+                if taken.is_empty() && self.running.is_empty() {
+                    desk.hold().await?;
+                    let counts = desk.count().await?;
+                    if counts.is_over() {
+                        return Ok(());
+                    }
+                    self.tell(desk, counts);
+                } else if !taken.is_empty() {
+                    pause = FIRST_PAUSE;
+                }
+                for one in taken {
+                    self.begin(one);
+                }
+            }
+            tokio::select! {
+                Some(ended) = self.running.join_next_with_id() => {
+                    self.settle(desk, ended).await?;
+                    pause = FIRST_PAUSE;
+                }
+                _ = renewal.tick(), if !self.running.is_empty() => self.renew(desk).await?,
+                () = stop.raised(), if !stopping => {}
+                // Others give tenants back, die, or end a wave.
+                () = tokio::time::sleep(pause), if room > 0 => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.in_flight.values().map(|one| one.taken.tenant.clone()).collect()
+    }
+
+    fn begin(&mut self, taken: Taken) {
+        // The desk gives out nothing that this runner does not know.
+        let Some(member) = self.members.get(taken.tenant.as_str()) else { return };
+        let Some((_, task)) = self.tasks.iter().find(|(set, _)| Arc::ptr_eq(set, &member.set)) else {
+            return;
+        };
+        if self.wave != Some(taken.wave) {
+            self.wave = Some(taken.wave);
+            let wave = usize::try_from(taken.wave).ok().and_then(|at| self.options.run.waves.get(at));
+            if let Some(wave) = wave {
+                self.events.emit(Event::PhaseStarted { name: format!("wave {}", wave.name) });
+            }
+        }
+        let (task, login, is_first) = (Arc::clone(task), member.login.clone(), taken.attempts == 1);
+        let handle = self.running.spawn(async move {
+            let kept = if is_first { None } else { ghost::lay(&task, &login).await };
+            task::migrate(task, login, kept).await
+        });
+        self.in_flight.insert(handle.id(), InFlight { taken, is_lost: false });
+    }
+
+    /// Records what has ended; what was interrupted is given back.
+    async fn settle(&mut self, desk: &mut Desk<'_>, first: Ended) -> Result<(), Error> {
+        let mut ended = vec![first];
+        while let Some(more) = self.running.try_join_next_with_id() {
+            ended.push(more);
+        }
+        let mut entries = Vec::new();
+        for one in ended {
+            let (id, report) = match one {
+                Ok((id, report)) => (id, Ok(report)),
+                Err(error) => (error.id(), Err(error)),
+            };
+            let Some(InFlight { taken, is_lost }) = self.in_flight.remove(&id) else { continue };
+            let report = report.unwrap_or_else(|error| run::broken_off(&taken.tenant, error, self.events));
+            entries.push((Entry::new(&report, taken.attempts), is_lost));
+        }
+        let recorded = desk.record(entries.iter().map(|(entry, _)| entry)).await?;
+        for (entry, is_lost) in &entries {
+            if !is_lost && !recorded.contains(&entry.tenant) {
+                self.warn_of_loss(&entry.tenant);
+            }
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self, desk: &mut Desk<'_>) -> Result<(), Error> {
+        let kept = desk.renew(&self.names()).await?;
+        for one in self.in_flight.values_mut() {
+            if !one.is_lost && !kept.contains(&one.taken.tenant) {
+                one.is_lost = true;
+                lost(self.events, &one.taken.tenant);
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_of_loss(&self, tenant: &str) {
+        lost(self.events, tenant);
+    }
+
+    fn tell(&mut self, desk: &Desk<'_>, counts: Counts) {
+        if self.told != Some(counts) {
+            self.told = Some(counts);
+            self.events.emit(Event::StepWaiting { subject: desk.subject(), status: counts.to_string() });
+        }
+    }
+}
+
+fn lost(events: &Events, tenant: &str) {
+    events.warn(format!(
+        "the lease of tenant `{tenant}` ran out and another runner has taken it; what is in flight here comes to its \
+         end, and the other one sees what it did"
+    ));
+}

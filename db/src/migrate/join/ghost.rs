@@ -1,0 +1,60 @@
+//! What a dead runner leaves on the server: its connections. Behind a tunnel nobody closes them: the session of a client
+//! that was killed stays open at its far end for minutes, and with it the tenant's lock.
+
+use std::sync::Arc;
+
+use stack::Event;
+use tokio_postgres::types::Type;
+
+use super::super::subject;
+use super::super::task::Task;
+use super::RunName;
+use crate::lock::{FIRST_PAUSE, LONGEST_PAUSE};
+use crate::quote::MAX_NAME_BYTES;
+use crate::{Error, Login, Session, connect};
+
+/// Returns what all connections of a run to its tenants are called; names are ASCII.
+pub(super) fn application_name(run: &RunName) -> String {
+    let mut name = format!("drawbridge run {run}");
+    name.truncate(MAX_NAME_BYTES);
+    name
+}
+
+/// Whoever has the lease of a tenant and has not begun with it knows that connections of the run are nobody's. Any role may
+/// end its own. What they still do was sent to the end, COMMIT included, and is work that is not to be lost.
+const END_IDLE: &str = "
+    SELECT pid, state || ' for ' || extract(epoch FROM clock_timestamp() - state_change)::int8 || ' s',
+           CASE WHEN state LIKE 'idle%' THEN pg_terminate_backend(pid) END
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user AND application_name = $1
+      AND pid <> pg_backend_pid() ORDER BY state LIKE 'idle%', pid";
+
+/// Ends what other runners of the run have left in the tenant's database, and waits for what is still at work there;
+/// returns the connection over which that was seen.
+pub(super) async fn lay(task: &Arc<Task>, login: &Login) -> Option<Session> {
+    tokio::select! {
+        () = task.options.stop.raised() => None,
+        // Whatever is wrong here will be wrong with the migration as well, and be reported there.
+        session = Box::pin(end_all(task, login)) => session.ok(),
+    }
+}
+
+async fn end_all(task: &Task, login: &Login) -> Result<Session, Error> {
+    let session = connect(&task.server, login, &task.options.connect).await?;
+    let name = task.options.connect.application_name.as_str();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let rows = session.query(END_IDLE, &[(&name, Type::TEXT)], "see what a dead runner left").await?;
+        let Some(row) = rows.first() else { return Ok(session) };
+        if row.get::<_, Option<bool>>(2).is_none() {
+            let doing = row.get::<_, Option<String>>(1).unwrap_or_default();
+            let status = format!(
+                "what a runner that is gone had sent is still at work (pid {}, {doing})",
+                row.get::<_, i32>(0)
+            );
+            task.events.emit(Event::StepWaiting { subject: subject(&login.database), status });
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

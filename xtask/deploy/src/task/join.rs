@@ -1,0 +1,81 @@
+//! `migrate --join`: one run by many runners, and its report at each of them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws::Cloud;
+use db::migrate::{JoinOptions, Joined, Member, RunName, RunOptions};
+use db::migration::MigrationSet;
+use db::{Login, Server};
+use serde_json::{Value, json};
+
+use super::migrate::{failed, forward, judge, line};
+use crate::bridge;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::report::{self, junit};
+use crate::view;
+
+/// Returns the tenants of one set of migrations.
+pub(super) fn members(logins: Vec<Login>, set: MigrationSet) -> Vec<Member> {
+    let set = Arc::new(set);
+    logins.into_iter().map(|login| Member { login, set: Arc::clone(&set) }).collect()
+}
+
+/// Takes part in the run until all of it is over, and prints what became of each of its tenants.
+///
+/// # Errors
+/// Exit 2 if the run was begun with something else, 6 or 7 if all or some of its tenants failed or were held back, 130 if
+/// this runner was interrupted.
+pub(super) async fn run(
+    context: &Context,
+    args: &xtask::Migrate,
+    (cloud, server): (&Cloud, &Server),
+    run: &RunName,
+    members: &[Member],
+    options: RunOptions,
+) -> Result<(), Failure> {
+    let admin = bridge::master(context, cloud).await?;
+    let stop = forward(context, &options.stop);
+    let options =
+        JoinOptions { run: options, lease: Duration::from_secs(args.lease.into()), runner: runner() };
+    let joined = Box::pin(db::migrate::join(server, &admin, run, members, &options, &context.events)).await;
+    stop.abort();
+    tell(context, args, run, &joined?)
+}
+
+fn tell(context: &Context, args: &xtask::Migrate, run: &RunName, joined: &Joined) -> Result<(), Failure> {
+    let Joined { reports, runners, elapsed } = joined;
+    if let Some(file) = &args.junit {
+        report::write(file, &junit::junit_joined(reports, runners, *elapsed))?;
+    }
+    let mut text = String::new();
+    let mut tenants = Vec::new();
+    for (report, runner) in reports.iter().zip(runners) {
+        let by = runner.as_ref().map(|runner| format!(" (by {runner})")).unwrap_or_default();
+        let _ = writeln!(text, "{}: {}{by}", report.tenant, line(&report.outcome));
+        let mut tenant = json!(report);
+        if let Value::Object(fields) = &mut tenant {
+            fields.insert("runner".to_owned(), json!(runner));
+        }
+        tenants.push(tenant);
+    }
+    let value = json!({ "run": run.as_str(), "tenants": tenants, "failed": failed(reports) });
+    view::result(context.json, &text, &value)?;
+    judge(reports)
+}
+
+/// Returns this machine's name and this process's number, for people to find a runner by.
+fn runner() -> String {
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    let host: String = host
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        .take(64)
+        .collect();
+    let host = if host.is_empty() { "runner" } else { &host };
+    format!("{host}-{}", std::process::id())
+}
