@@ -24,7 +24,7 @@ pub use partition::Partition;
 pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
 pub use repair::{Difference, baseline, differences, repair};
 pub use retry::Retry;
-pub use run::{Check, Outcome, RunOptions, TenantReport, Wave, Withheld, plan_all, run};
+pub use run::{Check, Outcome, RunOptions, Target, TenantReport, Wave, Withheld, plan_all, run, run_sets};
 pub use stop::Stop;
 pub use wave::deal;
 

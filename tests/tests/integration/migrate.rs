@@ -6,6 +6,7 @@ mod engine;
 mod fleet;
 mod history;
 mod program;
+mod set;
 mod trouble;
 
 use std::sync::{Arc, Mutex};

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod place;
 pub mod registry;
 pub mod report;
+pub mod sets;
 pub mod squawk;
 pub mod ssm;
 pub mod table;
