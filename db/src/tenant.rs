@@ -1,6 +1,7 @@
 //! A tenant: a database of its own and the role that owns it.
 
 mod create;
+mod drop;
 mod ensure;
 mod list;
 pub mod registry;
@@ -11,6 +12,7 @@ use stack::Secret;
 
 use crate::{Error, Login, quote};
 
+pub use self::drop::{DropSpec, Dropped, RoleEnd, Survey, drop, survey};
 pub use create::{Created, Outcome, create, create_until};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};

@@ -39,7 +39,7 @@ pub(super) async fn ensure(
     let needs_owner = owned && found.as_ref().is_none_or(|info| !owners_duties(tenant, info).is_empty());
 
     if needs_owner {
-        join(session, &tenant.owner).await?;
+        join(session, &tenant.owner, Membership::Set).await?;
     }
     let done = if needs_owner {
         ensure_database(events, session, tenant, found, work).await
@@ -221,9 +221,22 @@ pub(super) async fn is_member(session: &Session, role: &str) -> Result<bool, Err
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// Makes the master a member of the role, which it must be to create a database for it.
-async fn join(session: &Session, role: &str) -> Result<(), Error> {
-    let how = if session.version() >= 16 { " WITH SET TRUE, INHERIT FALSE" } else { "" };
+/// What the master becomes a member of a role for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Membership {
+    /// To create a database for it, and to act as it.
+    Set,
+    /// To do with what it owns as if it were the master's.
+    Inherit,
+}
+
+/// Makes the master a member of the role, until it is left again.
+pub(super) async fn join(session: &Session, role: &str, membership: Membership) -> Result<(), Error> {
+    let how = match membership {
+        _ if session.version() < 16 => "",
+        Membership::Set => " WITH SET TRUE, INHERIT FALSE",
+        Membership::Inherit => " WITH SET FALSE, INHERIT TRUE",
+    };
     let sql = format!("GRANT {} TO CURRENT_USER{how}", ident(role));
     session.execute(&sql, || format!("become a member of role `{role}`")).await
 }

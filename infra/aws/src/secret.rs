@@ -235,6 +235,22 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<(), Error> {
     delete(job, call).await
 }
 
+/// Deletes the secret of a role at once; `false` if there is none that this stack made.
+///
+/// # Errors
+/// Secrets Manager refuses, or does not answer.
+pub async fn destroy_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<bool, Error> {
+    let name = stack.role_secret_name(role);
+    if !describe(cloud, stack, &name).await?.is_some_and(|entry| entry.tagged) {
+        return Ok(false);
+    }
+    let call = cloud.secrets.delete_secret().secret_id(&name).force_delete_without_recovery(true).send();
+    match call.await.map_err(failed(SERVICE, "DeleteSecret")) {
+        Err(error) if !error.is_gone() => Err(error),
+        Ok(_) | Err(_) => Ok(true),
+    }
+}
+
 /// A secret that is to be written.
 struct Fresh {
     name: String,

@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
 
 mod create;
+mod drop;
 mod secret;

@@ -15,7 +15,7 @@ fn count(created: &[Created], is: fn(&Outcome) -> bool) -> usize {
     created.iter().filter(|one| is(&one.outcome)).count()
 }
 
-fn of_both(name: &str) -> TenantSpec {
+pub(super) fn of_both(name: &str) -> TenantSpec {
     TenantSpec::new(name, "both", Secret::new("of both"))
 }
 

@@ -18,6 +18,9 @@ use crate::{registry, table, view};
 
 /// Runs one of the tenants' tasks.
 pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Failure> {
+    if let xtask::Tenant::Drop(args) = task {
+        return Box::pin(super::drop::run(context, args)).await;
+    }
     if registry::is_complete(context) {
         // A misspelt name is told before anything is contacted.
         named(context, task)?;
@@ -42,7 +45,7 @@ async fn work(
     let context = &*registry::complete(context, cloud, server).await?;
     let chosen = named(context, task)?;
     match task {
-        xtask::Tenant::List => list(context, server, master).await,
+        xtask::Tenant::List | xtask::Tenant::Drop(_) => list(context, server, master).await,
         xtask::Tenant::Create(_) => {
             show_created(context, &create(context, cloud, server, master, &chosen).await?)
         }
@@ -53,7 +56,7 @@ async fn work(
 /// Returns the tenants that the task is about.
 fn named(context: &Context, task: &xtask::Tenant) -> Result<Vec<Tenant>, Failure> {
     match task {
-        xtask::Tenant::List => Ok(Vec::new()),
+        xtask::Tenant::List | xtask::Tenant::Drop(_) => Ok(Vec::new()),
         xtask::Tenant::Create(args) | xtask::Tenant::Verify(args) => chosen(context, &args.tenants),
     }
 }
