@@ -137,8 +137,10 @@ pub enum Error {
         lock: &'static str,
     },
     /// The history table holds something that refinery did not write.
-    #[error("a row of `refinery_schema_history` cannot be read: {reason}")]
+    #[error("a row of `{table}` cannot be read: {reason}")]
     History {
+        /// The table.
+        table: String,
         /// What is wrong with it.
         reason: String,
     },

@@ -5,6 +5,7 @@
 //! it. SQL text never holds a clear password, and every name in it goes through [`quote`].
 
 mod error;
+mod hash;
 mod server;
 mod session;
 mod tls;

@@ -1,4 +1,4 @@
-//! Advisory locks: one creates tenants at a time, and one migrates a database at a time.
+//! Advisory locks: one works on a role or a tenant's database at a time, and one migrates a database at a time.
 
 use std::fmt;
 use std::time::Duration;
@@ -45,7 +45,7 @@ const HELD: &str = "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 const KEY: &str = "(l.classid::int8 << 32) | l.objid::int8";
 
-/// Held in `postgres` while tenants are created.
+/// Held in `postgres`: shared by all who create or drop tenants, alone by whoever must have no such neighbour.
 pub const TENANTS: Lock = Lock { name: "creating tenants", key: 0x6472_6177_0000_0001 };
 
 /// Held in a tenant's database while it is migrated.
@@ -53,6 +53,25 @@ pub const MIGRATIONS: Lock = Lock { name: "migrations", key: 0x6472_6177_0000_00
 
 /// Held in `postgres` while the table of runs is created.
 pub const RUNS: Lock = Lock { name: "the table of runs", key: 0x6472_6177_0000_0003 };
+impl Lock {
+    /// Returns the lock of one role, held in `postgres` while a tenant of it is created or dropped: tenants may share one.
+    pub fn role(name: &str) -> Lock {
+        Lock { name: "the role", key: key(b'r', name) }
+    }
+
+    /// Returns the lock of one database, held in `postgres` while it is created or dropped. Whoever takes a role's lock as
+    /// well takes that first.
+    pub fn database(name: &str) -> Lock {
+        Lock { name: "the database", key: key(b'd', name) }
+    }
+}
+
+/// Returns the key of a name: the mark of our locks, and 48 bits of its hash. Two names that share one wait for each other
+/// once in a great while.
+fn key(kind: u8, name: &str) -> i64 {
+    let hash = crate::hash::of(std::iter::once(kind).chain(name.bytes()));
+    0x6472_0000_0000_0000 | i64::try_from(hash >> 16).expect("invariant: 48 bits are left")
+}
 
 /// A session that has just said goodbye may hold its lock for a moment longer.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -72,11 +91,34 @@ pub async fn acquire(
     limit: Duration,
     events: &Events,
 ) -> Result<(), Error> {
+    ask_until(session, lock, "SELECT pg_try_advisory_lock($1)", (subject, limit, events)).await
+}
+
+/// Takes the lock beside others who share it.
+///
+/// # Errors
+/// [`Error::Locked`] names who still holds it alone.
+pub async fn acquire_shared(
+    session: &Session,
+    lock: Lock,
+    subject: &str,
+    limit: Duration,
+    events: &Events,
+) -> Result<(), Error> {
+    ask_until(session, lock, "SELECT pg_try_advisory_lock_shared($1)", (subject, limit, events)).await
+}
+
+async fn ask_until(
+    session: &Session,
+    lock: Lock,
+    sql: &str,
+    (subject, limit, events): (&str, Duration, &Events),
+) -> Result<(), Error> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut told: Option<Holder> = None;
     loop {
-        if ask(session, lock, "SELECT pg_try_advisory_lock($1)").await? {
+        if ask(session, lock, sql).await? {
             return Ok(());
         }
         let holder = find_holder(session, lock).await?;

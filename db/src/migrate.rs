@@ -21,12 +21,12 @@ mod task;
 mod wave;
 
 pub use capacity::find_jobs;
-pub use join::{JoinOptions, Joined, Member, RunName, join};
+pub use join::{JoinOptions, Joined, RunName, join};
 pub use partition::Partition;
 pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
 pub use repair::{Difference, baseline, differences, repair};
 pub use retry::Retry;
-pub use run::{Check, Outcome, RunOptions, TenantReport, Wave, Withheld, plan_all, run};
+pub use run::{Check, Outcome, RunOptions, Target, TenantReport, Wave, Withheld, plan_all, run, run_sets};
 pub use stop::Stop;
 pub use wave::deal;
 

@@ -1,6 +1,8 @@
 //! A tenant: a database of its own and the role that owns it.
 
 mod create;
+mod drop;
+mod ensure;
 mod list;
 pub mod registry;
 
@@ -10,7 +12,8 @@ use stack::Secret;
 
 use crate::{Error, Login, quote};
 
-pub use create::{Created, Outcome, create};
+pub use self::drop::{DropSpec, Dropped, RoleEnd, Survey, drop, survey};
+pub use create::{Created, Outcome, create, create_until};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};
 
@@ -80,4 +83,8 @@ pub fn check(tenants: &[TenantSpec], admin: &Login) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn subject(tenant: &str) -> String {
+    format!("tenant {tenant}")
 }

@@ -235,6 +235,27 @@ pub enum Tenant {
     Create(Tenants),
     /// Checks owner, encoding, collation, isolation, and a login over verified TLS
     Verify(Tenants),
+    /// Dumps a tenant's database to a file, then drops it, and its role and secret if no other tenant has them
+    Drop(TenantDrop),
+}
+
+/// `tenant drop`
+#[derive(Args, Debug)]
+pub struct TenantDrop {
+    /// The tenant
+    pub tenant: String,
+    /// The tenant once more, instead of typing it when asked; `--yes` does not answer this question
+    #[arg(long, value_name = "TENANT")]
+    pub name: Option<String>,
+    /// Where the dump goes, in pg_dump's custom format [default: <TENANT>-<TIME>.dump in this folder]
+    #[arg(long, value_name = "FILE")]
+    pub dump: Option<PathBuf>,
+    /// Drop without a dump
+    #[arg(long, conflicts_with = "dump")]
+    pub no_dump: bool,
+    /// Drop even if somebody is connected, who loses the connection
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Which tenants.

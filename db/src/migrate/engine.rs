@@ -207,7 +207,7 @@ mod tests {
     fn each_file_is_followed_by_its_row_and_all_is_inside_one_transaction() {
         let files =
             [parse("V1__a.sql", b"SELECT 1;\n").unwrap(), parse("V2__b.sql", b"SELECT 2;\n").unwrap()];
-        let table = Table::new("public".to_owned(), false);
+        let table = Table::new("public".to_owned(), "refinery_schema_history", false);
         let sent: Vec<(Part, String)> = messages(&table, &files, Work::Apply, &[0, 1]).collect();
         let parts: Vec<Part> = sent.iter().map(|(part, _)| *part).collect();
         assert_eq!(
@@ -215,7 +215,7 @@ mod tests {
             [Part::Open, Part::File(0), Part::Row(0), Part::File(1), Part::Row(1), Part::Commit, Part::Proof]
         );
         assert!(sent[0].1.starts_with("BEGIN; SELECT 1 / count(*) FROM pg_locks"), "{}", sent[0].1);
-        assert!(sent[0].1.contains("; CREATE TABLE IF NOT EXISTS \"public\".refinery_schema_history("));
+        assert!(sent[0].1.contains("; CREATE TABLE IF NOT EXISTS \"public\".\"refinery_schema_history\"("));
         assert_eq!(sent[3].1, "SELECT 2;\n");
     }
 

@@ -10,7 +10,7 @@ use tokio_postgres::Row as SqlRow;
 use super::Stop;
 use super::history::{self, Row, Table};
 use crate::lock::{self, FIRST_PAUSE, Holder, LONGEST_PAUSE, Lock};
-use crate::quote::ident;
+use crate::quote::{ident, literal};
 use crate::{Error, Session};
 
 /// A tenant whose lock is ours, as it is.
@@ -28,13 +28,17 @@ pub(super) struct Patience<'a> {
 
 const LOCK: Lock = lock::MIGRATIONS;
 
-/// Where the history is, where it would be made, and whether this role may.
-const PLACE: &str = "
-    SELECT current_user::text, current_schema()::text,
+/// Returns a query for where the history is, where it would be made, and whether this role may.
+fn place(table: &str) -> String {
+    let table = literal(&ident(table));
+    format!(
+        "SELECT current_user::text, current_schema()::text,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
            (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.oid = to_regclass('refinery_schema_history')),
-           coalesce(has_table_privilege(to_regclass('refinery_schema_history'), 'INSERT'), false)";
+            WHERE c.oid = to_regclass({table})),
+           coalesce(has_table_privilege(to_regclass({table}), 'INSERT'), false)"
+    )
+}
 
 /// Takes the lock and reads the history in one round trip; asks again while somebody else holds the lock.
 ///
@@ -46,19 +50,20 @@ const PLACE: &str = "
 pub(super) async fn enter(
     session: &Session,
     tenant: &str,
+    table: &str,
     patience: &Patience<'_>,
 ) -> Result<Entered, Error> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut told: Option<Holder> = None;
+    let (take, where_it_is, read) = (LOCK.try_sql(), place(table), history::read(table));
     loop {
         let client = session.client();
-        let take = LOCK.try_sql();
         let ((lock, place, rows), holder) = join(
             join3(
                 client.query_typed(&take, &[]),
-                client.query_typed(PLACE, &[]),
-                client.query_typed(history::READ, &[]),
+                client.query_typed(&where_it_is, &[]),
+                client.query_typed(&read, &[]),
             ),
             find_holder(session, start.elapsed()),
         )
@@ -66,8 +71,8 @@ pub(super) async fn enter(
         let locked = lock.map_err(|error| failed("ask for the lock", error))?;
         if locked.first().is_some_and(|row| row.get(0)) {
             let place = place.map_err(|error| failed("look for the history", error))?;
-            let table = parse_place(tenant, &place)?;
-            return Ok(Entered { history: history::parse(rows)?, table });
+            let place = parse_place(tenant, table, &place)?;
+            return Ok(Entered { history: history::parse(table, rows)?, table: place });
         }
         let holder = holder?;
         if start.elapsed() >= patience.limit {
@@ -95,16 +100,17 @@ pub(super) async fn enter(
 }
 
 /// Reads the history in one round trip, without the lock: it may be stale in the next moment.
-pub(super) async fn look(session: &Session) -> Result<Vec<Row>, Error> {
-    history::parse(session.client().query_typed(history::READ, &[]).await)
+pub(super) async fn look(session: &Session, table: &str) -> Result<Vec<Row>, Error> {
+    history::parse(table, session.client().query_typed(&history::read(table), &[]).await)
 }
 
 /// Reads the history and checks the rights to record in one round trip, without the lock.
-pub(super) async fn inspect(session: &Session, tenant: &str) -> Result<Vec<Row>, Error> {
+pub(super) async fn inspect(session: &Session, tenant: &str, table: &str) -> Result<Vec<Row>, Error> {
     let client = session.client();
-    let (place, rows) = join(client.query_typed(PLACE, &[]), client.query_typed(history::READ, &[])).await;
-    parse_place(tenant, &place.map_err(|error| failed("look for the history", error))?)?;
-    history::parse(rows)
+    let (place, read) = (place(table), history::read(table));
+    let (place, rows) = join(client.query_typed(&place, &[]), client.query_typed(&read, &[])).await;
+    parse_place(tenant, table, &place.map_err(|error| failed("look for the history", error))?)?;
+    history::parse(table, rows)
 }
 
 /// Who holds the lock is asked for from the second time on: the first time, hardly anybody does.
@@ -119,10 +125,11 @@ fn failed(doing: &str, error: tokio_postgres::Error) -> Error {
     Error::Statement { doing: doing.to_owned(), source: error.into() }
 }
 
-fn parse_place(tenant: &str, rows: &[SqlRow]) -> Result<Table, Error> {
-    let row = rows
-        .first()
-        .ok_or_else(|| Error::History { reason: "the server did not say where it is".to_owned() })?;
+fn parse_place(tenant: &str, table: &str, rows: &[SqlRow]) -> Result<Table, Error> {
+    let row = rows.first().ok_or_else(|| Error::History {
+        table: table.to_owned(),
+        reason: "the server did not say where it is".to_owned(),
+    })?;
     let (role, here): (String, Option<String>) = (row.get(0), row.get(1));
     let forbid = |reason: String| Error::Forbidden { tenant: tenant.to_owned(), role: role.clone(), reason };
     let grant = |what: &str, on: String| {
@@ -133,10 +140,10 @@ fn parse_place(tenant: &str, rows: &[SqlRow]) -> Result<Table, Error> {
     };
     if let Some(schema) = row.get::<_, Option<String>>(3) {
         return match row.get(4) {
-            true => Ok(Table::new(schema, true)),
+            true => Ok(Table::new(schema, table, true)),
             false => Err(forbid(grant(
                 "INSERT",
-                format!("TABLE {}.refinery_schema_history", ident_if_needed(&schema)),
+                format!("TABLE {}.{}", ident_if_needed(&schema), ident_if_needed(table)),
             ))),
         };
     }
@@ -144,7 +151,7 @@ fn parse_place(tenant: &str, rows: &[SqlRow]) -> Result<Table, Error> {
         return Err(forbid("its `search_path` names no schema that is there".to_owned()));
     };
     match row.get(2) {
-        true => Ok(Table::new(schema, false)),
+        true => Ok(Table::new(schema, table, false)),
         false => Err(forbid(grant("CREATE", format!("SCHEMA {}", ident_if_needed(&schema))))),
     }
 }

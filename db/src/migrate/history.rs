@@ -14,11 +14,15 @@ pub(super) struct Row {
     pub(super) checksum: u64,
 }
 
-/// Reads the history. Needs no more than the right to read.
+/// Returns a query for the history. It needs no more than the right to read.
 ///
 /// As text: refinery panics on a value that it did not write.
-pub(super) const READ: &str = "SELECT version::text, name::text, applied_on::text, checksum::text
-     FROM refinery_schema_history ORDER BY refinery_schema_history.version";
+pub(super) fn read(table: &str) -> String {
+    let table = ident(table);
+    format!(
+        "SELECT h.version::text, h.name::text, h.applied_on::text, h.checksum::text FROM {table} h ORDER BY h.version"
+    )
+}
 
 /// refinery's own statement, but for the schema.
 const CREATE: &str = "(
@@ -27,8 +31,11 @@ const CREATE: &str = "(
              applied_on VARCHAR(255),
              checksum VARCHAR(255))";
 
-/// Returns what was applied, by version, from the answer to [`READ`]; no table is an empty history.
-pub(super) fn parse(answer: Result<Vec<SqlRow>, tokio_postgres::Error>) -> Result<Vec<Row>, Error> {
+/// Returns what was applied, by version, from the answer to [`read`]; no table is an empty history.
+pub(super) fn parse(
+    table: &str,
+    answer: Result<Vec<SqlRow>, tokio_postgres::Error>,
+) -> Result<Vec<Row>, Error> {
     let rows = match answer {
         Ok(rows) => rows,
         Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => return Ok(Vec::new()),
@@ -39,14 +46,15 @@ pub(super) fn parse(answer: Result<Vec<SqlRow>, tokio_postgres::Error>) -> Resul
             });
         }
     };
-    rows.iter().map(parse_row).collect()
+    rows.iter().map(|row| parse_row(table, row)).collect()
 }
 
-fn parse_row(row: &SqlRow) -> Result<Row, Error> {
+fn parse_row(table: &str, row: &SqlRow) -> Result<Row, Error> {
+    let refuse = |reason: String| Error::History { table: table.to_owned(), reason };
     let text = |at: usize, what: &str| {
-        row.get::<_, Option<String>>(at).ok_or_else(|| Error::History { reason: format!("a {what} is null") })
+        row.get::<_, Option<String>>(at).ok_or_else(|| refuse(format!("a {what} is null")))
     };
-    let unreadable = |what: &str, value: &str| Error::History { reason: format!("{what} `{value}`") };
+    let unreadable = |what: &str, value: &str| refuse(format!("{what} `{value}`"));
     let (version, checksum) = (text(0, "version")?, text(3, "checksum")?);
     let applied_on = text(2, "date")?;
     if !is_rfc3339(&applied_on) {
@@ -66,16 +74,17 @@ fn parse_row(row: &SqlRow) -> Result<Row, Error> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Table {
     schema: String,
+    name: String,
     pub(super) exists: bool,
 }
 
 impl Table {
-    pub(super) fn new(schema: String, exists: bool) -> Table {
-        Table { schema, exists }
+    pub(super) fn new(schema: String, name: &str, exists: bool) -> Table {
+        Table { schema, name: name.to_owned(), exists }
     }
 
     fn name(&self) -> String {
-        format!("{}.refinery_schema_history", ident(&self.schema))
+        format!("{}.{}", ident(&self.schema), ident(&self.name))
     }
 
     /// Returns what makes the table as refinery does; nothing if it is there.
@@ -199,11 +208,11 @@ mod tests {
 
     #[test]
     fn the_history_is_named_with_its_schema_and_made_only_where_it_is_missing() {
-        let table = Table::new("we\"ird".to_owned(), false);
+        let table = Table::new("we\"ird".to_owned(), "refinery_schema_history_shop", false);
         assert!(table.create().is_some_and(|sql| {
-            sql.starts_with("CREATE TABLE IF NOT EXISTS \"we\"\"ird\".refinery_schema_history(")
+            sql.starts_with("CREATE TABLE IF NOT EXISTS \"we\"\"ird\".\"refinery_schema_history_shop\"(")
         }));
-        assert_eq!(Table::new("public".to_owned(), true).create(), None);
+        assert_eq!(Table::new("public".to_owned(), "refinery_schema_history", true).create(), None);
         let row = table.insert(&file("V3__add_orders.sql", b"SELECT 1;").unwrap());
         assert!(row.contains("VALUES (3, 'add_orders', to_char("), "{row}");
     }

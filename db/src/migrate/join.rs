@@ -21,20 +21,10 @@ use tokio::time::MissedTickBehavior;
 use self::desk::{Counts, Desk, Taken};
 pub use self::name::RunName;
 use self::stored::Entry;
-use super::run::{self, RunOptions, TenantReport};
+use super::run::{self, RunOptions, Target, TenantReport};
 use super::task::{self, Task};
 use crate::lock::{FIRST_PAUSE, LONGEST_PAUSE};
-use crate::migration::MigrationSet;
 use crate::{Error, Login, Server};
-
-/// A tenant, and the migrations that are its.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// The owner's login to the tenant's database.
-    pub login: Login,
-    /// Its migrations; those of a run share few of them.
-    pub set: Arc<MigrationSet>,
-}
 
 /// How to take part in a run.
 #[derive(Clone, Debug)]
@@ -81,19 +71,19 @@ pub async fn join(
     server: &Server,
     admin: &Login,
     run: &RunName,
-    members: &[Member],
+    targets: &[Target],
     options: &JoinOptions,
     events: &Events,
 ) -> Result<Joined, Error> {
     let runner = format!("{}-{:08x}", options.runner, rand::random::<u32>());
     let mut desk = Desk::new(server, admin, run, &runner, options.lease, events);
-    desk.enrol(members, &options.run).await?;
+    desk.enrol(targets, &options.run).await?;
     events.note(format!("run `{run}`: this is runner `{runner}`"));
     let mut run_options = options.run.clone();
     run_options.connect.application_name = ghost::application_name(run);
     let mut worker = Worker {
-        tasks: tasks(server, members, &run_options, events),
-        members: members.iter().map(|member| (member.login.database.as_str(), member)).collect(),
+        task: Arc::new(Task { server: server.clone(), options: run_options, events: events.clone() }),
+        targets: targets.iter().map(|target| (target.login.database.as_str(), target)).collect(),
         options,
         events,
         running: JoinSet::new(),
@@ -114,29 +104,6 @@ pub async fn join(
     joined
 }
 
-/// What is done for tenants of the same set is one task's.
-fn tasks(
-    server: &Server,
-    members: &[Member],
-    options: &RunOptions,
-    events: &Events,
-) -> Vec<(Arc<MigrationSet>, Arc<Task>)> {
-    let mut tasks: Vec<(Arc<MigrationSet>, Arc<Task>)> = Vec::new();
-    for Member { set, .. } in members {
-        if tasks.iter().any(|(known, _)| Arc::ptr_eq(known, set)) {
-            continue;
-        }
-        let task = Task {
-            server: server.clone(),
-            migrations: set.migrations.as_slice().into(),
-            options: options.clone(),
-            events: events.clone(),
-        };
-        tasks.push((Arc::clone(set), Arc::new(task)));
-    }
-    tasks
-}
-
 /// A tenant that is being migrated here.
 struct InFlight {
     taken: Taken,
@@ -145,8 +112,8 @@ struct InFlight {
 }
 
 struct Worker<'a> {
-    tasks: Vec<(Arc<MigrationSet>, Arc<Task>)>,
-    members: HashMap<&'a str, &'a Member>,
+    task: Arc<Task>,
+    targets: HashMap<&'a str, &'a Target>,
     options: &'a JoinOptions,
     events: &'a Events,
     running: JoinSet<TenantReport>,
@@ -206,10 +173,7 @@ impl Worker<'_> {
 
     fn begin(&mut self, taken: Taken) {
         // The desk gives out nothing that this runner does not know.
-        let Some(member) = self.members.get(taken.tenant.as_str()) else { return };
-        let Some((_, task)) = self.tasks.iter().find(|(set, _)| Arc::ptr_eq(set, &member.set)) else {
-            return;
-        };
+        let Some(&target) = self.targets.get(taken.tenant.as_str()) else { return };
         if self.wave != Some(taken.wave) {
             self.wave = Some(taken.wave);
             let wave = usize::try_from(taken.wave).ok().and_then(|at| self.options.run.waves.get(at));
@@ -217,10 +181,10 @@ impl Worker<'_> {
                 self.events.emit(Event::PhaseStarted { name: format!("wave {}", wave.name) });
             }
         }
-        let (task, login, is_first) = (Arc::clone(task), member.login.clone(), taken.attempts == 1);
+        let (task, target, is_first) = (Arc::clone(&self.task), target.clone(), taken.attempts == 1);
         let handle = self.running.spawn(async move {
-            let kept = if is_first { None } else { ghost::lay(&task, &login).await };
-            task::migrate(task, login, kept).await
+            let kept = if is_first { None } else { ghost::lay(&task, &target.login).await };
+            task::migrate(task, target, kept).await
         });
         self.in_flight.insert(handle.id(), InFlight { taken, is_lost: false });
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::enter;
 use super::history::Row;
-use crate::migration::Order;
+use crate::migration::{MigrationSet, Order};
 use crate::{ConnectOptions, Error, Login, Migration, Server, connect};
 
 /// What is due in a tenant's database.
@@ -78,15 +78,15 @@ pub enum Late {
     Apply,
 }
 
-/// Returns what is due in the database of `login`, which is the tenant's own. Writes nothing, takes no lock.
+/// Returns what of the set is due in the database of `login`, which is the tenant's own. Writes nothing, takes no lock.
 ///
 /// # Errors
 /// Those of [`connect`]; [`Error::Statement`] and [`Error::History`] if the history cannot be read.
-pub async fn plan(server: &Server, login: &Login, migrations: &[Migration]) -> Result<TenantPlan, Error> {
+pub async fn plan(server: &Server, login: &Login, set: &MigrationSet) -> Result<TenantPlan, Error> {
     let session = connect(server, login, &ConnectOptions::default()).await?;
-    let looked = enter::look(&session).await;
+    let looked = enter::look(&session, &set.table).await;
     session.close().await;
-    Ok(compare(&login.database, &looked?, migrations, Late::Refuse).plan)
+    Ok(compare(&login.database, &looked?, &set.migrations, Late::Refuse).plan)
 }
 
 /// A plan, and the places of what is pending in the list of files.

@@ -6,6 +6,7 @@ use super::RunOptions;
 use super::engine::{self, Work};
 use super::enter::{self, Entered, Patience};
 use super::history::Row;
+use crate::migration::MigrationSet;
 use crate::{Error, Login, Migration, Server, Session, connect};
 
 /// A file whose row of history holds something else.
@@ -34,12 +35,12 @@ pub struct Difference {
 pub async fn baseline(
     server: &Server,
     login: &Login,
-    migrations: &[Migration],
+    set: &MigrationSet,
     version: i32,
     options: &RunOptions,
     events: &Events,
 ) -> Result<Vec<String>, Error> {
-    let tenant = &login.database;
+    let (tenant, migrations) = (&login.database, &set.migrations);
     let unfit = |reason: String| Error::Unfit { tenant: tenant.clone(), reason };
     let group: Vec<usize> = (0..migrations.len()).filter(|&at| migrations[at].version() <= version).collect();
     if !migrations.iter().any(|file| file.version() == version) {
@@ -47,7 +48,7 @@ pub async fn baseline(
     }
     let session = connect(server, login, &options.connect).await?;
     let work = async {
-        let entered = enter_alone(&session, tenant, options, events).await?;
+        let entered = enter_alone(&session, tenant, &set.table, options, events).await?;
         if !entered.history.is_empty() {
             let count = entered.history.len();
             return Err(unfit(format!(
@@ -68,13 +69,13 @@ pub async fn baseline(
 pub async fn differences(
     server: &Server,
     login: &Login,
-    migrations: &[Migration],
+    set: &MigrationSet,
     options: &RunOptions,
 ) -> Result<Vec<Difference>, Error> {
     let session = connect(server, login, &options.connect).await?;
-    let history = enter::look(&session).await;
+    let history = enter::look(&session, &set.table).await;
     session.close().await;
-    Ok(pairs(&history?, migrations).map(|(row, file)| difference(row, file)).collect())
+    Ok(pairs(&history?, &set.migrations).map(|(row, file)| difference(row, file)).collect())
 }
 
 /// Puts the files' names and checksums into the rows that still differ from them as `seen` says.
@@ -86,7 +87,7 @@ pub async fn differences(
 pub async fn repair(
     server: &Server,
     login: &Login,
-    migrations: &[Migration],
+    set: &MigrationSet,
     seen: &[Difference],
     options: &RunOptions,
     events: &Events,
@@ -94,14 +95,15 @@ pub async fn repair(
     let tenant = &login.database;
     let session = connect(server, login, &options.connect).await?;
     let work = async {
-        let entered = enter_alone(&session, tenant, options, events).await?;
+        let entered = enter_alone(&session, tenant, &set.table, options, events).await?;
         let now: Vec<Difference> =
-            pairs(&entered.history, migrations).map(|(row, file)| difference(row, file)).collect();
+            pairs(&entered.history, &set.migrations).map(|(row, file)| difference(row, file)).collect();
         if now != seen {
             let reason = "its history has changed since it was looked at; look again".to_owned();
             return Err(Error::Unfit { tenant: tenant.clone(), reason });
         }
-        let updates = pairs(&entered.history, migrations).map(|(row, file)| entered.table.update(file, row));
+        let updates =
+            pairs(&entered.history, &set.migrations).map(|(row, file)| entered.table.update(file, row));
         engine::write(&session, tenant, updates).await
     };
     let result = work.await;
@@ -112,11 +114,12 @@ pub async fn repair(
 async fn enter_alone(
     session: &Session,
     tenant: &str,
+    table: &str,
     options: &RunOptions,
     events: &Events,
 ) -> Result<Entered, Error> {
     let patience = Patience { limit: options.lock_limit, stop: &options.stop, events };
-    enter::enter(session, tenant, &patience).await
+    enter::enter(session, tenant, table, &patience).await
 }
 
 fn pairs<'a>(

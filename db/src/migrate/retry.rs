@@ -82,7 +82,7 @@ mod tests {
         for code in ["42601", "23505", "28P01", "3D000", "57014", "08P01", "25P02"] {
             assert_eq!(reason(&refused(code)), None, "{code}");
         }
-        assert_eq!(reason(&Error::History { reason: String::new() }), None);
+        assert_eq!(reason(&Error::History { table: String::new(), reason: String::new() }), None);
     }
 
     #[test]

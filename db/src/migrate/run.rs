@@ -13,6 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::plan::{self, Compared, Late, TenantPlan};
 use super::task::{self, Task};
 use super::{Retry, Stop, enter, subject};
+use crate::migration::MigrationSet;
 use crate::{ConnectOptions, Error, Login, Migration, Server, Session, connect};
 
 /// How to migrate.
@@ -78,6 +79,23 @@ pub struct Wave {
     pub name: String,
     /// Whose turn it is: places in the list of logins.
     pub places: Vec<usize>,
+}
+
+/// A tenant's database, and the set of migrations that is meant for it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// How the tenant's role logs in.
+    pub login: Login,
+    /// The set, shared by all who have it.
+    pub set: Arc<MigrationSet>,
+}
+
+impl Target {
+    /// Returns a target for each login, all with the same set.
+    pub fn all(logins: &[Login], set: MigrationSet) -> Vec<Target> {
+        let set = Arc::new(set);
+        logins.iter().map(|login| Target { login: login.clone(), set: Arc::clone(&set) }).collect()
+    }
 }
 
 /// What became of one tenant.
@@ -154,11 +172,7 @@ impl fmt::Display for Withheld {
     }
 }
 
-/// Migrates every tenant, as its own role so that all it makes belongs to it.
-///
-/// Returns one report for each login, in their order; a failed tenant does not stop the others of its wave.
-/// Dropping the future ends every connection: whether the server still commits what it has got is then open, which
-/// [`RunOptions::stop`] avoids.
+/// Migrates every tenant with the files that lie flat, as [`run_sets`] does.
 pub async fn run(
     server: &Server,
     logins: &[Login],
@@ -166,40 +180,52 @@ pub async fn run(
     options: &RunOptions,
     events: &Events,
 ) -> Vec<TenantReport> {
-    let task = Arc::new(Task {
-        server: server.clone(),
-        migrations: migrations.into(),
-        options: options.clone(),
-        events: events.clone(),
-    });
+    let targets = Target::all(logins, MigrationSet::flat(migrations.to_vec()));
+    run_sets(server, &targets, options, events).await
+}
+
+/// Migrates every tenant with its own set, as its own role so that all it makes belongs to it.
+///
+/// Returns one report for each target, in their order; a failed tenant does not stop the others of its wave. Waves,
+/// budget and `jobs` are over all sets.
+/// Dropping the future ends every connection: whether the server still commits what it has got is then open, which
+/// [`RunOptions::stop`] avoids.
+pub async fn run_sets(
+    server: &Server,
+    targets: &[Target],
+    options: &RunOptions,
+    events: &Events,
+) -> Vec<TenantReport> {
+    let task = Arc::new(Task { server: server.clone(), options: options.clone(), events: events.clone() });
     let mut fleet = Fleet {
         task,
-        logins,
+        targets,
         kept: HashMap::new(),
-        reports: logins.iter().map(|_| None).collect(),
+        reports: targets.iter().map(|_| None).collect(),
         failed: 0,
     };
     let withheld = Box::pin(fleet.migrate()).await;
-    let reports = fleet.reports.into_iter().zip(logins);
+    let reports = fleet.reports.into_iter().zip(targets);
     reports
-        .map(|(report, login)| report.unwrap_or_else(|| not_started(&login.database, withheld, events)))
+        .map(|(report, target)| {
+            report.unwrap_or_else(|| not_started(&target.login.database, withheld, events))
+        })
         .collect()
 }
 
-/// Returns what is due in each tenant's database, in their order, `jobs` at a time. Writes nothing.
+/// Returns what of its set is due in each tenant's database, in their order, `jobs` at a time. Writes nothing.
 pub async fn plan_all(
     server: &Server,
-    logins: &[Login],
-    migrations: &[Migration],
+    targets: &[Target],
     options: &RunOptions,
 ) -> Vec<Result<TenantPlan, Error>> {
-    let looked = look_all(server, logins, &migrations.into(), options).await;
+    let looked = look_all(server, targets, options).await;
     looked.into_iter().map(|looked| looked.map(|(compared, _)| compared.plan)).collect()
 }
 
 struct Fleet<'a> {
     task: Arc<Task>,
-    logins: &'a [Login],
+    targets: &'a [Target],
     /// Connections from the check, while there are no more of them than may be open anyway.
     kept: HashMap<usize, Session>,
     reports: Vec<Option<TenantReport>>,
@@ -213,7 +239,7 @@ impl Fleet<'_> {
         if task.options.check == Check::AllFirst && !self.check_all().await {
             return Withheld::Check;
         }
-        let everybody = Wave { name: String::new(), places: (0..self.logins.len()).collect() };
+        let everybody = Wave { name: String::new(), places: (0..self.targets.len()).collect() };
         let waves = &task.options.waves;
         for wave in if waves.is_empty() { std::slice::from_ref(&everybody) } else { waves.as_slice() } {
             if self.failed > task.options.error_budget {
@@ -236,7 +262,7 @@ impl Fleet<'_> {
 
     async fn migrate_wave(&mut self, places: &[usize]) -> Option<Withheld> {
         let task = Arc::clone(&self.task);
-        let mut waiting = places.iter().copied().filter(|&place| place < self.logins.len()).peekable();
+        let mut waiting = places.iter().copied().filter(|&place| place < self.targets.len()).peekable();
         let mut running = JoinSet::new();
         let mut at_work: HashMap<Id, usize> = HashMap::new();
         let mut withheld = None;
@@ -252,8 +278,8 @@ impl Fleet<'_> {
                 if self.reports[place].is_some() {
                     continue;
                 }
-                let (login, kept) = (self.logins[place].clone(), self.kept.remove(&place));
-                let handle = running.spawn(task::migrate(Arc::clone(&task), login, kept));
+                let (target, kept) = (self.targets[place].clone(), self.kept.remove(&place));
+                let handle = running.spawn(task::migrate(Arc::clone(&task), target, kept));
                 at_work.insert(handle.id(), place);
             }
             let Some(joined) = running.join_next_with_id().await else { break };
@@ -262,8 +288,8 @@ impl Fleet<'_> {
                 Err(error) => (error.id(), Err(error)),
             };
             let Some(place) = at_work.remove(&id) else { continue };
-            let report =
-                report.unwrap_or_else(|error| broken_off(&self.logins[place].database, error, &task.events));
+            let report = report
+                .unwrap_or_else(|error| broken_off(&self.targets[place].login.database, error, &task.events));
             self.failed += usize::from(matches!(report.outcome, Outcome::Failed { .. }));
             self.reports[place] = Some(report);
         }
@@ -274,7 +300,7 @@ impl Fleet<'_> {
     /// Looks at everybody; returns whether all could be migrated.
     async fn check_all(&mut self) -> bool {
         let task = Arc::clone(&self.task);
-        let looked = look_all(&task.server, self.logins, &task.migrations, &task.options).await;
+        let looked = look_all(&task.server, self.targets, &task.options).await;
         let mut pass = true;
         for (place, looked) in looked.into_iter().enumerate() {
             let error = match looked.and_then(|(compared, kept)| compared.accept().map(|_| kept)) {
@@ -285,7 +311,7 @@ impl Fleet<'_> {
                 Err(error) => error,
             };
             pass = false;
-            let tenant = self.logins[place].database.clone();
+            let tenant = self.targets[place].login.database.clone();
             task.events.emit(Event::StepFailed { subject: subject(&tenant), error: error.chain() });
             let outcome = Outcome::Failed { applied: Vec::new(), migration: None, error };
             self.reports[place] = Some(TenantReport { tenant, outcome, elapsed: Duration::ZERO });
@@ -298,28 +324,23 @@ impl Fleet<'_> {
 type Looked = (Compared, Option<Session>);
 
 /// Looks at each tenant, without the lock; keeps the connections if there are no more than `jobs`.
-async fn look_all(
-    server: &Server,
-    logins: &[Login],
-    migrations: &Arc<[Migration]>,
-    options: &RunOptions,
-) -> Vec<Result<Looked, Error>> {
-    let keep = logins.len() <= options.jobs;
-    let mut looked: Vec<Option<Result<Looked, Error>>> = logins.iter().map(|_| None).collect();
+async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> Vec<Result<Looked, Error>> {
+    let keep = targets.len() <= options.jobs;
+    let mut looked: Vec<Option<Result<Looked, Error>>> = targets.iter().map(|_| None).collect();
     let mut running = JoinSet::new();
     let mut at_work: HashMap<Id, usize> = HashMap::new();
-    let mut waiting = logins.iter().enumerate();
+    let mut waiting = targets.iter().enumerate();
     loop {
         while running.len() < options.jobs.max(1) && !options.stop.is_raised() {
-            let Some((place, login)) = waiting.next() else { break };
-            let (server, login, migrations) = (server.clone(), login.clone(), Arc::clone(migrations));
+            let Some((place, target)) = waiting.next() else { break };
+            let (server, Target { login, set }) = (server.clone(), target.clone());
             let (connect_options, late, check) = (options.connect.clone(), options.late, options.check);
             let handle = running.spawn(async move {
                 let session = connect(&server, &login, &connect_options).await?;
                 let history = match check {
-                    Check::AllFirst => enter::inspect(&session, &login.database).await,
+                    Check::AllFirst => enter::inspect(&session, &login.database, &set.table).await,
                     // Whoever only wants to see the plan needs no right to write.
-                    Check::EachInTurn => enter::look(&session).await,
+                    Check::EachInTurn => enter::look(&session, &set.table).await,
                 };
                 let kept = if keep && history.is_ok() {
                     Some(session)
@@ -327,7 +348,7 @@ async fn look_all(
                     session.close().await;
                     None
                 };
-                Ok((plan::compare(&login.database, &history?, &migrations, late), kept))
+                Ok((plan::compare(&login.database, &history?, &set.migrations, late), kept))
             });
             at_work.insert(handle.id(), place);
         }
@@ -337,11 +358,13 @@ async fn look_all(
             Err(error) => (error.id(), Err(error)),
         };
         let Some(place) = at_work.remove(&id) else { continue };
-        looked[place] = Some(result.unwrap_or_else(|error| Err(panicked(&logins[place].database, error))));
+        looked[place] =
+            Some(result.unwrap_or_else(|error| Err(panicked(&targets[place].login.database, error))));
     }
     let never =
         |login: &Login| Error::Interrupted { tenant: login.database.clone(), state: "it was not looked at" };
-    looked.into_iter().zip(logins).map(|(one, login)| one.unwrap_or_else(|| Err(never(login)))).collect()
+    let looked = looked.into_iter().zip(targets);
+    looked.map(|(one, target)| one.unwrap_or_else(|| Err(never(&target.login)))).collect()
 }
 
 fn not_started(tenant: &str, reason: Withheld, events: &Events) -> TenantReport {

@@ -8,10 +8,11 @@ use stack::{Event, Events};
 
 use super::engine::{self, Work};
 use super::enter::{self, Patience};
-use super::run::{Outcome, RunOptions, TenantReport};
+use super::run::{Outcome, RunOptions, Target, TenantReport};
 use super::segment::{self, Segment};
 use super::{bare, plan, retry, subject};
-use crate::{Error, Login, Migration, Server, Session, connect};
+use crate::migration::MigrationSet;
+use crate::{Error, Migration, Server, Session, connect};
 
 /// How long a cancelled transaction may take to say that it is rolled back.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
@@ -23,7 +24,6 @@ const NOT_BEGUN: &str = "nothing was begun";
 /// What all tenants of a run share.
 pub(super) struct Task {
     pub(super) server: Server,
-    pub(super) migrations: Arc<[Migration]>,
     pub(super) options: RunOptions,
     pub(super) events: Events,
 }
@@ -63,11 +63,11 @@ impl Progress {
 }
 
 /// Migrates one tenant.
-pub(super) async fn migrate(task: Arc<Task>, login: Login, kept: Option<Session>) -> TenantReport {
-    let tenant = login.database.clone();
+pub(super) async fn migrate(task: Arc<Task>, target: Target, kept: Option<Session>) -> TenantReport {
+    let tenant = target.login.database.clone();
     let start = Instant::now();
     task.events.emit(Event::StepStarted { subject: subject(&tenant), verb: "migrate".to_owned() });
-    let outcome = attempts(&task, &login, kept).await;
+    let outcome = attempts(&task, &target, kept).await;
     let elapsed = start.elapsed();
     let finished = |outcome: String| Event::StepFinished { subject: subject(&tenant), outcome, elapsed };
     let failed = |error: String| Event::StepFailed { subject: subject(&tenant), error };
@@ -81,16 +81,16 @@ pub(super) async fn migrate(task: Arc<Task>, login: Login, kept: Option<Session>
     TenantReport { tenant, outcome, elapsed }
 }
 
-async fn attempts(task: &Task, login: &Login, mut kept: Option<Session>) -> Outcome {
+async fn attempts(task: &Task, target: &Target, mut kept: Option<Session>) -> Outcome {
     let mut progress = Progress::default();
     let mut attempt = 1;
     loop {
-        let error = match Box::pin(once(task, login, kept.take(), &mut progress)).await {
-            Ok(()) => return succeeded(progress.applied(&task.migrations)),
+        let error = match Box::pin(once(task, target, kept.take(), &mut progress)).await {
+            Ok(()) => return succeeded(progress.applied(&target.set.migrations)),
             Err(error) => error,
         };
         progress.fail(&error);
-        let applied = progress.applied(&task.migrations);
+        let applied = progress.applied(&target.set.migrations);
         if let Error::Interrupted { state, .. } = error {
             return Outcome::Interrupted { applied, state: state.to_owned() };
         }
@@ -105,7 +105,7 @@ async fn attempts(task: &Task, login: &Login, mut kept: Option<Session>) -> Outc
             pause.as_secs_f32(),
             error.chain()
         );
-        task.events.emit(Event::StepWaiting { subject: subject(&login.database), status });
+        task.events.emit(Event::StepWaiting { subject: subject(&target.login.database), status });
         tokio::select! {
             () = task.options.stop.raised() => {
                 return Outcome::Interrupted { applied, state: "it was about to be tried again".to_owned() };
@@ -132,10 +132,11 @@ fn failed_migration(error: &Error) -> Option<String> {
 
 async fn once(
     task: &Task,
-    login: &Login,
+    target: &Target,
     kept: Option<Session>,
     progress: &mut Progress,
 ) -> Result<(), Error> {
+    let Target { login, set } = target;
     let session = match kept {
         Some(session) => session,
         None => tokio::select! {
@@ -143,16 +144,22 @@ async fn once(
             session = connect(&task.server, login, &task.options.connect) => session?,
         },
     };
-    let result = apply(task, &session, &login.database, progress).await;
+    let result = apply(task, &session, &login.database, set, progress).await;
     // The lock goes with the session: giving it back would cost a round trip.
     session.close().await;
     result
 }
 
-async fn apply(task: &Task, session: &Session, tenant: &str, progress: &mut Progress) -> Result<(), Error> {
-    let (options, files) = (&task.options, &*task.migrations);
+async fn apply(
+    task: &Task,
+    session: &Session,
+    tenant: &str,
+    set: &MigrationSet,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let (options, files) = (&task.options, &set.migrations);
     let patience = Patience { limit: options.lock_limit, stop: &options.stop, events: &task.events };
-    let mut entered = enter::enter(session, tenant, &patience).await?;
+    let mut entered = enter::enter(session, tenant, &set.table, &patience).await?;
     let compared = plan::compare(tenant, &entered.history, files, options.late).accept()?;
     progress.look(&compared.pending);
     for segment in segment::cut(files, &compared.pending) {

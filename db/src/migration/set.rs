@@ -20,6 +20,13 @@ pub struct MigrationSet {
     pub migrations: Vec<Migration>,
 }
 
+impl MigrationSet {
+    /// Returns files that belong to no set, with refinery's own history table.
+    pub fn flat(migrations: Vec<Migration>) -> MigrationSet {
+        MigrationSet { name: None, table: TABLE.to_owned(), migrations }
+    }
+}
+
 /// Returns the set of that name under `dir`, or the files that lie flat in it.
 ///
 /// A set is its folder's files alone: nothing is shared but what is copied, so that no change to one product's files can
@@ -29,7 +36,7 @@ pub struct MigrationSet {
 /// Those of [`load`]; [`Error::Set`] if the name cannot be a set's, or there is no such folder.
 pub fn load_set(dir: &Path, name: Option<&str>) -> Result<MigrationSet, Error> {
     let Some(name) = name else {
-        return Ok(MigrationSet { name: None, table: TABLE.to_owned(), migrations: load(dir)? });
+        return Ok(MigrationSet::flat(load(dir)?));
     };
     let folder = dir.join(name);
     // The name becomes a path: nothing but a plain word may.

@@ -1,9 +1,13 @@
 //! Secrets in Secrets Manager: the master's and one for each tenant role.
 
+mod batch;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::{FutureExt, try_join};
+use futures_util::stream::{FuturesUnordered, TryStreamExt};
 use serde::Deserialize;
 use serde_json::json;
 use stack::inventory::{DatabaseInstance, Inventory, SecretEntry};
@@ -13,6 +17,8 @@ use crate::error::failed;
 use crate::poll::{delete, retry_while};
 use crate::step::Job;
 use crate::{Cloud, Error, Stop, database, password, tag};
+
+pub use batch::{ensure_all, find_all};
 
 const SERVICE: &str = "secretsmanager";
 const ROLE_SECRET: &str = "role-secret";
@@ -41,12 +47,16 @@ pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Secret>, Error> {
         Err(error) if error.is_gone() || is_scheduled(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
+    parse(name, answer.secret_string).map(Some)
+}
+
+fn parse(name: &str, text: Option<String>) -> Result<Secret, Error> {
     let problem = |problem| Error::Secret { name: name.to_owned(), problem };
-    let text = answer.secret_string.ok_or_else(|| problem("holds bytes and no text"))?;
+    let text = text.ok_or_else(|| problem("holds bytes and no text"))?;
     // The parser's error could quote the value, so it is dropped.
     let value: Value =
         serde_json::from_str(&text).map_err(|_| problem("holds no JSON object with a `password`"))?;
-    Ok(Some(Secret::new(value.password)))
+    Ok(Secret::new(value.password))
 }
 
 /// Returns the password in the secret of that name.
@@ -88,20 +98,30 @@ pub async fn ensure_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Res
 /// A list may be five minutes behind, so it only supplies names; each is then asked for by itself, and so are the
 /// names that must exist.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
-    let mut known = vec![stack.master_secret_name()];
-    for tenant in &stack.tenants {
-        let name = stack.role_secret_name(&tenant.owner);
-        if !known.contains(&name) {
-            known.push(name);
-        }
-    }
-    let named = try_join_all(known.iter().map(|name| describe(cloud, stack, name)));
-    let (listed, named) = try_join(names(cloud, stack), named).await?;
-    let others = listed.iter().filter(|name| !known.contains(name));
-    let others = try_join_all(others.map(|name| describe(cloud, stack, name))).await?;
-    let mut entries: Vec<SecretEntry> = named.into_iter().chain(others).flatten().collect();
+    let mut known = BTreeSet::from([stack.master_secret_name()]);
+    known.extend(stack.tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)));
+    let known: Vec<String> = known.into_iter().collect();
+    let (mut listed, mut entries) = try_join(names(cloud, stack), describe_all(cloud, stack, &known)).await?;
+    listed.retain(|name| known.binary_search(name).is_err());
+    entries.extend(describe_all(cloud, stack, &listed).await?);
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
+}
+
+async fn describe_all(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<SecretEntry>, Error> {
+    let mut names = names.iter();
+    let mut running = FuturesUnordered::new();
+    let mut entries = Vec::new();
+    loop {
+        running.extend(
+            names
+                .by_ref()
+                .take(batch::AT_ONCE - running.len())
+                .map(|name| describe(cloud, stack, name).boxed()),
+        );
+        let Some(found) = running.try_next().await? else { return Ok(entries) };
+        entries.extend(found);
+    }
 }
 
 async fn names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
@@ -213,6 +233,22 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<(), Error> {
         call.send().await.map_err(failed(SERVICE, "DeleteSecret"))
     };
     delete(job, call).await
+}
+
+/// Deletes the secret of a role at once; `false` if there is none that this stack made.
+///
+/// # Errors
+/// Secrets Manager refuses, or does not answer.
+pub async fn destroy_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<bool, Error> {
+    let name = stack.role_secret_name(role);
+    if !describe(cloud, stack, &name).await?.is_some_and(|entry| entry.tagged) {
+        return Ok(false);
+    }
+    let call = cloud.secrets.delete_secret().secret_id(&name).force_delete_without_recovery(true).send();
+    match call.await.map_err(failed(SERVICE, "DeleteSecret")) {
+        Err(error) if !error.is_gone() => Err(error),
+        Ok(_) | Err(_) => Ok(true),
+    }
 }
 
 /// A secret that is to be written.

@@ -8,9 +8,13 @@ const HOSTILE: [&str; 6] =
 #[test]
 fn a_tenant_that_the_stack_file_does_not_know_is_refused_before_anything_is_contacted() {
     for name in HOSTILE {
-        for task in
-            [["migrate", "--plan"].as_slice(), &["tenant", "create"], &["tenant", "verify"], &["psql"]]
-        {
+        for task in [
+            ["migrate", "--plan"].as_slice(),
+            &["tenant", "create"],
+            &["tenant", "verify"],
+            &["tenant", "drop"],
+            &["psql"],
+        ] {
             let mut args = task.to_vec();
             args.push(name);
             let ran = run(program(&args)).expect(2);

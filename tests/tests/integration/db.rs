@@ -144,7 +144,7 @@ fn all_pass(verifications: &[Verification]) {
 }
 
 /// The roles that the master made itself a member of, and should have left.
-const MEMBERSHIPS: &str = "
+pub(crate) const MEMBERSHIPS: &str = "
     SELECT r.rolname::text FROM pg_auth_members m
     JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles me ON me.oid = m.member AND me.oid = m.grantor
     WHERE me.rolname = current_user";

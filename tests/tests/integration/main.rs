@@ -13,4 +13,5 @@ mod postgres;
 mod registry;
 mod shell;
 mod soak;
+mod tenants;
 mod user_data;

@@ -8,6 +8,7 @@ mod history;
 mod join;
 mod program;
 mod runners;
+mod set;
 mod trouble;
 
 use std::sync::{Arc, Mutex};

@@ -30,10 +30,32 @@ pub fn name(context: &Context, question: &str, name: &str) -> Result<(), Failure
     Err(declined())
 }
 
+/// Asks for a name to be typed, unless it was given on the command line; `--yes` does not answer.
+///
+/// # Errors
+/// There is nobody to ask, or the name is another one.
+pub fn typed(context: &Context, question: &str, name: &str, given: Option<&str>) -> Result<(), Failure> {
+    let answer = match given {
+        Some(given) => given.to_owned(),
+        None if !can_ask(context) => {
+            return Err(nobody().hint(format!("`--yes` does not answer it: add `--name {name}`")));
+        }
+        None => ask(context, &format!("{question}; type `{name}` to go on: "))?,
+    };
+    if answer == name { Ok(()) } else { Err(declined()) }
+}
+
+fn can_ask(context: &Context) -> bool {
+    !context.no_input && std::io::stdin().is_terminal()
+}
+
+fn nobody() -> Failure {
+    Failure::usage("this needs an answer and there is no terminal to ask")
+}
+
 fn ask(context: &Context, prompt: &str) -> Result<String, Failure> {
-    if context.no_input || !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("this needs an answer and there is no terminal to ask")
-            .hint("look at it with `--dry-run`, then add `--yes`"));
+    if !can_ask(context) {
+        return Err(nobody().hint("look at it with `--dry-run`, then add `--yes`"));
     }
     context.view.settle();
     eprint!("{prompt}");

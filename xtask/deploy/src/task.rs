@@ -5,6 +5,7 @@ pub mod bastion;
 pub mod completions;
 pub mod demo;
 pub mod down;
+pub mod drop;
 pub mod exec;
 mod history;
 pub mod join;

@@ -15,7 +15,7 @@ use super::super::plan::Late;
 use super::super::run::{Outcome, RunOptions, TenantReport, Withheld};
 use super::super::{Retry, retry};
 use super::stored::{Entry, Stored};
-use super::{Joined, Member, RunName, roll, sql};
+use super::{Joined, RunName, Target, roll, sql};
 use crate::{ConnectOptions, Error, Kind, Login, Server, Session, connect, lock};
 
 /// How long the admin's database may take to answer before its connection counts as lost.
@@ -90,7 +90,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Begins the run, or sees that it was begun with the same.
-    pub(super) async fn enrol(&mut self, members: &[Member], options: &RunOptions) -> Result<(), Error> {
+    pub(super) async fn enrol(&mut self, targets: &[Target], options: &RunOptions) -> Result<(), Error> {
         if !self
             .query(sql::IS_THERE, &[], "look for the table of runs")
             .await?
@@ -103,9 +103,9 @@ impl<'a> Desk<'a> {
             }
         }
         self.query(sql::FORGET, &[], "forget old runs").await?;
-        let rows = roll::rows(members, options);
+        let rows = roll::rows(targets, options);
         let (run, runner) = (self.run.as_str(), self.runner);
-        let fingerprint = roll::fingerprint(members);
+        let fingerprint = roll::fingerprint(targets);
         let budget = i64::try_from(options.error_budget).unwrap_or(i64::MAX);
         let on_error = match options.on_error {
             OnError::Continue => "continue",
@@ -143,7 +143,7 @@ impl<'a> Desk<'a> {
         }
         let tenants = self.query(sql::TENANTS, &[(&run, Type::TEXT)], "read the run's tenants").await?;
         let tenants: Vec<(String, String)> = tenants.iter().map(|row| (row.get(0), row.get(1))).collect();
-        self.compare(members, &tenants)
+        self.compare(targets, &tenants)
     }
 
     async fn create(&mut self) -> Result<(), Error> {
@@ -157,14 +157,14 @@ impl<'a> Desk<'a> {
     }
 
     /// A runner must be able to migrate whatever it is given.
-    fn compare(&self, members: &[Member], tenants: &[(String, String)]) -> Result<(), Error> {
+    fn compare(&self, targets: &[Target], tenants: &[(String, String)]) -> Result<(), Error> {
         for (tenant, set) in tenants {
-            match members.iter().find(|member| member.login.database == *tenant) {
+            match targets.iter().find(|target| target.login.database == *tenant) {
                 None => {
                     return Err(self
                         .refuse(format!("its tenant `{tenant}` is not among yours; join with all of them")));
                 }
-                Some(member) if roll::set_name(member) != set => {
+                Some(target) if roll::set_name(target) != set => {
                     return Err(
                         self.refuse(format!("its tenant `{tenant}` has another set of migrations there"))
                     );
@@ -172,11 +172,11 @@ impl<'a> Desk<'a> {
                 Some(_) => {}
             }
         }
-        let is_in = |member: &&Member| tenants.iter().any(|(tenant, _)| *tenant == member.login.database);
-        for member in members.iter().filter(|member| !is_in(member)) {
+        let is_in = |target: &&Target| tenants.iter().any(|(tenant, _)| *tenant == target.login.database);
+        for target in targets.iter().filter(|target| !is_in(target)) {
             self.events.warn(format!(
                 "tenant `{}` was not there when run `{}` was begun, and is not migrated by it",
-                member.login.database, self.run
+                target.login.database, self.run
             ));
         }
         Ok(())

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::super::run::{RunOptions, Withheld};
-use super::Member;
+use super::Target;
 use super::stored::Stored;
 
 /// Returns the rows of a new run, as JSON.
-pub(super) fn rows(members: &[Member], options: &RunOptions) -> String {
-    let mut wave_of: Vec<Option<usize>> = vec![options.waves.is_empty().then_some(0); members.len()];
+pub(super) fn rows(targets: &[Target], options: &RunOptions) -> String {
+    let mut wave_of: Vec<Option<usize>> = vec![options.waves.is_empty().then_some(0); targets.len()];
     for (number, wave) in options.waves.iter().enumerate().rev() {
         for place in &wave.places {
             if let Some(one) = wave_of.get_mut(*place) {
@@ -16,16 +16,16 @@ pub(super) fn rows(members: &[Member], options: &RunOptions) -> String {
             }
         }
     }
-    let rows: Vec<_> = members
+    let rows: Vec<_> = targets
         .iter()
         .zip(wave_of)
         .enumerate()
-        .map(|(place, (member, wave))| {
+        .map(|(place, (target, wave))| {
             json!({
-                "tenant": member.login.database,
+                "tenant": target.login.database,
                 "place": place,
                 "wave": wave.unwrap_or_default(),
-                "migrations": set_name(member),
+                "migrations": set_name(target),
                 "state": if wave.is_some() { "todo" } else { "held" },
                 "report": wave.is_none().then(|| Stored::withheld(Withheld::NoWave)),
             })
@@ -35,26 +35,26 @@ pub(super) fn rows(members: &[Member], options: &RunOptions) -> String {
 }
 
 /// Returns every file of every set, as they were read.
-pub(super) fn fingerprint(members: &[Member]) -> String {
+pub(super) fn fingerprint(targets: &[Target]) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut known: Vec<&str> = Vec::new();
-    for member in members {
-        if known.contains(&set_name(member)) {
+    for target in targets {
+        if known.contains(&set_name(target)) {
             continue;
         }
-        known.push(set_name(member));
+        known.push(set_name(target));
         lines.extend(
-            member
+            target
                 .set
                 .migrations
                 .iter()
-                .map(|file| format!("{}/{file} {}", set_name(member), file.checksum())),
+                .map(|file| format!("{}/{file} {}", set_name(target), file.checksum())),
         );
     }
     lines.sort();
     lines.join("\n")
 }
 
-pub(super) fn set_name(member: &Member) -> &str {
-    member.set.name.as_deref().unwrap_or_default()
+pub(super) fn set_name(target: &Target) -> &str {
+    target.set.name.as_deref().unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::migrate::{self, Check, Outcome, RunOptions, Stop, TenantReport, Withheld};
+use db::migration::MigrationSet;
 use db::{BoxStream, Dial, Login, Server, TenantSpec};
 use futures_util::future::BoxFuture;
 use stack::Events;
@@ -45,7 +46,9 @@ async fn runs_at_once_apply_every_migration_once() {
     let tenants = [spec("shop"), spec("health")];
     db.create(&tenants).await;
     let migrations = shipped();
-    let plan = migrate::plan(&db.server, &tenants[0].login(), &migrations).await.unwrap();
+    let plan = migrate::plan(&db.server, &tenants[0].login(), &MigrationSet::flat(migrations.clone()))
+        .await
+        .unwrap();
     assert_eq!((plan.applied.len(), plan.pending.len()), (0, migrations.len()));
     // Looking leaves no trace.
     let tables = "SELECT tableowner::text FROM pg_tables WHERE schemaname = 'public'";
@@ -67,7 +70,9 @@ async fn runs_at_once_apply_every_migration_once() {
 
     let owners = db.names(&tenants[0].login(), tables).await;
     assert!(!owners.is_empty() && owners.iter().all(|owner| owner == "shop_app"), "{owners:?}");
-    let plan = migrate::plan(&db.server, &tenants[0].login(), &migrations).await.unwrap();
+    let plan = migrate::plan(&db.server, &tenants[0].login(), &MigrationSet::flat(migrations.clone()))
+        .await
+        .unwrap();
     assert!(plan.is_up_to_date() && plan.applied.len() == migrations.len(), "{plan:?}");
     db.stop().await;
 }

@@ -1,7 +1,8 @@
 //! Histories that are broken, late, absent or changed.
 
-use db::migrate::{self, Late, Outcome, RunOptions};
-use db::{Error, Kind, Migration};
+use db::migrate::{self, Late, Outcome, RunOptions, Target};
+use db::migration::MigrationSet;
+use db::{Error, Kind};
 use stack::Events;
 
 use super::{HISTORY, applied, failure, tables};
@@ -74,9 +75,9 @@ async fn a_database_from_before_begins_with_a_baseline() {
     db.create(&[spec("shop")]).await;
     db.as_owner("shop", "CREATE TABLE t1 (id int); CREATE TABLE t2 (id int)").await;
     let (files, login, options) = (tables(3), spec("shop").login(), RunOptions::default());
-    let baseline = async |version| {
-        migrate::baseline(&db.server, &login, &files, version, &options, &Events::none()).await
-    };
+    let set = MigrationSet::flat(files.clone());
+    let baseline =
+        async |version| migrate::baseline(&db.server, &login, &set, version, &options, &Events::none()).await;
     let none = baseline(9).await.unwrap_err();
     assert!(none.is_usage() && none.to_string().contains("there is no migration V9"), "{none}");
     assert_eq!(baseline(2).await.unwrap(), ["V1__t1", "V2__t2"]);
@@ -96,20 +97,21 @@ async fn a_checksum_is_repaired_once_its_difference_was_seen() {
     let mut files = tables(2);
     files[1] = file("V2__renamed.sql", "CREATE TABLE t2 (id int); -- says more\n");
     let differences =
-        async |files: &[Migration]| migrate::differences(&db.server, &login, files, &options).await.unwrap();
-    let seen = differences(&files).await;
+        async |set: &MigrationSet| migrate::differences(&db.server, &login, set, &options).await.unwrap();
+    let set = MigrationSet::flat(files.clone());
+    let seen = differences(&set).await;
     assert_eq!((seen.len(), seen[0].applied.as_str(), seen[0].file.as_str()), (1, "V2__t2", "V2__renamed"));
 
     // What was seen of other files is no leave for these.
     let mut stale = seen.clone();
     stale[0].file_checksum += 1;
     let repair = async |seen: &[migrate::Difference]| {
-        migrate::repair(&db.server, &login, &files, seen, &options, &Events::none()).await
+        migrate::repair(&db.server, &login, &set, seen, &options, &Events::none()).await
     };
     let refused = repair(&stale).await.unwrap_err();
     assert!(matches!(refused, Error::Unfit { .. }), "{refused}");
     repair(&seen).await.unwrap();
-    assert!(differences(&files).await.is_empty());
+    assert!(differences(&set).await.is_empty());
     assert_eq!(db.names(&login, HISTORY).await, ["1 t1", "2 renamed"]);
     let reports = db.migrate_with(&["shop"], &files, &options).await;
     assert!(matches!(reports[0].outcome, Outcome::UpToDate), "{reports:?}");
@@ -129,8 +131,8 @@ async fn a_role_that_may_not_record_anything_is_told_before_anything_is_written(
         "role `shop_app` cannot migrate tenant `shop`: it lacks CREATE on SCHEMA public; \
          run `GRANT CREATE ON SCHEMA public TO shop_app` as the owner"
     );
-    let plans =
-        migrate::plan_all(&db.server, &[spec("shop").login()], &tables(1), &RunOptions::default()).await;
+    let targets = Target::all(&[spec("shop").login()], MigrationSet::flat(tables(1)));
+    let plans = migrate::plan_all(&db.server, &targets, &RunOptions::default()).await;
     assert_eq!(plans[0].as_ref().unwrap().pending, ["V1__t1"]);
     db.stop().await;
 }

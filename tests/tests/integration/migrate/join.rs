@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use db::migrate::{self, JoinOptions, Joined, Member, Outcome, RunName, RunOptions, Stop, Withheld};
+use db::migrate::{self, JoinOptions, Joined, Outcome, RunName, RunOptions, Stop, Target, Withheld};
 use db::migration::MigrationSet;
 use db::{BoxStream, Dial, Error, Migration, Server};
 use futures_util::future::BoxFuture;
@@ -23,10 +23,10 @@ use crate::db::{Database, file, spec};
 
 const EIGHT: [&str; 8] = ["one", "two", "three", "four", "five", "six", "seven", "eight"];
 
-fn members(names: &[&str], migrations: &[Migration]) -> Vec<Member> {
+fn members(names: &[&str], migrations: &[Migration]) -> Vec<Target> {
     let table = "refinery_schema_history".to_owned();
     let set = Arc::new(MigrationSet { name: None, table, migrations: migrations.to_vec() });
-    names.iter().map(|name| Member { login: spec(name).login(), set: Arc::clone(&set) }).collect()
+    names.iter().map(|name| Target { login: spec(name).login(), set: Arc::clone(&set) }).collect()
 }
 
 fn name(text: &str) -> RunName {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::escape;
-use super::matrix::{Cell, Column, Matrix, Row, State};
+use super::matrix::{Cell, Matrix, Row, State};
 
 /// More columns than that, and those at the beginning that everybody has become one.
 const WIDE: usize = 20;
@@ -21,8 +21,8 @@ pub fn html(matrix: &Matrix) -> String {
         let title = format!("V{} to V{}", first.version, last.version);
         let _ = write!(page, "<th scope=\"col\" title=\"{title}: applied everywhere\"><i>{title}</i></th>");
     }
-    for Column { name, has_file, .. } in &matrix.migrations[folded..] {
-        let (class, name) = (if *has_file { "" } else { " class=\"gone\"" }, escape(name));
+    for column in &matrix.migrations[folded..] {
+        let (class, name) = (if column.has_file { "" } else { " class=\"gone\"" }, escape(&column.title()));
         let _ = write!(page, "<th scope=\"col\" title=\"{name}\"><i{class}>{name}</i></th>");
     }
     page.push_str("<th scope=\"col\" class=\"note\">differs in</th></tr></thead>\n");

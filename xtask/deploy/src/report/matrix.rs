@@ -1,9 +1,10 @@
 //! Tenants by versions: who has which migration, and who differs in what.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use db::Migration;
 use db::migrate::TenantPlan;
+use db::migration::MigrationSet;
 use serde::Serialize;
 
 /// Tenants by versions.
@@ -13,7 +14,7 @@ pub struct Matrix {
     pub stack: String,
     /// When it was looked at: RFC 3339, UTC.
     pub observed_at: String,
-    /// The columns, by version.
+    /// The columns, by set and version; the files that lie flat come first.
     pub migrations: Vec<Column>,
     /// The rows, in the order of the configuration.
     pub tenants: Vec<Row>,
@@ -22,12 +23,24 @@ pub struct Matrix {
 /// One migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Column {
+    /// The set that it belongs to; nothing for the files that lie flat.
+    pub set: Option<String>,
     /// Its version.
     pub version: i32,
     /// As its file is named, or as the history calls it: `V3__add_orders`.
     pub name: String,
     /// Whether there is a file.
     pub has_file: bool,
+}
+
+impl Column {
+    /// Returns its name, behind that of its set: `webshop/V3__add_orders`.
+    pub fn title(&self) -> String {
+        match &self.set {
+            Some(set) => format!("{set}/{}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// One tenant.
@@ -37,6 +50,8 @@ pub struct Row {
     pub tenant: String,
     /// Its labels.
     pub labels: Vec<String>,
+    /// Its set of migrations; nothing for the files that lie flat.
+    pub set: Option<String>,
     /// The worst of what is known of it.
     pub state: State,
     /// One for each column.
@@ -101,6 +116,8 @@ pub struct Seen {
     pub tenant: String,
     /// Its labels.
     pub labels: Vec<String>,
+    /// Its set of migrations.
+    pub set: Option<String>,
     /// What is due in it, or why that is not known.
     pub plan: Result<TenantPlan, String>,
     /// Where its database is not as configured.
@@ -108,17 +125,23 @@ pub struct Seen {
 }
 
 impl Matrix {
-    /// Returns the matrix of what was seen; `migrations` are the files.
-    pub fn new(stack: &str, observed_at: String, migrations: &[Migration], seen: Vec<Seen>) -> Matrix {
-        let mut columns: BTreeMap<i32, Column> = BTreeMap::new();
-        for applied in seen.iter().flat_map(|one| &one.plan).flat_map(|plan| &plan.applied) {
-            let name = format!("V{}__{}", applied.version, applied.name);
-            let column = Column { version: applied.version, name, has_file: false };
-            columns.entry(applied.version).or_insert(column);
+    /// Returns the matrix of what was seen; `sets` hold the files.
+    pub fn new(stack: &str, observed_at: String, sets: &[Arc<MigrationSet>], seen: Vec<Seen>) -> Matrix {
+        let mut columns: BTreeMap<(Option<String>, i32), Column> = BTreeMap::new();
+        for one in &seen {
+            for applied in one.plan.iter().flat_map(|plan| &plan.applied) {
+                let (set, version) = (one.set.clone(), applied.version);
+                let name = format!("V{version}__{}", applied.name);
+                let column = Column { set: set.clone(), version, name, has_file: false };
+                columns.entry((set, version)).or_insert(column);
+            }
         }
-        for file in migrations {
-            let column = Column { version: file.version(), name: file.to_string(), has_file: true };
-            columns.insert(file.version(), column);
+        for set in sets {
+            for file in &set.migrations {
+                let (set, version) = (set.name.clone(), file.version());
+                let column = Column { set: set.clone(), version, name: file.to_string(), has_file: true };
+                columns.insert((set, version), column);
+            }
         }
         let columns: Vec<Column> = columns.into_values().collect();
         let tenants = seen.into_iter().map(|one| row(one, &columns)).collect();
@@ -128,10 +151,11 @@ impl Matrix {
     /// Returns the tenants that are alike in everything but their names: places in the matrix. The worst come first,
     /// else those that are alone, for they are looked for.
     pub fn groups(&self) -> Vec<Vec<usize>> {
-        let mut places: HashMap<(State, &[Cell], Vec<String>), usize> = HashMap::new();
+        let mut places: HashMap<(State, Option<&str>, &[Cell], Vec<String>), usize> = HashMap::new();
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for (place, row) in self.tenants.iter().enumerate() {
-            let group = *places.entry((row.state, &row.cells, row.anonymous_notes())).or_insert(groups.len());
+            let alike = (row.state, row.set.as_deref(), row.cells.as_slice(), row.anonymous_notes());
+            let group = *places.entry(alike).or_insert(groups.len());
             match groups.get_mut(group) {
                 Some(group) => group.push(place),
                 None => groups.push(vec![place]),
@@ -169,9 +193,9 @@ impl Row {
 }
 
 fn row(seen: Seen, columns: &[Column]) -> Row {
-    let Seen { tenant, labels, plan, drift: mut differences } = seen;
+    let Seen { tenant, labels, set, plan, drift: mut differences } = seen;
     let (cells, mut drift, error) = match plan {
-        Ok(plan) => (cells(&plan, columns), plan.problems(), None),
+        Ok(plan) => (cells(&plan, set.as_deref(), columns), plan.problems(), None),
         Err(error) => (vec![Cell::None; columns.len()], Vec::new(), Some(error)),
     };
     drift.append(&mut differences);
@@ -184,11 +208,14 @@ fn row(seen: Seen, columns: &[Column]) -> Row {
     } else {
         State::UpToDate
     };
-    Row { tenant, labels, state, cells, drift, error }
+    Row { tenant, labels, set, state, cells, drift, error }
 }
 
-fn cells(plan: &TenantPlan, columns: &[Column]) -> Vec<Cell> {
+fn cells(plan: &TenantPlan, set: Option<&str>, columns: &[Column]) -> Vec<Cell> {
     let cell = |column: &Column| {
+        if column.set.as_deref() != set {
+            return Cell::None;
+        }
         let is_applied = plan.applied.iter().any(|applied| applied.version == column.version);
         match is_applied {
             true if plan.divergent.iter().any(|one| one.version == column.version) => Cell::Changed,
@@ -204,6 +231,7 @@ fn cells(plan: &TenantPlan, columns: &[Column]) -> Vec<Cell> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use db::Migration;
     use db::migrate::{Applied, Divergence};
     use db::migration::parse;
 
@@ -229,11 +257,12 @@ pub(crate) mod tests {
             pending: (applied + 1..=files).map(|version| format!("V{version}__m{version}")).collect(),
             ..TenantPlan::default()
         };
-        Seen { tenant: name.to_owned(), labels: Vec::new(), plan: Ok(plan), drift: Vec::new() }
+        Seen { tenant: name.to_owned(), labels: Vec::new(), set: None, plan: Ok(plan), drift: Vec::new() }
     }
 
     pub(crate) fn matrix(files: &[Migration], seen: Vec<Seen>) -> Matrix {
-        Matrix::new("shop-prod", "2026-11-25T03:00:00Z".to_owned(), files, seen)
+        let sets = [Arc::new(MigrationSet::flat(files.to_vec()))];
+        Matrix::new("shop-prod", "2026-11-25T03:00:00Z".to_owned(), &sets, seen)
     }
 
     #[test]
@@ -273,5 +302,20 @@ pub(crate) mod tests {
         assert_eq!(matrix.groups(), [vec![7, 8], vec![6], vec![5], vec![0, 1, 2, 3, 4]]);
         assert_eq!(matrix.tenants[7].anonymous_notes(), ["cannot connect to database `..`"]);
         assert_eq!((matrix.count(State::UpToDate), matrix.common()), (5, 1));
+    }
+
+    #[test]
+    fn the_same_version_of_two_sets_is_two_columns_and_nobody_has_anothers() {
+        let webshop = MigrationSet { name: Some("webshop".to_owned()), ..MigrationSet::flat(files(1)) };
+        let sets = [Arc::new(MigrationSet::flat(files(2))), Arc::new(webshop)];
+        let shop = Seen { set: Some("webshop".to_owned()), ..tenant("shop", 1, 1) };
+        let seen = vec![tenant("flat", 2, 1), shop];
+        let matrix = Matrix::new("s", String::new(), &sets, seen);
+        let titles: Vec<String> = matrix.migrations.iter().map(Column::title).collect();
+        assert_eq!(titles, ["V1__m1", "V2__m2", "webshop/V1__m1"]);
+        use Cell as C;
+        assert_eq!(matrix.tenants[0].cells, [C::Applied, C::Pending, C::None]);
+        assert_eq!(matrix.tenants[1].cells, [C::None, C::None, C::Applied]);
+        assert_eq!(matrix.tenants[1].state, State::UpToDate);
     }
 }

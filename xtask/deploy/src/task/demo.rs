@@ -11,6 +11,7 @@ use crate::access::{Access, Given};
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::sets::Sets;
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
 use crate::view::{seconds, tell};
 use crate::{place, table};
@@ -127,10 +128,10 @@ async fn databases(
             tenant::judge_created(&tenant::create(context, cloud, &server, &master, &tenants).await?)
         })
         .await?;
-    let migrations = db::migration::load(&place::workspace().join("db/migrations"))?;
+    let mut sets = Sets::load(&place::workspace().join("db/migrations"), Some(&tenants), &context.events)?;
     parts
         .run("migrations", "refinery's files, through the tunnel", async {
-            migrate::judge(&migrate::apply(context, cloud, &server, &tenants, &migrations).await?)
+            migrate::judge(&migrate::apply(context, cloud, &server, &tenants, &mut sets).await?)
         })
         .await?;
     let verify = tenant::verify(context, cloud, &server, &master, &tenants);

@@ -9,6 +9,7 @@ use aws::Cloud;
 use db::Login;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use crate::bridge::{self, Bridge};
@@ -41,7 +42,7 @@ pub async fn run(context: &Context, args: &xtask::Exec) -> Result<ExitCode, Fail
 pub async fn with_tunnel(
     context: &Context,
     tenant_name: Option<&str>,
-    mut command: Command,
+    command: Command,
     tls: TlsBy,
 ) -> Result<ExitCode, Failure> {
     // A query's tenants are known only through the tunnel.
@@ -50,7 +51,6 @@ pub async fn with_tunnel(
         tenant_name.map(|name| tenant::known(context, name)).transpose()?;
     }
     let listener = listener::bind(0).await?;
-    let port = listener.local_addr()?.port();
     let (cloud, inventory) = context.observe().await?;
     let early = if is_listed { None } else { Some(login(context, &cloud, tenant_name).await?) };
     let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
@@ -64,7 +64,28 @@ pub async fn with_tunnel(
             }
         },
     };
-    set_variables(&mut command, context, &bridge, &login, port, &tls);
+    let status = run_on(context, &bridge, &login, &listener, command, tls).await?;
+    // The command's own result counts, not how its session ended.
+    if let Err(failure) = bridge.close().await {
+        context.view.say(failure.render_text().trim_end());
+    }
+    Ok(exit_code(status))
+}
+
+/// Runs the command with a listener on an open tunnel and the PG* variables set, to its end.
+///
+/// # Errors
+/// The command cannot be started, or the listener fails (1).
+pub async fn run_on(
+    context: &Context,
+    bridge: &Arc<Bridge>,
+    login: &Login,
+    listener: &TcpListener,
+    mut command: Command,
+    tls: TlsBy,
+) -> Result<ExitStatus, Failure> {
+    let port = listener.local_addr()?.port();
+    set_variables(&mut command, context, bridge, login, port, &tls);
     let wrap = match tls {
         TlsBy::Command => Wrap::Nothing,
         TlsBy::Tunnel => {
@@ -78,14 +99,10 @@ pub async fn with_tunnel(
     let foreground = context.ending.leave_interrupts();
     let status = tokio::select! {
         status = wait(context, &mut child) => status?,
-        error = listener::serve(&listener, &bridge, &wrap, &context.view) => return Err(error.into()),
+        error = listener::serve(listener, bridge, &wrap, &context.view) => return Err(error.into()),
     };
     drop(foreground);
-    // The command's own result counts, not how its session ended.
-    if let Err(failure) = bridge.close().await {
-        context.view.say(failure.render_text().trim_end());
-    }
-    Ok(exit_code(status))
+    Ok(status)
 }
 
 /// Returns the login of the tenant, or of the master user if none is named.

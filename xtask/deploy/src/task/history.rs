@@ -2,39 +2,39 @@
 
 use std::fmt::Write as _;
 
-use db::migrate::{Difference, RunOptions};
-use db::{Login, Migration, Server};
+use db::Server;
+use db::migrate::{Difference, RunOptions, Target};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::tenant;
-use crate::{confirm, table, view};
+use crate::{confirm, sets, table, view};
 
 /// Records the files up to `version` in every tenant that has no history, once that is confirmed.
 ///
 /// # Errors
-/// Exit 6 or 7 if all or some tenants failed.
+/// Exit 2 if they have several sets of migrations, 6 or 7 if all or some tenants failed.
 pub(super) async fn baseline(
     context: &Context,
     server: &Server,
-    logins: &[Login],
-    migrations: &[Migration],
+    targets: &[Target],
     version: i32,
     options: &RunOptions,
 ) -> Result<(), Failure> {
-    let count = migrations.iter().filter(|file| file.version() <= version).count();
+    let set = sets::only(targets)?;
+    let count = set.migrations.iter().filter(|file| file.version() <= version).count();
     let question = format!(
         "record {count} migrations, up to V{version}, as applied in {} tenants without running them?",
-        logins.len()
+        targets.len()
     );
     confirm::yes(context, &question)?;
     let mut rows = Vec::new();
     let mut documents = Vec::new();
     let mut failed = 0;
-    for login in logins {
+    for Target { login, set } in targets {
         context.check_interrupted()?;
-        let done = db::migrate::baseline(server, login, migrations, version, options, &context.events).await;
+        let done = db::migrate::baseline(server, login, set, version, options, &context.events).await;
         let name = login.database.clone();
         match done {
             Ok(recorded) => {
@@ -50,7 +50,7 @@ pub(super) async fn baseline(
     }
     let text = table::render(&["tenant", "outcome"], &rows);
     view::result(context.json, &text, &json!({ "tenants": documents, "failed": failed }))?;
-    tenant::verdict(failed, logins.len())
+    tenant::verdict(failed, targets.len())
 }
 
 /// Shows where the histories differ from the files, and records the files' checksums once that is confirmed.
@@ -60,19 +60,19 @@ pub(super) async fn baseline(
 pub(super) async fn repair(
     context: &Context,
     server: &Server,
-    logins: &[Login],
-    migrations: &[Migration],
+    targets: &[Target],
     options: &RunOptions,
 ) -> Result<(), Failure> {
-    let mut found: Vec<(&Login, Vec<Difference>)> = Vec::new();
+    let mut found: Vec<(&Target, Vec<Difference>)> = Vec::new();
     let mut failed = 0;
     let mut text = String::new();
     let mut documents = Vec::new();
-    for login in logins {
+    for target in targets {
+        let Target { login, set } = target;
         context.check_interrupted()?;
-        match db::migrate::differences(server, login, migrations, options).await {
+        match db::migrate::differences(server, login, set, options).await {
             Ok(differences) if differences.is_empty() => {}
-            Ok(differences) => found.push((login, differences)),
+            Ok(differences) => found.push((target, differences)),
             Err(error) => {
                 failed += 1;
                 let _ = writeln!(text, "{}: failed: {}", login.database, error.chain());
@@ -80,7 +80,7 @@ pub(super) async fn repair(
             }
         }
     }
-    for (login, differences) in &found {
+    for (Target { login, .. }, differences) in &found {
         for one in differences {
             context.view.say(format!(
                 "{}: `{}` with checksum {}, applied on {}, is now the file `{}` with checksum {}",
@@ -98,10 +98,10 @@ pub(super) async fn repair(
             "record these files as what was applied? nothing is run, so their effect must be there";
         confirm::yes(context, question)?;
     }
-    for (login, differences) in &found {
+    for (Target { login, set }, differences) in &found {
         context.check_interrupted()?;
         let name = &login.database;
-        match db::migrate::repair(server, login, migrations, differences, options, &context.events).await {
+        match db::migrate::repair(server, login, set, differences, options, &context.events).await {
             Ok(()) => {
                 let _ = writeln!(text, "{name}: {} rows repaired", differences.len());
                 documents.push(json!({ "tenant": name, "repaired": differences }));
@@ -117,5 +117,5 @@ pub(super) async fn repair(
         text.push_str("every history fits the files");
     }
     view::result(context.json, &text, &json!({ "tenants": documents, "failed": failed }))?;
-    tenant::verdict(failed, logins.len())
+    tenant::verdict(failed, targets.len())
 }

@@ -1,13 +1,11 @@
 //! `migrate --join`: one run by many runners, and its report at each of them.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws::Cloud;
-use db::migrate::{JoinOptions, Joined, Member, RunName, RunOptions};
-use db::migration::MigrationSet;
-use db::{Login, Server};
+use db::Server;
+use db::migrate::{JoinOptions, Joined, RunName, RunOptions, Target};
 use serde_json::{Value, json};
 
 use super::migrate::{failed, forward, judge, line};
@@ -16,12 +14,6 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::report::{self, junit};
 use crate::view;
-
-/// Returns the tenants of one set of migrations.
-pub(super) fn members(logins: Vec<Login>, set: MigrationSet) -> Vec<Member> {
-    let set = Arc::new(set);
-    logins.into_iter().map(|login| Member { login, set: Arc::clone(&set) }).collect()
-}
 
 /// Takes part in the run until all of it is over, and prints what became of each of its tenants.
 ///
@@ -33,14 +25,14 @@ pub(super) async fn run(
     args: &xtask::Migrate,
     (cloud, server): (&Cloud, &Server),
     run: &RunName,
-    members: &[Member],
+    targets: &[Target],
     options: RunOptions,
 ) -> Result<(), Failure> {
     let admin = bridge::master(context, cloud).await?;
     let stop = forward(context, &options.stop);
     let options =
         JoinOptions { run: options, lease: Duration::from_secs(args.lease.into()), runner: runner() };
-    let joined = Box::pin(db::migrate::join(server, &admin, run, members, &options, &context.events)).await;
+    let joined = Box::pin(db::migrate::join(server, &admin, run, targets, &options, &context.events)).await;
     stop.abort();
     tell(context, args, run, &joined?)
 }

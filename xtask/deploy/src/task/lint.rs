@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use db::Migration;
+use db::migration::MigrationSet;
 use db::migration::lint::{self, Finding, Severity};
 use serde_json::json;
 use stack::Event;
@@ -24,27 +25,56 @@ pub async fn run(
     json: bool,
 ) -> Result<ExitCode, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
-    let mut migrations = db::migration::load(&dir)?;
-    for gap in db::migration::gaps(&migrations) {
-        view.show(&Event::Warning { text: format!("there is no migration V{gap}") });
+    let mut sets = vec![db::migration::load_set(&dir, None)?];
+    let names = db::migration::sets(&dir)?;
+    match from {
+        None => {
+            for name in &names {
+                sets.push(db::migration::load_set(&dir, Some(name))?);
+            }
+        }
+        Some(_) if names.is_empty() => {}
+        // A version is another file in each set.
+        Some(_) => view.show(&Event::Warning {
+            text: format!("sets are left out: {}; `--dir` names a set's folder", names.join(", ")),
+        }),
+    }
+    let mut findings = Vec::new();
+    let mut files = 0;
+    for mut set in sets {
+        findings.extend(judge(&dir, &mut set, from, view).await);
+        files += set.migrations.len();
+    }
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let document = json!({ "files": files, "errors": errors, "findings": findings });
+    view::result(json, &render(&findings, files), &document)?;
+    if errors > 0 { Err(Failure::told(Exit::Failure)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Returns what is found in a set, in the order of its files and their lines; files before version `from` are left out.
+async fn judge(dir: &Path, set: &mut MigrationSet, from: Option<i32>, view: &View) -> Vec<Finding> {
+    let of = set.name.as_ref().map(|name| format!(" in the set `{name}`")).unwrap_or_default();
+    for gap in db::migration::gaps(&set.migrations) {
+        view.show(&Event::Warning { text: format!("there is no migration V{gap}{of}") });
     }
     let mut findings: Vec<Finding> = match from {
         Some(from) => {
-            migrations.retain(|migration| migration.version() >= from);
-            lint::check(&migrations)
+            set.migrations.retain(|migration| migration.version() >= from);
+            lint::check(&set.migrations)
         }
-        None => migrations.chunks(1).flat_map(lint::check).collect(),
+        None => set.migrations.chunks(1).flat_map(lint::check).collect(),
     };
-    findings.extend(others(&dir, &migrations, view).await);
+    let folder = set.name.as_ref().map_or(dir.to_owned(), |name| dir.join(name));
+    findings.extend(others(&folder, &set.migrations, view).await);
     let place = |finding: &Finding| {
-        let file = migrations.iter().position(|migration| migration.file_name() == finding.file);
+        let file = set.migrations.iter().position(|migration| migration.file_name() == finding.file);
         (file, finding.line)
     };
     findings.sort_by_key(place);
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    let document = json!({ "files": migrations.len(), "errors": errors, "findings": findings });
-    view::result(json, &render(&findings, migrations.len()), &document)?;
-    if errors > 0 { Err(Failure::told(Exit::Failure)) } else { Ok(ExitCode::SUCCESS) }
+    if let Some(name) = &set.name {
+        findings.iter_mut().for_each(|finding| finding.file = format!("{name}/{}", finding.file));
+    }
+    findings
 }
 
 /// Returns what squawk finds, if it is there; that it could not be asked is no verdict on the files.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use aws::Cloud;
 use db::migrate::RunOptions;
 use db::tenant::TenantInfo;
-use db::{Login, Migration, Server};
+use db::{Login, Server};
 use stack::spec::Tenant;
 
 use crate::bridge::{self, Bridge};
@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::report::html::html;
 use crate::report::matrix::{Matrix, Seen, State};
+use crate::sets::Sets;
 use crate::task::tenant;
 use crate::{place, registry, report, table, view};
 
@@ -30,16 +31,17 @@ pub async fn run(
     if acts || migrate.baseline.is_some() {
         return Err(Failure::usage("`migrate status` only looks").hint("leave out the options of `migrate`"));
     }
-    if registry::is_complete(context) {
-        tenant::chosen(context, &args.tenants)?;
-    }
+    let known = match registry::is_complete(context) {
+        true => Some(tenant::chosen(context, &args.tenants)?),
+        false => None,
+    };
     let dir =
         args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| place::workspace().join("db/migrations"));
-    let migrations = db::migration::load(&dir)?;
+    let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
     let (cloud, inventory) = context.observe().await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
-    let result = Box::pin(look(context, args, &cloud, &server, &migrations)).await;
+    let result = Box::pin(look(context, args, &cloud, &server, &mut sets)).await;
     drop(server);
     bridge.close().await?;
     let matrix = result?;
@@ -62,7 +64,7 @@ async fn look(
     args: &xtask::MigrateStatus,
     cloud: &Cloud,
     server: &Server,
-    migrations: &[Migration],
+    sets: &mut Sets,
 ) -> Result<Matrix, Failure> {
     let context = &*registry::complete(context, cloud, server).await?;
     let master = bridge::master(context, cloud).await?;
@@ -74,10 +76,11 @@ async fn look(
     let (there, missing): (Vec<Tenant>, Vec<Tenant>) =
         tenants.iter().cloned().partition(|one| databases.contains_key(one.name.as_str()));
     let logins: Vec<Login> = super::migrate::logins(context, cloud, &there).await?;
-    let jobs = super::migrate::jobs(context, args.jobs, server, &logins).await?;
+    let targets = sets.targets(&there, logins)?;
+    let jobs = super::migrate::jobs(context, args.jobs, server, &targets).await?;
     let options = RunOptions { jobs, ..RunOptions::default() };
     let stop = super::migrate::forward(context, &options.stop);
-    let plans = db::migrate::plan_all(server, &logins, migrations, &options).await;
+    let plans = db::migrate::plan_all(server, &targets, &options).await;
     stop.abort();
     context.check_interrupted()?;
 
@@ -94,11 +97,12 @@ async fn look(
     }
     let seen = tenants.iter().filter_map(|tenant| seen.remove(tenant.name.as_str())).collect();
     let now = jiff::Timestamp::now().round(jiff::Unit::Second).map_err(anyhow::Error::from)?;
-    Ok(Matrix::new(&context.stack.name, now.to_string(), migrations, seen))
+    Ok(Matrix::new(&context.stack.name, now.to_string(), &sets.all(), seen))
 }
 
 fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec<String>) -> Seen {
-    Seen { tenant: tenant.name.clone(), labels: tenant.labels.clone(), plan, drift }
+    let (name, set) = (tenant.name.clone(), tenant.migrations.clone());
+    Seen { tenant: name, labels: tenant.labels.clone(), set, plan, drift }
 }
 
 /// Renders the groups of the matrix: tenants that are alike share a line.
@@ -120,7 +124,7 @@ fn render(matrix: &Matrix) -> String {
         rows.push(vec![
             format!("{}{more}", names.join(", ")),
             row.state.label().to_owned(),
-            newest.last().map_or(String::new(), |column| column.name.clone()),
+            newest.last().map_or(String::new(), |column| column.title()),
             has(&[Cell::Pending]).len().to_string(),
             notes.join("; "),
         ]);

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use aws::Cloud;
 use db::migrate::{
-    Check, Late, Outcome, Partition, RunName, RunOptions, Stop, TenantPlan, TenantReport, Withheld,
+    Check, Late, Outcome, Partition, RunName, RunOptions, Stop, Target, TenantPlan, TenantReport, Withheld,
 };
-use db::{ConnectOptions, Login, Migration, Server};
+use db::{ConnectOptions, Login, Server};
 use serde_json::json;
 use stack::spec::{OnError, Tenant};
 
@@ -16,6 +16,7 @@ use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::report::{self, junit};
+use crate::sets::Sets;
 use crate::task::{history, join, tenant};
 use crate::{place, registry, table, view};
 
@@ -27,14 +28,12 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
     let joined = args.join.as_deref().map(RunName::parse).transpose()?;
     // A query's tenants are known only through the tunnel.
     let known = match registry::is_complete(context) {
-        true => Some(share(tenant::chosen(context, &args.tenants)?, args)?),
+        true => Some(tenant::chosen(context, &args.tenants)?),
         false => None,
     };
     let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
-    let migrations = db::migration::load(&dir)?;
-    for gap in db::migration::gaps(&migrations) {
-        context.events.warn(format!("there is no migration V{gap}"));
-    }
+    let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
+    let known = known.map(|tenants| share(tenants, args)).transpose()?;
     if known.as_ref().is_some_and(Vec::is_empty) {
         return nobody(context, args).map(|()| ExitCode::SUCCESS);
     }
@@ -54,23 +53,22 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         }
         let mut options = options(context, args, &tenants);
         let logins = logins(context, &cloud, &tenants).await?;
+        let targets = sets.targets(&tenants, logins)?;
         if let Some(version) = args.baseline {
-            return history::baseline(context, &server, &logins, &migrations, version, &options).await;
+            return history::baseline(context, &server, &targets, version, &options).await;
         }
         if args.repair {
-            return history::repair(context, &server, &logins, &migrations, &options).await;
+            return history::repair(context, &server, &targets, &options).await;
         }
-        options.jobs = jobs(context, args.jobs, &server, &logins).await?;
+        options.jobs = jobs(context, args.jobs, &server, &targets).await?;
         if args.plan {
-            return plan(context, &server, &logins, &migrations, &options).await;
+            return plan(context, &server, &targets, &options).await;
         }
         if let Some(run) = &joined {
-            let set = db::migration::load_set(&dir, None)?;
-            let members = join::members(logins, set);
-            return join::run(context, args, (&cloud, &server), run, &members, options).await;
+            return join::run(context, args, (&cloud, &server), run, &targets, options).await;
         }
         let start = Instant::now();
-        let reports = migrate(context, &server, &logins, &migrations, &options).await;
+        let reports = migrate(context, &server, &targets, &options).await;
         tell(context, args, &reports, start.elapsed())
     };
     let result = Box::pin(work).await;
@@ -143,14 +141,14 @@ pub(super) async fn jobs(
     context: &Context,
     told: Option<u16>,
     server: &Server,
-    logins: &[Login],
+    targets: &[Target],
 ) -> Result<usize, Failure> {
     if let Some(jobs) = told.or(context.stack.migrate.jobs) {
         return Ok(usize::from(jobs));
     }
     // Any tenant may ask; one that is broken must not keep the others from it.
-    for login in logins.iter().take(3) {
-        match db::migrate::find_jobs(server, login).await {
+    for target in targets.iter().take(3) {
+        match db::migrate::find_jobs(server, &target.login).await {
             Ok(jobs) => return Ok(jobs),
             Err(error @ db::Error::Full { .. }) => return Err(error.into()),
             Err(_) => {}
@@ -166,18 +164,17 @@ pub(super) async fn jobs(
 async fn plan(
     context: &Context,
     server: &Server,
-    logins: &[Login],
-    migrations: &[Migration],
+    targets: &[Target],
     options: &RunOptions,
 ) -> Result<(), Failure> {
     let stop = forward(context, &options.stop);
-    let looked = db::migrate::plan_all(server, logins, migrations, options).await;
+    let looked = db::migrate::plan_all(server, targets, options).await;
     stop.abort();
     context.check_interrupted()?;
     let mut rows = Vec::new();
     let mut plans: Vec<TenantPlan> = Vec::new();
     let mut failed = 0;
-    for (login, looked) in logins.iter().zip(looked) {
+    for (Target { login, .. }, looked) in targets.iter().zip(looked) {
         match looked {
             Ok(plan) => {
                 let problems = plan.problems();
@@ -196,7 +193,7 @@ async fn plan(
     }
     let text = table::render(&["tenant", "applied", "pending", ""], &rows);
     view::result(context.json, &text, &json!({ "plans": plans, "failed": failed }))?;
-    tenant::verdict(failed, logins.len())
+    tenant::verdict(failed, targets.len())
 }
 
 /// Migrates all of them in one wave, as many at a time as there are.
@@ -208,23 +205,22 @@ pub async fn apply(
     cloud: &Cloud,
     server: &Server,
     tenants: &[Tenant],
-    migrations: &[Migration],
+    sets: &mut Sets,
 ) -> Result<Vec<TenantReport>, Failure> {
-    let logins = logins(context, cloud, tenants).await?;
+    let targets = sets.targets(tenants, logins(context, cloud, tenants).await?)?;
     let options = RunOptions { jobs: tenants.len(), ..RunOptions::default() };
-    Ok(migrate(context, server, &logins, migrations, &options).await)
+    Ok(migrate(context, server, &targets, &options).await)
 }
 
 /// Migrates; Ctrl-C lets what is in flight end or rolls it back, and every tenant is in the reports.
 async fn migrate(
     context: &Context,
     server: &Server,
-    logins: &[Login],
-    migrations: &[Migration],
+    targets: &[Target],
     options: &RunOptions,
 ) -> Vec<TenantReport> {
     let stop = forward(context, &options.stop);
-    let reports = db::migrate::run(server, logins, migrations, options, &context.events).await;
+    let reports = db::migrate::run_sets(server, targets, options, &context.events).await;
     stop.abort();
     reports
 }
@@ -294,13 +290,6 @@ pub(super) async fn logins(
     cloud: &Cloud,
     tenants: &[Tenant],
 ) -> Result<Vec<Login>, Failure> {
-    // Files that were never meant for a database are worse than none.
-    if let Some((tenant, set)) = tenants.iter().find_map(|one| Some((&one.name, one.migrations.as_ref()?))) {
-        return Err(Failure::usage(format!(
-            "tenant `{tenant}` has the set of migrations `{set}`, and only files that lie flat are applied"
-        ))
-        .hint("name the other tenants to migrate those"));
-    }
     let specs = tenant::specs(context, cloud, tenants).await?;
     Ok(specs.iter().map(db::TenantSpec::login).collect())
 }

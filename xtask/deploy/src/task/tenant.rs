@@ -1,9 +1,11 @@
 //! `tenant list|create|verify`.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use aws::Cloud;
+use db::migrate::Stop;
 use db::tenant::{Created, Outcome, TenantInfo, TenantSpec, Verdict, Verification};
 use db::{Login, Server};
 use serde_json::json;
@@ -16,6 +18,9 @@ use crate::{registry, table, view};
 
 /// Runs one of the tenants' tasks.
 pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Failure> {
+    if let xtask::Tenant::Drop(args) = task {
+        return Box::pin(super::drop::run(context, args)).await;
+    }
     if registry::is_complete(context) {
         // A misspelt name is told before anything is contacted.
         named(context, task)?;
@@ -40,7 +45,7 @@ async fn work(
     let context = &*registry::complete(context, cloud, server).await?;
     let chosen = named(context, task)?;
     match task {
-        xtask::Tenant::List => list(context, server, master).await,
+        xtask::Tenant::List | xtask::Tenant::Drop(_) => list(context, server, master).await,
         xtask::Tenant::Create(_) => {
             show_created(context, &create(context, cloud, server, master, &chosen).await?)
         }
@@ -51,7 +56,7 @@ async fn work(
 /// Returns the tenants that the task is about.
 fn named(context: &Context, task: &xtask::Tenant) -> Result<Vec<Tenant>, Failure> {
     match task {
-        xtask::Tenant::List => Ok(Vec::new()),
+        xtask::Tenant::List | xtask::Tenant::Drop(_) => Ok(Vec::new()),
         xtask::Tenant::Create(args) | xtask::Tenant::Verify(args) => chosen(context, &args.tenants),
     }
 }
@@ -132,13 +137,39 @@ pub async fn create(
     master: &Login,
     tenants: &[Tenant],
 ) -> Result<Vec<Created>, Failure> {
+    let roles = tenants.iter().map(|tenant| tenant.owner.clone()).collect();
+    let passwords =
+        aws::secret::ensure_all(cloud, &context.stack, &roles, &context.stop, &context.events).await?;
+    context.check_interrupted()?;
     let mut specs = Vec::new();
+    let mut without = HashMap::new();
     for tenant in tenants {
-        context.check_interrupted()?;
-        let secret = aws::secret::ensure_role_secret(cloud, &context.stack, &tenant.owner).await?;
-        specs.push(spec(tenant, secret.password));
+        match passwords.get(&tenant.owner) {
+            Some(Ok(password)) => specs.push(spec(tenant, password.clone())),
+            Some(Err(error)) => drop(without.insert(tenant.name.as_str(), refused(context, tenant, error))),
+            None => {}
+        }
     }
-    Ok(db::tenant::create(server, master, &specs, &context.events).await?)
+    let stop = Stop::new();
+    let forwarding = super::migrate::forward(context, &stop);
+    let created = db::tenant::create_until(server, master, &specs, &stop, &context.events).await;
+    forwarding.abort();
+    let mut created = created?.into_iter().peekable();
+    let in_order = |tenant: &Tenant| {
+        without.remove(tenant.name.as_str()).or_else(|| created.next_if(|one| one.tenant == tenant.name))
+    };
+    Ok(tenants.iter().filter_map(in_order).collect())
+}
+
+/// Returns what becomes of a tenant whose role's secret cannot be had.
+fn refused(context: &Context, tenant: &Tenant, error: &aws::Error) -> Created {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let chain: Vec<String> = causes.map(ToString::to_string).collect();
+    let reason = format!("the secret of role `{}`: {}", tenant.owner, chain.join(": "));
+    let error = db::Error::Spec { tenant: tenant.name.clone(), reason };
+    let subject = format!("tenant {}", tenant.name);
+    context.events.emit(stack::Event::StepFailed { subject, error: error.chain() });
+    Created { tenant: tenant.name.clone(), outcome: Outcome::Failed(error), findings: Vec::new() }
 }
 
 /// Prints what became of each tenant.
@@ -151,6 +182,7 @@ fn show_created(context: &Context, created: &[Created]) -> Result<(), Failure> {
                 Outcome::Unchanged => "unchanged".to_owned(),
                 Outcome::Repaired(what) => format!("repaired: {}", what.join(", ")),
                 Outcome::Failed(error) => format!("failed: {}", error.chain()),
+                Outcome::NotStarted => "not started: the run was interrupted".to_owned(),
             };
             vec![one.tenant.clone(), state, one.findings.join("; ")]
         })
@@ -166,8 +198,16 @@ fn show_created(context: &Context, created: &[Created]) -> Result<(), Failure> {
 /// Tells whether every tenant is as it should be.
 ///
 /// # Errors
-/// Exit 6 or 7 if all or some tenants failed, 8 if one differs in what is not mended behind anybody's back.
+/// Exit 6 or 7 if all or some tenants failed, 8 if one differs in what is not mended behind anybody's back, 130 if the run
+/// was interrupted.
 pub fn judge_created(created: &[Created]) -> Result<(), Failure> {
+    if created.iter().any(|one| matches!(one.outcome, Outcome::NotStarted)) {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            anyhow::Error::msg("interrupted while creating tenants"),
+        )
+        .hint("run the same again: what is there already stays as it is"));
+    }
     let failed = created.iter().filter(|one| matches!(one.outcome, Outcome::Failed(_))).count();
     verdict(failed, created.len())?;
     if created.iter().any(|one| !one.findings.is_empty()) {
@@ -205,12 +245,19 @@ pub async fn verify(
 
 /// Returns what the tenants are to be, with the passwords that their secrets hold.
 pub async fn specs(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Result<Vec<TenantSpec>, Failure> {
-    let mut specs = Vec::new();
-    for tenant in tenants {
-        let login = bridge::owner(context, cloud, tenant).await?;
-        specs.push(spec(tenant, login.password));
-    }
-    Ok(specs)
+    let stack = &context.stack;
+    let names = tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)).collect();
+    let found = aws::secret::find_all(cloud, &names, &context.events).await?;
+    context.check_interrupted()?;
+    let with_password = |tenant: &Tenant| {
+        let name = stack.role_secret_name(&tenant.owner);
+        let password = found.get(&name).cloned().ok_or_else(|| {
+            Failure::from(aws::Error::Missing { what: format!("secret `{name}`") })
+                .hint(format!("run `cargo xtask tenant create {}`", tenant.name))
+        })?;
+        Ok(spec(tenant, password))
+    };
+    tenants.iter().map(with_password).collect()
 }
 
 fn spec(tenant: &Tenant, password: stack::Secret) -> TenantSpec {

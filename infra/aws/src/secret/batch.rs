@@ -1,0 +1,153 @@
+//! The secrets of many roles: as few calls as the service allows, and a bounded number of them at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::ready;
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use stack::{Event, Events, Secret, Stack};
+
+use super::{SERVICE, ensure_role_secret, find, parse};
+use crate::error::failed;
+use crate::{Cloud, Error, Stop};
+
+/// Calls at a time.
+pub(super) const AT_ONCE: usize = 16;
+/// The most names that one call of BatchGetSecretValue takes.
+const NAMES_A_CALL: usize = 20;
+const NOT_THERE: &str = "ResourceNotFoundException";
+
+/// Returns the passwords in those secrets that are there and have a value, by the secrets' names.
+///
+/// # Errors
+/// Those of [`find`].
+pub async fn find_all(
+    cloud: &Cloud,
+    names: &BTreeSet<String>,
+    events: &Events,
+) -> Result<BTreeMap<String, Secret>, Error> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let progress = Progress::start(events, "read", names.len());
+    let mut found = BTreeMap::new();
+    let mut asked = 0;
+    let mut answers = stream::iter(names.chunks(NAMES_A_CALL))
+        // One call of the SDK is a future of ten kilobytes.
+        .map(|names| {
+            Box::pin(async move { find_chunk(cloud, names).await.map(|found| (names.len(), found)) })
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((count, some)) = answers.try_next().await? {
+        found.extend(some);
+        asked += count;
+        progress.at(asked);
+    }
+    progress.finish(&format!("{} of {} read", found.len(), names.len()));
+    Ok(found)
+}
+
+/// Returns the passwords of these roles, by role, creating secrets with new ones where there are none. A role whose secret
+/// cannot be had is the others' no concern.
+///
+/// Once `stop` is raised no other secret is created; the roles that are left are not in the answer.
+///
+/// # Errors
+/// Those of [`find`], of [`ensure_role_secret`] in the map.
+pub async fn ensure_all(
+    cloud: &Cloud,
+    stack: &Stack,
+    roles: &BTreeSet<String>,
+    stop: &Stop,
+    events: &Events,
+) -> Result<BTreeMap<String, Result<Secret, Error>>, Error> {
+    let names = roles.iter().map(|role| stack.role_secret_name(role)).collect();
+    let mut found = find_all(cloud, &names, events).await?;
+    let mut passwords = BTreeMap::new();
+    let mut missing = Vec::new();
+    for role in roles {
+        match found.remove(&stack.role_secret_name(role)) {
+            Some(password) => drop(passwords.insert(role.clone(), Ok(password))),
+            None => missing.push(role),
+        }
+    }
+    let progress = Progress::start(events, "create", missing.len());
+    let mut made = stream::iter(&missing)
+        .take_while(|_| ready(!stop.is_raised()))
+        .map(|role| Box::pin(async move { (*role, ensure_role_secret(cloud, stack, role).await) }))
+        .buffer_unordered(AT_ONCE);
+    let mut done = 0;
+    while let Some((role, secret)) = made.next().await {
+        passwords.insert(role.clone(), secret.map(|secret| secret.password));
+        done += 1;
+        progress.at(done);
+    }
+    progress.finish(&format!("{done} of {} created", missing.len()));
+    Ok(passwords)
+}
+
+async fn find_chunk(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Secret>, Error> {
+    // Whoever may read each secret need not be allowed to read them together, and not all of them need to fit the answer.
+    // What single calls say of the rest is the truth.
+    let mut answer = at_once(cloud, names).await.unwrap_or_default();
+    for name in names {
+        if !answer.contains_key(*name) {
+            answer.insert((*name).to_owned(), find(cloud, name).await?);
+        }
+    }
+    Ok(answer.into_iter().filter_map(|(name, password)| Some((name, password?))).collect())
+}
+
+/// Returns what one call tells: a password, or that there is none.
+async fn at_once(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Option<Secret>>, Error> {
+    let ids = names.iter().map(|name| (*name).to_owned()).collect();
+    let call = cloud.secrets.batch_get_secret_value().set_secret_id_list(Some(ids)).send();
+    let answer = call.await.map_err(failed(SERVICE, "BatchGetSecretValue"))?;
+    let mut told = BTreeMap::new();
+    for entry in answer.secret_values.unwrap_or_default() {
+        // A sandbox's service answers with the newest version, whatever its stage.
+        let is_current = entry.version_stages.iter().flatten().any(|stage| stage == "AWSCURRENT");
+        if let Some(name) = entry.name.filter(|_| is_current) {
+            let password = parse(&name, entry.secret_string)?;
+            told.insert(name, Some(password));
+        }
+    }
+    for error in answer.errors.unwrap_or_default() {
+        if let Some(name) = error.secret_id.filter(|_| error.error_code.as_deref() == Some(NOT_THERE)) {
+            told.insert(name, None);
+        }
+    }
+    Ok(told)
+}
+
+/// Tells how far it is, where that takes longer than a call.
+struct Progress<'a> {
+    events: Option<&'a Events>,
+    all: usize,
+    start: Instant,
+}
+
+impl Progress<'_> {
+    fn start<'a>(events: &'a Events, verb: &str, all: usize) -> Progress<'a> {
+        let progress =
+            Progress { events: (all > NAMES_A_CALL).then_some(events), all, start: Instant::now() };
+        progress.emit(Event::StepStarted { subject: SUBJECT.to_owned(), verb: verb.to_owned() });
+        progress
+    }
+
+    fn at(&self, done: usize) {
+        let status = format!("{done} of {}", self.all);
+        self.emit(Event::StepWaiting { subject: SUBJECT.to_owned(), status });
+    }
+
+    fn finish(&self, outcome: &str) {
+        let (outcome, elapsed) = (outcome.to_owned(), self.start.elapsed());
+        self.emit(Event::StepFinished { subject: SUBJECT.to_owned(), outcome, elapsed });
+    }
+
+    fn emit(&self, event: Event) {
+        if let Some(events) = self.events {
+            events.emit(event);
+        }
+    }
+}
+
+const SUBJECT: &str = "secrets";

@@ -1,0 +1,120 @@
+//! The end of a tenant.
+
+use std::os::unix::fs::PermissionsExt;
+
+use db::Error;
+use db::tenant::{self, DropSpec, Dropped, RoleEnd, survey};
+use stack::Events;
+use tests::{Fixture, Want};
+
+use super::create::of_both;
+use crate::db::{Database, MEMBERSHIPS, spec};
+
+fn doomed(tenant: &str, owner: &str) -> DropSpec {
+    DropSpec { tenant: tenant.to_owned(), owner: owner.to_owned(), shared_with: Vec::new(), force: false }
+}
+
+impl Database {
+    async fn end(&self, what: &DropSpec) -> Result<Dropped, Error> {
+        tenant::drop(&self.server, &self.admin, what, &Events::none()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_goes_with_the_last_database_that_needs_it() {
+    let db = Database::start().await;
+    db.create(&[of_both("a"), of_both("b"), spec("shop"), spec("health")]).await;
+    let kept = |dropped: Dropped| match dropped.role {
+        RoleEnd::Kept { reason } => reason,
+        RoleEnd::Dropped | RoleEnd::Absent => panic!("{dropped:?}"),
+    };
+    assert_eq!(kept(db.end(&doomed("a", "both")).await.unwrap()), "it owns b as well");
+    let shared = DropSpec { shared_with: vec!["planned".to_owned()], ..doomed("b", "both") };
+    assert_eq!(kept(db.end(&shared).await.unwrap()), "it owns planned as well");
+    // Again, as after a run that was cut off.
+    let ended = db.end(&doomed("b", "both")).await.unwrap();
+    assert_eq!(ended, Dropped { database: false, role: RoleEnd::Dropped });
+    let ended = db.end(&doomed("b", "both")).await.unwrap();
+    assert_eq!(ended, Dropped { database: false, role: RoleEnd::Absent });
+
+    let wrong = db.end(&doomed("shop", "health_app")).await.unwrap_err();
+    assert!(wrong.is_usage(), "{wrong}");
+    assert_eq!(wrong.to_string(), "tenant `shop`: its database belongs to `shop_app`, not to `health_app`");
+
+    // What the role may do elsewhere is not ours to take away.
+    let health = db.connect(&spec("health").login()).await;
+    health.client().batch_execute("CREATE SCHEMA s; GRANT USAGE ON SCHEMA s TO shop_app").await.unwrap();
+    health.close().await;
+    let reason = kept(db.end(&doomed("shop", "shop_app")).await.unwrap());
+    assert!(reason.starts_with("other databases know it: ") && reason.contains("health"), "{reason}");
+    assert!(db.names(&db.admin, MEMBERSHIPS).await.is_empty());
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_somebody_uses_stays_unless_they_are_to_lose_it() {
+    let db = Database::start().await;
+    db.create(&[spec("shop")]).await;
+    let user = db.connect(&spec("shop").login()).await;
+    let seen = survey(&db.server, &db.admin, "shop").await.unwrap();
+    let refused = seen.check_unused("shop").unwrap_err().to_string();
+    assert!(refused.contains("`drawbridge` as `shop_app` (pid "), "{refused}");
+    let refused = db.end(&doomed("shop", "shop_app")).await.unwrap_err();
+    assert!(refused.to_string().contains("; nothing was dropped"), "{refused}");
+    assert!(user.client().batch_execute("SELECT 1").await.is_ok());
+
+    let forced = DropSpec { force: true, ..doomed("shop", "shop_app") };
+    assert_eq!(db.end(&forced).await.unwrap(), Dropped { database: true, role: RoleEnd::Dropped });
+    assert!(user.client().batch_execute("SELECT 1").await.is_err());
+    let none = survey(&db.server, &db.admin, "shop").await.unwrap();
+    assert!(none.database.is_none() && none.check_unused("shop").is_ok());
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_is_dropped_once_its_name_was_given_and_its_data_is_in_a_file() {
+    const TENANT: &str = "healthtech_experiment";
+    let fixture = Fixture::start(Want::Databases).await;
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    fixture.run(&["tenant", "create"]).await.expect(0);
+    fixture.run(&["migrate", TENANT]).await.expect(0);
+    let secret = fixture.context.stack.role_secret_name(&fixture.context.stack.tenant(TENANT).unwrap().owner);
+    let (cloud, _) = fixture.context.observe().await.unwrap();
+    let password = aws::secret::get(&cloud, &secret).await.unwrap();
+
+    let file = fixture.cloud.dir().join("copy.dump");
+    let dump = file.to_str().unwrap();
+    let asked = fixture.run(&["tenant", "drop", TENANT, "--yes", "--dump", dump]).await.expect(2);
+    assert!(asked.stderr.contains(&format!("--name {TENANT}")), "{}", asked.stderr);
+    let other = ["tenant", "drop", TENANT, "--name", "fintech_experiment", "--yes", "--dump", dump];
+    fixture.run(&other).await.expect(130);
+    assert!(!file.exists());
+    std::fs::write(&file, "precious").unwrap();
+    let drop = ["tenant", "drop", TENANT, "--name", TENANT, "--dump", dump, "--json"];
+    let taken = fixture.run(&drop).await.expect(2);
+    assert!(taken.stderr.contains("nothing was dropped"), "{}", taken.stderr);
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    std::fs::remove_file(&file).unwrap();
+
+    let dropped = fixture.run(&drop).await.expect(0);
+    let receipt = dropped.json();
+    assert_eq!(receipt["database"]["dropped"], true, "{receipt}");
+    assert_eq!(receipt["role"]["outcome"]["kind"], "dropped", "{receipt}");
+    assert_eq!(receipt["secret"]["deleted"], true, "{receipt}");
+    let copy = std::fs::read(&file).unwrap();
+    assert_eq!(receipt["dump"]["bytes"], copy.len(), "{receipt}");
+    assert!(copy.starts_with(b"PGDMP") && copy.windows(7).any(|part| part == b"product"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(aws::secret::find(&cloud, &secret).await.unwrap().is_none());
+    let list = fixture.run(&["tenant", "list"]).await.expect(0);
+    assert!(list.stdout.lines().any(|line| line.starts_with(TENANT) && line.contains("missing")));
+    for text in [&dropped.stdout, &dropped.stderr, &String::from_utf8_lossy(&copy).into_owned()] {
+        assert!(!text.contains(password.expose()), "a secret is shown");
+    }
+
+    // What is gone is no failure, and can be made anew.
+    let again = fixture.run(&["tenant", "drop", TENANT, "--name", TENANT, "--json"]).await.expect(0).json();
+    assert_eq!((&again["database"]["dropped"], &again["dump"]), (&false.into(), &serde_json::Value::Null));
+    fixture.run(&["tenant", "create", TENANT]).await.expect(0);
+    fixture.stop().await;
+}

@@ -1,0 +1,129 @@
+//! `tenant drop`: a dump, and the end of a tenant's database, role and secret.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aws::Cloud;
+use db::tenant::{DropSpec, Dropped, RoleEnd};
+use db::{Login, Server};
+use serde_json::json;
+use stack::spec::Tenant;
+
+use crate::bridge::{self, Bridge};
+use crate::context::Context;
+use crate::dump::Programs;
+use crate::failure::Failure;
+use crate::task::tenant;
+use crate::{confirm, registry, view};
+
+/// Looks, asks for the tenant's name, dumps, drops.
+pub async fn run(context: &Context, args: &xtask::TenantDrop) -> Result<ExitCode, Failure> {
+    if registry::is_complete(context) {
+        tenant::known(context, &args.tenant)?;
+    }
+    let programs = if args.no_dump { None } else { Some(Programs::find().await?) };
+    let (cloud, inventory) = context.observe().await?;
+    let master = bridge::master(context, &cloud).await?;
+    let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
+    let server = bridge.server(context)?;
+    let work = work(context, args, programs.as_ref(), &cloud, (&bridge, &server, &master));
+    let result = Box::pin(work).await;
+    drop(server);
+    bridge.close().await?;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn work(
+    context: &Context,
+    args: &xtask::TenantDrop,
+    programs: Option<&Programs>,
+    cloud: &Cloud,
+    (bridge, server, master): (&Arc<Bridge>, &Server, &Login),
+) -> Result<(), Failure> {
+    let context = &*registry::complete(context, cloud, server).await?;
+    let tenant = tenant::known(context, &args.tenant)?;
+    let survey = db::tenant::survey(server, master, &tenant.name).await?;
+    if !args.force {
+        survey.check_unused(&tenant.name).map_err(|error| {
+            Failure::from(error).hint("end those sessions, or add `--force`: they lose their connections")
+        })?;
+    }
+    // A run that was cut off may have dropped it already.
+    let programs = programs.filter(|_| survey.database.is_some());
+    if let Some(programs) = programs {
+        programs.check(survey.version)?;
+    }
+    let copy = if programs.is_some() { "a dump is taken first" } else { "no dump is taken" };
+    let question = format!("this drops the database of tenant `{}` with all its data; {copy}", tenant.name);
+    confirm::typed(context, &question, &tenant.name, args.name.as_deref())?;
+
+    let mut dump = None;
+    if let Some(programs) = programs {
+        let login = bridge::owner(context, cloud, tenant).await?;
+        let file = args.dump.clone().map_or_else(|| default_file(tenant), Ok)?;
+        context.view.say(format!("dumping `{}` to `{}`", tenant.name, file.display()));
+        let bytes = programs.dump(context, bridge, &login, survey.version, &file).await?;
+        dump = Some((file, bytes));
+    }
+    context.check_interrupted()?;
+    let what = DropSpec {
+        tenant: tenant.name.clone(),
+        owner: tenant.owner.clone(),
+        shared_with: others(context, tenant),
+        force: args.force,
+    };
+    let dropped = db::tenant::drop(server, master, &what, &context.events).await?;
+    // Without its role a password opens nothing.
+    let secret = match dropped.role {
+        RoleEnd::Dropped | RoleEnd::Absent => {
+            aws::secret::destroy_role_secret(cloud, &context.stack, &tenant.owner).await?
+        }
+        RoleEnd::Kept { .. } => false,
+    };
+    tell(context, tenant, dump.as_ref().map(|(file, bytes)| (file.as_path(), *bytes)), &dropped, secret)
+}
+
+/// Returns the other tenants that have the same role.
+fn others(context: &Context, tenant: &Tenant) -> Vec<String> {
+    let others = context.stack.tenants.iter().filter(|other| other.owner == tenant.owner);
+    others.map(|other| other.name.clone()).filter(|name| *name != tenant.name).collect()
+}
+
+fn default_file(tenant: &Tenant) -> Result<PathBuf, Failure> {
+    let now = jiff::Timestamp::now().round(jiff::Unit::Second).map_err(anyhow::Error::from)?;
+    let now: String = now.to_string().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    Ok(PathBuf::from(format!("{}-{now}.dump", tenant.name)))
+}
+
+/// Prints the receipt.
+fn tell(
+    context: &Context,
+    tenant: &Tenant,
+    dump: Option<(&Path, u64)>,
+    dropped: &Dropped,
+    secret: bool,
+) -> Result<(), Failure> {
+    let database = if dropped.database { "dropped" } else { "was gone already" };
+    let role = match &dropped.role {
+        RoleEnd::Dropped => "dropped".to_owned(),
+        RoleEnd::Absent => "was gone already".to_owned(),
+        RoleEnd::Kept { reason } => format!("kept: {reason}"),
+    };
+    let mut lines = vec![format!("database `{}`: {database}", tenant.name)];
+    if let Some((file, bytes)) = dump {
+        lines.push(format!("dump: `{}`, {bytes} bytes", file.display()));
+    }
+    lines.push(format!("role `{}`: {role}", tenant.owner));
+    lines.push(format!("its secret: {}", if secret { "deleted" } else { "left as it is" }));
+    context.view.say("take it out of where tenants are written, or `tenant create` makes it anew");
+    let document = json!({
+        "tenant": tenant.name,
+        "database": { "dropped": dropped.database },
+        "dump": dump.map(|(file, bytes)| json!({ "file": file.display().to_string(), "bytes": bytes })),
+        "role": { "name": tenant.owner, "outcome": dropped.role },
+        "secret": { "name": context.stack.role_secret_name(&tenant.owner), "deleted": secret },
+    });
+    view::result(context.json, &lines.join("\n"), &document)?;
+    Ok(())
+}
