@@ -1,7 +1,5 @@
 //! Tenants that a query lists, on a real PostgreSQL 16.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
-
 use db::tenant::registry;
 use stack::config::{Record, tenants};
 use tests::{Fixture, Want};

@@ -20,6 +20,9 @@ pub struct Matrix {
     pub tenants: Vec<Row>,
 }
 
+/// What tenants of a group have in common: state, set, cells, and notes without their names.
+type Likeness<'a> = (State, Option<&'a str>, &'a [Cell], Vec<String>);
+
 /// One migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Column {
@@ -151,7 +154,7 @@ impl Matrix {
     /// Returns the tenants that are alike in everything but their names: places in the matrix. The worst come first,
     /// else those that are alone, for they are looked for.
     pub fn groups(&self) -> Vec<Vec<usize>> {
-        let mut places: HashMap<(State, Option<&str>, &[Cell], Vec<String>), usize> = HashMap::new();
+        let mut places: HashMap<Likeness<'_>, usize> = HashMap::new();
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for (place, row) in self.tenants.iter().enumerate() {
             let alike = (row.state, row.set.as_deref(), row.cells.as_slice(), row.anonymous_notes());
