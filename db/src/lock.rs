@@ -17,8 +17,8 @@ pub struct Lock {
     key: i64,
 }
 
-/// Held in `postgres` while tenants are created.
-pub const TENANTS: Lock = Lock { name: "creating tenants", key: 0x6472_6177_0000_0001 };
+/// Held in `postgres` while tenants are created, and while passwords are rotated: both set them.
+pub const TENANTS: Lock = Lock { name: "tenants and their roles", key: 0x6472_6177_0000_0001 };
 
 /// Held in a tenant's database while it is migrated.
 pub const MIGRATIONS: Lock = Lock { name: "migrations", key: 0x6472_6177_0000_0002 };

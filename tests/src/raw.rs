@@ -40,6 +40,11 @@ impl Raw {
         self.json("kms", "TrentService", operation, body).await
     }
 
+    /// Calls an operation of Secrets Manager and returns the answer's JSON.
+    pub async fn secrets(&self, operation: &str, body: &serde_json::Value) -> String {
+        self.json("secretsmanager", "secretsmanager", operation, body).await
+    }
+
     async fn json(&self, service: &str, target: &str, operation: &str, body: &serde_json::Value) -> String {
         let headers =
             format!("Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: {target}.{operation}\r\n");

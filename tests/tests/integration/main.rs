@@ -8,6 +8,7 @@ mod fault;
 mod flow;
 mod layers;
 mod postgres;
+mod rotate;
 mod shell;
 mod soak;
 mod user_data;

@@ -1,0 +1,1 @@
+//! `secret rotate` as a user types it.
