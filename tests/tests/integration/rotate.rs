@@ -3,7 +3,8 @@
 mod kill;
 mod program;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use aws::Cloud;
 use aws::secret::Version;
@@ -15,12 +16,16 @@ use deploy::task::secret::rotate::{Outcome, Rotated, Target, rotate};
 use sandbox::Pacing;
 use tests::{Fixture, Want};
 
+use crate::flow::read_all;
+
 /// A stack with its tenants, and a tunnel to its database.
 struct Stage {
     fixture: Fixture,
     cloud: Cloud,
     bridge: Bridge,
     server: Server,
+    /// Every password that a secret was seen to hold.
+    passwords: Mutex<BTreeSet<String>>,
 }
 
 impl Stage {
@@ -32,7 +37,7 @@ impl Stage {
         let (cloud, inventory) = context.observe().await.expect("the account can be observed");
         let bridge = Bridge::to_database(context, &cloud, &inventory).await.expect("the tunnel opens");
         let server = bridge.server(context).expect("the roots are there");
-        Stage { fixture, cloud, bridge, server }
+        Stage { fixture, cloud, bridge, server, passwords: Mutex::default() }
     }
 
     /// Returns every target: the roles, then the master user.
@@ -47,7 +52,26 @@ impl Stage {
 
     async fn versions(&self, target: &Target) -> Versions {
         let name = target.secret_name(&self.fixture.context.stack);
-        rotate::get(&self.cloud, &name).await.expect("there is a secret")
+        let versions = rotate::get(&self.cloud, &name).await.expect("there is a secret");
+        let mut passwords = self.passwords.lock().expect("nobody panicked with it");
+        for version in [Some(&versions.current), versions.pending.as_ref()].into_iter().flatten() {
+            passwords.insert(version.password.expose().to_owned());
+        }
+        drop(passwords);
+        versions
+    }
+
+    /// No password is in `shown`, nor in any file of the sandbox, where the server logs every statement.
+    fn expect_no_password(&self, mut shown: String) {
+        read_all(self.fixture.cloud.dir(), &mut shown);
+        assert!(
+            shown.contains("PASSWORD 'SCRAM-SHA-256$"),
+            "the server's log is not where it was looked for"
+        );
+        let passwords = self.passwords.lock().expect("nobody panicked with it");
+        for password in passwords.iter() {
+            assert!(!shown.contains(password.as_str()), "one of {} passwords is shown", passwords.len());
+        }
     }
 
     async fn logs_in(&self, target: &Target, version: &Version) -> bool {
