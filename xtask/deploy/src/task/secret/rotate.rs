@@ -3,6 +3,7 @@
 //! Cut off between any two of these, the server knows the password of one of two versions of the secret, and the next
 //! rotation goes on from there with the same new password.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ use crate::failure::{Exit, Failure};
 const AT_ONCE: usize = 8;
 /// How long to wait for another rotation, or for the creation of tenants, to end.
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
+/// How long the lock outlives a program that was killed; it must be heard of more often.
+const SILENCE: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long RDS may take from "done" to a login with the new master password.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5 * 60);
 
@@ -127,13 +131,10 @@ pub async fn rotate(
     targets: &[Target],
 ) -> Result<Vec<Rotated>, Failure> {
     let work = Work { context, cloud, server, admin: admin(context, cloud, server).await? };
-    let (roles, masters): (Vec<&Target>, Vec<&Target>) =
-        targets.iter().partition(|target| matches!(target, Target::Role { .. }));
-    let begun: Vec<_> = roles.into_iter().map(|role| Box::pin(work.one(role))).collect();
-    let mut rotated: Vec<Rotated> = stream::iter(begun).buffered(AT_ONCE).collect().await;
-    for master in masters {
-        rotated.push(work.one(master).await);
-    }
+    let rotated = tokio::select! {
+        rotated = Box::pin(work.all(targets)) => rotated,
+        never = work.keep_lock() => match never {},
+    };
     // The lock ends with the session.
     if let Some(session) = work.admin {
         session.close().await;
@@ -156,6 +157,7 @@ async fn admin(context: &Context, cloud: &Cloud, server: &Server) -> Result<Opti
         Err(error) if error.sqlstate() == Some("28P01") => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    session.expire_after(SILENCE).await?;
     lock::acquire(&session, lock::TENANTS, "passwords", LOCK_LIMIT, &context.events).await?;
     Ok(Some(session))
 }
@@ -168,6 +170,27 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    async fn all(&self, targets: &[Target]) -> Vec<Rotated> {
+        let (roles, masters): (Vec<&Target>, Vec<&Target>) =
+            targets.iter().partition(|target| matches!(target, Target::Role { .. }));
+        let begun: Vec<_> = roles.into_iter().map(|role| Box::pin(self.one(role))).collect();
+        let mut rotated: Vec<Rotated> = stream::iter(begun).buffered(AT_ONCE).collect().await;
+        for master in masters {
+            rotated.push(self.one(master).await);
+        }
+        rotated
+    }
+
+    /// Lets the server hear of the session that holds the lock. If it is gone, the next password is not set.
+    async fn keep_lock(&self) -> Infallible {
+        if let Some(session) = &self.admin {
+            while session.ping().await.is_ok() {
+                tokio::time::sleep(HEARTBEAT).await;
+            }
+        }
+        std::future::pending().await
+    }
+
     async fn one(&self, target: &Target) -> Rotated {
         let events = &self.context.events;
         let subject = format!("password of {}", target.name());
@@ -230,6 +253,9 @@ impl Work<'_> {
             // By the session that holds the lock: once that is lost, no other rotation is overtaken.
             Target::Role { role, .. } => Ok(db::role::set_password(self.admin()?, role, password).await?),
             Target::Master => {
+                if let Some(session) = &self.admin {
+                    session.ping().await?;
+                }
                 Ok(rotate::set_master_password(self.cloud, stack, password, events, stop).await?)
             }
         }
