@@ -1,9 +1,12 @@
-use std::fmt;
+mod cause;
+
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
+
+pub use self::cause::{Cause, Refusal};
 
 /// Why something with the databases failed. Never holds a password or the text of a statement.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a query lists as tenants cannot be.
+    #[error("the tenants' query{}: {reason}", at_row(*row, field.as_deref()))]
+    Registry {
+        /// The row, counted from 1, if one row is wrong.
+        row: Option<usize>,
+        /// The column, if one is wrong.
+        field: Option<String>,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Files that refinery would skip, misread or apply twice.
     #[error("the migrations in `{}` cannot be used: {}", dir.display(), problems.join("; "))]
     Migrations {
@@ -39,6 +52,16 @@ pub enum Error {
         dir: PathBuf,
         /// Every problem, each with the file's name.
         problems: Vec<String>,
+    },
+    /// There is no such set of migrations.
+    #[error("there is no set of migrations {name} in `{}`; {}", dir.display(), known_sets(known))]
+    Set {
+        /// The directory of all sets.
+        dir: PathBuf,
+        /// The set, quoted.
+        name: String,
+        /// Those that are there.
+        known: Vec<String>,
     },
     /// A directory or a file cannot be read.
     #[error("cannot read `{}`", path.display())]
@@ -138,14 +161,98 @@ pub enum Error {
         #[source]
         source: Cause,
     },
-    /// refinery refused to run.
-    #[error("tenant `{tenant}` cannot be migrated")]
-    Refinery {
+    /// The connection broke before the server had said how a transaction ended. The next run sees what it did.
+    #[error("the connection broke while tenant `{tenant}` was migrated")]
+    Lost {
         /// The tenant.
         tenant: String,
-        /// refinery's error.
+        /// The migration whose answer was next.
+        migration: Option<String>,
+        /// How it broke.
         #[source]
-        source: Box<refinery::Error>,
+        source: Cause,
+    },
+    /// A migration that runs outside of a transaction stopped on its way, and is not recorded.
+    #[error(
+        "migration `{migration}` of tenant `{tenant}` stopped{}; it runs outside of a transaction: what it did \
+         before stays, and it is not recorded{}", at_line(*line), leftovers(invalid)
+    )]
+    Unfinished {
+        /// The tenant.
+        tenant: String,
+        /// The migration, as its file is named.
+        migration: String,
+        /// The line of its file that the statement begins in, or a closer one where PostgreSQL tells it.
+        line: Option<usize>,
+        /// What removes each index that it left invalid: `DROP INDEX CONCURRENTLY "public"."a"`.
+        invalid: Vec<String>,
+        /// What the server said.
+        #[source]
+        source: Cause,
+    },
+    /// A migration ran to its end, but an index that it names cannot be used: `IF NOT EXISTS` passed over it.
+    #[error("migration `{migration}` of tenant `{tenant}` is not recorded{}", leftovers(invalid))]
+    InvalidIndex {
+        /// The tenant.
+        tenant: String,
+        /// The migration, as its file is named.
+        migration: String,
+        /// What removes each of them.
+        invalid: Vec<String>,
+    },
+    /// Everything was accepted, and yet the history does not show it.
+    #[error("the migrations of tenant `{tenant}` were sent and are not all recorded afterwards")]
+    NotRecorded {
+        /// The tenant.
+        tenant: String,
+    },
+    /// A program that takes no lock of ours recorded the same migration at the same time. Nothing of ours stays.
+    #[error("another program migrates tenant `{tenant}` at the same time")]
+    Overtaken {
+        /// The tenant.
+        tenant: String,
+    },
+    /// The tenant's role lacks a right, found before anything was written.
+    #[error("role `{role}` cannot migrate tenant `{tenant}`: {reason}")]
+    Forbidden {
+        /// The tenant.
+        tenant: String,
+        /// The role.
+        role: String,
+        /// The right that it lacks, and the statement that gives it.
+        reason: String,
+    },
+    /// The run was told to stop before this tenant was through.
+    #[error("tenant `{tenant}` was interrupted; {state}")]
+    Interrupted {
+        /// The tenant.
+        tenant: String,
+        /// What is known of what was in flight.
+        state: &'static str,
+    },
+    /// What the command asks for does not fit the history that is there.
+    #[error("tenant `{tenant}`: {reason}")]
+    Unfit {
+        /// The tenant.
+        tenant: String,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// A share of the tenants that cannot be meant.
+    #[error("`{value}` is no partition: {reason}")]
+    Partition {
+        /// As it was given.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The server has no connections left to work with.
+    #[error("the server has {used} of {most} connections in use, which leaves none to migrate over")]
+    Full {
+        /// Connections in use.
+        used: i64,
+        /// The most that roles without privileges may have.
+        most: i64,
     },
     /// The task of one tenant panicked.
     #[error("the task of tenant `{tenant}` broke off: {reason}")]
@@ -179,16 +286,29 @@ impl Error {
             Error::Roots { .. }
             | Error::Name { .. }
             | Error::Spec { .. }
+            | Error::Registry { .. }
+            | Error::Set { .. }
             | Error::Migrations { .. }
-            | Error::Read { .. } => Kind::Usage,
-            Error::Dial { .. } | Error::Tls { .. } | Error::TimedOut { .. } => Kind::Unreachable,
+            | Error::Read { .. }
+            | Error::Unfit { .. }
+            | Error::Partition { .. } => Kind::Usage,
+            Error::Dial { .. }
+            | Error::Tls { .. }
+            | Error::TimedOut { .. }
+            | Error::Lost { .. }
+            | Error::Full { .. } => Kind::Unreachable,
             Error::Connect { source, .. } | Error::Statement { source, .. } => source.kind(),
+            Error::Forbidden { .. } => Kind::Permission,
             Error::Locked { .. } => Kind::Locked,
             Error::LockLost { .. }
             | Error::History { .. }
             | Error::Diverged { .. }
             | Error::Migration { .. }
-            | Error::Refinery { .. }
+            | Error::Unfinished { .. }
+            | Error::InvalidIndex { .. }
+            | Error::NotRecorded { .. }
+            | Error::Overtaken { .. }
+            | Error::Interrupted { .. }
             | Error::Panicked { .. } => Kind::Failed,
         }
     }
@@ -200,13 +320,22 @@ impl Error {
 
     /// Returns what PostgreSQL said, where it said anything.
     pub fn refusal(&self) -> Option<&Refusal> {
+        self.cause().and_then(Cause::refusal)
+    }
+
+    /// Returns what the server said, or how the connection to it broke.
+    pub(crate) fn cause(&self) -> Option<&Cause> {
         match self {
             Error::Connect { source, .. }
             | Error::Statement { source, .. }
-            | Error::Migration { source, .. } => source.refusal(),
+            | Error::Migration { source, .. }
+            | Error::Lost { source, .. }
+            | Error::Unfinished { source, .. } => Some(source),
             Error::Roots { .. }
             | Error::Name { .. }
             | Error::Spec { .. }
+            | Error::Registry { .. }
+            | Error::Set { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
             | Error::Dial { .. }
@@ -216,7 +345,14 @@ impl Error {
             | Error::LockLost { .. }
             | Error::History { .. }
             | Error::Diverged { .. }
-            | Error::Refinery { .. }
+            | Error::InvalidIndex { .. }
+            | Error::NotRecorded { .. }
+            | Error::Overtaken { .. }
+            | Error::Forbidden { .. }
+            | Error::Interrupted { .. }
+            | Error::Unfit { .. }
+            | Error::Full { .. }
+            | Error::Partition { .. }
             | Error::Panicked { .. } => None,
         }
     }
@@ -245,110 +381,26 @@ impl Serialize for Error {
     }
 }
 
-/// What the server said, or how the connection to it broke.
-#[derive(Debug, thiserror::Error)]
-pub enum Cause {
-    /// PostgreSQL's own words.
-    #[error(transparent)]
-    Refused(Box<Refusal>),
-    /// The connection, the protocol or a value.
-    #[error(transparent)]
-    Client(tokio_postgres::Error),
-}
-
-impl Cause {
-    /// Returns what PostgreSQL said, where it said anything.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Cause::Refused(refusal) => Some(refusal),
-            Cause::Client(_) => None,
-        }
-    }
-
-    fn kind(&self) -> Kind {
-        match self {
-            Cause::Client(_) => Kind::Unreachable,
-            Cause::Refused(refusal) => match refusal.sqlstate.as_str() {
-                "28000" | "28P01" | "42501" => Kind::Permission,
-                // Connection exceptions; too many connections; shutting down, starting up.
-                code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
-                    Kind::Unreachable
-                }
-                _ => Kind::Failed,
-            },
-        }
+fn known_sets(known: &[String]) -> String {
+    match known {
+        [] => "there is none".to_owned(),
+        known => format!("there are: {}", known.join(", ")),
     }
 }
 
-impl From<Refusal> for Cause {
-    fn from(refusal: Refusal) -> Cause {
-        Cause::Refused(Box::new(refusal))
-    }
+fn at_row(row: Option<usize>, field: Option<&str>) -> String {
+    let row = row.map(|row| format!(", row {row}")).unwrap_or_default();
+    let field = field.map(|field| format!(", `{field}`")).unwrap_or_default();
+    format!("{row}{field}")
 }
-
-impl From<tokio_postgres::Error> for Cause {
-    fn from(error: tokio_postgres::Error) -> Cause {
-        match Refusal::find(&error) {
-            Some(refusal) => refusal.into(),
-            None => Cause::Client(error),
-        }
-    }
-}
-
-/// An error as PostgreSQL reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Refusal {
-    /// `ERROR`, `FATAL`, `PANIC`.
-    pub severity: String,
-    /// The five characters that programs compare.
-    pub sqlstate: String,
-    /// The message.
-    pub message: String,
-    /// More about it.
-    pub detail: Option<String>,
-    /// What to do about it.
-    pub hint: Option<String>,
-    /// The functions that it happened in.
-    pub context: Option<String>,
-    /// Where in the statement: characters, counted from 1.
-    pub position: Option<u32>,
-}
-
-impl Refusal {
-    /// Returns what PostgreSQL said, if it is PostgreSQL that failed.
-    pub(crate) fn find(error: &tokio_postgres::Error) -> Option<Refusal> {
-        use tokio_postgres::error::ErrorPosition;
-        let said = error.as_db_error()?;
-        Some(Refusal {
-            severity: said.severity().to_owned(),
-            sqlstate: said.code().code().to_owned(),
-            message: said.message().to_owned(),
-            detail: said.detail().map(str::to_owned),
-            hint: said.hint().map(str::to_owned),
-            context: said.where_().map(str::to_owned),
-            position: match said.position() {
-                Some(ErrorPosition::Original(at)) => Some(*at),
-                // A place in a query of PostgreSQL's own making means nothing in our file.
-                Some(ErrorPosition::Internal { .. }) | None => None,
-            },
-        })
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (SQLSTATE {})", self.severity, self.message, self.sqlstate)?;
-        for (name, text) in [("detail", &self.detail), ("hint", &self.hint), ("context", &self.context)] {
-            if let Some(text) = text {
-                write!(f, "; {name}: {text}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 fn at_line(line: Option<usize>) -> String {
     line.map(|line| format!(" in line {line}")).unwrap_or_default()
+}
+
+fn leftovers(invalid: &[String]) -> String {
+    if invalid.is_empty() {
+        return String::new();
+    }
+    format!("; it leaves an index that is not valid: run `{}` and migrate again", invalid.join("; "))
 }

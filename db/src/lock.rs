@@ -17,14 +17,38 @@ pub struct Lock {
     key: i64,
 }
 
+impl Lock {
+    /// Returns a statement that fails with [`NOT_HELD`] unless its own backend holds the lock: a pooler in between
+    /// may have sent the transaction to another one.
+    pub(crate) fn guard(self) -> String {
+        format!(
+            "SELECT 1 / count(*) FROM pg_locks l WHERE {HELD} AND l.pid = pg_backend_pid() AND {KEY} = {}",
+            self.key
+        )
+    }
+
+    /// Returns a query that takes the lock, if nobody else holds it, and says so.
+    pub(crate) fn try_sql(self) -> String {
+        format!("SELECT pg_try_advisory_lock({})", self.key)
+    }
+}
+
+/// What [`Lock::guard`] fails with: a division by zero.
+pub(crate) const NOT_HELD: &str = "22012";
+
+const HELD: &str = "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+const KEY: &str = "(l.classid::int8 << 32) | l.objid::int8";
+
 /// Held in `postgres` while tenants are created, and while passwords are rotated: both set them.
 pub const TENANTS: Lock = Lock { name: "tenants and their roles", key: 0x6472_6177_0000_0001 };
 
 /// Held in a tenant's database while it is migrated.
 pub const MIGRATIONS: Lock = Lock { name: "migrations", key: 0x6472_6177_0000_0002 };
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A session that has just said goodbye may hold its lock for a moment longer.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes the lock, asking again until `limit` has passed.
 ///
@@ -42,7 +66,7 @@ pub async fn acquire(
 ) -> Result<(), Error> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
-    let mut told = None;
+    let mut told: Option<Holder> = None;
     loop {
         if ask(session, lock, "SELECT pg_try_advisory_lock($1)").await? {
             return Ok(());
@@ -52,7 +76,8 @@ pub async fn acquire(
             let holder = holder.map_or_else(|| "another session".to_owned(), |holder| holder.to_string());
             return Err(Error::Locked { lock: lock.name, holder, waited: start.elapsed() });
         }
-        if let Some(holder) = holder.filter(|holder| told.as_ref() != Some(holder)) {
+        if let Some(holder) = holder.filter(|holder| !told.as_ref().is_some_and(|told| holder.is_same(told)))
+        {
             let status = format!("the lock for {} is held by {holder}", lock.name);
             events.emit(Event::StepWaiting { subject: subject.to_owned(), status });
             told = Some(holder);
@@ -82,11 +107,29 @@ pub struct Holder {
     pub user: String,
     /// The application's name.
     pub application: String,
+    /// When it connected, by the server's clock; only its own role and monitors may know.
+    pub since: Option<String>,
+    /// What it does, and since how many seconds: `active for 12 s`.
+    pub doing: Option<String>,
+}
+
+impl Holder {
+    /// Returns whether it is the same session, whatever it does now.
+    pub(crate) fn is_same(&self, other: &Holder) -> bool {
+        self.pid == other.pid && self.since == other.since
+    }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` as `{}` (pid {})", self.application, self.user, self.pid)
+        write!(f, "`{}` as `{}` (pid {}", self.application, self.user, self.pid)?;
+        if let Some(since) = &self.since {
+            write!(f, ", connected since {since}")?;
+        }
+        if let Some(doing) = &self.doing {
+            write!(f, ", {doing}")?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -95,14 +138,21 @@ impl fmt::Display for Holder {
 /// # Errors
 /// [`Error::Statement`] if the server does not answer.
 pub async fn find_holder(session: &Session, lock: Lock) -> Result<Option<Holder>, Error> {
-    const SQL: &str = "
-        SELECT l.pid, coalesce(a.usename::text, '?'), coalesce(a.application_name, '?')
-        FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND (l.classid::int8 << 32) | l.objid::int8 = $1";
-    let rows = session.query(SQL, &[(&lock.key, Type::INT8)], "see who holds the lock").await?;
-    Ok(rows.first().map(|row| Holder { pid: row.get(0), user: row.get(1), application: row.get(2) }))
+    let sql = format!(
+        "SELECT l.pid, coalesce(a.usename::text, '?'), coalesce(a.application_name, '?'),
+                to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+                a.state || ' for ' || extract(epoch FROM clock_timestamp() - a.state_change)::int8 || ' s'
+         FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) WHERE {HELD} AND {KEY} = {}",
+        lock.key
+    );
+    let rows = session.query(&sql, &[], "see who holds the lock").await?;
+    Ok(rows.first().map(|row| Holder {
+        pid: row.get(0),
+        user: row.get(1),
+        application: row.get(2),
+        since: row.get(3),
+        doing: row.get(4),
+    }))
 }
 
 async fn ask(session: &Session, lock: Lock, sql: &str) -> Result<bool, Error> {

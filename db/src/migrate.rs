@@ -1,12 +1,33 @@
 //! Migrations: what is due in a tenant's database, and doing it.
 //!
-//! The history is refinery's. `engine` is the one place that applies anything; whatever stands there keeps the
-//! files, the checksums and the history as they are.
+//! Files, checksums and history are refinery's, so that plain refinery can go on from wherever this stops, and the
+//! other way round. After connecting, a tenant costs two round trips: `enter` takes the lock and reads the history,
+//! `engine` sends all that is pending in one transaction. One that is up to date costs the first alone.
 
+mod bare;
+mod capacity;
 mod engine;
+mod enter;
 mod history;
+mod partition;
 mod plan;
+mod repair;
+mod retry;
 mod run;
+mod segment;
+mod stop;
+mod task;
+mod wave;
 
-pub use plan::{Applied, Divergence, TenantPlan, plan};
-pub use run::{Outcome, RunOptions, TenantReport, run};
+pub use capacity::find_jobs;
+pub use partition::Partition;
+pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
+pub use repair::{Difference, baseline, differences, repair};
+pub use retry::Retry;
+pub use run::{Check, Outcome, RunOptions, TenantReport, Wave, Withheld, plan_all, run};
+pub use stop::Stop;
+pub use wave::deal;
+
+fn subject(tenant: &str) -> String {
+    format!("tenant {tenant}")
+}

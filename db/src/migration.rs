@@ -1,19 +1,27 @@
 //! Migration files, as refinery names and hashes them. What refinery would skip or misread is refused here.
 
+pub mod lint;
+mod mode;
+mod set;
 mod statement;
+mod token;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
+pub use self::mode::Mode;
+pub use self::set::{MigrationSet, load_set, sets};
 use crate::Error;
 
 /// One migration: `V3__add_orders.sql`.
 #[derive(Clone, Debug)]
 pub struct Migration {
     inner: refinery::Migration,
+    file_name: String,
     sql: String,
+    mode: Mode,
 }
 
 impl Migration {
@@ -32,6 +40,11 @@ impl Migration {
         self.inner.checksum()
     }
 
+    /// Returns its file's name: `V3__add_orders.sql`.
+    pub fn file_name(&self) -> &str {
+        &self.file_name
+    }
+
     /// Returns its text.
     pub fn sql(&self) -> &str {
         &self.sql
@@ -45,14 +58,20 @@ impl Migration {
         }
     }
 
+    /// Returns which transaction it runs in.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Returns its statements, each with the line, counted from 1, that it begins in.
+    pub(crate) fn statements(&self) -> Vec<(usize, &str)> {
+        statement::split(&self.sql)
+    }
+
     /// Returns the line, counted from 1, of a character of its text, counted from 1 as PostgreSQL does.
     pub fn line_of(&self, position: u32) -> usize {
         let before = usize::try_from(position).unwrap_or(usize::MAX).saturating_sub(1);
         1 + self.sql.chars().take(before).filter(|c| *c == '\n').count()
-    }
-
-    pub(crate) fn as_refinery(&self) -> &refinery::Migration {
-        &self.inner
     }
 }
 
@@ -71,7 +90,7 @@ pub enum Order {
     Free,
 }
 
-/// Returns the migrations of a directory, by version.
+/// Returns the migrations that lie flat in a directory, by version; folders that may be sets are passed over.
 ///
 /// # Errors
 /// [`Error::Migrations`] names every file that does not fit: refinery would skip it with a line in its log, apply
@@ -89,13 +108,13 @@ pub fn load(dir: &Path) -> Result<Vec<Migration>, Error> {
     for name in &names {
         let shown = name.to_string_lossy();
         // Editors and file systems leave those about.
-        if shown.starts_with('.') {
+        if shown.starts_with('.') || is_set(&dir.join(name), &shown) {
             continue;
         }
         let migration = match load_one(&dir.join(name), &shown)? {
             Ok(migration) => migration,
             Err(reason) => {
-                problems.push(format!("`{shown}`: {reason}"));
+                problems.push(format!("{}: {reason}", quoted(&shown)));
                 continue;
             }
         };
@@ -132,13 +151,21 @@ pub fn parse(file_name: &str, content: &[u8]) -> Result<Migration, String> {
     let stem = check_name(file_name)?;
     let sql = check_text(content)?;
     let inner = refinery::Migration::unapplied(stem, sql).map_err(|error| error.to_string())?;
-    Ok(Migration { inner, sql: sql.to_owned() })
+    let mode = mode::parse(sql)?;
+    Ok(Migration { inner, file_name: file_name.to_owned(), sql: sql.to_owned(), mode })
+}
+
+fn is_set(path: &Path, name: &str) -> bool {
+    stack::config::is_migration_set(name) && path.is_dir()
 }
 
 fn load_one(path: &Path, shown: &str) -> Result<Result<Migration, String>, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     if fs::metadata(path).map_err(read)?.is_dir() {
-        return Ok(Err("a directory; migrations lie flat".to_owned()));
+        return Ok(Err(
+            "a directory whose name cannot be a set's: 1 to 39 lowercase letters, digits and underscores"
+                .to_owned(),
+        ));
     }
     if let Err(reason) = check_name(shown) {
         return Ok(Err(reason));
@@ -174,6 +201,14 @@ fn check_name(file_name: &str) -> Result<&str, String> {
         return refuse("is too long");
     }
     Ok(stem)
+}
+
+/// Returns a file's name so that it fits a line of a terminal; nobody chose the names that do not fit.
+fn quoted(name: &str) -> String {
+    const LIMIT: usize = 100;
+    let count = name.chars().count();
+    let shown: String = name.chars().take(LIMIT).flat_map(char::escape_debug).collect();
+    if count > LIMIT { format!("`{shown}..` ({count} characters)") } else { format!("`{shown}`") }
 }
 
 fn check_text(content: &[u8]) -> Result<&str, String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Config, SslMode};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{CancelToken, Client, Row};
 
 use crate::tls::{Connector, Tls};
 use crate::{Error, Login, Server};
@@ -174,6 +174,11 @@ impl Session {
         self.execute("SELECT 1", || "ask the server for a sign of life".to_owned()).await
     }
 
+    /// Returns what can cancel the statement in flight.
+    pub(crate) fn canceller(&self, server: &Server) -> Canceller {
+        Canceller { server: server.clone(), token: self.client.cancel_token() }
+    }
+
     /// Says goodbye to the server, so that it frees locks at once, and waits for a moment until that is sent.
     pub async fn close(self) {
         let Session { client, mut driver, .. } = self;
@@ -211,6 +216,25 @@ impl std::fmt::Debug for Session {
             .field("version", &self.version)
             .field("tls", &self.tls)
             .finish_non_exhaustive()
+    }
+}
+
+/// The right to cancel what a session has in flight, over a connection of its own.
+pub(crate) struct Canceller {
+    server: Server,
+    token: CancelToken,
+}
+
+impl Canceller {
+    /// Asks the server to cancel; how the statement ends is in its own answer.
+    pub(crate) async fn cancel(&self, limit: Duration) {
+        let ask = async {
+            let stream = self.server.dial.dial().await.ok()?;
+            let (connector, _) = Connector::new(&self.server.host, Arc::clone(&self.server.roots)).ok()?;
+            self.token.cancel_query_raw(stream, connector).await.ok()
+        };
+        // If it does not get there, closing the session ends the statement too, only later.
+        drop(tokio::time::timeout(limit, Box::pin(ask)).await);
     }
 }
 

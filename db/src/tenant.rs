@@ -2,6 +2,7 @@
 
 mod create;
 mod list;
+pub mod registry;
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ pub use create::{Created, Outcome, create};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};
 
-pub use crate::verify::{Check, Verdict, Verification, verify};
+pub use crate::verify::{Check, Verdict, Verification, differences, verify};
 
 /// What a tenant is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::fmt;
 use rand::Rng;
 use serde::Serialize;
 use stack::Secret;
+use stack::spec::Tenant;
 use tokio_postgres::NoTls;
 use tokio_postgres::config::{Config, SslMode};
 
@@ -97,7 +98,9 @@ async fn verify_one(
     let mut checks = Vec::new();
     match observe(session, Some(&tenant.name)).await?.pop() {
         None => checks.push(fail("exists", "there is no such database")),
-        Some(info) => checks.extend(settings(tenant, &info)),
+        Some(info) => {
+            checks.extend(settings(&tenant.owner, &tenant.encoding, &tenant.locale, &info));
+        }
     }
     checks.push(owner_is_modest(session, tenant).await?);
     let login = logs_in(server, tenant).await;
@@ -109,7 +112,14 @@ async fn verify_one(
     Ok(Verification { tenant: tenant.name.clone(), checks })
 }
 
-fn settings(tenant: &TenantSpec, info: &TenantInfo) -> Vec<Check> {
+/// Returns where a tenant's database is not as configured: owner, encoding, locale, and who may connect.
+pub fn differences(tenant: &Tenant, info: &TenantInfo) -> Vec<Check> {
+    let mut checks = settings(&tenant.owner, &tenant.encoding, &tenant.locale, info);
+    checks.retain(|check| check.verdict != Verdict::Pass);
+    checks
+}
+
+fn settings(owner: &str, encoding: &str, locale: &str, info: &TenantInfo) -> Vec<Check> {
     let equal = |name, is: &str, should: &str| {
         if is == should {
             pass(name, format!("`{is}`"))
@@ -123,10 +133,10 @@ fn settings(tenant: &TenantSpec, info: &TenantInfo) -> Vec<Check> {
         (false, true) => fail("closed to PUBLIC", "PUBLIC has TEMPORARY"),
     };
     vec![
-        equal("owner", &info.owner, &tenant.owner),
-        equal("encoding", &info.encoding, &tenant.encoding),
-        equal("collation", &info.collation, &tenant.locale),
-        equal("character type", &info.ctype, &tenant.locale),
+        equal("owner", &info.owner, owner),
+        equal("encoding", &info.encoding, encoding),
+        equal("collation", &info.collation, locale),
+        equal("character type", &info.ctype, locale),
         public,
     ]
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use deploy::context::Context;
 use deploy::view::{Detail, View};
@@ -106,9 +107,15 @@ impl Fixture {
     }
 
     /// Runs the program to its end.
+    ///
+    /// # Panics
+    /// It hangs.
     pub async fn run(&self, args: &[&str]) -> Ran {
-        let command = self.program(args);
-        tokio::task::spawn_blocking(move || run(command)).await.expect("the program runs")
+        let mut command = tokio::process::Command::from(self.program(args));
+        let output = command.kill_on_drop(true).output();
+        let output = tokio::time::timeout(HANGS, output).await;
+        let output = output.unwrap_or_else(|_| panic!("{args:?} waits for what never comes"));
+        ran(output.expect("`cargo xtask test` builds the program first"))
     }
 
     /// Returns raw calls to the sandbox's gateway, past our own code.
@@ -191,10 +198,15 @@ pub fn program(args: &[&str]) -> Command {
     command
 }
 
+/// How long a run of the program may take in a test; no run that ends by itself comes near it.
+const HANGS: Duration = Duration::from_secs(240);
+
 /// Runs a program to its end.
 pub fn run(mut command: Command) -> Ran {
-    let Output { status, stdout, stderr } =
-        command.output().expect("`cargo xtask test` builds the program first");
+    ran(command.output().expect("`cargo xtask test` builds the program first"))
+}
+
+fn ran(Output { status, stdout, stderr }: Output) -> Ran {
     Ran {
         code: status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&stdout).into_owned(),

@@ -250,17 +250,88 @@ pub struct Tenants {
 /// `migrate`
 #[derive(Args, Debug)]
 pub struct Migrate {
+    /// Looking instead of migrating
+    #[command(subcommand)]
+    pub task: Option<MigrateTask>,
     /// Only these [default: every tenant of the stack file]
     pub tenants: Vec<String>,
     /// Show what would be applied where; changes nothing
-    #[arg(long, alias = "dry-run")]
+    #[arg(long, alias = "dry-run", conflicts_with_all = ["baseline", "repair"])]
     pub plan: bool,
-    /// How many tenants at the same time
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: u16,
+    /// How many tenants at the same time [default: `jobs` under `[migrate]` in the stack file, else half of the
+    /// server's free connections, at most 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
     /// The folder of the migrations [default: db/migrations]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Judge the files and stop: each alone, or those from VERSION on as one set; exit 1 for an error
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with_all = ["plan", "baseline", "repair"])]
+    pub lint: Option<Option<i32>>,
+    /// Look at all tenants first, and write to none unless all can be migrated
+    #[arg(long)]
+    pub check_first: bool,
+    /// Apply files that are older than what was applied already
+    #[arg(long)]
+    pub out_of_order: bool,
+    /// What happens to the rest of a wave once more tenants failed than the error budget allows
+    /// [default: `on_error` under `[migrate]`, else continue]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub on_error: Option<OnError>,
+    /// How many tenants may fail before the next wave is held back [default: `error_budget` under `[migrate]`, else 0]
+    #[arg(long, value_name = "N")]
+    pub error_budget: Option<u32>,
+    /// How long a statement may wait for a lock, in seconds, before the tenant is tried again later; 0 for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub lock_timeout: u32,
+    /// Only a share of the tenants, by their names: 3/8 is the third of eight [default: that of an array job on AWS
+    /// Batch or Kubernetes]
+    #[arg(long, value_name = "M/N")]
+    pub partition: Option<String>,
+    /// Record the files up to this version as applied, without running them, where there is no history yet
+    #[arg(long, value_name = "VERSION", conflicts_with = "repair")]
+    pub baseline: Option<i32>,
+    /// Record the names and checksums of files that were changed after they were applied, once you have seen them
+    #[arg(long)]
+    pub repair: bool,
+    /// Write what became of each tenant to FILE as well, as JUnit's XML
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "baseline", "repair"])]
+    pub junit: Option<PathBuf>,
+}
+
+/// `migrate ..`
+#[derive(Debug, Subcommand)]
+pub enum MigrateTask {
+    /// Shows who has which migration, and which database is not as configured; changes nothing
+    Status(MigrateStatus),
+}
+
+/// `migrate status`
+#[derive(Args, Debug)]
+pub struct MigrateStatus {
+    /// Only these [default: every tenant]
+    pub tenants: Vec<String>,
+    /// Write a page to FILE instead, that any browser shows
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Exit 8 unless every tenant is up to date and as configured
+    #[arg(long)]
+    pub check: bool,
+    /// How many tenants at the same time [default: as `migrate`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// The folder of the migrations [default: db/migrations]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// What happens to the rest of a wave once too many tenants failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// They are migrated; the next wave is not
+    Continue,
+    /// No other tenant begins
+    Stop,
 }
 
 /// `migration ..`

@@ -1,4 +1,9 @@
-use crate::{Cause, Error, Session};
+//! refinery's history table: reading it, and writing rows that refinery takes for its own.
+
+use tokio_postgres::Row as SqlRow;
+
+use crate::quote::{ident, literal};
+use crate::{Cause, Error, Migration};
 
 /// A row of refinery's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,12 +14,22 @@ pub(super) struct Row {
     pub(super) checksum: u64,
 }
 
-/// Returns what was applied, by version. Needs no more than the right to read, and no table at all.
-pub(super) async fn read(session: &Session) -> Result<Vec<Row>, Error> {
-    // As text: refinery panics on a value that it did not write.
-    const SQL: &str = "SELECT version::text, name::text, applied_on::text, checksum::text
-                       FROM refinery_schema_history ORDER BY version";
-    let rows = match session.client().query_typed(SQL, &[]).await {
+/// Reads the history. Needs no more than the right to read.
+///
+/// As text: refinery panics on a value that it did not write.
+pub(super) const READ: &str = "SELECT version::text, name::text, applied_on::text, checksum::text
+     FROM refinery_schema_history ORDER BY refinery_schema_history.version";
+
+/// refinery's own statement, but for the schema.
+const CREATE: &str = "(
+             version int4 PRIMARY KEY,
+             name VARCHAR(255),
+             applied_on VARCHAR(255),
+             checksum VARCHAR(255))";
+
+/// Returns what was applied, by version, from the answer to [`READ`]; no table is an empty history.
+pub(super) fn parse(answer: Result<Vec<SqlRow>, tokio_postgres::Error>) -> Result<Vec<Row>, Error> {
+    let rows = match answer {
         Ok(rows) => rows,
         Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => return Ok(Vec::new()),
         Err(error) => {
@@ -24,47 +39,172 @@ pub(super) async fn read(session: &Session) -> Result<Vec<Row>, Error> {
             });
         }
     };
-    rows.iter()
-        .map(|row| {
-            let text = |at: usize, what: &str| {
-                row.get::<_, Option<String>>(at)
-                    .ok_or_else(|| Error::History { reason: format!("a {what} is null") })
-            };
-            let unreadable = |what: &str, value: &str| Error::History { reason: format!("{what} `{value}`") };
-            let (version, checksum) = (text(0, "version")?, text(3, "checksum")?);
-            let applied_on = text(2, "date")?;
-            if !is_rfc3339(&applied_on) {
-                return Err(unreadable("date", &applied_on));
-            }
-            Ok(Row {
-                version: version.parse().map_err(|_| unreadable("version", &version))?,
-                name: text(1, "name")?,
-                applied_on,
-                checksum: checksum.parse().map_err(|_| unreadable("checksum", &checksum))?,
-            })
-        })
-        .collect()
+    rows.iter().map(parse_row).collect()
 }
 
-/// Returns whether a date has the shape that refinery writes and insists on: `2026-01-31T23:59:59.5Z`.
+fn parse_row(row: &SqlRow) -> Result<Row, Error> {
+    let text = |at: usize, what: &str| {
+        row.get::<_, Option<String>>(at).ok_or_else(|| Error::History { reason: format!("a {what} is null") })
+    };
+    let unreadable = |what: &str, value: &str| Error::History { reason: format!("{what} `{value}`") };
+    let (version, checksum) = (text(0, "version")?, text(3, "checksum")?);
+    let applied_on = text(2, "date")?;
+    if !is_rfc3339(&applied_on) {
+        return Err(unreadable("date", &applied_on));
+    }
+    Ok(Row {
+        version: version.parse().map_err(|_| unreadable("version", &version))?,
+        name: text(1, "name")?,
+        applied_on,
+        checksum: checksum.parse().map_err(|_| unreadable("checksum", &checksum))?,
+    })
+}
+
+/// Where the history is, or is to be.
+///
+/// Named with its schema: a file that empties `search_path`, as `pg_dump` writes them, must not hide it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    schema: String,
+    pub(super) exists: bool,
+}
+
+impl Table {
+    pub(super) fn new(schema: String, exists: bool) -> Table {
+        Table { schema, exists }
+    }
+
+    fn name(&self) -> String {
+        format!("{}.refinery_schema_history", ident(&self.schema))
+    }
+
+    /// Returns what makes the table as refinery does; nothing if it is there.
+    pub(super) fn create(&self) -> Option<String> {
+        (!self.exists).then(|| format!("CREATE TABLE IF NOT EXISTS {}{CREATE}", self.name()))
+    }
+
+    /// Returns what records a migration, in refinery's format, by the server's clock.
+    pub(super) fn insert(&self, migration: &Migration) -> String {
+        format!(
+            "INSERT INTO {} (version, name, applied_on, checksum) VALUES ({}, {}, {NOW}, '{}')",
+            self.name(),
+            migration.version(),
+            literal(migration.name()),
+            migration.checksum()
+        )
+    }
+
+    /// Returns what puts another name and checksum into a row that still holds the old ones.
+    pub(super) fn update(&self, migration: &Migration, was: &Row) -> String {
+        format!(
+            "UPDATE {} SET name = {}, checksum = '{}' WHERE version = {} AND name = {} AND checksum = '{}'",
+            self.name(),
+            literal(migration.name()),
+            migration.checksum(),
+            was.version,
+            literal(&was.name),
+            was.checksum
+        )
+    }
+
+    /// Returns a query for how many of these are recorded as they are.
+    pub(super) fn count<'a>(&self, migrations: impl Iterator<Item = &'a Migration>) -> String {
+        let rows: Vec<String> =
+            migrations.map(|file| format!("({}, '{}')", file.version(), file.checksum())).collect();
+        format!(
+            "SELECT count(*) FROM {} WHERE (version, checksum::text) IN ({})",
+            self.name(),
+            rows.join(", ")
+        )
+    }
+}
+
+/// RFC 3339 in UTC, which is all that refinery reads.
+const NOW: &str = r#"to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#;
+
+/// Returns whether refinery could read the date: `2026-01-31T23:59:59.5Z`, or with an offset. It panics on others.
 fn is_rfc3339(date: &str) -> bool {
-    const SHAPE: &[u8] = b"dddd-dd-ddTdd:dd:dd";
-    let fits = |(shape, c): (&u8, u8)| if *shape == b'd' { c.is_ascii_digit() } else { c == *shape };
-    let has_zone = date.ends_with('Z') || date.len() > SHAPE.len() + 5;
-    date.len() > SHAPE.len() && SHAPE.iter().zip(date.bytes()).all(fits) && has_zone
+    let Some((day, clock)) = date.split_once(['T', 't']) else { return false };
+    let Some(zone) = clock.find(['Z', 'z', '+', '-']) else { return false };
+    let (clock, zone) = clock.split_at(zone);
+    let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    is_day(day)
+        && numbers(seconds, ':', &[23, 59, 59])
+        && !fraction.is_empty()
+        && fraction.bytes().all(|c| c.is_ascii_digit())
+        && (zone.eq_ignore_ascii_case("z") || numbers(&zone[1..], ':', &[23, 59]))
+}
+
+fn is_day(day: &str) -> bool {
+    let Some((year, rest)) = day.split_once('-') else { return false };
+    let Some(year) = (year.len() == 4).then(|| year.parse::<u32>().ok()).flatten() else { return false };
+    if !numbers(rest, '-', &[12, 31]) {
+        return false;
+    }
+    let (month, day) = rest.split_at(2);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let last = match month {
+        "00" => 0,
+        "02" if is_leap => 29,
+        "02" => 28,
+        "04" | "06" | "09" | "11" => 30,
+        _ => 31,
+    };
+    (1..=last).contains(&day[1..].parse::<u32>().unwrap_or_default())
+}
+
+/// Returns whether the text is numbers of two digits, none above its limit.
+fn numbers(text: &str, separator: char, limits: &[u32]) -> bool {
+    let parts: Vec<&str> = text.split(separator).collect();
+    parts.len() == limits.len()
+        && parts.iter().zip(limits).all(|(part, limit)| {
+            part.len() == 2
+                && part.bytes().all(|c| c.is_ascii_digit())
+                && part.parse::<u32>().is_ok_and(|n| n <= *limit)
+        })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_rfc3339;
+    use super::*;
+    use crate::migration::parse as file;
 
     #[test]
     fn dates_that_refinery_writes_are_accepted_and_others_are_not() {
-        for date in ["2026-11-23T23:28:25.970620691Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00+01:00"] {
+        for date in [
+            "2026-11-23T23:28:25.970620691Z",
+            "2026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00+01:00",
+            "2024-02-29T00:00:00.1-00:00",
+        ] {
             assert!(is_rfc3339(date), "{date}");
         }
-        for date in ["", "garbage", "2026-01-01", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00"] {
+        for date in [
+            "",
+            "garbage",
+            "2026-01-01",
+            "2026-01-01 00:00:00Z",
+            "2026-01-01T00:00:00",
+            "2026-99-99T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-00-10T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00+1:00",
+            "+026-01-01T00:00:00é",
+        ] {
             assert!(!is_rfc3339(date), "{date}");
         }
+    }
+
+    #[test]
+    fn the_history_is_named_with_its_schema_and_made_only_where_it_is_missing() {
+        let table = Table::new("we\"ird".to_owned(), false);
+        assert!(table.create().is_some_and(|sql| {
+            sql.starts_with("CREATE TABLE IF NOT EXISTS \"we\"\"ird\".refinery_schema_history(")
+        }));
+        assert_eq!(Table::new("public".to_owned(), true).create(), None);
+        let row = table.insert(&file("V3__add_orders.sql", b"SELECT 1;").unwrap());
+        assert!(row.contains("VALUES (3, 'add_orders', to_char("), "{row}");
     }
 }

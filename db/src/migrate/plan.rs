@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::history::{self, Row};
+use super::enter;
+use super::history::Row;
 use crate::migration::Order;
-use crate::{ConnectOptions, Error, Login, Migration, Server, Session, connect};
+use crate::{ConnectOptions, Error, Login, Migration, Server, connect};
 
 /// What is due in a tenant's database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -67,30 +68,49 @@ pub struct Divergence {
     pub file: String,
 }
 
-/// Returns what is due in the database of `login`, which is the tenant's own. Writes nothing.
+/// What becomes of files that came too late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Late {
+    /// The tenant is refused.
+    #[default]
+    Refuse,
+    /// They are applied, in the order of their versions, before what is newer.
+    Apply,
+}
+
+/// Returns what is due in the database of `login`, which is the tenant's own. Writes nothing, takes no lock.
 ///
 /// # Errors
 /// Those of [`connect`]; [`Error::Statement`] and [`Error::History`] if the history cannot be read.
 pub async fn plan(server: &Server, login: &Login, migrations: &[Migration]) -> Result<TenantPlan, Error> {
     let session = connect(server, login, &ConnectOptions::default()).await?;
-    let plan = observe(&session, &login.database, migrations).await?;
+    let looked = enter::look(&session).await;
     session.close().await;
-    Ok(plan)
+    Ok(compare(&login.database, &looked?, migrations, Late::Refuse).plan)
 }
 
-/// Returns what is due in the session's database.
-pub(super) async fn observe(
-    session: &Session,
-    tenant: &str,
-    migrations: &[Migration],
-) -> Result<TenantPlan, Error> {
-    Ok(compare(tenant, history::read(session).await?, migrations))
+/// A plan, and the places of what is pending in the list of files.
+pub(super) struct Compared {
+    pub(super) plan: TenantPlan,
+    pub(super) pending: Vec<usize>,
+}
+
+impl Compared {
+    /// Refuses a tenant whose history does not fit the files.
+    pub(super) fn accept(self) -> Result<Compared, Error> {
+        let problems = self.plan.problems();
+        if problems.is_empty() {
+            return Ok(self);
+        }
+        Err(Error::Diverged { tenant: self.plan.tenant, problems })
+    }
 }
 
 /// Compares as refinery does with `abort_divergent` and `abort_missing`, but names everything, not the first.
-fn compare(tenant: &str, history: Vec<Row>, migrations: &[Migration]) -> TenantPlan {
+pub(super) fn compare(tenant: &str, history: &[Row], migrations: &[Migration], late: Late) -> Compared {
     let mut plan = TenantPlan { tenant: tenant.to_owned(), ..TenantPlan::default() };
-    let files: BTreeMap<i32, &Migration> = migrations.iter().map(|file| (file.version(), file)).collect();
+    let files: BTreeMap<i32, (usize, &Migration)> =
+        migrations.iter().enumerate().map(|(at, file)| (file.version(), (at, file))).collect();
     let applied: BTreeMap<i32, &Row> = history.iter().map(|row| (row.version, row)).collect();
     let newest = applied.keys().next_back().copied();
 
@@ -98,33 +118,48 @@ fn compare(tenant: &str, history: Vec<Row>, migrations: &[Migration]) -> TenantP
         let name = format!("V{}__{}", row.version, row.name);
         match files.get(&row.version) {
             None => plan.missing.push(name),
-            Some(file) if file.checksum() != row.checksum || file.name() != row.name => plan
+            Some((_, file)) if file.checksum() != row.checksum || file.name() != row.name => plan
                 .divergent
                 .push(Divergence { version: row.version, applied: name, file: file.to_string() }),
             Some(_) => {}
         }
     }
-    for (version, file) in &files {
-        if applied.contains_key(version) {
+    let mut pending = Vec::new();
+    for (version, (at, file)) in files {
+        if applied.contains_key(&version) {
             continue;
         }
-        let is_late = file.order() == Order::Versioned && newest.is_some_and(|newest| newest >= *version);
-        if is_late { plan.late.push(file.to_string()) } else { plan.pending.push(file.to_string()) }
+        let is_late = file.order() == Order::Versioned && newest.is_some_and(|newest| newest >= version);
+        if is_late && late == Late::Refuse {
+            plan.late.push(file.to_string());
+        } else {
+            plan.pending.push(file.to_string());
+            pending.push(at);
+        }
     }
     plan.applied = history
-        .into_iter()
-        .map(|row| Applied { version: row.version, name: row.name, applied_on: row.applied_on })
+        .iter()
+        .map(|row| Applied {
+            version: row.version,
+            name: row.name.clone(),
+            applied_on: row.applied_on.clone(),
+        })
         .collect();
-    plan
+    Compared { plan, pending }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Late, Row, TenantPlan};
+    use crate::Migration;
     use crate::migration::parse;
 
     fn file(name: &str) -> Migration {
         parse(&format!("{name}.sql"), b"SELECT 1;\n").unwrap()
+    }
+
+    fn compare(tenant: &str, history: Vec<Row>, files: &[Migration]) -> TenantPlan {
+        super::compare(tenant, &history, files, Late::Refuse).plan
     }
 
     fn row(file: &Migration) -> Row {
@@ -172,5 +207,14 @@ mod tests {
         let plan = compare("t", vec![row(&file("V2__b"))], &[file("U1__a"), file("V2__b")]);
         assert_eq!(plan.pending, ["U1__a"]);
         assert!(plan.late.is_empty());
+    }
+
+    #[test]
+    fn a_late_file_that_is_allowed_comes_before_what_is_newer() {
+        let files = [file("V1__a"), file("V2__b"), file("V3__c")];
+        let compared = super::compare("t", &[row(&files[1])], &files, Late::Apply);
+        assert_eq!(compared.pending, [0, 2]);
+        assert_eq!(compared.plan.pending, ["V1__a", "V3__c"]);
+        assert!(compared.accept().is_ok());
     }
 }

@@ -1,18 +1,22 @@
+//! Many tenants: so many at a time, wave by wave, and each one's trouble its own.
+
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use stack::spec::OnError;
 use stack::{Event, Events};
-use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::engine::{self, Stopped};
-use super::plan;
-use crate::{ConnectOptions, Error, Login, Migration, Server, Session, connect, lock};
+use super::plan::{self, Compared, Late, TenantPlan};
+use super::task::{self, Task};
+use super::{Retry, Stop, enter, subject};
+use crate::{ConnectOptions, Error, Login, Migration, Server, Session, connect};
 
 /// How to migrate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RunOptions {
     /// How many tenants at a time, each over one connection.
     pub jobs: usize,
@@ -20,12 +24,60 @@ pub struct RunOptions {
     pub lock_limit: Duration,
     /// How to connect; `lock_timeout` and `statement_timeout` hold for every migration.
     pub connect: ConnectOptions,
+    /// How often locks that are not to be had, deadlocks and lost connections are tried again.
+    pub retry: Retry,
+    /// What becomes of files that came too late.
+    pub late: Late,
+    /// Whether all tenants are looked at before the first is written to.
+    pub check: Check,
+    /// The waves, one after the other; none is one of everybody. Tenants in none of them are not started.
+    pub waves: Vec<Wave>,
+    /// How many tenants may fail before the next wave is held back.
+    pub error_budget: usize,
+    /// What becomes of a wave in which more fail than that.
+    pub on_error: OnError,
+    /// Raised by whoever wants the run to stop.
+    pub stop: Stop,
+    /// How long after that a transaction in flight may still take before it is cancelled.
+    pub grace: Duration,
 }
 
 impl Default for RunOptions {
     fn default() -> RunOptions {
-        RunOptions { jobs: 4, lock_limit: Duration::from_secs(60), connect: ConnectOptions::default() }
+        RunOptions {
+            jobs: 4,
+            lock_limit: Duration::from_secs(60),
+            connect: ConnectOptions::default(),
+            retry: Retry::default(),
+            late: Late::default(),
+            check: Check::default(),
+            waves: Vec::new(),
+            error_budget: 0,
+            on_error: OnError::default(),
+            stop: Stop::new(),
+            grace: Duration::from_secs(10),
+        }
     }
+}
+
+/// Whether all tenants are looked at before the first is written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// Each tenant is looked at when its turn comes.
+    #[default]
+    EachInTurn,
+    /// All first, which costs a round trip a tenant, and a connection where there are more tenants than `jobs`.
+    /// If one of them could not be migrated, none is.
+    AllFirst,
+}
+
+/// Tenants that are migrated before others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wave {
+    /// What it is called.
+    pub name: String,
+    /// Whose turn it is: places in the list of logins.
+    pub places: Vec<usize>,
 }
 
 /// What became of one tenant.
@@ -51,21 +103,59 @@ pub enum Outcome {
         /// In order: `V3__add_orders`.
         migrations: Vec<String>,
     },
-    /// It stopped. What was applied before stays, what failed was rolled back: the next run goes on from there.
+    /// It stopped. What was committed before stays, what failed was rolled back: the next run goes on from there.
     Failed {
-        /// What was applied before.
+        /// What was committed before: nothing, unless a file asks for a transaction of its own.
         applied: Vec<String>,
         /// The migration that failed, if it came to that.
         migration: Option<String>,
         /// What went wrong.
         error: Error,
     },
+    /// The run was told to stop; what was in flight is rolled back, unless `state` says otherwise.
+    Interrupted {
+        /// What was committed before.
+        applied: Vec<String>,
+        /// What is known of what was in flight.
+        state: String,
+    },
+    /// Its turn did not come; nothing was written.
+    NotStarted {
+        /// Why not.
+        reason: Withheld,
+    },
+}
+
+/// Why a tenant's turn did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Withheld {
+    /// The run was told to stop.
+    Interrupted,
+    /// More tenants had failed than the budget allows.
+    ErrorBudget,
+    /// Another tenant did not pass the check of all.
+    Check,
+    /// No wave has it.
+    NoWave,
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Withheld::Interrupted => "the run was interrupted",
+            Withheld::ErrorBudget => "too many tenants had failed",
+            Withheld::Check => "another tenant did not pass the check",
+            Withheld::NoWave => "no wave has it",
+        })
+    }
 }
 
 /// Migrates every tenant, as its own role so that all it makes belongs to it.
 ///
-/// Returns one report for each login, in their order; a failed tenant does not stop the others.
-/// Dropping the future ends every connection: the server rolls back what is not committed.
+/// Returns one report for each login, in their order; a failed tenant does not stop the others of its wave.
+/// Dropping the future ends every connection: whether the server still commits what it has got is then open, which
+/// [`RunOptions::stop`] avoids.
 pub async fn run(
     server: &Server,
     logins: &[Login],
@@ -75,96 +165,203 @@ pub async fn run(
 ) -> Vec<TenantReport> {
     let task = Arc::new(Task {
         server: server.clone(),
-        migrations: migrations.to_vec(),
+        migrations: migrations.into(),
         options: options.clone(),
         events: events.clone(),
-        // A connection for each tenant at once would take the server's last.
-        free: Semaphore::new(options.jobs.max(1)),
     });
-    let mut running = JoinSet::new();
-    let mut places: HashMap<Id, usize> = HashMap::new();
-    for (place, login) in logins.iter().cloned().enumerate() {
-        let handle = running.spawn(migrate(Arc::clone(&task), login));
-        places.insert(handle.id(), place);
+    let mut fleet = Fleet {
+        task,
+        logins,
+        kept: HashMap::new(),
+        reports: logins.iter().map(|_| None).collect(),
+        failed: 0,
+    };
+    let withheld = Box::pin(fleet.migrate()).await;
+    let reports = fleet.reports.into_iter().zip(logins);
+    reports
+        .map(|(report, login)| report.unwrap_or_else(|| not_started(&login.database, withheld, events)))
+        .collect()
+}
+
+/// Returns what is due in each tenant's database, in their order, `jobs` at a time. Writes nothing.
+pub async fn plan_all(
+    server: &Server,
+    logins: &[Login],
+    migrations: &[Migration],
+    options: &RunOptions,
+) -> Vec<Result<TenantPlan, Error>> {
+    let looked = look_all(server, logins, &migrations.into(), options).await;
+    looked.into_iter().map(|looked| looked.map(|(compared, _)| compared.plan)).collect()
+}
+
+struct Fleet<'a> {
+    task: Arc<Task>,
+    logins: &'a [Login],
+    /// Connections from the check, while there are no more of them than may be open anyway.
+    kept: HashMap<usize, Session>,
+    reports: Vec<Option<TenantReport>>,
+    failed: usize,
+}
+
+impl Fleet<'_> {
+    /// Migrates wave by wave; returns why whoever has no report yet has none.
+    async fn migrate(&mut self) -> Withheld {
+        let task = Arc::clone(&self.task);
+        if task.options.check == Check::AllFirst && !self.check_all().await {
+            return Withheld::Check;
+        }
+        let everybody = Wave { name: String::new(), places: (0..self.logins.len()).collect() };
+        let waves = &task.options.waves;
+        for wave in if waves.is_empty() { std::slice::from_ref(&everybody) } else { waves.as_slice() } {
+            if self.failed > task.options.error_budget {
+                return Withheld::ErrorBudget;
+            }
+            let (start, name) = (Instant::now(), format!("wave {}", wave.name));
+            let emit = |event| {
+                if !waves.is_empty() {
+                    task.events.emit(event)
+                }
+            };
+            emit(Event::PhaseStarted { name: name.clone() });
+            if let Some(withheld) = self.migrate_wave(&wave.places).await {
+                return withheld;
+            }
+            emit(Event::PhaseFinished { name, elapsed: start.elapsed() });
+        }
+        Withheld::NoWave
     }
 
-    let mut reports: Vec<Option<TenantReport>> = logins.iter().map(|_| None).collect();
-    while let Some(joined) = running.join_next_with_id().await {
-        let (id, report) = match joined {
-            Ok((id, report)) => (id, Ok(report)),
+    async fn migrate_wave(&mut self, places: &[usize]) -> Option<Withheld> {
+        let task = Arc::clone(&self.task);
+        let mut waiting = places.iter().copied().filter(|&place| place < self.logins.len()).peekable();
+        let mut running = JoinSet::new();
+        let mut at_work: HashMap<Id, usize> = HashMap::new();
+        let mut withheld = None;
+        loop {
+            if task.options.stop.is_raised() {
+                withheld = Some(Withheld::Interrupted);
+            } else if task.options.on_error == OnError::Stop && self.failed > task.options.error_budget {
+                withheld = Some(Withheld::ErrorBudget);
+            }
+            // Only so many tasks as may work exist at all: thousands of tenants cost the memory of a few.
+            while running.len() < task.options.jobs.max(1) && withheld.is_none() {
+                let Some(place) = waiting.next() else { break };
+                if self.reports[place].is_some() {
+                    continue;
+                }
+                let (login, kept) = (self.logins[place].clone(), self.kept.remove(&place));
+                let handle = running.spawn(task::migrate(Arc::clone(&task), login, kept));
+                at_work.insert(handle.id(), place);
+            }
+            let Some(joined) = running.join_next_with_id().await else { break };
+            let (id, report) = match joined {
+                Ok((id, report)) => (id, Ok(report)),
+                Err(error) => (error.id(), Err(error)),
+            };
+            let Some(place) = at_work.remove(&id) else { continue };
+            let report =
+                report.unwrap_or_else(|error| broken_off(&self.logins[place].database, error, &task.events));
+            self.failed += usize::from(matches!(report.outcome, Outcome::Failed { .. }));
+            self.reports[place] = Some(report);
+        }
+        // A wish that came when nobody was waiting any more has held nobody back.
+        withheld.filter(|withheld| *withheld == Withheld::Interrupted || waiting.peek().is_some())
+    }
+
+    /// Looks at everybody; returns whether all could be migrated.
+    async fn check_all(&mut self) -> bool {
+        let task = Arc::clone(&self.task);
+        let looked = look_all(&task.server, self.logins, &task.migrations, &task.options).await;
+        let mut pass = true;
+        for (place, looked) in looked.into_iter().enumerate() {
+            let error = match looked.and_then(|(compared, kept)| compared.accept().map(|_| kept)) {
+                Ok(kept) => {
+                    self.kept.extend(kept.map(|session| (place, session)));
+                    continue;
+                }
+                Err(error) => error,
+            };
+            pass = false;
+            let tenant = self.logins[place].database.clone();
+            task.events.emit(Event::StepFailed { subject: subject(&tenant), error: error.chain() });
+            let outcome = Outcome::Failed { applied: Vec::new(), migration: None, error };
+            self.reports[place] = Some(TenantReport { tenant, outcome, elapsed: Duration::ZERO });
+        }
+        pass
+    }
+}
+
+/// What a tenant needs, and the connection over which it was seen.
+type Looked = (Compared, Option<Session>);
+
+/// Looks at each tenant, without the lock; keeps the connections if there are no more than `jobs`.
+async fn look_all(
+    server: &Server,
+    logins: &[Login],
+    migrations: &Arc<[Migration]>,
+    options: &RunOptions,
+) -> Vec<Result<Looked, Error>> {
+    let keep = logins.len() <= options.jobs;
+    let mut looked: Vec<Option<Result<Looked, Error>>> = logins.iter().map(|_| None).collect();
+    let mut running = JoinSet::new();
+    let mut at_work: HashMap<Id, usize> = HashMap::new();
+    let mut waiting = logins.iter().enumerate();
+    loop {
+        while running.len() < options.jobs.max(1) && !options.stop.is_raised() {
+            let Some((place, login)) = waiting.next() else { break };
+            let (server, login, migrations) = (server.clone(), login.clone(), Arc::clone(migrations));
+            let (connect_options, late, check) = (options.connect.clone(), options.late, options.check);
+            let handle = running.spawn(async move {
+                let session = connect(&server, &login, &connect_options).await?;
+                let history = match check {
+                    Check::AllFirst => enter::inspect(&session, &login.database).await,
+                    // Whoever only wants to see the plan needs no right to write.
+                    Check::EachInTurn => enter::look(&session).await,
+                };
+                let kept = if keep && history.is_ok() {
+                    Some(session)
+                } else {
+                    session.close().await;
+                    None
+                };
+                Ok((plan::compare(&login.database, &history?, &migrations, late), kept))
+            });
+            at_work.insert(handle.id(), place);
+        }
+        let Some(joined) = running.join_next_with_id().await else { break };
+        let (id, result) = match joined {
+            Ok((id, result)) => (id, Ok(result)),
             Err(error) => (error.id(), Err(error)),
         };
-        let Some(&place) = places.get(&id) else { continue };
-        reports[place] =
-            Some(report.unwrap_or_else(|error| broken_off(&logins[place].database, error, events)));
+        let Some(place) = at_work.remove(&id) else { continue };
+        looked[place] = Some(result.unwrap_or_else(|error| Err(panicked(&logins[place].database, error))));
     }
-    reports.into_iter().flatten().collect()
+    let never =
+        |login: &Login| Error::Interrupted { tenant: login.database.clone(), state: "it was not looked at" };
+    looked.into_iter().zip(logins).map(|(one, login)| one.unwrap_or_else(|| Err(never(login)))).collect()
 }
 
-struct Task {
-    server: Server,
-    migrations: Vec<Migration>,
-    options: RunOptions,
-    events: Events,
-    free: Semaphore,
-}
-
-async fn migrate(task: Arc<Task>, login: Login) -> TenantReport {
-    let tenant = login.database.clone();
-    let subject = subject(&tenant);
-    // The semaphore is never closed; without a permit the tenant would only run too early.
-    let _permit = task.free.acquire().await.ok();
-    let start = Instant::now();
-    task.events.emit(Event::StepStarted { subject: subject.clone(), verb: "migrate".to_owned() });
-    let outcome = match Box::pin(attempt(&task, &login)).await {
-        Ok(applied) if applied.is_empty() => Outcome::UpToDate,
-        Ok(migrations) => Outcome::Applied { migrations },
-        Err(Stopped { applied, migration, error }) => Outcome::Failed { applied, migration, error },
-    };
-    let elapsed = start.elapsed();
-    task.events.emit(match &outcome {
-        Outcome::UpToDate => Event::StepFinished { subject, outcome: "up to date".to_owned(), elapsed },
-        Outcome::Applied { migrations } => {
-            Event::StepFinished { subject, outcome: format!("applied {}", migrations.join(", ")), elapsed }
-        }
-        Outcome::Failed { error, .. } => Event::StepFailed { subject, error: error.chain() },
+fn not_started(tenant: &str, reason: Withheld, events: &Events) -> TenantReport {
+    events.emit(Event::StepFinished {
+        subject: subject(tenant),
+        outcome: format!("not started: {reason}"),
+        elapsed: Duration::ZERO,
     });
-    TenantReport { tenant, outcome, elapsed }
-}
-
-async fn attempt(task: &Task, login: &Login) -> Result<Vec<String>, Stopped> {
-    let mut session = connect(&task.server, login, &task.options.connect).await.map_err(before_the_first)?;
-    let result = apply(task, &mut session, &login.database).await;
-    // Also after a failure, so that the lock is free for whoever tries next.
-    session.close().await;
-    result
-}
-
-async fn apply(task: &Task, session: &mut Session, tenant: &str) -> Result<Vec<String>, Stopped> {
-    lock::acquire(session, lock::MIGRATIONS, &subject(tenant), task.options.lock_limit, &task.events)
-        .await
-        .map_err(before_the_first)?;
-    // Only now: what another run applied while we waited is no longer due.
-    let plan = plan::observe(session, tenant, &task.migrations).await.map_err(before_the_first)?;
-    let problems = plan.problems();
-    if !problems.is_empty() {
-        return Err(before_the_first(Error::Diverged { tenant: tenant.to_owned(), problems }));
+    TenantReport {
+        tenant: tenant.to_owned(),
+        outcome: Outcome::NotStarted { reason },
+        elapsed: Duration::ZERO,
     }
-    if plan.pending.is_empty() {
-        return Ok(Vec::new());
-    }
-    let applied = engine::apply(session, tenant, &task.migrations, &plan.pending).await?;
-    match lock::release(session, lock::MIGRATIONS).await {
-        Ok(()) => Ok(applied),
-        Err(error) => Err(Stopped { applied, migration: None, error }),
-    }
-}
-
-fn before_the_first(error: Error) -> Stopped {
-    Stopped { applied: Vec::new(), migration: None, error }
 }
 
 fn broken_off(tenant: &str, error: JoinError, events: &Events) -> TenantReport {
+    let error = panicked(tenant, error);
+    events.emit(Event::StepFailed { subject: subject(tenant), error: error.chain() });
+    let outcome = Outcome::Failed { applied: Vec::new(), migration: None, error };
+    TenantReport { tenant: tenant.to_owned(), outcome, elapsed: Duration::ZERO }
+}
+
+fn panicked(tenant: &str, error: JoinError) -> Error {
     let reason = match error.try_into_panic() {
         Ok(panic) => panic
             .downcast_ref::<String>()
@@ -174,12 +371,5 @@ fn broken_off(tenant: &str, error: JoinError, events: &Events) -> TenantReport {
             .to_owned(),
         Err(error) => error.to_string(),
     };
-    let error = Error::Panicked { tenant: tenant.to_owned(), reason };
-    events.emit(Event::StepFailed { subject: subject(tenant), error: error.chain() });
-    let outcome = Outcome::Failed { applied: Vec::new(), migration: None, error };
-    TenantReport { tenant: tenant.to_owned(), outcome, elapsed: Duration::ZERO }
-}
-
-fn subject(tenant: &str) -> String {
-    format!("tenant {tenant}")
+    Error::Panicked { tenant: tenant.to_owned(), reason }
 }

@@ -1,169 +1,92 @@
-//! As much of SQL's lexer as it takes to see where statements begin.
+//! Where statements begin and end.
+
+use super::token::{Kind, Token, tokens};
+
+/// One statement, without its semicolon and without comments.
+#[derive(Debug)]
+pub(super) struct Statement<'a> {
+    pub(super) tokens: Vec<Token<'a>>,
+}
+
+impl Statement<'_> {
+    /// Returns the byte that it begins at.
+    pub(super) fn at(&self) -> usize {
+        self.tokens.first().map_or(0, |token| token.at)
+    }
+
+    /// Returns the byte after its last token.
+    pub(super) fn end(&self) -> usize {
+        self.tokens.last().map_or(0, Token::end)
+    }
+}
 
 /// Returns the line and the first word of the first statement that would leave the transaction.
 pub(super) fn find_transaction_control(sql: &str) -> Option<(usize, &str)> {
-    starts(sql).into_iter().find_map(|start| {
-        let word = leading_word(&sql[start..]);
-        let rest = sql[start + word.len()..].trim_start();
-        let ends = match word.to_ascii_uppercase().as_str() {
+    statements(sql).into_iter().find_map(|statement| {
+        let word = |at: usize| statement.tokens.get(at).map(|token| token.text.to_ascii_uppercase());
+        let second = word(1).unwrap_or_default();
+        let ends = match word(0).unwrap_or_default().as_str() {
             "BEGIN" | "COMMIT" | "END" | "ABORT" => true,
-            "START" => leading_word(rest).eq_ignore_ascii_case("transaction"),
-            "PREPARE" => leading_word(rest).eq_ignore_ascii_case("transaction"),
+            "START" | "PREPARE" => second == "TRANSACTION",
             // `ROLLBACK TO` a savepoint stays inside.
-            "ROLLBACK" => !leads_to_savepoint(rest),
+            "ROLLBACK" => match second.as_str() {
+                "WORK" | "TRANSACTION" => word(2).unwrap_or_default() != "TO",
+                _ => second != "TO",
+            },
             _ => false,
         };
-        ends.then(|| (1 + sql[..start].matches('\n').count(), word))
+        ends.then(|| (line_of(sql, statement.at()), statement.tokens[0].text))
     })
 }
 
 /// Returns whether there is nothing but comments, white space and semicolons.
 pub(super) fn is_blank(sql: &str) -> bool {
-    starts(sql).is_empty()
+    statements(sql).is_empty()
 }
 
-fn leads_to_savepoint(rest: &str) -> bool {
-    let first = leading_word(rest);
-    let next = match first.to_ascii_uppercase().as_str() {
-        "WORK" | "TRANSACTION" => leading_word(rest[first.len()..].trim_start()),
-        _ => first,
-    };
-    next.eq_ignore_ascii_case("to")
+/// Returns the line, counted from 1, of a byte.
+pub(super) fn line_of(sql: &str, at: usize) -> usize {
+    1 + sql[..at].matches('\n').count()
 }
 
-/// Returns the word that the text begins with; `$` is part of a word, but never its first character.
-fn leading_word(text: &str) -> &str {
-    let end = text
-        .char_indices()
-        .find(|(at, c)| !(c.is_alphanumeric() || *c == '_' || (*c == '$' && *at > 0)))
-        .map_or(text.len(), |(at, _)| at);
-    &text[..end]
+/// Returns each statement's text, without its semicolon, with the line, counted from 1, that it begins in.
+pub(super) fn split(sql: &str) -> Vec<(usize, &str)> {
+    let text = |one: &Statement<'_>| (line_of(sql, one.at()), &sql[one.at()..one.end()]);
+    statements(sql).iter().map(text).collect()
 }
 
-/// Returns where each statement begins. `BEGIN ATOMIC .. END` bodies count as one statement.
-fn starts(sql: &str) -> Vec<usize> {
-    let bytes = sql.as_bytes();
-    let mut starts = Vec::new();
-    let mut at = 0;
-    let mut inside = false;
+/// Returns every statement. `BEGIN ATOMIC .. END` bodies belong to the statement around them.
+pub(super) fn statements(sql: &str) -> Vec<Statement<'_>> {
+    let mut statements = Vec::new();
+    let mut current: Vec<Token<'_>> = Vec::new();
     let mut atomic = 0_usize;
-    while at < bytes.len() {
-        let rest = &sql[at..];
-        let skipped = skip_comment(rest);
-        if skipped > 0 {
-            at += skipped;
+    for token in tokens(sql) {
+        if token.kind == Kind::Comment {
             continue;
         }
-        let c = bytes[at];
-        if c.is_ascii_whitespace() {
-            at += 1;
+        if token.text == ";" && atomic == 0 {
+            if !current.is_empty() {
+                statements.push(Statement { tokens: std::mem::take(&mut current) });
+            }
             continue;
         }
-        if c == b';' {
-            inside = inside && atomic > 0;
-            at += 1;
-            continue;
-        }
-        let is_first = !inside;
-        if is_first {
-            starts.push(at);
-            inside = true;
-        }
-        let quoted = skip_quoted(rest);
-        if quoted > 0 {
-            at += quoted;
-            continue;
-        }
-        let word = leading_word(rest);
-        if word.is_empty() {
-            at += rest.chars().next().map_or(1, char::len_utf8);
-            continue;
-        }
-        at += word.len();
-        let upper = word.to_ascii_uppercase();
-        if upper == "BEGIN"
-            && !is_first
-            && leading_word(sql[at..].trim_start()).eq_ignore_ascii_case("atomic")
-        {
+        // The first token is a statement's own: `BEGIN` there begins a transaction, `ATOMIC` follows it inside only.
+        let begins_body = token.is("atomic") && current.len() > 1 && current.last().is_some_and(is_begin);
+        if begins_body {
             atomic = 1;
-        } else if atomic > 0 && upper == "CASE" {
+        } else if atomic > 0 && token.is("case") {
             atomic += 1;
-        } else if atomic > 0 && upper == "END" {
+        } else if atomic > 0 && token.is("end") {
             atomic -= 1;
         }
-        // `E'..'` has escapes of its own, and `U&'..'` none that matter here.
-        if upper == "E" && sql[at..].starts_with('\'') {
-            at += skip_until_quote(&sql[at..], '\'', Backslash::Escapes);
-        }
+        current.push(token);
     }
-    starts
+    if !current.is_empty() {
+        statements.push(Statement { tokens: current });
+    }
+    statements
 }
 
-/// Returns the length of the comment that the text begins with; block comments nest.
-fn skip_comment(text: &str) -> usize {
-    if text.starts_with("--") {
-        return text.find('\n').map_or(text.len(), |end| end + 1);
-    }
-    if !text.starts_with("/*") {
-        return 0;
-    }
-    let mut depth = 0_usize;
-    let mut at = 0;
-    while at < text.len() {
-        let rest = &text.as_bytes()[at..];
-        if rest.starts_with(b"/*") {
-            depth += 1;
-            at += 2;
-        } else if rest.starts_with(b"*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += 1;
-        }
-    }
-    text.len()
-}
-
-/// Returns the length of the string, name or dollar-quoted body that the text begins with.
-fn skip_quoted(text: &str) -> usize {
-    match text.as_bytes()[0] {
-        b'\'' => skip_until_quote(text, '\'', Backslash::IsText),
-        b'"' => skip_until_quote(text, '"', Backslash::IsText),
-        b'$' => {
-            let Some(end) = text[1..].find('$') else { return 0 };
-            let tag = &text[..end + 2];
-            let name = &tag[1..tag.len() - 1];
-            let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_')
-                && !name.starts_with(|c: char| c.is_ascii_digit());
-            if !is_tag {
-                return 0;
-            }
-            text[tag.len()..].find(tag).map_or(text.len(), |close| close + 2 * tag.len())
-        }
-        _ => 0,
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Backslash {
-    Escapes,
-    IsText,
-}
-
-/// Returns the length up to the closing quote; a doubled one does not close, it opens the next piece.
-fn skip_until_quote(text: &str, quote: char, backslash: Backslash) -> usize {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        if escaped {
-            escaped = false;
-        } else if c == '\\' && backslash == Backslash::Escapes {
-            escaped = true;
-        } else if c == quote {
-            return at + c.len_utf8();
-        }
-    }
-    text.len()
+fn is_begin(token: &Token<'_>) -> bool {
+    token.is("begin")
 }

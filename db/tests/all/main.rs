@@ -4,6 +4,7 @@
 
 mod connect;
 mod fake;
+mod lint;
 mod migration;
 mod quote;
 mod tenant;

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use db::Error;
-use db::migration::{Order, gaps, load, parse};
+use db::migration::{Order, gaps, load, load_set, parse, sets};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -81,6 +81,56 @@ fn two_files_of_one_version_are_refused_with_both_names() {
 }
 
 #[test]
+fn versions_clash_however_far_apart_and_however_written_the_files_are() {
+    // Between them by name of file: another version, another prefix, another case.
+    let dir = dir(&[
+        ("U10__late.sql", "SELECT 1;\n"),
+        ("U3__a.sql", "SELECT 1;\n"),
+        ("V10__late.sql", "SELECT 1;\n"),
+        ("V3__B.sql", "SELECT 1;\n"),
+        ("V3__b.sql", "SELECT 1;\n"),
+        ("V7__b.sql", "SELECT 1;\n"),
+    ]);
+    let Error::Migrations { problems, .. } = load(dir.path()).unwrap_err() else { panic!("another error") };
+    assert_eq!(
+        problems,
+        [
+            "`V10__late.sql`: version 10 is also `U10__late.sql`",
+            "`V3__B.sql`: version 3 is also `U3__a.sql`",
+            "`V3__b.sql`: version 3 is also `U3__a.sql`",
+        ]
+    );
+}
+
+#[test]
+fn names_that_are_meant_to_hurt_are_refused_and_shown_in_one_line() {
+    let hostile = [
+        "V1__a'; DROP TABLE t; --.sql",
+        "V1__a\"b.sql",
+        "V1__a\nV2__b.sql",
+        "V1__a\u{1b}[2J.sql",
+        "V1__a\u{202e}b.sql",
+        "V1__$(id).sql",
+        "V1__a\\.sql",
+        "V1__a`.sql",
+        "V-1__a.sql",
+        "V+1__a.sql",
+        "V\u{661}__a.sql",
+    ];
+    let dir = dir(&hostile.map(|name| (name, "SELECT 1;\n")));
+    let error = load(dir.path()).unwrap_err();
+    let Error::Migrations { problems, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(problems.len(), hostile.len(), "{problems:#?}");
+    let text = error.to_string();
+    assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+
+    for name in [format!("V1__{}.sql", "a".repeat(10_000)), format!("V{}__a.sql", "1".repeat(10_000))] {
+        let refused = parse(&name, b"SELECT 1;\n").unwrap_err();
+        assert!(refused.len() < 200, "{refused}");
+    }
+}
+
+#[test]
 fn bytes_that_change_the_checksum_or_hide_something_are_refused() {
     let cases: [(&[u8], &str); 7] = [
         (b"SELECT 1;\r\n", "carriage return"),
@@ -111,6 +161,7 @@ fn statements_that_leave_the_transaction_are_refused() {
         "PREPARE TRANSACTION 'x';",
         "SELECT 'it''s'; COMMIT;",
         "SELECT E'\\''; COMMIT;",
+        "SELECT E'it''s \\''; COMMIT;",
         "SELECT a$b$c FROM t; COMMIT; SELECT a$b$c;",
         "SELECT $1$ FROM t; COMMIT;",
         "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; COMMIT;",
@@ -135,6 +186,55 @@ fn the_same_words_inside_bodies_strings_names_and_comments_are_fine() {
         "CREATE TABLE commits (begin_at int); SELECT begin_at AS commit FROM commits;",
     ] {
         parse("V1__a.sql", sql.as_bytes()).unwrap_or_else(|refused| panic!("{sql}: {refused}"));
+    }
+}
+
+#[test]
+fn a_set_is_a_folder_with_files_and_a_history_of_its_own() {
+    let dir = dir(&[("V1__flat.sql", "SELECT 1;\n")]);
+    for set in ["webshop", "a", &"z".repeat(39)] {
+        fs::create_dir(dir.path().join(set)).unwrap();
+    }
+    fs::write(dir.path().join("webshop/V1__own.sql"), "SELECT 2;\n").unwrap();
+    fs::write(dir.path().join("webshop/V2__more.sql"), "SELECT 3;\n").unwrap();
+
+    let names = |set: Option<&str>| {
+        let set = load_set(dir.path(), set).unwrap();
+        (set.name, set.table, set.migrations.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(names(None), (None, "refinery_schema_history".to_owned(), vec!["V1__flat".to_owned()]));
+    assert_eq!(
+        names(Some("webshop")),
+        (
+            Some("webshop".to_owned()),
+            "refinery_schema_history_webshop".to_owned(),
+            vec!["V1__own".to_owned(), "V2__more".to_owned()]
+        )
+    );
+    // The longest name still fits into a table's.
+    assert_eq!(names(Some(&"z".repeat(39))).1.len(), 63);
+    assert_eq!(sets(dir.path()).unwrap(), ["a".to_owned(), "webshop".to_owned(), "z".repeat(39)]);
+}
+
+#[test]
+fn a_set_that_is_none_is_refused_with_those_that_there_are() {
+    let dir = dir(&[("V1__flat.sql", "SELECT 1;\n")]);
+    fs::create_dir(dir.path().join("webshop")).unwrap();
+    for set in
+        ["", ".", "..", "../webshop", "webshop/", "Webshop", "V1__flat.sql", "none", "a\nb", &"a".repeat(40)]
+    {
+        let error = load_set(dir.path(), Some(set)).unwrap_err();
+        assert!(error.is_usage() && error.to_string().ends_with("there are: webshop"), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+    // A folder in a folder is a set of a set, which nobody can name.
+    fs::create_dir(dir.path().join("webshop/deep")).unwrap();
+    assert_eq!(load_set(dir.path(), Some("webshop")).unwrap().migrations.len(), 0);
+    for folder in ["Webshop-2", "V2__dir.sql", "deep er"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+        let error = load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(folder) && error.contains("cannot be a set's"), "{error}");
+        fs::remove_dir(dir.path().join(folder)).unwrap();
     }
 }
 

@@ -56,7 +56,7 @@ const TIMER: &str = include_str!("user_data/drawbridge-idle.timer");
 mod tests {
     use std::time::Duration;
 
-    use stack::spec::{Alarms, Bastion, Cidr, Database, Network, Subnet, Tenant};
+    use stack::spec::{Alarms, Bastion, Cidr, Database, Migrate, Network, Subnet, Tenant};
 
     use super::*;
 
@@ -69,8 +69,11 @@ mod tests {
             name: format!("tenant_{index}"),
             purpose: "a purpose with 'quotes'\nand a second line".to_owned(),
             owner: format!("owner_{index}"),
+            owner_is_written: true,
             encoding: "UTF8".to_owned(),
             locale: "en_US.UTF-8".to_owned(),
+            labels: Vec::new(),
+            migrations: None,
         };
         Stack {
             name: "shop-prod".to_owned(),
@@ -104,7 +107,9 @@ mod tests {
                 idle: Some(Duration::from_secs(3600)),
             },
             alarms: Alarms { enabled: false, email: None },
+            migrate: Migrate::default(),
             tenants: (0..tenants).map(tenant).collect(),
+            registry: None,
         }
     }
 

@@ -1,9 +1,12 @@
 //! `stack.toml` as people write it, checked to the last key and resolved to a [`Stack`].
 
+mod csv;
 mod error;
 mod form;
+mod migrate;
 mod name;
 mod network;
+mod record;
 mod table;
 mod tenant;
 
@@ -13,8 +16,10 @@ use toml::de::DeTable;
 
 pub use self::error::ConfigError;
 use self::error::{Problem, Source};
+pub use self::name::is_migration_set;
+pub use self::record::{FIELDS, Fault, Record, tenants};
 use self::table::{Keys, Table};
-use crate::spec::{Alarms, Bastion, Database, Stack};
+use crate::spec::{Alarms, Bastion, Database, Stack, Tenant};
 
 const ROOT: Keys = &[
     ("project", "\"startupwebapp\""),
@@ -24,7 +29,9 @@ const ROOT: Keys = &[
     ("database", "{ class = \"db.t4g.small\" }"),
     ("bastion", "{ instance_type = \"t3.micro\" }"),
     ("alarms", "{ enabled = false }"),
+    ("migrate", "{ waves = [\"canary\", \"rest\"] }"),
     ("tenant", "[{ name = \"webshop_prod\" }]"),
+    ("tenants", "{ file = \"tenants.csv\" }"),
 ];
 const DATABASE: Keys = &[
     ("identifier", "\"startupwebapp-multi-tenant-prod\""),
@@ -71,7 +78,9 @@ fn home_of(key: &str) -> Option<&'static str> {
         ("[database]", DATABASE),
         ("[bastion]", BASTION),
         ("[alarms]", ALARMS),
+        ("[migrate]", migrate::KEYS),
         ("[[tenant]]", tenant::KEYS),
+        ("[tenants]", tenant::REGISTRY),
     ];
     tables.into_iter().find(|(_, keys)| keys.iter().any(|(known, _)| *known == key)).map(|(header, _)| header)
 }
@@ -81,14 +90,40 @@ fn home_of(key: &str) -> Option<&'static str> {
 /// # Errors
 /// The first thing that is wrong, with its place and what would be right.
 pub fn parse_bytes(bytes: &[u8], file: &str) -> Result<Stack, ConfigError> {
-    match str::from_utf8(bytes) {
-        Ok(text) => parse(text, file),
-        Err(error) => {
-            let at = error.valid_up_to();
-            let text = str::from_utf8(&bytes[..at]).expect("invariant: valid up to here");
-            let message = format!("byte 0x{:02x} is not UTF-8", bytes[at]);
-            Err(Source { file, text }.fail(at, Problem::new(message, "save the file as UTF-8")))
-        }
+    parse(decode(bytes, file)?, file)
+}
+
+/// Returns the tenants of a CSV file, which `stack` has not yet; `file` is what messages call it.
+///
+/// Its first line names the columns, any of [`FIELDS`] in any order; `labels` are separated by semicolons, and an
+/// empty value is one left out.
+///
+/// # Errors
+/// The first thing that is wrong, with its place and what would be right.
+pub fn parse_tenants(bytes: &[u8], file: &str, stack: &Stack) -> Result<Vec<Tenant>, ConfigError> {
+    let source = Source { file, text: decode(bytes, file)? };
+    check_plain(source)?;
+    csv::parse(source, stack)
+}
+
+fn decode<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, ConfigError> {
+    str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        let text = str::from_utf8(&bytes[..at]).expect("invariant: valid up to here");
+        let message = format!("byte 0x{:02x} is not UTF-8", bytes[at]);
+        Source { file, text }.fail(at, Problem::new(message, "save the file as UTF-8"))
+    })
+}
+
+fn check_plain(source: Source<'_>) -> Result<(), ConfigError> {
+    if source.text.starts_with('\u{feff}') {
+        let problem =
+            Problem::new("the file starts with a byte order mark", "save the file as UTF-8 without BOM");
+        return Err(source.fail(0, problem));
+    }
+    match source.text.find('\0') {
+        Some(at) => Err(source.fail(at, Problem::new("there is a NUL byte", "save the file as plain text"))),
+        None => Ok(()),
     }
 }
 
@@ -98,14 +133,7 @@ pub fn parse_bytes(bytes: &[u8], file: &str) -> Result<Stack, ConfigError> {
 /// The first thing that is wrong, with its place and what would be right.
 pub fn parse(text: &str, file: &str) -> Result<Stack, ConfigError> {
     let source = Source { file, text };
-    if text.starts_with('\u{feff}') {
-        let problem =
-            Problem::new("the file starts with a byte order mark", "save the file as UTF-8 without BOM");
-        return Err(source.fail(0, problem));
-    }
-    if let Some(at) = text.find('\0') {
-        return Err(source.fail(at, Problem::new("there is a NUL byte", "save the file as plain text")));
-    }
+    check_plain(source)?;
     if text.trim().is_empty() {
         let problem = Problem::new("the file is empty", "start from `infra/stack.toml` of the repository");
         return Err(source.fail(0, problem));
@@ -147,11 +175,25 @@ fn resolve(source: Source<'_>, root: &Table<'_>) -> Result<Stack, ConfigError> {
     let database = resolve_database(source, &database, &project, &environment)?;
     let bastion = resolve_bastion(source, &root.table("bastion", "[bastion]", BASTION)?)?;
     let alarms = resolve_alarms(source, &root.table("alarms", "[alarms]", ALARMS)?)?;
+    let migrate = migrate::resolve(source, &root.table("migrate", "[migrate]", migrate::KEYS)?)?;
     let tenants = root.tables("tenant", "[[tenant]]", tenant::KEYS)?;
     let tenants = tenant::resolve(source, &tenants, &database.master_user)?;
+    let registry = tenant::registry(source, &root.table("tenants", "[tenants]", tenant::REGISTRY)?)?;
 
     let name = format!("{project}-{environment}");
-    Ok(Stack { name, project, environment, region, network, database, bastion, alarms, tenants })
+    Ok(Stack {
+        name,
+        project,
+        environment,
+        region,
+        network,
+        database,
+        bastion,
+        alarms,
+        migrate,
+        tenants,
+        registry,
+    })
 }
 
 fn resolve_database(

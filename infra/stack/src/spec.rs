@@ -34,8 +34,22 @@ pub struct Stack {
     pub bastion: Bastion,
     /// CloudWatch alarms.
     pub alarms: Alarms,
-    /// The tenants, in the file's order.
+    /// How migrations are rolled out.
+    pub migrate: Migrate,
+    /// The tenants, in the file's order; behind them those of `registry`, once it is read.
     pub tenants: Vec<Tenant>,
+    /// Where more tenants are written.
+    pub registry: Option<Registry>,
+}
+
+/// Where tenants are written, if not in the stack file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registry {
+    /// A CSV file; a relative path is seen from the stack file's folder.
+    File(String),
+    /// A query for the master user in the database `postgres`, whose columns are named as a tenant's fields.
+    Query(String),
 }
 
 /// VPC and subnets.
@@ -122,10 +136,68 @@ pub struct Tenant {
     pub purpose: String,
     /// The role that owns it; the tenant's own name unless configured.
     pub owner: String,
+    /// Whether the configuration names the owner: tenants that share one must all say so.
+    #[serde(skip)]
+    pub owner_is_written: bool,
     /// The encoding, such as `UTF8`.
     pub encoding: String,
     /// The collation and character type, such as `en_US.UTF-8`.
     pub locale: String,
+    /// What waves may call it by, such as `canary`.
+    pub labels: Vec<String>,
+    /// The set of migrations, a folder's name; nothing for the files that lie flat.
+    pub migrations: Option<String>,
+}
+
+/// How migrations are rolled out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Migrate {
+    /// The waves, one after the other; none is one of everybody. The last is [`Wave::Rest`].
+    pub waves: Vec<Wave>,
+    /// How many tenants may fail before the next wave is held back.
+    pub error_budget: u32,
+    /// How many tenants at a time; the server's free connections decide if nothing is said.
+    pub jobs: Option<u16>,
+    /// What becomes of a wave in which more fail than that.
+    pub on_error: OnError,
+}
+
+/// Tenants that are migrated before others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wave {
+    /// Those with a label.
+    Label(String),
+    /// So many of a hundred that no earlier wave has.
+    Share(u8),
+    /// All that no earlier wave has.
+    Rest,
+}
+
+impl fmt::Display for Wave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wave::Label(label) => f.write_str(label),
+            Wave::Share(percent) => write!(f, "{percent}%"),
+            Wave::Rest => f.write_str("rest"),
+        }
+    }
+}
+
+impl Serialize for Wave {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// What becomes of a wave in which more tenants fail than the budget allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// Its other tenants go on.
+    #[default]
+    Continue,
+    /// No other tenant begins.
+    Stop,
 }
 
 impl Stack {

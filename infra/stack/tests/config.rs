@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stack::config::parse;
-use stack::spec::{Cidr, Stack};
+use stack::spec::{Cidr, Migrate, OnError, Registry, Stack, Wave};
 
 const SHIPPED: &str = include_str!("../../stack.toml");
 const MINIMAL: &str = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"eu-central-1\"\n";
@@ -60,6 +60,19 @@ fn three_lines_are_a_whole_stack() {
 }
 
 #[test]
+fn waves_are_labels_shares_and_the_rest() {
+    assert_eq!(stack(MINIMAL).migrate, Migrate::default());
+    let text = "[migrate]\nwaves = [\"canary\", \"5%\", \"5%\", \"rest\"]\nerror_budget = 2\non_error = \"stop\"\n\
+                [[tenant]]\nname = \"a\"\nlabels = [\"canary\", \"eu-1\"]\n";
+    let stack = stack(&format!("{MINIMAL}{text}"));
+    let label = Wave::Label("canary".to_owned());
+    assert_eq!(stack.migrate.waves, [label, Wave::Share(5), Wave::Share(5), Wave::Rest]);
+    assert_eq!((stack.migrate.error_budget, stack.migrate.jobs), (2, None));
+    assert_eq!(stack.migrate.on_error, OnError::Stop);
+    assert_eq!(stack.tenants[0].labels, ["canary", "eu-1"]);
+}
+
+#[test]
 fn production_is_protected_unless_the_file_says_otherwise() {
     assert!(!stack(MINIMAL).database.deletion_protection);
     let prod = stack(&MINIMAL.replace("\"test\"", "\"prod\""));
@@ -90,7 +103,8 @@ fn every_value_that_is_written_is_the_one_that_counts() {
          message_bytes = 32768\nidle = 'never'\n\
          [alarms]\nenabled = true\nemail = 'first.last+aws@example.co.uk'\n\
          [[tenant]]\nname = 'one'\nowner = 'both'\nencoding = 'LATIN1'\nlocale = 'C'\n\
-         [[tenant]]\nname = '_two'\nowner = 'both'\n",
+         [[tenant]]\nname = '_two'\nowner = 'both'\nlabels = ['beta', 'eu-1']\nmigrations = 'two'\n\
+         [tenants]\nquery = 'SELECT name FROM tenant'\n",
     );
     assert_eq!(
         stack.network.private.each_ref().map(|s| s.zone.as_str()),
@@ -107,6 +121,10 @@ fn every_value_that_is_written_is_the_one_that_counts() {
     assert_eq!(stack.alarms.email.as_deref(), Some("first.last+aws@example.co.uk"));
     assert_eq!((stack.tenants[0].owner.as_str(), stack.tenants[1].owner.as_str()), ("both", "both"));
     assert_eq!(stack.tenants[0].encoding, "LATIN1");
+    assert_eq!((stack.tenants[0].labels.len(), stack.tenants[0].migrations.as_deref()), (0, None));
+    assert_eq!(stack.tenants[1].labels, ["beta", "eu-1"]);
+    assert_eq!(stack.tenants[1].migrations.as_deref(), Some("two"));
+    assert_eq!(stack.registry, Some(Registry::Query("SELECT name FROM tenant".to_owned())));
 }
 
 #[test]

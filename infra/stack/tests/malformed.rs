@@ -25,7 +25,7 @@ const BODIES: &[(&str, &str, &str)] = &[
     // Unknown keys
     ("unknown top key", "→colour = \"red\"\n", "unknown key `colour`"),
     ("misspelt table", "[→databse]\nport = 5432\n", "unknown key `databse`"),
-    ("plural table", "[[→tenants]]\nname = \"a\"\n", "unknown key `tenants`"),
+    ("plural table", "→[[tenants]]\nname = \"a\"\n", "`tenants` must be a table, not a list"),
     ("misspelt database key", "[database]\n→clas = \"db.t4g.small\"\n", "unknown key `clas` in `[database]`"),
     ("unknown network key", "[network]\n→nat = true\n", "unknown key `nat` in `[network]`"),
     ("unknown bastion key", "[bastion]\n→ssh_key = \"a\"\n", "unknown key `ssh_key` in `[bastion]`"),
@@ -131,6 +131,58 @@ const BODIES: &[(&str, &str, &str)] = &[
     ("hostile locale", "[[tenant]]\nname = \"a\"\nlocale = →\"C'; --\"\n", "is not a locale"),
     ("empty locale", "[[tenant]]\nname = \"a\"\nlocale = →\"\"\n", "is not a locale"),
     ("purpose of two lines", "[[tenant]]\nname = \"a\"\npurpose = →\"a\\nb\"\n", "control character"),
+    (
+        "label as number",
+        "[[tenant]]\nname = \"a\"\nlabels = [\"b\", →1]\n",
+        "`labels` must be a list of strings",
+    ),
+    (
+        "hostile label",
+        "[[tenant]]\nname = \"a\"\nlabels = [\"b\", →\"c; --\"]\n",
+        "label `c; --` has `;` in it",
+    ),
+    ("label of a dash", "[[tenant]]\nname = \"a\"\nlabels = [→\"-a\"]\n", "does not start with"),
+    (
+        "set with a path",
+        "[[tenant]]\nname = \"a\"\nmigrations = →\"../x\"\n",
+        "cannot be a set of migrations",
+    ),
+    ("empty set", "[[tenant]]\nname = \"a\"\nmigrations = →\"\"\n", "cannot be a set of migrations"),
+    // Other sources of tenants
+    ("registry of nothing", "→[tenants]\n", "`file` is missing in `[tenants]`"),
+    ("registry with a name", "[tenants]\n→name = \"a\"\n", "unknown key `name` in `[tenants]`"),
+    ("two sources", "[tenants]\nfile = \"a.csv\"\nquery = →\"SELECT 1\"\n", "are two sources"),
+    ("empty path", "[tenants]\nfile = →\"\"\n", "is not a path"),
+    ("path with a line", "[tenants]\nfile = →\"a\\nb\"\n", "is not a path"),
+    ("query that writes", "[tenants]\nquery = →\"DELETE FROM t\"\n", "`DELETE FROM t` is not a query"),
+    ("empty query", "[tenants]\nquery = →\"\"\n", "is not a query"),
+    // Migrations
+    ("unknown migrate key", "[migrate]\n→wave = [\"rest\"]\n", "unknown key `wave` in `[migrate]`"),
+    ("waves as text", "[migrate]\nwaves = →\"rest\"\n", "`waves` must be a list of strings, not a string"),
+    ("waves of numbers", "[migrate]\nwaves = [→5, \"rest\"]\n", "`waves` must be a list of strings"),
+    ("waves without an end", "[migrate]\nwaves = →[\"canary\", \"5%\"]\n", "does not end with `rest`"),
+    ("no waves", "[migrate]\nwaves = →[]\n", "does not end with `rest`"),
+    ("wave after the rest", "[migrate]\nwaves = [\"rest\", →\"5%\"]\n", "`5%` comes after `rest`"),
+    ("rest twice", "[migrate]\nwaves = [\"rest\", →\"rest\"]\n", "wave `rest` is there twice"),
+    ("label twice", "[migrate]\nwaves = [\"a\", →\"a\", \"rest\"]\n", "wave `a` is there twice"),
+    ("share of nothing", "[migrate]\nwaves = [→\"0%\", \"rest\"]\n", "`0%` is not a share"),
+    ("share of all", "[migrate]\nwaves = [→\"100%\", \"rest\"]\n", "`100%` is not a share"),
+    ("share with a fraction", "[migrate]\nwaves = [→\"2.5%\", \"rest\"]\n", "`2.5%` is not a share"),
+    ("share with a sign", "[migrate]\nwaves = [→\"+5%\", \"rest\"]\n", "`+5%` is not a share"),
+    ("hostile wave", "[migrate]\nwaves = [→\"a'; --\", \"rest\"]\n", "label `a'; --` has `'` in it"),
+    ("empty wave", "[migrate]\nwaves = [→\"\", \"rest\"]\n", "label `` does not start with a letter"),
+    ("negative budget", "[migrate]\nerror_budget = →-1\n", "`error_budget` is `-1`, outside of"),
+    ("budget as share", "[migrate]\nerror_budget = →\"5%\"\n", "`error_budget` must be a whole number"),
+    ("no jobs", "[migrate]\njobs = →0\n", "`jobs` is `0`, outside of 1 to 1000"),
+    ("unknown reaction", "[migrate]\non_error = →\"abort\"\n", "`on_error` is `abort`"),
+    ("labels as text", "[[tenant]]\nname = \"a\"\nlabels = →\"canary\"\n", "must be a list of strings"),
+    ("label as a wave", "[[tenant]]\nname = \"a\"\nlabels = [→\"rest\"]\n", "the name of the last wave"),
+    (
+        "label of its own twice",
+        "[[tenant]]\nname = \"a\"\nlabels = [\"b\", →\"b\"]\n",
+        "label `b` is there twice",
+    ),
+    ("capital label", "[[tenant]]\nname = \"a\"\nlabels = [→\"bETA\"]\n", "label `bETA` has `E` in it"),
     // Network
     ("no prefix", "[network]\ncidr = →\"10.42.0.0\"\n", "has no prefix length"),
     ("bad address", "[network]\ncidr = →\"10.42.0/16\"\n", "is not an IPv4 address"),
@@ -323,6 +375,16 @@ fn cases() -> Vec<(String, String, String)> {
         format!("{HEAD}[database]\nsecret_prefix = →\"{}\"\n", letters(449)),
         "longer than 448",
     );
+    long(
+        "set of 40 letters",
+        format!("{HEAD}[[tenant]]\nname = \"a\"\nmigrations = →\"{}\"\n", letters(40)),
+        "1 to 39 lowercase letters",
+    );
+    long(
+        "label of 64 letters",
+        format!("{HEAD}[[tenant]]\nname = \"a\"\nlabels = [→\"{}\"]\n", letters(64)),
+        "longer than 63",
+    );
     long("many digits", format!("{HEAD}[database]\nport = →{}\n", "9".repeat(10_000)), "(10000 characters)");
     long("deep lists", format!("{HEAD}x = {}→{}\n", "[".repeat(80), "[".repeat(9_920)), "not TOML");
     cases
@@ -382,7 +444,8 @@ fn bytes_that_are_not_utf8_are_refused_at_their_place() {
 fn a_misspelt_key_is_met_with_the_nearest_one() {
     let help = |body: &str| refuse(&format!("{HEAD}{body}")).0.help;
     assert_eq!(help("[database]\n→engin_version = \"16\"\n"), "did you mean `engine_version`?");
-    assert_eq!(help("[[→tenants]]\nname = \"a\"\n"), "did you mean `tenant`?");
+    assert_eq!(help("[[→tenans]]\nname = \"a\"\n"), "did you mean `tenant`?");
+    assert!(help("→[[tenants]]\nname = \"a\"\n").contains("a tenant is a line `[[tenant]]`"));
     assert_eq!(help("[bastion]\n→port = 5432\n"), "`port` belongs under a line `[database]`");
     assert!(help("[alarms]\n→phone = 1\n").contains("`enabled`, `email`"));
 }

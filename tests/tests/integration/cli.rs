@@ -54,6 +54,86 @@ fn migrations_that_refinery_would_skip_are_refused_before_anything_is_contacted(
 }
 
 #[test]
+fn the_lint_needs_no_cloud_and_no_stack_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_str().unwrap();
+    std::fs::write(dir.path().join("V1__first.sql"), "CREATE TABLE t (a int);\n").unwrap();
+    std::fs::write(dir.path().join("V2__second.sql"), "CREATE INDEX ON t (a);\nDROP INDEX i;\n").unwrap();
+    let lint = |more: &[&str]| {
+        let mut command = program(&["migrate", "--stack", "/nowhere", "--dir", folder]);
+        // No squawk, whoever has installed one.
+        command.args(more).env("PATH", "/nowhere");
+        run(command)
+    };
+    let ran = lint(&["--lint"]).expect(1);
+    for part in [
+        "V2__second.sql:1",
+        "create-index",
+        "keeps all writers out",
+        "CONCURRENTLY",
+        "errors: 1, warnings: 1",
+    ] {
+        assert!(ran.stdout.contains(part), "{}", ran.stdout);
+    }
+    assert!(ran.stderr.trim().is_empty(), "{}", ran.stderr);
+    let document = lint(&["--lint=2", "--json"]).expect(1).json();
+    assert_eq!((&document["files"], &document["errors"]), (&1.into(), &1.into()), "{document}");
+    assert_eq!(document["findings"][0]["rule"], "create-index");
+    // As one set: the index is on a table that nobody uses yet.
+    let ran = lint(&["--lint=1"]).expect(0);
+    assert!(ran.stdout.contains("drop-index") && !ran.stdout.contains("create-index"), "{}", ran.stdout);
+    assert_eq!(run(program(&["migrate", "--lint", "--dir", "/nowhere"])).expect(2).stdout, "");
+}
+
+#[test]
+fn what_squawk_finds_is_shown_among_the_findings() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (files, bin) = (dir.path().join("files"), dir.path().join("bin"));
+    for folder in [&files, &bin] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    std::fs::write(files.join("V1__a.sql"), "DROP TABLE t;\n").unwrap();
+    let squawk = bin.join("squawk");
+    let lint = |script: &str| {
+        std::fs::write(&squawk, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&squawk, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = program(&["migrate", "--lint", "--json", "--dir", files.to_str().unwrap()]);
+        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+        run(command).expect(1)
+    };
+    // It shows its arguments and how much of the environment it was given.
+    let ran = lint(
+        r#"printf '[{"file":"V1__a.sql","line":0,"level":"Warning","message":"%s","help":null,"rule_name":"x"}]' \
+           "$* ${AWS_ACCESS_KEY_ID:-nothing}"; exit 1"#,
+    );
+    let found = &ran.json()["findings"][1];
+    assert_eq!(found["rule"], "squawk/x");
+    assert_eq!(found["effect"], "--reporter json --assume-in-transaction V1__a.sql nothing");
+    let ran = lint("echo broken >&2; exit 3");
+    assert_eq!(ran.json()["findings"].as_array().unwrap().len(), 1);
+    assert!(ran.stderr.contains("was not heard") && ran.stderr.contains("broken"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_share_or_a_pair_of_wishes_that_cannot_be_meant_is_refused_before_anything_is_contacted() {
+    for (args, part) in [
+        (["--partition", "9/8"].as_slice(), "partitions count from 1"),
+        (&["--partition", "half"], "write it as `3/8`"),
+        (&["--baseline", "1", "--repair"], "cannot be used with"),
+        (&["--plan", "--repair"], "cannot be used with"),
+        (&["--jobs", "0"], "--jobs"),
+    ] {
+        let ran = run(program(&[&["migrate"], args].concat())).expect(2);
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    let mut alone = program(&["migrate"]);
+    alone.env("JOB_COMPLETION_INDEX", "0");
+    let ran = run(alone).expect(2);
+    assert!(ran.stderr.contains("give `--partition`"), "{}", ran.stderr);
+}
+
+#[test]
 fn an_endpoint_that_does_not_answer_is_an_error_of_aws() {
     let ran = run(program(&["status"])).expect(4);
     assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);

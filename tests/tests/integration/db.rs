@@ -6,33 +6,32 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use db::migrate::{self, RunOptions, TenantReport};
 use db::tenant::{Created, Outcome};
 use db::verify::{Verdict, Verification};
 use db::{
-    BoxStream, ConnectOptions, Dial, Kind, Login, Migration, Server, Session, TenantSpec, connect, lock,
-    migration, quote, tenant,
+    BoxStream, ConnectOptions, Dial, Login, Migration, Server, Session, TenantSpec, connect, migration,
+    quote, tenant,
 };
 use sandbox::gateway::Password;
 use sandbox::{Authority, Cluster, ClusterServer, ClusterSpec, Front, KeyKind, Programs, Runtime};
-use stack::{Event, Events, Secret};
+use stack::{Events, Secret};
 use tokio::task::JoinSet;
 
 const HOST: &str = "main.c0ffee.us-east-1.rds.amazonaws.com";
 
 /// A cluster of one's own, and the master's way to it.
-struct Database {
+pub(crate) struct Database {
     cluster: Cluster,
-    server: Server,
-    admin: Login,
+    pub(crate) server: Server,
+    pub(crate) admin: Login,
     dir: PathBuf,
 }
 
 impl Database {
-    async fn start() -> Database {
+    pub(crate) async fn start() -> Database {
         Database::start_with(KeyKind::Rsa).await
     }
 
@@ -64,24 +63,24 @@ impl Database {
         Database { cluster, server, admin, dir }
     }
 
-    async fn connect(&self, login: &Login) -> Session {
+    pub(crate) async fn connect(&self, login: &Login) -> Session {
         connect(&self.server, login, &ConnectOptions::default()).await.unwrap()
     }
 
-    async fn as_master(&self, sql: &str) {
+    pub(crate) async fn as_master(&self, sql: &str) {
         let session = self.connect(&self.admin).await;
         session.client().batch_execute(sql).await.unwrap();
         session.close().await;
     }
 
-    async fn names(&self, login: &Login, sql: &str) -> Vec<String> {
+    pub(crate) async fn names(&self, login: &Login, sql: &str) -> Vec<String> {
         let session = self.connect(login).await;
         let rows = session.client().query(sql, &[]).await.unwrap();
         session.close().await;
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    async fn create(&self, tenants: &[TenantSpec]) -> Vec<Created> {
+    pub(crate) async fn create(&self, tenants: &[TenantSpec]) -> Vec<Created> {
         tenant::create(&self.server, &self.admin, tenants, &Events::none()).await.unwrap()
     }
 
@@ -89,12 +88,16 @@ impl Database {
         tenant::verify(&self.server, &self.admin, tenants).await.unwrap()
     }
 
-    async fn migrate(&self, tenants: &[TenantSpec], migrations: &[Migration]) -> Vec<TenantReport> {
+    pub(crate) async fn migrate(
+        &self,
+        tenants: &[TenantSpec],
+        migrations: &[Migration],
+    ) -> Vec<TenantReport> {
         let logins: Vec<Login> = tenants.iter().map(TenantSpec::login).collect();
         migrate::run(&self.server, &logins, migrations, &RunOptions::default(), &Events::none()).await
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.cluster.stop().await.unwrap();
         std::fs::remove_dir_all(self.dir).unwrap();
     }
@@ -111,15 +114,15 @@ impl Dial for InMemory {
     }
 }
 
-fn spec(name: &str) -> TenantSpec {
+pub(crate) fn spec(name: &str) -> TenantSpec {
     TenantSpec::new(name, format!("{name}_app"), Secret::new(format!("of {name}")))
 }
 
-fn shipped() -> Vec<Migration> {
+pub(crate) fn shipped() -> Vec<Migration> {
     migration::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../db/migrations")).unwrap()
 }
 
-fn file(name: &str, sql: &str) -> Migration {
+pub(crate) fn file(name: &str, sql: &str) -> Migration {
     migration::parse(name, sql.as_bytes()).unwrap()
 }
 
@@ -273,145 +276,5 @@ async fn a_stranger_made_for_one_tenant_is_refused_and_gone_afterwards() {
     assert!(check.evidence.contains("permission denied for database"), "{check:?}");
     let strangers = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'drawbridge%'";
     assert!(db.names(&db.admin, strangers).await.is_empty());
-    db.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn runs_at_once_apply_every_migration_once() {
-    let db = Database::start().await;
-    let tenants = [spec("shop"), spec("health")];
-    db.create(&tenants).await;
-    let migrations = shipped();
-    let plan = migrate::plan(&db.server, &tenants[0].login(), &migrations).await.unwrap();
-    assert_eq!((plan.applied.len(), plan.pending.len()), (0, migrations.len()));
-    // Looking leaves no trace.
-    let tables = "SELECT tableowner::text FROM pg_tables WHERE schemaname = 'public'";
-    assert!(db.names(&tenants[0].login(), tables).await.is_empty());
-
-    let mut runs = JoinSet::new();
-    for _ in 0..6 {
-        let (server, migrations) = (db.server.clone(), migrations.clone());
-        let logins: Vec<Login> = tenants.iter().map(TenantSpec::login).collect();
-        runs.spawn(async move {
-            migrate::run(&server, &logins, &migrations, &RunOptions::default(), &Events::none()).await
-        });
-    }
-    let reports: Vec<TenantReport> = runs.join_all().await.into_iter().flatten().collect();
-    let applied = |report: &&TenantReport| matches!(&report.outcome, migrate::Outcome::Applied { migrations: done } if done.len() == migrations.len());
-    let idle = |report: &&TenantReport| matches!(report.outcome, migrate::Outcome::UpToDate);
-    assert_eq!(reports.iter().filter(applied).count(), 2, "{reports:#?}");
-    assert_eq!(reports.iter().filter(idle).count(), 10, "{reports:#?}");
-
-    let owners = db.names(&tenants[0].login(), tables).await;
-    assert!(!owners.is_empty() && owners.iter().all(|owner| owner == "shop_app"), "{owners:?}");
-    let plan = migrate::plan(&db.server, &tenants[0].login(), &migrations).await.unwrap();
-    assert!(plan.is_up_to_date() && plan.applied.len() == migrations.len(), "{plan:?}");
-    db.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_fails_is_rolled_back_and_named_with_its_line() {
-    let db = Database::start().await;
-    let tenants = [spec("shop")];
-    db.create(&tenants).await;
-    let migrations = [
-        file("V1__fine.sql", "CREATE TABLE fine (id int);\n"),
-        file("V2__bad.sql", "CREATE TABLE half (id int);\n-- é\nSELECT nothing FROM fine;\n"),
-        file("V3__never.sql", "CREATE TABLE never (id int);\n"),
-    ];
-    let reports = db.migrate(&tenants, &migrations).await;
-    let migrate::Outcome::Failed { applied, migration, error } = &reports[0].outcome else {
-        panic!("{reports:?}");
-    };
-    assert_eq!(applied, &["V1__fine"]);
-    assert_eq!(migration.as_deref(), Some("V2__bad"));
-    assert_eq!(
-        error.chain(),
-        "migration `V2__bad` of tenant `shop` failed in line 3: \
-         ERROR: column \"nothing\" does not exist (SQLSTATE 42703)"
-    );
-    let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
-    assert_eq!(db.names(&tenants[0].login(), tables).await, ["fine", "refinery_schema_history"]);
-
-    // The next run goes on from there.
-    let mended = [migrations[0].clone(), file("V2__bad.sql", "SELECT 1;\n"), migrations[2].clone()];
-    let reports = db.migrate(&tenants, &mended).await;
-    assert!(
-        matches!(&reports[0].outcome, migrate::Outcome::Applied { migrations } if migrations == &["V2__bad", "V3__never"]),
-        "{reports:?}"
-    );
-    db.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_with_a_broken_history_fails_alone() {
-    let db = Database::start().await;
-    let tenants = [spec("shop"), spec("health"), spec("games")];
-    db.create(&tenants).await;
-    let mut migrations = vec![file("V1__a.sql", "SELECT 1;\n")];
-    db.migrate(&tenants, &migrations).await;
-    for (tenant, sql) in [
-        (&tenants[0], "UPDATE refinery_schema_history SET checksum = 'x'"),
-        // Its shape is right, its value makes refinery panic.
-        (&tenants[1], "UPDATE refinery_schema_history SET applied_on = '2026-99-99T00:00:00Z'"),
-    ] {
-        let session = db.connect(&tenant.login()).await;
-        session.client().batch_execute(sql).await.unwrap();
-        session.close().await;
-    }
-    migrations.push(file("V2__b.sql", "SELECT 2;\n"));
-    let reports = db.migrate(&tenants, &migrations).await;
-    let names: Vec<&str> = reports.iter().map(|report| report.tenant.as_str()).collect();
-    assert_eq!(names, ["shop", "health", "games"]);
-    for (report, reason) in reports.iter().zip(["checksum `x`", "broke off"]) {
-        let migrate::Outcome::Failed { error, .. } = &report.outcome else { panic!("{report:?}") };
-        assert!(error.to_string().contains(reason), "{error}");
-    }
-    assert!(matches!(reports[2].outcome, migrate::Outcome::Applied { .. }), "{:?}", reports[2]);
-    db.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_changed_after_it_was_applied_stops_the_tenant() {
-    let db = Database::start().await;
-    let tenants = [spec("shop")];
-    db.create(&tenants).await;
-    db.migrate(&tenants, &[file("V1__a.sql", "SELECT 1;\n"), file("V3__c.sql", "SELECT 3;\n")]).await;
-    let changed = [file("V1__a.sql", "SELECT 10;\n"), file("V2__b.sql", "SELECT 2;\n")];
-    let reports = db.migrate(&tenants, &changed).await;
-    let migrate::Outcome::Failed { error, .. } = &reports[0].outcome else { panic!("{reports:?}") };
-    for part in ["`V1__a` was changed", "`V3__c` was applied and has no file", "`V2__b` is older"] {
-        assert!(error.to_string().contains(part), "{error}");
-    }
-    db.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_cannot_get_the_lock_says_who_holds_it() {
-    let db = Database::start().await;
-    db.create(&[spec("shop")]).await;
-    let login = spec("shop").login();
-    let options = ConnectOptions { application_name: "somebody else".to_owned(), ..Default::default() };
-    let holder = connect(&db.server, &login, &options).await.unwrap();
-    lock::acquire(&holder, lock::MIGRATIONS, "test", Duration::ZERO, &Events::none()).await.unwrap();
-
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&told);
-    let events = Events::new(move |event| {
-        if let Event::StepWaiting { status, .. } = event {
-            sink.lock().unwrap().push(status);
-        }
-    });
-    let options = RunOptions { lock_limit: Duration::from_millis(150), ..RunOptions::default() };
-    let reports = migrate::run(&db.server, std::slice::from_ref(&login), &shipped(), &options, &events).await;
-    let migrate::Outcome::Failed { error, .. } = &reports[0].outcome else { panic!("{reports:?}") };
-    assert_eq!(error.kind(), Kind::Locked);
-    assert!(error.to_string().contains("held by `somebody else` as `shop_app`"), "{error}");
-    assert!(told.lock().unwrap()[0].contains("somebody else"));
-
-    lock::release(&holder, lock::MIGRATIONS).await.unwrap();
-    let twice = lock::release(&holder, lock::MIGRATIONS).await.unwrap_err();
-    assert!(twice.to_string().contains("was lost"), "{twice}");
-    holder.close().await;
     db.stop().await;
 }

@@ -10,8 +10,8 @@ use xtask::Global;
 use crate::access::Access;
 use crate::ending::Ending;
 use crate::failure::{Exit, Failure};
-use crate::place;
 use crate::view::View;
+use crate::{place, registry};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Reads and checks the stack file. Contacts nothing.
+    /// Reads and checks the stack file and the tenants' file. Contacts nothing.
     ///
     /// # Errors
     /// The file cannot be read, or something in it is wrong: exit 2, naming file, line and column.
@@ -97,8 +97,7 @@ fn read_stack(file: Option<PathBuf>) -> Result<Stack, Failure> {
         Failure::usage(format!("cannot read the stack file `{shown}`: {error}"))
             .hint("name one with `--stack FILE`")
     })?;
-    stack::config::parse_bytes(&bytes, &shown).map_err(|error| {
-        let help = error.help.clone();
-        Failure::new(Exit::Usage, anyhow::Error::new(error)).hint(help)
-    })
+    let mut stack = stack::config::parse_bytes(&bytes, &shown).map_err(registry::refuse)?;
+    registry::read(&mut stack, &path)?;
+    Ok(stack)
 }

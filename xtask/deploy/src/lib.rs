@@ -13,6 +13,9 @@ pub mod failure;
 pub mod interrupt;
 pub mod listener;
 pub mod place;
+pub mod registry;
+pub mod report;
+pub mod squawk;
 pub mod ssm;
 pub mod table;
 pub mod task;
@@ -22,7 +25,7 @@ pub mod view;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use xtask::{Cli, Global, Task};
+use xtask::{Cli, Global, MigrateTask, Task};
 
 use context::Context;
 use ending::Ending;
@@ -56,6 +59,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
             let stop = interrupt::watch(view, ending)?;
             let context = Context::load(global, view.clone(), stop, ending.clone())?;
             return task::demo::run(args, context).await;
+        }
+        Task::Migrate(args) if args.task.is_none() && args.lint.is_some() => {
+            return task::lint::run(args, args.lint.flatten(), view, global.json).await;
         }
         Task::Check
         | Task::Test(_)
@@ -95,8 +101,11 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Psql(args) => task::psql::run(&context, args).await,
         Task::Bastion(task) => task::bastion::run(&context, task).await,
         Task::Tenant(args) => task::tenant::run(&context, args).await,
-        Task::Migrate(args) => task::migrate::run(&context, args).await,
         Task::Secret(task) => task::secret::run(&context, task).await,
+        Task::Migrate(args) => match &args.task {
+            Some(MigrateTask::Status(status)) => task::matrix::run(&context, args, status).await,
+            None => task::migrate::run(&context, args).await,
+        },
         Task::Demo(_)
         | Task::Migration(_)
         | Task::Sandbox(_)

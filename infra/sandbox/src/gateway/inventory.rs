@@ -243,6 +243,16 @@ impl<'a> Inventory<'a> {
         Ok(vpcs.first().map(|vpc| owned(*vpc, &["cidrBlock"])).unwrap_or_default())
     }
 
+    /// Returns the VPC of an RDS subnet group; `None` if there is no such group.
+    pub(crate) async fn subnet_group_vpc(&self, name: &str) -> Result<Option<String>, Error> {
+        let xml = self.upstream.query("rds", self.region, "DescribeDBSubnetGroups", &[]).await?;
+        let xml = String::from_utf8_lossy(&self.upstream.standins().take_out(&xml.into())).into_owned();
+        let document = Document::parse(&xml)?;
+        let groups = all(&document, "DBSubnetGroup");
+        let group = groups.into_iter().find(|group| text(*group, &["DBSubnetGroupName"]) == Some(name));
+        Ok(group.map(|group| owned(group, &["VpcId"])))
+    }
+
     /// Returns the RDS instances.
     pub(crate) async fn databases(&self) -> Result<Vec<Database>, Error> {
         let xml = self.upstream.query("rds", self.region, "DescribeDBInstances", &[]).await?;

@@ -75,8 +75,12 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
         Some("ModifyDBInstance") => modify(state, request).await?,
         Some("DeleteDBInstance") => delete(state, request).await?,
         Some("DeleteDBSubnetGroup") => return subnet_group_in_use(state, request).await,
-        Some("CreateDBSubnetGroup" | "ModifyDBSubnetGroup") => {
-            return standin::ensure_subnets(state, request).await;
+        Some("CreateDBSubnetGroup") => return standin::ensure_subnets(state, request).await,
+        Some("ModifyDBSubnetGroup") => {
+            return match subnet_group_moves(state, request).await? {
+                Some(refusal) => Ok(Some(refusal)),
+                None => standin::ensure_subnets(state, request).await,
+            };
         }
         Some("DescribeDBInstances" | "RebootDBInstance" | "StartDBInstance" | "StopDBInstance") => {
             forward(state, request).await?
@@ -234,6 +238,18 @@ async fn subnet_group_in_use(state: &State, request: &Request) -> Result<Option<
         );
         refuse("InvalidDBSubnetGroupStateFault", &message)
     }))
+}
+
+/// Refuses what RDS does not do: a subnet group stays in its VPC, also when that is gone.
+async fn subnet_group_moves(state: &State, request: &Request) -> Result<Option<Reply>, Error> {
+    let inventory = Inventory::new(&state.upstream, request.region());
+    let name = request.param("DBSubnetGroupName").unwrap_or_default();
+    let Some(vpc) = inventory.subnet_group_vpc(name).await? else { return Ok(None) };
+    let wanted = request.list("SubnetIds.SubnetIdentifier");
+    let known = inventory.subnets().await?;
+    let moves = known.iter().any(|subnet| wanted.contains(&subnet.id) && subnet.vpc != vpc);
+    let message = "The new Subnets are not in the same Vpc as the existing subnet group";
+    Ok(moves.then(|| refuse("InvalidParameterValue", message)))
 }
 
 fn check_password(request: &Request, managed: bool) -> Option<Reply> {

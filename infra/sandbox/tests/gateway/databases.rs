@@ -45,6 +45,24 @@ async fn a_database_comes_with_its_password_and_goes_with_its_data() {
 }
 
 #[tokio::test]
+async fn a_subnet_group_stays_in_its_vpc() {
+    let cloud = Cloud::start(|_| ()).await;
+    let (here, there) = (cloud.site().await, cloud.site().await);
+    cloud.subnet_group(&here).await;
+    let to = |subnets: [&String; 2]| {
+        let [one, two] = subnets.map(String::clone);
+        let name = ("DBSubnetGroupName", cloud.name.clone());
+        [name, ("SubnetIds.SubnetIdentifier.1", one), ("SubnetIds.SubnetIdentifier.2", two)]
+    };
+    for (site, moves) in [(&there, true), (&here, false)] {
+        let params = to([&site.private, &site.public]);
+        let params: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = cloud.client.query("rds", "ModifyDBSubnetGroup", &params).await;
+        assert_eq!(answer.status == 400 && answer.code() == "InvalidParameterValue", moves, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_managed_password_is_the_one_in_the_secret() {
     let cloud = Cloud::start(|_| ()).await;
     let site = cloud.site().await;

@@ -19,8 +19,8 @@ pub struct ConfigError {
 /// What is wrong with a value, before anyone knows where it stands.
 #[derive(Debug)]
 pub(super) struct Problem {
-    message: String,
-    help: String,
+    pub(super) message: String,
+    pub(super) help: String,
 }
 
 impl Problem {

@@ -70,6 +70,26 @@ pub(super) fn role(text: &str, master_user: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Checks the name of a set of migrations, which is a folder's and the end of its history table's.
+pub(super) fn migration_set(text: &str) -> Result<(), Problem> {
+    if is_migration_set(text) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} cannot be a set of migrations: 1 to {SET_LIMIT} lowercase letters, digits and underscores",
+        shown(text)
+    );
+    Err(Problem::new(message, "name a folder under `db/migrations`, such as `webshop`"))
+}
+
+/// The longest name of a set: `refinery_schema_history_` and it are one name of PostgreSQL's.
+const SET_LIMIT: usize = POSTGRES_BYTES - "refinery_schema_history_".len();
+
+/// Returns whether a text may name a set of migrations: 1 to 39 lowercase letters, digits and underscores.
+pub fn is_migration_set(text: &str) -> bool {
+    (1..=SET_LIMIT).contains(&text.len()) && text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
+}
+
 /// Checks the master user's name.
 pub(super) fn master_user(text: &str) -> Result<(), Problem> {
     postgres("master user", text)?;

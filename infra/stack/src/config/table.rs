@@ -17,6 +17,9 @@ pub(super) struct At<T> {
     pub(super) at: usize,
 }
 
+/// A list of strings, if it is there: where it stands, and each of them.
+pub(super) type Texts<'a> = Option<(usize, Vec<At<&'a str>>)>;
+
 /// One table. A table that is not in the file reads like an empty one.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
@@ -48,7 +51,11 @@ impl<'a> Table<'a> {
             return Ok(Table { source: self.source, header, keys, at: self.at, entries: None });
         };
         let DeValue::Table(entries) = value else {
-            let help = format!("put its keys under a line `{header}`");
+            let mut help = format!("put its keys under a line `{header}`");
+            // A plural that comes naturally.
+            if key == "tenants" {
+                help.push_str("; a tenant is a line `[[tenant]]`");
+            }
             return Err(self.mistyped(at, key, "a table", value, help));
         };
         Table { source: self.source, header, keys, at, entries: Some(entries) }.with_known_keys()
@@ -81,6 +88,11 @@ impl<'a> Table<'a> {
         Ok(tables)
     }
 
+    /// Returns whether the table is in the file.
+    pub(super) fn is_written(&self) -> bool {
+        self.entries.is_some()
+    }
+
     /// Returns the string under `key`.
     pub(super) fn text(&self, key: &str) -> Result<Option<At<&'a str>>, ConfigError> {
         let Some((at, value)) = self.find(key) else {
@@ -98,25 +110,38 @@ impl<'a> Table<'a> {
 
     /// Returns the two strings under `key`.
     pub(super) fn pair(&self, key: &str) -> Result<Option<[At<&'a str>; 2]>, ConfigError> {
-        let Some((at, value)) = self.find(key) else {
+        let Some((at, texts)) = self.list(key, "a list of two strings")? else {
             return Ok(None);
         };
-        let DeValue::Array(items) = value else {
-            return Err(self.mistyped(at, key, "a list of two strings", value, self.example(key)));
-        };
-        let mut texts = Vec::new();
-        for item in items.iter() {
-            let at = item.span().start;
-            let value = item.get_ref().as_str().ok_or_else(|| {
-                self.mistyped(at, key, "a list of two strings", item.get_ref(), self.example(key))
-            })?;
-            texts.push(At { value, at });
-        }
         let count = texts.len();
         <[At<&str>; 2]>::try_from(texts).map(Some).map_err(|_| {
             let message = format!("`{key}` has {count} entries; two are needed, in different zones");
             self.source.fail(at, Problem::new(message, self.example(key)))
         })
+    }
+
+    /// Returns the strings under `key`, and where their list stands.
+    pub(super) fn texts(&self, key: &str) -> Result<Texts<'a>, ConfigError> {
+        self.list(key, "a list of strings")
+    }
+
+    fn list(&self, key: &str, want: &str) -> Result<Texts<'a>, ConfigError> {
+        let Some((at, value)) = self.find(key) else {
+            return Ok(None);
+        };
+        let DeValue::Array(items) = value else {
+            return Err(self.mistyped(at, key, want, value, self.example(key)));
+        };
+        let mut texts = Vec::new();
+        for item in items.iter() {
+            let at = item.span().start;
+            let value = item
+                .get_ref()
+                .as_str()
+                .ok_or_else(|| self.mistyped(at, key, want, item.get_ref(), self.example(key)))?;
+            texts.push(At { value, at });
+        }
+        Ok(Some((at, texts)))
     }
 
     /// Returns the whole number under `key`.

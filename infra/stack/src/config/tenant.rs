@@ -1,7 +1,7 @@
 use super::error::{ConfigError, Problem, Source, shown};
-use super::table::{At, Keys, Table};
-use super::{form, name};
-use crate::spec::Tenant;
+use super::record::{Fault, Record, tenants};
+use super::table::{Keys, Table};
+use crate::spec::{Registry, Tenant};
 
 pub(super) const KEYS: Keys = &[
     ("name", "\"webshop_prod\""),
@@ -9,13 +9,18 @@ pub(super) const KEYS: Keys = &[
     ("owner", "\"webshop_prod\""),
     ("encoding", "\"UTF8\""),
     ("locale", "\"en_US.UTF-8\""),
+    ("labels", "[\"beta\"]"),
+    ("migrations", "\"webshop\""),
 ];
+pub(super) const REGISTRY: Keys =
+    &[("file", "\"tenants.csv\""), ("query", "\"SELECT name, owner FROM tenant\"")];
 
-/// A tenant with the place of its name, and whether it says itself who owns it.
+/// A tenant as it is written, with the places of its fields.
+#[derive(Default)]
 struct Written {
-    tenant: Tenant,
-    at: usize,
-    owner: Option<usize>,
+    record: Record,
+    places: Vec<(&'static str, usize)>,
+    labels: Vec<usize>,
 }
 
 /// Returns the tenants in the file's order: no name twice, no owner shared by accident.
@@ -24,54 +29,73 @@ pub(super) fn resolve(
     tables: &[Table<'_>],
     master_user: &str,
 ) -> Result<Vec<Tenant>, ConfigError> {
-    let mut all: Vec<Written> = Vec::new();
-    for table in tables {
-        let written = read(source, table, master_user)?;
-        for earlier in &all {
-            tell_apart(earlier, &written).map_err(|(at, problem)| source.fail(at, problem))?;
-        }
-        all.push(written);
-    }
-    Ok(all.into_iter().map(|written| written.tenant).collect())
+    let all: Vec<Written> = tables.iter().map(read).collect::<Result<_, _>>()?;
+    let records: Vec<Record> = all.iter().map(|written| written.record.clone()).collect();
+    tenants(&records, &[], master_user).map_err(|fault| {
+        let Fault { record, field, item, message, help } = fault;
+        let Written { places, labels, .. } = &all[record];
+        let place = |field: &str| places.iter().find(|(known, _)| *known == field).map(|(_, at)| *at);
+        let label = item.and_then(|item| labels.get(item)).copied();
+        let at = label.or_else(|| place(field)).or_else(|| place("name")).unwrap_or_default();
+        source.fail(at, Problem::new(message, help))
+    })
 }
 
-fn read(source: Source<'_>, table: &Table<'_>, master_user: &str) -> Result<Written, ConfigError> {
+fn read(table: &Table<'_>) -> Result<Written, ConfigError> {
+    let mut written = Written::default();
     let name = table.required("name")?;
-    name::tenant(name.value).map_err(|problem| source.fail(name.at, problem))?;
-    let owner = table.text("owner")?;
-    let At { value: role, at } = owner.unwrap_or(name);
-    name::role(role, master_user).map_err(|problem| source.fail(at, problem))?;
-    let checked = |key, default, check: fn(&str) -> Result<(), Problem>| {
-        let text = table.text(key)?.unwrap_or(At { value: default, at: name.at });
-        check(text.value).map_err(|problem| source.fail(text.at, problem))?;
-        Ok(text)
-    };
-    let purpose = checked("purpose", "", form::purpose)?;
-    let locale = checked("locale", "en_US.UTF-8", form::locale)?;
-    let encoding = table.text("encoding")?.unwrap_or(At { value: "UTF8", at: name.at });
-    form::encoding(encoding.value, locale.value).map_err(|problem| source.fail(encoding.at, problem))?;
-    let tenant = Tenant {
-        name: name.value.to_owned(),
-        purpose: purpose.value.to_owned(),
-        owner: role.to_owned(),
-        encoding: encoding.value.to_owned(),
-        locale: locale.value.to_owned(),
-    };
-    Ok(Written { tenant, at: name.at, owner: owner.map(|owner| owner.at) })
+    written.record.name = name.value.to_owned();
+    written.places.push(("name", name.at));
+    let Written { record, places, labels } = &mut written;
+    for (field, value) in [
+        ("owner", &mut record.owner),
+        ("purpose", &mut record.purpose),
+        ("encoding", &mut record.encoding),
+        ("locale", &mut record.locale),
+        ("migrations", &mut record.migrations),
+    ] {
+        if let Some(text) = table.text(field)? {
+            // An empty text is a value here, and as wrong as any other.
+            *value = Some(text.value.to_owned());
+            places.push((field, text.at));
+        }
+    }
+    if let Some((_, texts)) = table.texts("labels")? {
+        labels.extend(texts.iter().map(|label| label.at));
+        record.labels = texts.iter().map(|label| label.value.to_owned()).collect();
+    }
+    Ok(written)
 }
 
-fn tell_apart(earlier: &Written, later: &Written) -> Result<(), (usize, Problem)> {
-    let name = &later.tenant.name;
-    if earlier.tenant.name == *name {
-        let message = format!("tenant {} is there twice", shown(name));
-        return Err((later.at, Problem::new(message, "remove one, or give it a name of its own")));
+/// Returns where more tenants are written, if anywhere.
+pub(super) fn registry(source: Source<'_>, table: &Table<'_>) -> Result<Option<Registry>, ConfigError> {
+    let (file, query) = (table.text("file")?, table.text("query")?);
+    let refuse = |at, message: String, help: &str| Err(source.fail(at, Problem::new(message, help)));
+    match (file, query) {
+        (None, None) if table.is_written() => Err(table.missing("file")),
+        (None, None) => Ok(None),
+        (Some(_), Some(query)) => {
+            let message = "`file` and `query` are two sources".to_owned();
+            refuse(query.at, message, "keep one of them; `[[tenant]]` goes with either")
+        }
+        (Some(file), None) => {
+            let is_path = !file.value.is_empty() && file.value.len() <= 1000;
+            if !is_path || file.value.chars().any(char::is_control) {
+                let message = format!("{} is not a path", shown(file.value));
+                return refuse(file.at, message, "write it as `\"tenants.csv\"`, seen from the stack file");
+            }
+            Ok(Some(Registry::File(file.value.to_owned())))
+        }
+        (None, Some(query)) => {
+            let word = query.value.trim_start().split(|c: char| !c.is_alphanumeric()).next();
+            let reads = word.is_some_and(|word| {
+                ["select", "with", "table", "values"].iter().any(|known| word.eq_ignore_ascii_case(known))
+            });
+            if !reads {
+                let message = format!("{} is not a query", shown(query.value));
+                return refuse(query.at, message, "write it as `\"SELECT name, owner FROM tenant\"`");
+            }
+            Ok(Some(Registry::Query(query.value.to_owned())))
+        }
     }
-    let owner = &later.tenant.owner;
-    // A role that owns two databases can reach both: that must be meant by each of them.
-    if earlier.tenant.owner == *owner && (earlier.owner.is_none() || later.owner.is_none()) {
-        let message = format!("role {} owns tenant `{}` as well", shown(owner), earlier.tenant.name);
-        let help = format!("to share it, write `owner = \"{owner}\"` in both tenants; else choose another");
-        return Err((later.owner.unwrap_or(later.at), Problem::new(message, help)));
-    }
-    Ok(())
 }

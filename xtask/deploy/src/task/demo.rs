@@ -130,9 +130,7 @@ async fn databases(
     let migrations = db::migration::load(&place::workspace().join("db/migrations"))?;
     parts
         .run("migrations", "refinery's files, through the tunnel", async {
-            migrate::judge(
-                &migrate::apply(context, cloud, &server, &tenants, &migrations, tenants.len()).await?,
-            )
+            migrate::judge(&migrate::apply(context, cloud, &server, &tenants, &migrations).await?)
         })
         .await?;
     let verify = tenant::verify(context, cloud, &server, &master, &tenants);

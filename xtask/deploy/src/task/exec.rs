@@ -5,6 +5,7 @@ use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use aws::Cloud;
 use db::Login;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,6 +15,7 @@ use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::listener::{self, Wrap};
+use crate::registry;
 use crate::task::tenant;
 
 /// Who speaks TLS to the database.
@@ -42,15 +44,26 @@ pub async fn with_tunnel(
     mut command: Command,
     tls: TlsBy,
 ) -> Result<ExitCode, Failure> {
-    let tenant = tenant_name.map(|name| tenant::known(context, name)).transpose()?;
+    // A query's tenants are known only through the tunnel.
+    let is_listed = tenant_name.is_some() && !registry::is_complete(context);
+    if !is_listed {
+        tenant_name.map(|name| tenant::known(context, name)).transpose()?;
+    }
     let listener = listener::bind(0).await?;
     let port = listener.local_addr()?.port();
     let (cloud, inventory) = context.observe().await?;
-    let login = match tenant {
-        Some(tenant) => bridge::owner(context, &cloud, tenant).await?,
-        None => bridge::master(context, &cloud).await?,
-    };
+    let early = if is_listed { None } else { Some(login(context, &cloud, tenant_name).await?) };
     let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
+    let login = match early {
+        Some(login) => login,
+        None => match Box::pin(listed(context, &cloud, &bridge, tenant_name)).await {
+            Ok(login) => login,
+            Err(failure) => {
+                bridge.close().await?;
+                return Err(failure);
+            }
+        },
+    };
     set_variables(&mut command, context, &bridge, &login, port, &tls);
     let wrap = match tls {
         TlsBy::Command => Wrap::Nothing,
@@ -73,6 +86,25 @@ pub async fn with_tunnel(
         context.view.say(failure.render_text().trim_end());
     }
     Ok(exit_code(status))
+}
+
+/// Returns the login of the tenant, or of the master user if none is named.
+async fn login(context: &Context, cloud: &Cloud, tenant_name: Option<&str>) -> Result<Login, Failure> {
+    match tenant_name {
+        Some(name) => bridge::owner(context, cloud, tenant::known(context, name)?).await,
+        None => bridge::master(context, cloud).await,
+    }
+}
+
+/// Returns the same once the stack file's query has listed the tenants.
+async fn listed(
+    context: &Context,
+    cloud: &Cloud,
+    bridge: &Bridge,
+    tenant_name: Option<&str>,
+) -> Result<Login, Failure> {
+    let context = registry::complete(context, cloud, &bridge.server(context)?).await?;
+    login(&context, cloud, tenant_name).await
 }
 
 /// Waits for the command, and hands on that this program was told to end.

@@ -2,41 +2,149 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use aws::Cloud;
-use db::migrate::{Outcome, RunOptions, TenantPlan, TenantReport};
-use db::{Login, Migration, Server};
+use db::migrate::{Check, Late, Outcome, Partition, RunOptions, Stop, TenantPlan, TenantReport};
+use db::{ConnectOptions, Login, Migration, Server};
 use serde_json::json;
-use stack::spec::Tenant;
+use stack::spec::{OnError, Tenant};
 
 use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::task::tenant;
-use crate::{place, table, view};
+use crate::report::{self, junit};
+use crate::task::{history, tenant};
+use crate::{place, registry, table, view};
+
+/// How many tenants at a time where nobody could be asked for the server's free connections.
+const SHY_JOBS: usize = 4;
 
 /// Checks the files first, then plans or applies.
 pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, Failure> {
-    let tenants = tenant::chosen(context, &args.tenants)?;
+    // A query's tenants are known only through the tunnel.
+    let known = match registry::is_complete(context) {
+        true => Some(share(tenant::chosen(context, &args.tenants)?, args)?),
+        false => None,
+    };
     let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
     let migrations = db::migration::load(&dir)?;
     for gap in db::migration::gaps(&migrations) {
         context.events.warn(format!("there is no migration V{gap}"));
     }
+    if known.as_ref().is_some_and(Vec::is_empty) {
+        return nobody(context, args).map(|()| ExitCode::SUCCESS);
+    }
     let (cloud, inventory) = context.observe().await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
-    let result = if args.plan {
-        plan(context, &cloud, &server, &tenants, &migrations).await
-    } else {
-        match apply(context, &cloud, &server, &tenants, &migrations, usize::from(args.jobs)).await {
-            Ok(reports) => show(context, &reports),
-            Err(failure) => Err(failure),
+    let work = async {
+        let tenants = match known {
+            Some(tenants) => tenants,
+            None => {
+                let context = registry::complete(context, &cloud, &server).await?;
+                share(tenant::chosen(&context, &args.tenants)?, args)?
+            }
+        };
+        if tenants.is_empty() {
+            return nobody(context, args);
         }
+        let mut options = options(context, args, &tenants);
+        let logins = logins(context, &cloud, &tenants).await?;
+        if let Some(version) = args.baseline {
+            return history::baseline(context, &server, &logins, &migrations, version, &options).await;
+        }
+        if args.repair {
+            return history::repair(context, &server, &logins, &migrations, &options).await;
+        }
+        options.jobs = jobs(context, args.jobs, &server, &logins).await?;
+        if args.plan {
+            return plan(context, &server, &logins, &migrations, &options).await;
+        }
+        let start = Instant::now();
+        let reports = migrate(context, &server, &logins, &migrations, &options).await;
+        tell(context, args, &reports, start.elapsed())
     };
+    let result = Box::pin(work).await;
     drop(server);
     bridge.close().await?;
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Says that there is nobody to migrate.
+fn nobody(context: &Context, args: &xtask::Migrate) -> Result<(), Failure> {
+    context.view.say("no tenant is in this partition");
+    tell(context, args, &[], Duration::ZERO)
+}
+
+/// Prints what became of each tenant, and writes the report for CI.
+fn tell(
+    context: &Context,
+    args: &xtask::Migrate,
+    reports: &[TenantReport],
+    elapsed: Duration,
+) -> Result<(), Failure> {
+    if let Some(file) = &args.junit {
+        report::write(file, &junit::junit(reports, elapsed))?;
+    }
+    show(context, reports)
+}
+
+/// Returns the tenants of this process's partition.
+fn share(tenants: Vec<Tenant>, args: &xtask::Migrate) -> Result<Vec<Tenant>, Failure> {
+    let partition = match &args.partition {
+        Some(text) => Some(Partition::parse(text)?),
+        None => Partition::find(|name| std::env::var(name).ok())?,
+    };
+    let Some(partition) = partition else { return Ok(tenants) };
+    Ok(tenants.into_iter().filter(|tenant| partition.has(&tenant.name)).collect())
+}
+
+fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunOptions {
+    let told = &context.stack.migrate;
+    let labels: Vec<Vec<String>> = tenants.iter().map(|tenant| tenant.labels.clone()).collect();
+    for wave in &told.waves {
+        if matches!(wave, stack::spec::Wave::Label(label) if !labels.iter().flatten().any(|one| one == label))
+        {
+            context.events.warn(format!("no tenant has the label `{wave}`; that wave is left out"));
+        }
+    }
+    // A statement that waits for its lock keeps everybody out who comes after it.
+    let lock_timeout = (args.lock_timeout > 0).then(|| Duration::from_secs(args.lock_timeout.into()));
+    RunOptions {
+        connect: ConnectOptions { lock_timeout, ..ConnectOptions::default() },
+        late: if args.out_of_order { Late::Apply } else { Late::Refuse },
+        check: if args.check_first { Check::AllFirst } else { Check::EachInTurn },
+        waves: db::migrate::deal(&told.waves, &labels),
+        error_budget: usize::try_from(args.error_budget.unwrap_or(told.error_budget)).unwrap_or(usize::MAX),
+        on_error: match args.on_error {
+            Some(xtask::OnError::Continue) => OnError::Continue,
+            Some(xtask::OnError::Stop) => OnError::Stop,
+            None => told.on_error,
+        },
+        ..RunOptions::default()
+    }
+}
+
+/// Returns how many tenants at a time: as told, or as the server has room.
+pub(super) async fn jobs(
+    context: &Context,
+    told: Option<u16>,
+    server: &Server,
+    logins: &[Login],
+) -> Result<usize, Failure> {
+    if let Some(jobs) = told.or(context.stack.migrate.jobs) {
+        return Ok(usize::from(jobs));
+    }
+    // Any tenant may ask; one that is broken must not keep the others from it.
+    for login in logins.iter().take(3) {
+        match db::migrate::find_jobs(server, login).await {
+            Ok(jobs) => return Ok(jobs),
+            Err(error @ db::Error::Full { .. }) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(SHY_JOBS)
 }
 
 /// Prints what would be applied where.
@@ -45,28 +153,27 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
 /// Exit 6 or 7 if all or some tenants cannot be migrated.
 async fn plan(
     context: &Context,
-    cloud: &Cloud,
     server: &Server,
-    tenants: &[Tenant],
+    logins: &[Login],
     migrations: &[Migration],
+    options: &RunOptions,
 ) -> Result<(), Failure> {
+    let stop = forward(context, &options.stop);
+    let looked = db::migrate::plan_all(server, logins, migrations, options).await;
+    stop.abort();
+    context.check_interrupted()?;
     let mut rows = Vec::new();
     let mut plans: Vec<TenantPlan> = Vec::new();
     let mut failed = 0;
-    for login in logins(context, cloud, tenants).await? {
-        context.check_interrupted()?;
-        match db::migrate::plan(server, &login, migrations).await {
+    for (login, looked) in logins.iter().zip(looked) {
+        match looked {
             Ok(plan) => {
                 let problems = plan.problems();
                 failed += usize::from(!problems.is_empty());
                 let state =
                     if plan.pending.is_empty() { "up to date".to_owned() } else { plan.pending.join(", ") };
-                rows.push(vec![
-                    login.database.clone(),
-                    plan.applied.len().to_string(),
-                    state,
-                    problems.join("; "),
-                ]);
+                let applied = plan.applied.len().to_string();
+                rows.push(vec![login.database.clone(), applied, state, problems.join("; ")]);
                 plans.push(plan);
             }
             Err(error) => {
@@ -77,30 +184,46 @@ async fn plan(
     }
     let text = table::render(&["tenant", "applied", "pending", ""], &rows);
     view::result(context.json, &text, &json!({ "plans": plans, "failed": failed }))?;
-    tenant::verdict(failed, tenants.len())
+    tenant::verdict(failed, logins.len())
 }
 
-/// Migrates.
+/// Migrates all of them in one wave, as many at a time as there are.
 ///
 /// # Errors
-/// Exit 130 if Ctrl-C came first; a tenant's own failure is in its report.
+/// A secret that cannot be had; a tenant's own failure is in its report.
 pub async fn apply(
     context: &Context,
     cloud: &Cloud,
     server: &Server,
     tenants: &[Tenant],
     migrations: &[Migration],
-    jobs: usize,
 ) -> Result<Vec<TenantReport>, Failure> {
     let logins = logins(context, cloud, tenants).await?;
-    let options = RunOptions { jobs, ..RunOptions::default() };
-    tokio::select! {
-        reports = db::migrate::run(server, &logins, migrations, &options, &context.events) => Ok(reports),
-        () = context.stop.raised() => {
-            Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted while migrating"))
-                .hint("every migration is whole or rolled back; `cargo xtask migrate` goes on from there"))
-        }
-    }
+    let options = RunOptions { jobs: tenants.len(), ..RunOptions::default() };
+    Ok(migrate(context, server, &logins, migrations, &options).await)
+}
+
+/// Migrates; Ctrl-C lets what is in flight end or rolls it back, and every tenant is in the reports.
+async fn migrate(
+    context: &Context,
+    server: &Server,
+    logins: &[Login],
+    migrations: &[Migration],
+    options: &RunOptions,
+) -> Vec<TenantReport> {
+    let stop = forward(context, &options.stop);
+    let reports = db::migrate::run(server, logins, migrations, options, &context.events).await;
+    stop.abort();
+    reports
+}
+
+/// Raises the engine's flag when Ctrl-C is pressed.
+pub(super) fn forward(context: &Context, flag: &Stop) -> tokio::task::JoinHandle<()> {
+    let (asked, flag) = (context.stop.clone(), flag.clone());
+    tokio::spawn(async move {
+        asked.raised().await;
+        flag.raise();
+    })
 }
 
 /// Prints what became of each tenant.
@@ -114,6 +237,10 @@ fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
                 let at = migration.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
                 format!("failed{at} after {} applied: {}", applied.len(), error.chain())
             }
+            Outcome::Interrupted { applied, state } => {
+                format!("interrupted after {} applied: {state}", applied.len())
+            }
+            Outcome::NotStarted { reason } => format!("not started: {reason}"),
         };
         let _ = writeln!(text, "{}: {line}", report.tenant);
     }
@@ -124,16 +251,39 @@ fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
 /// Tells whether every tenant is migrated.
 ///
 /// # Errors
-/// Exit 6 or 7 if all or some tenants failed.
+/// Exit 6 or 7 if all or some tenants failed or were held back, 130 if the run was interrupted.
 pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
+    let is_interrupted = |report: &TenantReport| {
+        matches!(
+            report.outcome,
+            Outcome::Interrupted { .. } | Outcome::NotStarted { reason: db::migrate::Withheld::Interrupted }
+        )
+    };
+    if reports.iter().any(is_interrupted) {
+        return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted while migrating"))
+            .hint("run the same again: it goes on from there, and what is done costs one round trip"));
+    }
     tenant::verdict(failed(reports), reports.len())
 }
 
 fn failed(reports: &[TenantReport]) -> usize {
-    reports.iter().filter(|report| matches!(report.outcome, Outcome::Failed { .. })).count()
+    let is_done =
+        |report: &&TenantReport| matches!(report.outcome, Outcome::UpToDate | Outcome::Applied { .. });
+    reports.len() - reports.iter().filter(is_done).count()
 }
 
-async fn logins(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Result<Vec<Login>, Failure> {
+pub(super) async fn logins(
+    context: &Context,
+    cloud: &Cloud,
+    tenants: &[Tenant],
+) -> Result<Vec<Login>, Failure> {
+    // Files that were never meant for a database are worse than none.
+    if let Some((tenant, set)) = tenants.iter().find_map(|one| Some((&one.name, one.migrations.as_ref()?))) {
+        return Err(Failure::usage(format!(
+            "tenant `{tenant}` has the set of migrations `{set}`, and only files that lie flat are applied"
+        ))
+        .hint("name the other tenants to migrate those"));
+    }
     let specs = tenant::specs(context, cloud, tenants).await?;
     Ok(specs.iter().map(db::TenantSpec::login).collect())
 }

@@ -6,34 +6,48 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use aws::Cloud;
+use db::Server;
 use serde_json::{Value, json};
 
 use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::task::tenant;
-use crate::{confirm, table, view};
+use crate::{confirm, registry, table, view};
 use rotate::{Outcome, Rotated, Target};
 
 /// Runs one of the secrets' tasks.
 pub async fn run(context: &Context, task: &xtask::Secret) -> Result<ExitCode, Failure> {
     let xtask::Secret::Rotate(args) = task;
-    let targets = targets(context, args)?;
-    let (cloud, inventory) = context.observe().await?;
-    if args.dry_run {
-        dry_run(context, &cloud, &targets).await?;
-        return Ok(ExitCode::SUCCESS);
+    if registry::is_complete(context) {
+        // A misspelt name is told before anything is contacted.
+        targets(context, args)?;
     }
-    confirm::yes(context, &question(&targets))?;
+    let (cloud, inventory) = context.observe().await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
-    let rotated = rotate::rotate(context, &cloud, &server, &targets).await;
+    let result = Box::pin(work(context, args, &cloud, &server)).await;
     drop(server);
     let closed = bridge.close().await;
     // What became of the passwords matters more than how the session ended.
-    show(context, rotated?)?;
+    result?;
     closed?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn work(
+    context: &Context,
+    args: &xtask::SecretRotate,
+    cloud: &Cloud,
+    server: &Server,
+) -> Result<(), Failure> {
+    let context = &*registry::complete(context, cloud, server).await?;
+    let targets = targets(context, args)?;
+    if args.dry_run {
+        return dry_run(context, cloud, &targets).await;
+    }
+    confirm::yes(context, &question(&targets))?;
+    show(context, rotate::rotate(context, cloud, server, &targets).await?)
 }
 
 /// Returns whose passwords the command line names.

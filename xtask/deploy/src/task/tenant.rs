@@ -12,29 +12,48 @@ use stack::spec::Tenant;
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::{table, view};
+use crate::{registry, table, view};
 
 /// Runs one of the tenants' tasks.
 pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Failure> {
-    let chosen = match task {
-        xtask::Tenant::List => Vec::new(),
-        xtask::Tenant::Create(args) | xtask::Tenant::Verify(args) => chosen(context, &args.tenants)?,
-    };
+    if registry::is_complete(context) {
+        // A misspelt name is told before anything is contacted.
+        named(context, task)?;
+    }
     let (cloud, inventory) = context.observe().await?;
     let master = bridge::master(context, &cloud).await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
-    let result = match task {
-        xtask::Tenant::List => list(context, &server, &master).await,
-        xtask::Tenant::Create(_) => match create(context, &cloud, &server, &master, &chosen).await {
-            Ok(created) => show_created(context, &created),
-            Err(failure) => Err(failure),
-        },
-        xtask::Tenant::Verify(_) => verify(context, &cloud, &server, &master, &chosen).await.map(drop),
-    };
+    let result = Box::pin(work(context, task, &cloud, &server, &master)).await;
     drop(server);
     bridge.close().await?;
     result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn work(
+    context: &Context,
+    task: &xtask::Tenant,
+    cloud: &Cloud,
+    server: &Server,
+    master: &Login,
+) -> Result<(), Failure> {
+    let context = &*registry::complete(context, cloud, server).await?;
+    let chosen = named(context, task)?;
+    match task {
+        xtask::Tenant::List => list(context, server, master).await,
+        xtask::Tenant::Create(_) => {
+            show_created(context, &create(context, cloud, server, master, &chosen).await?)
+        }
+        xtask::Tenant::Verify(_) => verify(context, cloud, server, master, &chosen).await.map(drop),
+    }
+}
+
+/// Returns the tenants that the task is about.
+fn named(context: &Context, task: &xtask::Tenant) -> Result<Vec<Tenant>, Failure> {
+    match task {
+        xtask::Tenant::List => Ok(Vec::new()),
+        xtask::Tenant::Create(args) | xtask::Tenant::Verify(args) => chosen(context, &args.tenants),
+    }
 }
 
 /// Returns the tenants that the command line names, or all of the stack file.

@@ -1,0 +1,85 @@
+//! Tenants that are not written in the stack file: a CSV file beside it, or a query in the database `postgres`.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws::Cloud;
+use db::Server;
+use stack::Stack;
+use stack::config::ConfigError;
+use stack::spec::Registry;
+
+use crate::bridge;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+/// Adds the tenants of the CSV file that the stack file names, if it names one.
+///
+/// # Errors
+/// The file cannot be read, or something in it is wrong: exit 2, naming file, line and column.
+pub fn read(stack: &mut Stack, stack_file: &Path) -> Result<(), Failure> {
+    let Some(Registry::File(file)) = &stack.registry else { return Ok(()) };
+    let path = stack_file.parent().unwrap_or(Path::new("")).join(file);
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(&path).map_err(|error| {
+        Failure::usage(format!("cannot read the tenants' file `{shown}`: {error}"))
+            .hint(format!("`file` under `[tenants]` in `{}` names it", stack_file.display()))
+    })?;
+    let tenants = stack::config::parse_tenants(&bytes, &shown, stack).map_err(refuse)?;
+    stack.tenants.extend(tenants);
+    Ok(())
+}
+
+/// Returns a failure that names the place of what is wrong in a file.
+pub fn refuse(error: ConfigError) -> Failure {
+    let help = error.help.clone();
+    Failure::new(Exit::Usage, anyhow::Error::new(error)).hint(help)
+}
+
+/// Returns whether every tenant is known before anything is contacted.
+pub fn is_complete(context: &Context) -> bool {
+    !matches!(context.stack.registry, Some(Registry::Query(_)))
+}
+
+/// Returns a context that knows the tenants of the stack file's query as well, if it has one.
+///
+/// # Errors
+/// The query fails (1), or what it lists cannot be tenants (2).
+pub async fn complete<'a>(
+    context: &'a Context,
+    cloud: &Cloud,
+    server: &Server,
+) -> Result<Cow<'a, Context>, Failure> {
+    let Some(Registry::Query(sql)) = &context.stack.registry else { return Ok(Cow::Borrowed(context)) };
+    let master = bridge::master(context, cloud).await?;
+    let tenants = db::tenant::registry::query(server, &master, sql, &context.stack.tenants).await?;
+    let mut stack = Stack::clone(&context.stack);
+    stack.tenants.extend(tenants);
+    Ok(Cow::Owned(Context { stack: Arc::new(stack), ..context.clone() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tenants_file_is_looked_for_beside_the_stack_file() {
+        let dir = std::env::temp_dir().join(format!("drawbridge-registry-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let text = "project = \"a\"\nenvironment = \"b\"\nregion = \"us-east-1\"\n[[tenant]]\nname = \"one\"\n\
+            [tenants]\nfile = \"tenants.csv\"\n";
+        let mut stack = stack::config::parse(text, "stack.toml").unwrap();
+        let file = dir.join("stack.toml");
+        let missing = read(&mut stack, &file).unwrap_err();
+        assert_eq!(missing.exit, Exit::Usage);
+        std::fs::write(dir.join("tenants.csv"), "name\ntwo\none\n").unwrap();
+        let twice = read(&mut stack, &file).unwrap_err().render_text();
+        assert!(twice.contains("tenants.csv:3:1: `name`: tenant `one` is there twice"), "{twice}");
+        std::fs::write(dir.join("tenants.csv"), "name\ntwo\nthree\n").unwrap();
+        read(&mut stack, &file).unwrap();
+        let names: Vec<&str> = stack.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        assert_eq!(names, ["one", "two", "three"]);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,50 @@
+//! What a run or a look leaves behind for others: JUnit for CI, a page for people.
+
+pub mod html;
+pub mod junit;
+pub mod matrix;
+
+use std::io;
+use std::path::Path;
+
+use crate::failure::Failure;
+
+/// Writes a report, or replaces the one that is there.
+///
+/// # Errors
+/// Exit 1, naming the file.
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot write the report `{}`: {error}", path.display())).into()
+    })
+}
+
+/// Returns a text as it may stand between tags or in a quoted attribute, in HTML and in XML: what is markup is escaped,
+/// and so is what moves the cursor, turns text round or may not be in XML at all.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\n' | '\\' => escaped.push(c),
+            _ => escaped.extend(c.escape_debug()),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_and_what_hides_text_are_escaped() {
+        assert_eq!(escape("<b a=\"1\">'&'</b>"), "&lt;b a=&quot;1&quot;&gt;&#39;&amp;&#39;&lt;/b&gt;");
+        assert_eq!(escape("a\u{1b}[2J\0\u{202e}b\r\nü\\"), "a\\u{1b}[2J\\0\\u{202e}b\\r\nü\\");
+        assert_eq!(escape("\u{fffe}\u{ffff}"), "\\u{fffe}\\u{ffff}");
+    }
+}

@@ -1,0 +1,236 @@
+//! The matrix as one page that needs nothing else: no server, no network, no script to be read.
+
+use std::fmt::Write as _;
+
+use super::escape;
+use super::matrix::{Cell, Column, Matrix, Row, State};
+
+/// More columns than that, and those at the beginning that everybody has become one.
+const WIDE: usize = 20;
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// Returns the page: tenants that are alike share a line, the worst come first, and a field searches for one of them.
+pub fn html(matrix: &Matrix) -> String {
+    let folded = if matrix.migrations.len() > WIDE { matrix.common() } else { 0 };
+    // A column that stands for one says less than the one itself.
+    let folded = if folded > 1 { folded } else { 0 };
+    let mut page = head(matrix);
+    let _ = write!(page, "<table>\n<thead><tr><th scope=\"col\" class=\"tenant\">tenant</th>");
+    if let (Some(first), Some(last)) = (matrix.migrations.first(), matrix.migrations[..folded].last()) {
+        let title = format!("V{} to V{}", first.version, last.version);
+        let _ = write!(page, "<th scope=\"col\" title=\"{title}: applied everywhere\"><i>{title}</i></th>");
+    }
+    for Column { name, has_file, .. } in &matrix.migrations[folded..] {
+        let (class, name) = (if *has_file { "" } else { " class=\"gone\"" }, escape(name));
+        let _ = write!(page, "<th scope=\"col\" title=\"{name}\"><i{class}>{name}</i></th>");
+    }
+    page.push_str("<th scope=\"col\" class=\"note\">differs in</th></tr></thead>\n");
+    for group in matrix.groups() {
+        let rows: Vec<&Row> = group.iter().map(|place| &matrix.tenants[*place]).collect();
+        page.push_str(&body(&rows, folded, matrix));
+    }
+    page.push_str("</table>\n<p id=\"none\" hidden>No tenant matches.</p>\n");
+    let _ = write!(page, "<script>{SCRIPT}</script>\n</body>\n</html>\n");
+    page
+}
+
+fn head(matrix: &Matrix) -> String {
+    let (stack, at) = (escape(&matrix.stack), escape(&matrix.observed_at));
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" \
+         content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{stack}: migrations</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>{stack}: migrations</h1>\n<p>{} tenants, {} migrations, seen {at}</p>\n<p class=\"controls\">",
+        matrix.tenants.len(),
+        matrix.migrations.len()
+    );
+    page.push_str(
+        "<input id=\"search\" type=\"search\" placeholder=\"tenant or label\" aria-label=\"search\">",
+    );
+    for state in State::ALL {
+        let (class, label) = (class(state), state.label());
+        let _ = write!(
+            page,
+            " <label class=\"{class}\"><input type=\"checkbox\" value=\"{class}\" checked> {} {label}</label>",
+            matrix.count(state)
+        );
+    }
+    page.push_str("</p>\n<p class=\"legend\">");
+    for (cell, words) in [
+        (Cell::Applied, "applied"),
+        (Cell::Pending, "pending"),
+        (Cell::Changed, "changed after it was applied"),
+        (Cell::NoFile, "applied, without a file"),
+        (Cell::Late, "older than what was applied"),
+    ] {
+        let _ = write!(page, "<span>{} {words}</span> ", mark(cell));
+    }
+    page.push_str("</p></header>\n");
+    page
+}
+
+/// Returns the lines of tenants that are alike: one with the cells, and for several tenants one for each name.
+fn body(rows: &[&Row], folded: usize, matrix: &Matrix) -> String {
+    let first = rows[0];
+    let mut body = format!("<tbody data-state=\"{}\">\n<tr class=\"{0}\">", class(first.state));
+    let _ = match rows {
+        [one] => {
+            let (tenant, tags) = (escape(&one.tenant), tags(one));
+            write!(body, "<th scope=\"row\" data-name=\"{}\">{tenant}{tags}</th>", search(one))
+        }
+        _ => write!(
+            body,
+            "<th scope=\"row\"><button type=\"button\" aria-expanded=\"true\"><b>{}</b> tenants</button></th>",
+            rows.len()
+        ),
+    };
+    let cells: Vec<Cell> = (folded > 0 && first.error.is_none())
+        .then_some(Cell::Applied)
+        .or((folded > 0).then_some(Cell::None))
+        .into_iter()
+        .chain(first.cells[folded..].iter().copied())
+        .collect();
+    for cell in &cells {
+        body.push_str("<td>");
+        body.push_str(&mark(*cell));
+        body.push_str("</td>");
+    }
+    let notes = if rows.len() > 1 { first.anonymous_notes() } else { first.notes() };
+    let notes: Vec<String> = notes.iter().map(|note| escape(note)).collect();
+    let _ = writeln!(body, "<td class=\"note\">{}</td></tr>", notes.join("<br>"));
+    if rows.len() > 1 {
+        let columns = matrix.migrations.len() - folded + usize::from(folded > 0) + 1;
+        for row in rows {
+            let (name, tenant, tags) = (search(row), escape(&row.tenant), tags(row));
+            let _ = writeln!(
+                body,
+                "<tr class=\"member\"><th scope=\"row\" data-name=\"{name}\">{tenant}</th><td colspan=\"{columns}\">{tags}</td></tr>"
+            );
+        }
+    }
+    body.push_str("</tbody>\n");
+    body
+}
+
+/// Returns what the search looks at.
+fn search(row: &Row) -> String {
+    escape(&std::iter::once(&row.tenant).chain(&row.labels).map(String::as_str).collect::<Vec<_>>().join(" "))
+}
+
+fn tags(row: &Row) -> String {
+    row.labels.iter().map(|label| format!(" <small>{}</small>", escape(label))).collect()
+}
+
+fn class(state: State) -> &'static str {
+    match state {
+        State::Failed => "failed",
+        State::Drift => "drift",
+        State::Pending => "pending",
+        State::UpToDate => "current",
+    }
+}
+
+/// Returns the sign of a cell; its form tells as much as its colour.
+fn mark(cell: Cell) -> String {
+    let (class, sign) = match cell {
+        Cell::Applied => ("a", "●"),
+        Cell::Pending => ("p", "○"),
+        Cell::Changed => ("c", "≠"),
+        Cell::NoFile => ("n", "?"),
+        Cell::Late => ("l", "!"),
+        Cell::None => return "·".to_owned(),
+    };
+    format!("<b class=\"{class}\">{sign}</b>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::matrix::Seen;
+    use super::super::matrix::tests::{files, matrix, tenant};
+    use super::*;
+
+    /// Returns the tags of a page in order; panics if they do not close as they open.
+    fn tags(page: &str) -> Vec<String> {
+        const EMPTY: [&str; 4] = ["meta", "input", "br", "!DOCTYPE"];
+        let mut open: Vec<String> = Vec::new();
+        let mut all = Vec::new();
+        let markup = page.replace(SCRIPT, "").replace(STYLE, "");
+        for piece in markup.split('<').skip(1) {
+            let (tag, _) = piece.split_once('>').expect("a tag is closed");
+            let name = tag.split([' ', '\n']).next().unwrap_or_default().to_owned();
+            match name.strip_prefix('/') {
+                Some(name) => assert_eq!(open.pop().as_deref(), Some(name), "in {tag}"),
+                None if !EMPTY.contains(&name.as_str()) => open.push(name.clone()),
+                None => {}
+            }
+            all.push(name);
+        }
+        assert!(open.is_empty(), "never closed: {open:?}");
+        all
+    }
+
+    fn count(page: &str, tag: &str) -> usize {
+        tags(page).iter().filter(|name| *name == tag).count()
+    }
+
+    #[test]
+    fn three_tenants_are_three_lines_with_a_cell_for_each_version() {
+        let seen = vec![tenant("shop", 5, 5), tenant("health", 5, 3), tenant("games", 5, 0)];
+        let page = html(&matrix(&files(5), seen));
+        // Header and three lines, each with five cells and a note.
+        assert_eq!((count(&page, "tr"), count(&page, "td")), (4, 3 * 6));
+        assert!(page.contains("<input type=\"checkbox\" value=\"pending\" checked> 2 pending"), "{page}");
+        assert!(page.contains("title=\"V5__m5\""), "{page}");
+    }
+
+    #[test]
+    fn thousands_of_tenants_that_are_alike_share_one_line_of_cells() {
+        let mut seen: Vec<Seen> = (0..3000).map(|n| tenant(&format!("tenant_{n}"), 200, 200)).collect();
+        seen[1234] = tenant("tenant_1234", 200, 198);
+        seen[7].plan = Err("no connection".to_owned());
+        let page = html(&matrix(&files(200), seen));
+        assert_eq!(count(&page, "tbody"), 3);
+        // The failed one and the one that is behind come first; what everybody has is one column.
+        let (failed, behind, rest) = (
+            page.find("tenant_7\"").unwrap(),
+            page.find("tenant_1234\"").unwrap(),
+            page.find("<b>2998</b>").unwrap(),
+        );
+        assert!(failed < behind && behind < rest);
+        assert!(page.contains("V1 to V198"), "no column is folded");
+        assert!(page.len() < 500_000, "{} bytes", page.len());
+    }
+
+    #[test]
+    fn hostile_names_and_errors_stay_text() {
+        let hostile = "<script>alert('x')</script>\"&\u{202e}\u{1b}";
+        let mut seen = tenant(hostile, 1, 1);
+        seen.labels = vec!["<img src=x onerror=y>".to_owned()];
+        seen.drift = vec!["</td></table><iframe>".to_owned()];
+        let broken = Seen { plan: Err("</style><script>".to_owned()), ..tenant("b", 1, 0) };
+        let mut matrix = matrix(&files(1), vec![seen, broken]);
+        matrix.stack = "</title><script>".to_owned();
+        let page = html(&matrix);
+        assert_eq!((count(&page, "script"), count(&page, "img"), count(&page, "iframe")), (1, 0, 0));
+        assert!(!page.contains(['\u{202e}', '\u{1b}']));
+        assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)"), "{page}");
+    }
+
+    #[test]
+    fn the_page_asks_for_nothing_from_anywhere() {
+        let page = html(&matrix(&files(1), vec![tenant("a", 1, 1)]));
+        for part in ["http:", "https:", "://", "url(", "@import", " src=", "<link", "onclick"] {
+            assert!(!page.replace("http-equiv", "").contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn no_tenant_and_no_migration_is_a_page_as_well() {
+        tags(&html(&matrix(&[], vec![])));
+        tags(&html(&matrix(&[], vec![tenant("a", 0, 0)])));
+        tags(&html(&matrix(&files(30), vec![])));
+    }
+}

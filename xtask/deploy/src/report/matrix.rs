@@ -1,0 +1,277 @@
+//! Tenants by versions: who has which migration, and who differs in what.
+
+use std::collections::{BTreeMap, HashMap};
+
+use db::Migration;
+use db::migrate::TenantPlan;
+use serde::Serialize;
+
+/// Tenants by versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Matrix {
+    /// The stack's name.
+    pub stack: String,
+    /// When it was looked at: RFC 3339, UTC.
+    pub observed_at: String,
+    /// The columns, by version.
+    pub migrations: Vec<Column>,
+    /// The rows, in the order of the configuration.
+    pub tenants: Vec<Row>,
+}
+
+/// One migration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// Its version.
+    pub version: i32,
+    /// As its file is named, or as the history calls it: `V3__add_orders`.
+    pub name: String,
+    /// Whether there is a file.
+    pub has_file: bool,
+}
+
+/// One tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub tenant: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// The worst of what is known of it.
+    pub state: State,
+    /// One for each column.
+    pub cells: Vec<Cell>,
+    /// What a run would refuse, and where the database is not as configured.
+    pub drift: Vec<String>,
+    /// Why it could not be looked at.
+    pub error: Option<String>,
+}
+
+/// The worst of what is known of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It could not be looked at.
+    Failed,
+    /// It differs from files or configuration.
+    Drift,
+    /// A run would apply something.
+    Pending,
+    /// There is nothing to do.
+    UpToDate,
+}
+
+impl State {
+    /// Every state, the worst first.
+    pub const ALL: [State; 4] = [State::Failed, State::Drift, State::Pending, State::UpToDate];
+
+    /// Returns it in words.
+    pub fn label(self) -> &'static str {
+        match self {
+            State::Failed => "failed",
+            State::Drift => "drift",
+            State::Pending => "pending",
+            State::UpToDate => "up to date",
+        }
+    }
+}
+
+/// What a tenant has of a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cell {
+    /// It is applied, and its file is the same.
+    Applied,
+    /// A run would apply it.
+    Pending,
+    /// It is applied, and its file was changed since.
+    Changed,
+    /// It is applied and has no file.
+    NoFile,
+    /// It is older than what was applied already.
+    Late,
+    /// It is not for this tenant, or nothing is known.
+    None,
+}
+
+/// What was seen of a tenant.
+#[derive(Debug)]
+pub struct Seen {
+    /// Its name.
+    pub tenant: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// What is due in it, or why that is not known.
+    pub plan: Result<TenantPlan, String>,
+    /// Where its database is not as configured.
+    pub drift: Vec<String>,
+}
+
+impl Matrix {
+    /// Returns the matrix of what was seen; `migrations` are the files.
+    pub fn new(stack: &str, observed_at: String, migrations: &[Migration], seen: Vec<Seen>) -> Matrix {
+        let mut columns: BTreeMap<i32, Column> = BTreeMap::new();
+        for applied in seen.iter().flat_map(|one| &one.plan).flat_map(|plan| &plan.applied) {
+            let name = format!("V{}__{}", applied.version, applied.name);
+            let column = Column { version: applied.version, name, has_file: false };
+            columns.entry(applied.version).or_insert(column);
+        }
+        for file in migrations {
+            let column = Column { version: file.version(), name: file.to_string(), has_file: true };
+            columns.insert(file.version(), column);
+        }
+        let columns: Vec<Column> = columns.into_values().collect();
+        let tenants = seen.into_iter().map(|one| row(one, &columns)).collect();
+        Matrix { stack: stack.to_owned(), observed_at, migrations: columns, tenants }
+    }
+
+    /// Returns the tenants that are alike in everything but their names: places in the matrix. The worst come first,
+    /// else those that are alone, for they are looked for.
+    pub fn groups(&self) -> Vec<Vec<usize>> {
+        let mut places: HashMap<(State, &[Cell], Vec<String>), usize> = HashMap::new();
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (place, row) in self.tenants.iter().enumerate() {
+            let group = *places.entry((row.state, &row.cells, row.anonymous_notes())).or_insert(groups.len());
+            match groups.get_mut(group) {
+                Some(group) => group.push(place),
+                None => groups.push(vec![place]),
+            }
+        }
+        groups.sort_by_key(|group| (self.tenants[group[0]].state, group.len(), group[0]));
+        groups
+    }
+
+    /// Returns how many tenants are in a state.
+    pub fn count(&self, state: State) -> usize {
+        self.tenants.iter().filter(|row| row.state == state).count()
+    }
+
+    /// Returns how many of the first columns are applied in every tenant that could be looked at: history, of which
+    /// there is nothing to tell.
+    pub fn common(&self) -> usize {
+        let known: Vec<&Row> = self.tenants.iter().filter(|row| row.error.is_none()).collect();
+        let is_common = |column: &usize| known.iter().all(|row| row.cells[*column] == Cell::Applied);
+        if known.is_empty() { 0 } else { (0..self.migrations.len()).take_while(is_common).count() }
+    }
+}
+
+impl Row {
+    /// Returns why it could not be looked at, or what it differs in.
+    pub fn notes(&self) -> Vec<String> {
+        self.error.iter().chain(&self.drift).cloned().collect()
+    }
+
+    /// Returns the same without its own name, so that thousands that fail for one reason say one thing.
+    pub fn anonymous_notes(&self) -> Vec<String> {
+        let own = format!("`{}`", self.tenant);
+        self.notes().iter().map(|note| note.replace(&own, "`..`")).collect()
+    }
+}
+
+fn row(seen: Seen, columns: &[Column]) -> Row {
+    let Seen { tenant, labels, plan, drift: mut differences } = seen;
+    let (cells, mut drift, error) = match plan {
+        Ok(plan) => (cells(&plan, columns), plan.problems(), None),
+        Err(error) => (vec![Cell::None; columns.len()], Vec::new(), Some(error)),
+    };
+    drift.append(&mut differences);
+    let state = if error.is_some() {
+        State::Failed
+    } else if !drift.is_empty() {
+        State::Drift
+    } else if cells.contains(&Cell::Pending) {
+        State::Pending
+    } else {
+        State::UpToDate
+    };
+    Row { tenant, labels, state, cells, drift, error }
+}
+
+fn cells(plan: &TenantPlan, columns: &[Column]) -> Vec<Cell> {
+    let cell = |column: &Column| {
+        let is_applied = plan.applied.iter().any(|applied| applied.version == column.version);
+        match is_applied {
+            true if plan.divergent.iter().any(|one| one.version == column.version) => Cell::Changed,
+            true if !column.has_file => Cell::NoFile,
+            true => Cell::Applied,
+            false if plan.pending.contains(&column.name) => Cell::Pending,
+            false if plan.late.contains(&column.name) => Cell::Late,
+            false => Cell::None,
+        }
+    };
+    columns.iter().map(cell).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use db::migrate::{Applied, Divergence};
+    use db::migration::parse;
+
+    use super::*;
+
+    pub(crate) fn files(count: i32) -> Vec<Migration> {
+        (1..=count)
+            .map(|version| parse(&format!("V{version}__m{version}.sql"), b"SELECT 1;\n").unwrap())
+            .collect()
+    }
+
+    /// Returns a tenant that has the first `applied` of `files`, and nothing wrong with it.
+    pub(crate) fn tenant(name: &str, files: i32, applied: i32) -> Seen {
+        let plan = TenantPlan {
+            tenant: name.to_owned(),
+            applied: (1..=applied)
+                .map(|version| Applied {
+                    version,
+                    name: format!("m{version}"),
+                    applied_on: "2026-01-01T00:00:00Z".to_owned(),
+                })
+                .collect(),
+            pending: (applied + 1..=files).map(|version| format!("V{version}__m{version}")).collect(),
+            ..TenantPlan::default()
+        };
+        Seen { tenant: name.to_owned(), labels: Vec::new(), plan: Ok(plan), drift: Vec::new() }
+    }
+
+    pub(crate) fn matrix(files: &[Migration], seen: Vec<Seen>) -> Matrix {
+        Matrix::new("shop-prod", "2026-11-25T03:00:00Z".to_owned(), files, seen)
+    }
+
+    #[test]
+    fn each_cell_tells_what_a_tenant_has_of_a_migration() {
+        let mut odd = tenant("odd", 3, 2);
+        let plan = odd.plan.as_mut().unwrap();
+        plan.divergent =
+            vec![Divergence { version: 1, applied: "V1__m1".to_owned(), file: "V1__m1".to_owned() }];
+        plan.applied.push(Applied { version: 9, name: "gone".to_owned(), applied_on: String::new() });
+        plan.missing = vec!["V9__gone".to_owned()];
+        plan.late = std::mem::take(&mut plan.pending);
+        let broken = Seen { plan: Err("no connection".to_owned()), ..tenant("broken", 3, 0) };
+        let matrix = matrix(&files(3), vec![tenant("fine", 3, 3), odd, tenant("new", 3, 1), broken]);
+        let columns: Vec<_> = matrix.migrations.iter().map(|one| (one.name.as_str(), one.has_file)).collect();
+        assert_eq!(columns, [("V1__m1", true), ("V2__m2", true), ("V3__m3", true), ("V9__gone", false)]);
+        use Cell as C;
+        assert_eq!(matrix.tenants[0].cells, [C::Applied, C::Applied, C::Applied, C::None]);
+        assert_eq!(matrix.tenants[1].cells, [C::Changed, C::Applied, C::Late, C::NoFile]);
+        assert_eq!(matrix.tenants[2].cells, [C::Applied, C::Pending, C::Pending, C::None]);
+        assert_eq!(matrix.tenants[3].cells, [C::None; 4]);
+        let states: Vec<State> = matrix.tenants.iter().map(|row| row.state).collect();
+        assert_eq!(states, [State::UpToDate, State::Drift, State::Pending, State::Failed]);
+        assert_eq!(matrix.tenants[1].drift.len(), 3);
+        assert_eq!(matrix.common(), 0);
+    }
+
+    #[test]
+    fn tenants_that_are_alike_are_one_group_and_the_worst_come_first() {
+        let mut seen: Vec<Seen> = (0..5).map(|n| tenant(&format!("t{n}"), 2, 2)).collect();
+        seen.push(tenant("behind", 2, 1));
+        seen.push(Seen { drift: vec!["owner".to_owned()], ..tenant("other", 2, 2) });
+        for name in ["x", "y"] {
+            let plan = Err(format!("cannot connect to database `{name}`"));
+            seen.push(Seen { plan, ..tenant(name, 2, 0) });
+        }
+        let matrix = matrix(&files(2), seen);
+        assert_eq!(matrix.groups(), [vec![7, 8], vec![6], vec![5], vec![0, 1, 2, 3, 4]]);
+        assert_eq!(matrix.tenants[7].anonymous_notes(), ["cannot connect to database `..`"]);
+        assert_eq!((matrix.count(State::UpToDate), matrix.common()), (5, 1));
+    }
+}

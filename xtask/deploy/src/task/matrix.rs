@@ -1,0 +1,154 @@
+//! `migrate status`: who has which migration, and whose database is not as configured.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+use aws::Cloud;
+use db::migrate::RunOptions;
+use db::tenant::TenantInfo;
+use db::{Login, Migration, Server};
+use stack::spec::Tenant;
+
+use crate::bridge::{self, Bridge};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::report::html::html;
+use crate::report::matrix::{Matrix, Seen, State};
+use crate::task::tenant;
+use crate::{place, registry, report, table, view};
+
+/// More names than that are a number.
+const NAMES: usize = 5;
+
+/// Looks at every tenant and shows the matrix, or writes the page.
+pub async fn run(
+    context: &Context,
+    migrate: &xtask::Migrate,
+    args: &xtask::MigrateStatus,
+) -> Result<ExitCode, Failure> {
+    let acts = migrate.plan || migrate.repair || migrate.lint.is_some() || migrate.junit.is_some();
+    if acts || migrate.baseline.is_some() {
+        return Err(Failure::usage("`migrate status` only looks").hint("leave out the options of `migrate`"));
+    }
+    if registry::is_complete(context) {
+        tenant::chosen(context, &args.tenants)?;
+    }
+    let dir =
+        args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| place::workspace().join("db/migrations"));
+    let migrations = db::migration::load(&dir)?;
+    let (cloud, inventory) = context.observe().await?;
+    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
+    let server = bridge.server(context)?;
+    let result = Box::pin(look(context, args, &cloud, &server, &migrations)).await;
+    drop(server);
+    bridge.close().await?;
+    let matrix = result?;
+    match &args.html {
+        Some(file) => {
+            report::write(file, &html(&matrix))?;
+            context.view.say(format!("wrote `{}`", file.display()));
+            if context.json {
+                view::print(serde_json::json!(matrix))?;
+            }
+        }
+        None => view::result(context.json, &render(&matrix), &matrix)?,
+    }
+    let is_well = matrix.count(State::UpToDate) == matrix.tenants.len();
+    if args.check && !is_well { Err(Failure::told(Exit::Drift)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+async fn look(
+    context: &Context,
+    args: &xtask::MigrateStatus,
+    cloud: &Cloud,
+    server: &Server,
+    migrations: &[Migration],
+) -> Result<Matrix, Failure> {
+    let context = &*registry::complete(context, cloud, server).await?;
+    let master = bridge::master(context, cloud).await?;
+    let tenants = tenant::chosen(context, &args.tenants)?;
+    let databases = db::tenant::list(server, &master).await?;
+    let databases: HashMap<&str, &TenantInfo> =
+        databases.iter().map(|one| (one.name.as_str(), one)).collect();
+    // Nobody can log in to what is not there, and its secret may not be there either.
+    let (there, missing): (Vec<Tenant>, Vec<Tenant>) =
+        tenants.iter().cloned().partition(|one| databases.contains_key(one.name.as_str()));
+    let logins: Vec<Login> = super::migrate::logins(context, cloud, &there).await?;
+    let jobs = super::migrate::jobs(context, args.jobs, server, &logins).await?;
+    let options = RunOptions { jobs, ..RunOptions::default() };
+    let stop = super::migrate::forward(context, &options.stop);
+    let plans = db::migrate::plan_all(server, &logins, migrations, &options).await;
+    stop.abort();
+    context.check_interrupted()?;
+
+    let mut seen: HashMap<&str, Seen> = HashMap::new();
+    for (tenant, plan) in there.iter().zip(plans) {
+        let info = databases[tenant.name.as_str()];
+        let drift = db::tenant::differences(tenant, info);
+        let drift = drift.iter().map(|check| format!("{}: {}", check.name, check.evidence)).collect();
+        let plan = plan.map_err(|error| error.chain());
+        seen.insert(&tenant.name, of(tenant, plan, drift));
+    }
+    for tenant in &missing {
+        seen.insert(&tenant.name, of(tenant, Err("there is no such database".to_owned()), Vec::new()));
+    }
+    let seen = tenants.iter().filter_map(|tenant| seen.remove(tenant.name.as_str())).collect();
+    let now = jiff::Timestamp::now().round(jiff::Unit::Second).map_err(anyhow::Error::from)?;
+    Ok(Matrix::new(&context.stack.name, now.to_string(), migrations, seen))
+}
+
+fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec<String>) -> Seen {
+    Seen { tenant: tenant.name.clone(), labels: tenant.labels.clone(), plan, drift }
+}
+
+/// Renders the groups of the matrix: tenants that are alike share a line.
+fn render(matrix: &Matrix) -> String {
+    use crate::report::matrix::Cell;
+    let mut rows = Vec::new();
+    for group in matrix.groups() {
+        let names: Vec<&str> =
+            group.iter().take(NAMES).map(|place| matrix.tenants[*place].tenant.as_str()).collect();
+        let more = group.len() - names.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let row = &matrix.tenants[group[0]];
+        let has = |wanted: &[Cell]| {
+            let columns = matrix.migrations.iter().zip(&row.cells);
+            columns.filter(|(_, cell)| wanted.contains(cell)).map(|(column, _)| column).collect::<Vec<_>>()
+        };
+        let newest = has(&[Cell::Applied, Cell::Changed, Cell::NoFile]);
+        let notes = if group.len() > 1 { row.anonymous_notes() } else { row.notes() };
+        rows.push(vec![
+            format!("{}{more}", names.join(", ")),
+            row.state.label().to_owned(),
+            newest.last().map_or(String::new(), |column| column.name.clone()),
+            has(&[Cell::Pending]).len().to_string(),
+            notes.join("; "),
+        ]);
+    }
+    let mut text = table::render(&["tenants", "state", "newest", "pending", ""], &rows);
+    let counts: Vec<String> =
+        State::ALL.iter().map(|state| format!("{} {}", matrix.count(*state), state.label())).collect();
+    text.push_str(&format!("\n{}", counts.join(", ")));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::matrix::tests::{files, matrix, tenant};
+
+    #[test]
+    fn tenants_that_are_alike_share_a_line_of_text() {
+        let mut seen: Vec<Seen> = (1..=7).map(|n| tenant(&format!("t{n}"), 2, 2)).collect();
+        seen.push(tenant("behind", 2, 1));
+        seen.push(Seen { plan: Err("no connection".to_owned()), ..tenant("broken", 2, 0) });
+        assert_eq!(
+            render(&matrix(&files(2), seen)),
+            "tenants                        state       newest  pending\n\
+             broken                         failed              0        no connection\n\
+             behind                         pending     V1__m1  1\n\
+             t1, t2, t3, t4, t5 and 2 more  up to date  V2__m2  0\n\n\
+             1 failed, 0 drift, 1 pending, 7 up to date"
+        );
+    }
+}
