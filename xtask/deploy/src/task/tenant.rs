@@ -138,7 +138,30 @@ pub async fn create(
         let secret = aws::secret::ensure_role_secret(cloud, &context.stack, &tenant.owner).await?;
         specs.push(spec(tenant, secret.password));
     }
-    Ok(db::tenant::create(server, master, &specs, &context.events).await?)
+    let mut created = db::tenant::create(server, master, &specs, &context.events).await?;
+    let moved = rotated_meanwhile(context, cloud, specs, &created).await?;
+    if !moved.is_empty() {
+        created.extend(db::tenant::create(server, master, &moved, &context.events).await?);
+    }
+    Ok(created)
+}
+
+/// Returns the tenants whose role was given back a password that a rotation has replaced after it was read here.
+async fn rotated_meanwhile(
+    context: &Context,
+    cloud: &Cloud,
+    specs: Vec<TenantSpec>,
+    created: &[Created],
+) -> Result<Vec<TenantSpec>, Failure> {
+    let mut moved = Vec::new();
+    for (spec, one) in specs.into_iter().zip(created) {
+        if matches!(one.outcome, Outcome::Repaired(_)) {
+            let name = context.stack.role_secret_name(&spec.owner);
+            let now = aws::secret::find(cloud, &name).await?.filter(|now| *now != spec.password);
+            moved.extend(now.map(|password| TenantSpec { password, ..spec }));
+        }
+    }
+    Ok(moved)
 }
 
 /// Prints what became of each tenant.
