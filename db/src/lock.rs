@@ -45,8 +45,8 @@ const HELD: &str = "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 const KEY: &str = "(l.classid::int8 << 32) | l.objid::int8";
 
-/// Held in `postgres`: shared by all who create or drop tenants, alone by whoever must have no such neighbour.
-pub const TENANTS: Lock = Lock { name: "creating tenants", key: 0x6472_6177_0000_0001 };
+/// Held in `postgres`: shared by all who create or drop tenants, alone while passwords are rotated, which those set as well.
+pub const TENANTS: Lock = Lock { name: "tenants and their roles", key: 0x6472_6177_0000_0001 };
 
 /// Held in a tenant's database while it is migrated.
 pub const MIGRATIONS: Lock = Lock { name: "migrations", key: 0x6472_6177_0000_0002 };

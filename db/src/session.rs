@@ -154,6 +154,26 @@ impl Session {
         &mut self.client
     }
 
+    /// Has the server end this session, and free its locks, once it was silent for so long (PostgreSQL 14 and later).
+    ///
+    /// A program that is killed leaves a tunnel whose far end may live on for minutes; nothing else tells the server.
+    ///
+    /// # Errors
+    /// [`Error::Statement`] if the server does not answer.
+    pub async fn expire_after(&self, silence: Duration) -> Result<(), Error> {
+        // 0 would mean "never".
+        let sql = format!("SET idle_session_timeout = {}", silence.as_millis().max(1));
+        self.execute(&sql, || "limit how long the session may be silent".to_owned()).await
+    }
+
+    /// Proves that the session lives, and breaks its silence.
+    ///
+    /// # Errors
+    /// [`Error::Statement`] if it does not: its locks are free.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.execute("SELECT 1", || "ask the server for a sign of life".to_owned()).await
+    }
+
     /// Returns what can cancel the statement in flight.
     pub(crate) fn canceller(&self, server: &Server) -> Canceller {
         Canceller { server: server.clone(), token: self.client.cancel_token() }

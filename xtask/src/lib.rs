@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Lowers a bridge to private PostgreSQL on AWS.
 #[derive(Debug, Parser)]
@@ -86,6 +86,9 @@ pub enum Task {
     /// Makes new migration files
     #[command(subcommand)]
     Migration(Migration),
+    /// Gives roles and the master user new passwords
+    #[command(subcommand)]
+    Secret(Secret),
     /// AWS on this machine: starts, stops and describes it
     #[command(subcommand)]
     Sandbox(Sandbox),
@@ -375,6 +378,28 @@ pub struct MigrationNew {
     /// The folder of the migrations [default: db/migrations]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+}
+
+/// `secret ..`
+#[derive(Debug, Subcommand)]
+pub enum Secret {
+    /// Sets new passwords; a rotation that was cut off is finished, and one password logs in at any time
+    Rotate(SecretRotate),
+}
+
+/// `secret rotate`
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("whose").required(true).args(["roles", "all"]))]
+pub struct SecretRotate {
+    /// Roles that own tenants; `master` for the master user
+    #[arg(value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// Every role of the stack file, then the master user
+    #[arg(long)]
+    pub all: bool,
+    /// Show what would be done; changes nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `sandbox ..`

@@ -50,6 +50,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Bastion(_)
         | Task::Tenant(_)
         | Task::Migrate(_)
+        | Task::Secret(_)
         | Task::Sandbox(_)
         | Task::Completions(_) => cloud::exec(&sh),
     }

@@ -1,6 +1,8 @@
 //! Secrets in Secrets Manager: the master's and one for each tenant role.
 
 mod batch;
+pub mod rotate;
+mod version;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +10,6 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
 use futures_util::future::{FutureExt, try_join};
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
-use serde::Deserialize;
 use serde_json::json;
 use stack::inventory::{DatabaseInstance, Inventory, SecretEntry};
 use stack::{Resource, Secret, Stack};
@@ -19,6 +20,7 @@ use crate::step::Job;
 use crate::{Cloud, Error, Stop, database, password, tag};
 
 pub use batch::{ensure_all, find_all};
+pub use version::Version;
 
 const SERVICE: &str = "secretsmanager";
 const ROLE_SECRET: &str = "role-secret";
@@ -36,27 +38,12 @@ pub struct RoleSecret {
     pub created: bool,
 }
 
-/// Returns the password in the secret of that name, if there is such a secret with a value.
+/// Returns the current password in the secret of that name, if there is such a secret with a value.
 ///
 /// # Errors
 /// [`Error::Secret`] if the value is not a JSON object with a `password`.
 pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Secret>, Error> {
-    let call = cloud.secrets.get_secret_value().secret_id(name).version_stage("AWSCURRENT");
-    let answer = match call.send().await.map_err(failed(SERVICE, "GetSecretValue")) {
-        Ok(answer) => answer,
-        Err(error) if error.is_gone() || is_scheduled(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    parse(name, answer.secret_string).map(Some)
-}
-
-fn parse(name: &str, text: Option<String>) -> Result<Secret, Error> {
-    let problem = |problem| Error::Secret { name: name.to_owned(), problem };
-    let text = text.ok_or_else(|| problem("holds bytes and no text"))?;
-    // The parser's error could quote the value, so it is dropped.
-    let value: Value =
-        serde_json::from_str(&text).map_err(|_| problem("holds no JSON object with a `password`"))?;
-    Ok(Secret::new(value.password))
+    Ok(version::find(cloud, name, version::CURRENT).await?.map(|version| version.password))
 }
 
 /// Returns the password in the secret of that name.
@@ -326,9 +313,4 @@ async fn put(cloud: &Cloud, fresh: &Fresh) -> Result<String, Error> {
 /// Tells whether the secret is refused because it is scheduled for deletion.
 fn is_scheduled(error: &Error) -> bool {
     error.code() == Some("InvalidRequestException")
-}
-
-#[derive(Deserialize)]
-struct Value {
-    password: String,
 }

@@ -252,7 +252,8 @@ async fn secrets(fixture: &Fixture) -> BTreeSet<String> {
     secrets
 }
 
-fn read_all(dir: &Path, seen: &mut String) {
+/// Appends what is in the files under a folder, as far as it is text.
+pub(crate) fn read_all(dir: &Path, seen: &mut String) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {

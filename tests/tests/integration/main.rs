@@ -11,6 +11,7 @@ mod lint;
 mod migrate;
 mod postgres;
 mod registry;
+mod rotate;
 mod shell;
 mod soak;
 mod tenants;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws::Cloud;
+use aws::secret::{self, Version};
 use aws::session::Purpose;
-use db::{BoxStream, Dial, Login, Server};
+use db::role::{PasswordCheck, check_password};
+use db::{BoxStream, ConnectOptions, Dial, Login, Server};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use stack::Inventory;
 use stack::spec::Tenant;
+use stack::{Inventory, Secret};
 use tunnel::Tunnel;
 
 use crate::context::Context;
@@ -155,13 +157,18 @@ pub fn endpoint(inventory: &Inventory) -> Result<(String, u16), Failure> {
     })
 }
 
+/// What the command line calls the master user; no role of a tenant has that name.
+pub const MASTER: &str = "master";
+
 /// Returns the login of the master user, to the database `postgres`.
 ///
 /// # Errors
 /// The secret is missing or may not be read.
 pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> {
-    let password = aws::secret::get(cloud, &context.stack.master_secret_name()).await?;
-    Ok(Login { user: context.stack.database.master_user.clone(), password, database: "postgres".to_owned() })
+    let versions = Box::pin(secret::rotate::get(cloud, &context.stack.master_secret_name())).await?;
+    let user = context.stack.database.master_user.clone();
+    let login = Login { user, password: versions.current.password, database: "postgres".to_owned() };
+    known(context, cloud, MASTER, login, versions.pending).await
 }
 
 /// Returns the login of a tenant's role to its own database.
@@ -169,11 +176,48 @@ pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> 
 /// # Errors
 /// The secret is missing (`tenant create` makes it) or may not be read.
 pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<Login, Failure> {
-    let password =
-        aws::secret::get(cloud, &context.stack.role_secret_name(&tenant.owner)).await.map_err(|error| {
-            Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
-        })?;
-    Ok(Login { user: tenant.owner.clone(), password, database: tenant.name.clone() })
+    let name = context.stack.role_secret_name(&tenant.owner);
+    let versions = Box::pin(secret::rotate::get(cloud, &name)).await.map_err(|error| {
+        Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
+    })?;
+    let (user, database) = (tenant.owner.clone(), tenant.name.clone());
+    let login = Login { user, password: versions.current.password, database };
+    known(context, cloud, &tenant.owner, login, versions.pending).await
+}
+
+/// Returns the login with the password that the server knows. Only a rotation that was cut off leaves two to choose
+/// from; the server is asked then, through a tunnel of its own.
+async fn known(
+    context: &Context,
+    cloud: &Cloud,
+    role: &str,
+    login: Login,
+    pending: Option<Version>,
+) -> Result<Login, Failure> {
+    let Some(pending) = pending else { return Ok(login) };
+    context.events.warn(format!(
+        "the rotation of the password of `{role}` was cut off or is under way; \
+         `cargo xtask secret rotate {role}` finishes it"
+    ));
+    let inventory = Box::pin(aws::observe(cloud, &context.stack)).await?;
+    let bridge = Box::pin(Bridge::to_database(context, cloud, &inventory)).await?;
+    let chosen = choose(&bridge.server(context)?, login, pending.password).await;
+    bridge.close().await?;
+    Ok(chosen?)
+}
+
+/// Returns the login with the pending password if the server knows that one and not the current one.
+///
+/// # Errors
+/// The server cannot be asked.
+pub async fn choose(server: &Server, current: Login, pending: Secret) -> Result<Login, db::Error> {
+    let options = ConnectOptions::default();
+    if check_password(server, &current, &options).await? != PasswordCheck::Wrong {
+        return Ok(current);
+    }
+    let login = Login { password: pending, ..current.clone() };
+    let is_right = check_password(server, &login, &options).await? == PasswordCheck::Right;
+    Ok(if is_right { login } else { current })
 }
 
 /// `db`'s way to the server: one stream of the tunnel for each connection.

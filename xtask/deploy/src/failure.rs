@@ -80,6 +80,12 @@ impl Failure {
         ExitCode::from(self.exit as u8)
     }
 
+    /// Returns the error and its causes in one line; empty if there is none.
+    pub fn chain(&self) -> String {
+        let causes = self.error.iter().flat_map(|error| error.chain()).map(ToString::to_string);
+        causes.collect::<Vec<_>>().join(": ")
+    }
+
     /// Renders it for people; empty if there is nothing to add.
     pub fn render_text(&self) -> String {
         let mut text = String::new();

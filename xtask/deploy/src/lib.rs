@@ -84,7 +84,8 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Psql(_)
         | Task::Bastion(_)
         | Task::Tenant(_)
-        | Task::Migrate(_) => {}
+        | Task::Migrate(_)
+        | Task::Secret(_) => {}
     }
     // Read before the sandbox is asked for: a bad file is the user's to mend either way.
     let context = Context::load(global, view.clone(), interrupt::watch(view, ending)?, ending.clone())?;
@@ -102,6 +103,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Psql(args) => task::psql::run(&context, args).await,
         Task::Bastion(task) => task::bastion::run(&context, task).await,
         Task::Tenant(args) => task::tenant::run(&context, args).await,
+        Task::Secret(task) => task::secret::run(&context, task).await,
         Task::Migrate(args) => match &args.task {
             Some(MigrateTask::Status(status)) => task::matrix::run(&context, args, status).await,
             None => task::migrate::run(&context, args).await,

@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod plan;
 pub mod psql;
 pub mod sandbox;
+pub mod secret;
 pub mod status;
 pub mod tenant;
 pub mod tunnel;

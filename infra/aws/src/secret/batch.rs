@@ -7,7 +7,7 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use stack::{Event, Events, Secret, Stack};
 
-use super::{SERVICE, ensure_role_secret, find, parse};
+use super::{SERVICE, Version, ensure_role_secret, find, version};
 use crate::error::failed;
 use crate::{Cloud, Error, Stop};
 
@@ -104,10 +104,11 @@ async fn at_once(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Optio
     let mut told = BTreeMap::new();
     for entry in answer.secret_values.unwrap_or_default() {
         // A sandbox's service answers with the newest version, whatever its stage.
-        let is_current = entry.version_stages.iter().flatten().any(|stage| stage == "AWSCURRENT");
-        if let Some(name) = entry.name.filter(|_| is_current) {
-            let password = parse(&name, entry.secret_string)?;
-            told.insert(name, Some(password));
+        let is_current = entry.version_stages.iter().flatten().any(|stage| stage == version::CURRENT);
+        if let (Some(name), Some(text), true) = (entry.name, entry.secret_string, is_current) {
+            let version = Version::parse(entry.version_id.unwrap_or_default(), &text);
+            let version = version.map_err(|problem| Error::Secret { name: name.clone(), problem })?;
+            told.insert(name, Some(version.password));
         }
     }
     for error in answer.errors.unwrap_or_default() {

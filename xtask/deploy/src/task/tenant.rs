@@ -152,7 +152,17 @@ pub async fn create(
     }
     let stop = Stop::new();
     let forwarding = super::migrate::forward(context, &stop);
-    let created = db::tenant::create_until(server, master, &specs, &stop, &context.events).await;
+    let created = async {
+        let mut created = db::tenant::create_until(server, master, &specs, &stop, &context.events).await?;
+        let moved = rotated_meanwhile(context, cloud, &specs, &created).await?;
+        for again in db::tenant::create_until(server, master, &moved, &stop, &context.events).await? {
+            if let Some(one) = created.iter_mut().find(|one| one.tenant == again.tenant) {
+                *one = again;
+            }
+        }
+        Ok::<_, Failure>(created)
+    };
+    let created = created.await;
     forwarding.abort();
     let mut created = created?.into_iter().peekable();
     let in_order = |tenant: &Tenant| {
@@ -170,6 +180,24 @@ fn refused(context: &Context, tenant: &Tenant, error: &aws::Error) -> Created {
     let subject = format!("tenant {}", tenant.name);
     context.events.emit(stack::Event::StepFailed { subject, error: error.chain() });
     Created { tenant: tenant.name.clone(), outcome: Outcome::Failed(error), findings: Vec::new() }
+}
+
+/// Returns the tenants whose role was given back a password that a rotation has replaced after it was read here.
+async fn rotated_meanwhile(
+    context: &Context,
+    cloud: &Cloud,
+    specs: &[TenantSpec],
+    created: &[Created],
+) -> Result<Vec<TenantSpec>, Failure> {
+    let mut moved = Vec::new();
+    for (spec, one) in specs.iter().zip(created) {
+        if matches!(one.outcome, Outcome::Repaired(_)) {
+            let name = context.stack.role_secret_name(&spec.owner);
+            let now = aws::secret::find(cloud, &name).await?.filter(|now| *now != spec.password);
+            moved.extend(now.map(|password| TenantSpec { password, ..spec.clone() }));
+        }
+    }
+    Ok(moved)
 }
 
 /// Prints what became of each tenant.

@@ -1,0 +1,115 @@
+//! A secret while its password is rotated: the new one waits in `AWSPENDING` until the server knows it.
+//!
+//! Whoever calls these in order may be cut off anywhere: the server knows the password of one of the two versions, and
+//! the next run finds both.
+
+use stack::{Events, Secret, Stack};
+
+use super::SERVICE;
+use super::version::{self, CURRENT, PENDING, Version};
+use crate::error::failed;
+use crate::step::Job;
+use crate::{ApplyOptions, Cloud, Error, Stop, database, password};
+
+/// The versions of a secret that a server may know the password of.
+#[derive(Clone, Debug)]
+pub struct Versions {
+    /// The secret's full name.
+    pub name: String,
+    /// The one that everybody reads.
+    pub current: Version,
+    /// The one of a rotation that has not come to its end.
+    pub pending: Option<Version>,
+}
+
+/// Returns the versions of the secret of that name, if there is such a secret with a value.
+///
+/// # Errors
+/// [`Error::Secret`] if a value is not a JSON object with a `password`.
+pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Versions>, Error> {
+    let (current, pending) = futures_util::future::try_join(
+        Box::pin(version::find(cloud, name, CURRENT)),
+        Box::pin(version::find(cloud, name, PENDING)),
+    )
+    .await?;
+    Ok(current.map(|current| {
+        // As Secrets Manager has it: both labels on one version is a rotation that is done.
+        let pending = pending.filter(|pending| pending.id != current.id);
+        Versions { name: name.to_owned(), current, pending }
+    }))
+}
+
+/// Returns the versions of the secret of that name.
+///
+/// # Errors
+/// [`Error::Missing`] if there is no such secret, else as [`find`].
+pub async fn get(cloud: &Cloud, name: &str) -> Result<Versions, Error> {
+    find(cloud, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
+}
+
+/// Stores a new password as the pending version, and returns that version.
+///
+/// # Errors
+/// [`Error::Secret`] if the current value is not ours; a call that got no answer may have stored it.
+pub async fn put_pending(cloud: &Cloud, versions: &Versions) -> Result<Version, Error> {
+    let name = &versions.name;
+    // The token becomes the version's id, and makes a repeated call the same call.
+    let token = password::request_token();
+    let pending = versions
+        .current
+        .with_password(token, password::generate())
+        .map_err(|problem| Error::Secret { name: name.clone(), problem })?;
+    let call = cloud.secrets.put_secret_value().secret_id(name).client_request_token(&pending.id);
+    let call = call.secret_string(pending.value().expose()).version_stages(PENDING).send();
+    call.await.map_err(failed(SERVICE, "PutSecretValue"))?;
+    Ok(pending)
+}
+
+/// Makes the pending version the current one; `AWSPREVIOUS` goes to the one before.
+///
+/// # Errors
+/// Secrets Manager refuses, as it does if another rotation has moved the label meanwhile.
+pub async fn promote(cloud: &Cloud, versions: &Versions, pending: &Version) -> Result<(), Error> {
+    let Versions { name, current, .. } = versions;
+    let call = cloud.secrets.update_secret_version_stage().secret_id(name).version_stage(CURRENT);
+    let call = call.move_to_version_id(&pending.id).remove_from_version_id(&current.id).send();
+    let Err(error) = call.await.map_err(failed(SERVICE, "UpdateSecretVersionStage")) else {
+        return Ok(());
+    };
+    // A call whose reply was lost is repeated, and refused as the label has moved.
+    match Box::pin(version::find(cloud, name, CURRENT)).await {
+        Ok(Some(now)) if now.id == pending.id => Ok(()),
+        Ok(_) | Err(_) => Err(error),
+    }
+}
+
+/// Takes the pending label off a version that has become the current one.
+///
+/// # Errors
+/// Secrets Manager refuses. Nothing is lost by that: both labels on one version is a rotation that is done.
+pub async fn clear_pending(cloud: &Cloud, name: &str, done: &Version) -> Result<(), Error> {
+    let call = cloud.secrets.update_secret_version_stage().secret_id(name).version_stage(PENDING);
+    let call = call.remove_from_version_id(&done.id).send();
+    match call.await.map_err(failed(SERVICE, "UpdateSecretVersionStage")) {
+        // A call whose reply was lost: the label is off already.
+        Err(error) if error.code() != Some("InvalidParameterException") => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Gives the database's master user that password. RDS does it in its own time: this waits until RDS says that it is
+/// done, and only a login shows it.
+///
+/// # Errors
+/// RDS refuses, or is not done in time; or [`Error::Interrupted`].
+pub async fn set_master_password(
+    cloud: &Cloud,
+    stack: &Stack,
+    password: &Secret,
+    events: &Events,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let options = ApplyOptions::default();
+    let job = Job { cloud, stack, options: &options, events, stop, subject: "database".to_owned() };
+    Box::pin(database::set_password(&job, &stack.database.identifier, password)).await
+}

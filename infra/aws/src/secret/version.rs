@@ -1,0 +1,91 @@
+//! One version of a secret: what a staging label is attached to.
+
+use serde_json::{Map, Value, json};
+use stack::Secret;
+
+use super::{SERVICE, is_scheduled};
+use crate::error::failed;
+use crate::{Cloud, Error};
+
+/// The version that everybody reads.
+pub(super) const CURRENT: &str = "AWSCURRENT";
+/// The version that becomes the current one once the server knows its password.
+pub(super) const PENDING: &str = "AWSPENDING";
+
+/// One version of a secret.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Its id.
+    pub id: String,
+    /// The password in it.
+    pub password: Secret,
+    /// All that is in it, as JSON.
+    value: Secret,
+}
+
+impl Version {
+    /// Returns the version with that id and value; the error says what is wrong with the value, and never quotes it.
+    pub(super) fn parse(id: String, value: &str) -> Result<Version, &'static str> {
+        let fields = fields(value)?;
+        let password = fields.get("password").and_then(Value::as_str).ok_or(NO_PASSWORD)?;
+        Ok(Version { id, password: Secret::new(password), value: Secret::new(value) })
+    }
+
+    /// Returns a version that differs in its id and its password alone: others may have added fields of their own.
+    pub(super) fn with_password(&self, id: String, password: Secret) -> Result<Version, &'static str> {
+        let mut fields = fields(self.value.expose())?;
+        fields.insert("password".to_owned(), json!(password.expose()));
+        Ok(Version { id, password, value: Secret::new(Value::Object(fields).to_string()) })
+    }
+
+    pub(super) fn value(&self) -> &Secret {
+        &self.value
+    }
+}
+
+const NO_PASSWORD: &str = "holds no JSON object with a `password`";
+
+fn fields(value: &str) -> Result<Map<String, Value>, &'static str> {
+    // The parser's error could quote the value, so it is dropped.
+    serde_json::from_str(value).map_err(|_| NO_PASSWORD)
+}
+
+/// Returns the version that has the label, if there is such a secret and such a version.
+pub(super) async fn find(cloud: &Cloud, name: &str, label: &str) -> Result<Option<Version>, Error> {
+    let call = cloud.secrets.get_secret_value().secret_id(name).version_stage(label);
+    let answer = match call.send().await.map_err(failed(SERVICE, "GetSecretValue")) {
+        Ok(answer) => answer,
+        Err(error) if error.is_gone() || is_scheduled(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let problem = |problem| Error::Secret { name: name.to_owned(), problem };
+    let text = answer.secret_string.ok_or_else(|| problem("holds bytes and no text"))?;
+    Version::parse(answer.version_id.unwrap_or_default(), &text).map(Some).map_err(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_password_leaves_the_other_fields_as_they_are() {
+        let old = Version::parse("1".to_owned(), r#"{"username":"app","password":"old","host":"db","n":1}"#)
+            .unwrap();
+        assert_eq!((old.id.as_str(), old.password.expose()), ("1", "old"));
+        let new = old.with_password("2".to_owned(), Secret::new("n\"ew")).unwrap();
+        let read = Version::parse(new.id.clone(), new.value().expose()).unwrap();
+        assert_eq!(read.password.expose(), "n\"ew");
+        let value: Value = serde_json::from_str(new.value().expose()).unwrap();
+        assert_eq!(value, json!({ "username": "app", "password": "n\"ew", "host": "db", "n": 1 }));
+    }
+
+    #[test]
+    fn a_value_that_is_not_ours_is_refused_without_being_quoted() {
+        for value in ["hunter2", "[\"hunter2\"]", r#"{"password":7}"#, r#"{"hunter2":"x"}"#, ""] {
+            let problem = Version::parse("1".to_owned(), value).unwrap_err();
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+        let debug = format!("{:?}", Version::parse("1".to_owned(), r#"{"password":"hunter2"}"#).unwrap());
+        assert!(!debug.contains("hunter2"), "{debug}");
+    }
+}

@@ -1,0 +1,158 @@
+//! `secret rotate`: new passwords for tenants' roles and for the master user.
+
+pub mod rotate;
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use aws::Cloud;
+use db::Server;
+use serde_json::{Value, json};
+
+use crate::bridge::Bridge;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::task::tenant;
+use crate::{confirm, registry, table, view};
+use rotate::{Outcome, Rotated, Target};
+
+/// Runs one of the secrets' tasks.
+pub async fn run(context: &Context, task: &xtask::Secret) -> Result<ExitCode, Failure> {
+    let xtask::Secret::Rotate(args) = task;
+    if registry::is_complete(context) {
+        // A misspelt name is told before anything is contacted.
+        targets(context, args)?;
+    }
+    let (cloud, inventory) = context.observe().await?;
+    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
+    let server = bridge.server(context)?;
+    let result = Box::pin(work(context, args, &cloud, &server)).await;
+    drop(server);
+    let closed = bridge.close().await;
+    // What became of the passwords matters more than how the session ended.
+    result?;
+    closed?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn work(
+    context: &Context,
+    args: &xtask::SecretRotate,
+    cloud: &Cloud,
+    server: &Server,
+) -> Result<(), Failure> {
+    let context = &*registry::complete(context, cloud, server).await?;
+    let targets = targets(context, args)?;
+    if args.dry_run {
+        return dry_run(context, cloud, &targets).await;
+    }
+    confirm::yes(context, &question(&targets))?;
+    show(context, rotate::rotate(context, cloud, server, &targets).await?)
+}
+
+/// Returns whose passwords the command line names.
+///
+/// # Errors
+/// Exit 2 for a role that owns no tenant of the stack file.
+pub fn targets(context: &Context, args: &xtask::SecretRotate) -> Result<Vec<Target>, Failure> {
+    let mut known: Vec<Target> = Vec::new();
+    for tenant in &context.stack.tenants {
+        if !known.iter().any(|target| target.name() == tenant.owner) {
+            known.push(Target::Role { role: tenant.owner.clone(), database: tenant.name.clone() });
+        }
+    }
+    known.push(Target::Master);
+    if args.all {
+        return Ok(known);
+    }
+    let names: Vec<&str> = known.iter().map(Target::name).collect();
+    for name in &args.roles {
+        if !names.contains(&name.as_str()) {
+            let shown: String = name.escape_debug().take(80).collect();
+            return Err(Failure::usage(format!(
+                "no tenant of the stack file belongs to a role `{shown}`; there are: {}",
+                names.join(", ")
+            )));
+        }
+    }
+    Ok(known.into_iter().filter(|target| args.roles.iter().any(|name| name == target.name())).collect())
+}
+
+fn question(targets: &[Target]) -> String {
+    let names: Vec<String> = targets.iter().map(|target| format!("`{}`", target.name())).collect();
+    format!(
+        "give new passwords to {}? Connections stay open; new ones need the new password at once.",
+        names.join(", ")
+    )
+}
+
+/// Prints what would be done.
+async fn dry_run(context: &Context, cloud: &Cloud, targets: &[Target]) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    let mut document: Vec<Value> = Vec::new();
+    for target in targets {
+        context.check_interrupted()?;
+        let found = aws::secret::rotate::find(cloud, &target.secret_name(&context.stack)).await?;
+        let (kind, text) = match found {
+            None => ("missing", "there is no secret, so that this would fail"),
+            Some(versions) if versions.pending.is_some() => {
+                ("finish", "the rotation that was cut off would be finished")
+            }
+            Some(_) => ("rotate", "would get a new password"),
+        };
+        rows.push(vec![target.name().to_owned(), text.to_owned()]);
+        document.push(json!({ "role": target.name(), "would": kind }));
+    }
+    view::result(context.json, &table::render(&["role", ""], &rows), &json!({ "roles": document }))?;
+    Ok(())
+}
+
+/// Prints what became of each password, and tells whether all are rotated.
+///
+/// # Errors
+/// Of one: its own failure. Of more: exit 6 or 7 if all or some failed. Exit 130 after Ctrl-C.
+fn show(context: &Context, mut rotated: Vec<Rotated>) -> Result<(), Failure> {
+    let document: Vec<Value> = rotated.iter().map(entry).collect();
+    let text: String = rotated.iter().map(line).collect();
+    view::result(context.json, &text, &json!({ "roles": document }))?;
+    let all = rotated.len();
+    rotated.retain(|one| matches!(one.outcome, Outcome::Failed { .. }));
+    if rotated.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = rotated.iter().map(|one| one.target.name()).collect();
+    let next = format!("run `cargo xtask secret rotate {}` to go on from here", names.join(" "));
+    let failed = rotated.len();
+    let interrupted = context.stop.is_raised();
+    match rotated.pop().map(|one| one.outcome) {
+        Some(Outcome::Failed { stage, failure }) if all == 1 => {
+            Err(failure.hint(format!("{next}; until then {stage}")))
+        }
+        _ if interrupted => {
+            Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")).hint(next))
+        }
+        _ => tenant::verdict(failed, all).map_err(|failure| failure.hint(next)),
+    }
+}
+
+fn line(one: &Rotated) -> String {
+    let mut line = format!("{}: ", one.target.name());
+    // A string can be written to.
+    let _ = match &one.outcome {
+        Outcome::Rotated => writeln!(line, "rotated"),
+        Outcome::Finished => writeln!(line, "the rotation that was cut off is finished"),
+        Outcome::Failed { stage, failure } => writeln!(line, "not rotated, {stage}: {}", failure.chain()),
+    };
+    line
+}
+
+fn entry(one: &Rotated) -> Value {
+    let outcome = match &one.outcome {
+        Outcome::Rotated => json!({ "kind": "rotated" }),
+        Outcome::Finished => json!({ "kind": "finished" }),
+        Outcome::Failed { stage, failure } => {
+            json!({ "kind": "failed", "stage": stage, "error": failure.chain(), "hints": failure.hints })
+        }
+    };
+    json!({ "role": one.target.name(), "outcome": outcome })
+}

@@ -1,0 +1,317 @@
+//! One rotation, step by step: store the new password, tell the server, log in with it, make it the current one.
+//!
+//! Cut off between any two of these, the server knows the password of one of two versions of the secret, and the next
+//! rotation goes on from there with the same new password.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use aws::Cloud;
+use aws::secret::Version;
+use aws::secret::rotate::{self, Versions};
+use db::role::PasswordCheck;
+use db::{ConnectOptions, Login, Server, Session, lock};
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde::Serialize;
+use stack::{Event, Secret, Stack};
+
+use crate::bridge;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+/// How many roles at the same time.
+const AT_ONCE: usize = 8;
+/// How long to wait for another rotation, or for the creation of tenants, to end.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
+/// How long the lock outlives a program that was killed; it must be heard of more often.
+const SILENCE: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(3);
+/// How long RDS may take from "done" to a login with the new master password.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5 * 60);
+
+/// Whose password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A role that owns tenants; with one of its databases, for the login that proves the password.
+    Role {
+        /// The role.
+        role: String,
+        /// The database.
+        database: String,
+    },
+    /// The master user, whose password RDS sets.
+    Master,
+}
+
+impl Target {
+    /// Returns what the command line calls it.
+    pub fn name(&self) -> &str {
+        match self {
+            Target::Role { role, .. } => role,
+            Target::Master => bridge::MASTER,
+        }
+    }
+
+    /// Returns the full name of its secret.
+    pub fn secret_name(&self, stack: &Stack) -> String {
+        match self {
+            Target::Role { role, .. } => stack.role_secret_name(role),
+            Target::Master => stack.master_secret_name(),
+        }
+    }
+
+    /// Returns its login with that password.
+    pub fn login(&self, stack: &Stack, password: Secret) -> Login {
+        let (user, database) = match self {
+            Target::Role { role, database } => (role.clone(), database.clone()),
+            Target::Master => (stack.database.master_user.clone(), "postgres".to_owned()),
+        };
+        Login { user, password, database }
+    }
+}
+
+/// How far a rotation has come, which decides which password logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The server was told nothing.
+    Untouched,
+    /// The server may or may not have been told.
+    Changing,
+    /// The new password has logged in.
+    Proved,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Untouched => "the password in `AWSCURRENT` still logs in",
+            Stage::Changing => "the password in `AWSCURRENT` or the one in `AWSPENDING` logs in",
+            Stage::Proved => "the password in `AWSPENDING` logs in",
+        })
+    }
+}
+
+/// What became of one rotation.
+#[derive(Debug)]
+pub struct Rotated {
+    /// Whose password.
+    pub target: Target,
+    /// What was done.
+    pub outcome: Outcome,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is a new password.
+    Rotated,
+    /// There is the new password of a rotation that was cut off.
+    Finished,
+    /// It failed, or was interrupted; the others went on.
+    Failed {
+        /// How far it came.
+        stage: Stage,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Rotates the passwords: the roles' first, some at the same time, the master user's last.
+///
+/// # Errors
+/// What concerns all of them: no connection as the master user, or somebody else holds the lock. What concerns one is
+/// in its outcome.
+pub async fn rotate(
+    context: &Context,
+    cloud: &Cloud,
+    server: &Server,
+    targets: &[Target],
+) -> Result<Vec<Rotated>, Failure> {
+    let work = Work { context, cloud, server, admin: admin(context, cloud, server).await? };
+    let rotated = tokio::select! {
+        rotated = Box::pin(work.all(targets)) => rotated,
+        never = work.keep_lock() => match never {},
+    };
+    // The lock ends with the session.
+    if let Some(session) = work.admin {
+        session.close().await;
+    }
+    Ok(rotated)
+}
+
+/// Returns the master user's session, which holds the lock that keeps out other rotations; nothing if the server knows
+/// neither of its passwords, as it may while RDS is at work.
+async fn admin(context: &Context, cloud: &Cloud, server: &Server) -> Result<Option<Session>, Failure> {
+    let target = Target::Master;
+    let versions = rotate::get(cloud, &target.secret_name(&context.stack)).await?;
+    let login = target.login(&context.stack, versions.current.password);
+    let login = match versions.pending {
+        Some(pending) => bridge::choose(server, login, pending.password).await?,
+        None => login,
+    };
+    let session = match db::connect(server, &login, &ConnectOptions::default()).await {
+        Ok(session) => session,
+        Err(error) if error.sqlstate() == Some("28P01") => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    session.expire_after(SILENCE).await?;
+    lock::acquire(&session, lock::TENANTS, "passwords", LOCK_LIMIT, &context.events).await?;
+    Ok(Some(session))
+}
+
+struct Work<'a> {
+    context: &'a Context,
+    cloud: &'a Cloud,
+    server: &'a Server,
+    admin: Option<Session>,
+}
+
+impl Work<'_> {
+    async fn all(&self, targets: &[Target]) -> Vec<Rotated> {
+        let (roles, masters): (Vec<&Target>, Vec<&Target>) =
+            targets.iter().partition(|target| matches!(target, Target::Role { .. }));
+        let begun: Vec<_> = roles.into_iter().map(|role| Box::pin(self.one(role))).collect();
+        let mut rotated: Vec<Rotated> = stream::iter(begun).buffered(AT_ONCE).collect().await;
+        for master in masters {
+            rotated.push(self.one(master).await);
+        }
+        rotated
+    }
+
+    /// Lets the server hear of the session that holds the lock. If it is gone, the next password is not set.
+    async fn keep_lock(&self) -> Infallible {
+        if let Some(session) = &self.admin {
+            while session.ping().await.is_ok() {
+                tokio::time::sleep(HEARTBEAT).await;
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn one(&self, target: &Target) -> Rotated {
+        let events = &self.context.events;
+        let subject = format!("password of {}", target.name());
+        let start = Instant::now();
+        events.emit(Event::StepStarted { subject: subject.clone(), verb: "rotate".to_owned() });
+        let mut stage = Stage::Untouched;
+        let outcome = match Box::pin(self.advance(target, &mut stage)).await {
+            Ok(outcome) => outcome,
+            Err(failure) => Outcome::Failed { stage, failure },
+        };
+        events.emit(match &outcome {
+            Outcome::Failed { failure, .. } => Event::StepFailed { subject, error: failure.chain() },
+            Outcome::Rotated => finished(subject, "rotated", start),
+            Outcome::Finished => finished(subject, "rotation finished", start),
+        });
+        Rotated { target: target.clone(), outcome }
+    }
+
+    async fn advance(&self, target: &Target, stage: &mut Stage) -> Result<Outcome, Failure> {
+        self.context.check_interrupted()?;
+        self.expect_role(target).await?;
+        let versions = rotate::get(self.cloud, &target.secret_name(&self.context.stack)).await?;
+        let (pending, outcome) = match &versions.pending {
+            Some(pending) => {
+                *stage = Stage::Changing;
+                (pending.clone(), Outcome::Finished)
+            }
+            None => (rotate::put_pending(self.cloud, &versions).await?, Outcome::Rotated),
+        };
+        let login = target.login(&self.context.stack, pending.password.clone());
+        let known = versions.pending.is_some() && self.check(&login).await? == PasswordCheck::Right;
+        if !known {
+            self.context.check_interrupted()?;
+            *stage = Stage::Changing;
+            self.change(target, &login.password).await?;
+            self.prove(target, &login).await?;
+        }
+        *stage = Stage::Proved;
+        self.context.check_interrupted()?;
+        self.promote(target, &versions, &pending).await?;
+        Ok(outcome)
+    }
+
+    /// A secret without a role is found before there is a new password that nobody would ever know.
+    async fn expect_role(&self, target: &Target) -> Result<(), Failure> {
+        let Target::Role { role, database } = target else { return Ok(()) };
+        match db::role::find(self.admin()?, role).await? {
+            Some(_) => Ok(()),
+            None => {
+                let text = format!("the server has no role `{role}`");
+                Err(Failure::new(Exit::Failure, anyhow::Error::msg(text))
+                    .hint(format!("run `cargo xtask tenant create {database}`")))
+            }
+        }
+    }
+
+    async fn change(&self, target: &Target, password: &Secret) -> Result<(), Failure> {
+        let Context { stack, events, stop, .. } = self.context;
+        match target {
+            // By the session that holds the lock: once that is lost, no other rotation is overtaken.
+            Target::Role { role, .. } => Ok(db::role::set_password(self.admin()?, role, password).await?),
+            Target::Master => {
+                if let Some(session) = &self.admin {
+                    session.ping().await?;
+                }
+                Ok(rotate::set_master_password(self.cloud, stack, password, events, stop).await?)
+            }
+        }
+    }
+
+    /// Logs in with the new password; RDS says that it is done a little before the server knows the master's.
+    async fn prove(&self, target: &Target, login: &Login) -> Result<(), Failure> {
+        let limit = if *target == Target::Master { KNOWN_WITHIN } else { Duration::ZERO };
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(200);
+        let why = loop {
+            match self.check(login).await? {
+                PasswordCheck::Right => return Ok(()),
+                PasswordCheck::Unchecked => {
+                    break "the server lets anybody in, so that a login proves nothing";
+                }
+                PasswordCheck::Wrong if start.elapsed() >= limit => {
+                    break "the server refuses the password that was just set";
+                }
+                PasswordCheck::Wrong => (),
+            }
+            tokio::select! {
+                () = self.context.stop.raised() => self.context.check_interrupted()?,
+                () = tokio::time::sleep(pause) => (),
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        };
+        Err(Failure::new(Exit::Failure, anyhow::Error::msg(why)))
+    }
+
+    async fn promote(&self, target: &Target, versions: &Versions, pending: &Version) -> Result<(), Failure> {
+        rotate::promote(self.cloud, versions, pending).await?;
+        if let Err(error) = rotate::clear_pending(self.cloud, &versions.name, pending).await {
+            let chain = Failure::from(error).chain();
+            self.context.events.warn(format!(
+                "the new password of `{}` is in `AWSCURRENT`, and has the label AWSPENDING as well, which does no \
+                 harm: {chain}",
+                target.name()
+            ));
+        }
+        Ok(())
+    }
+
+    async fn check(&self, login: &Login) -> Result<PasswordCheck, db::Error> {
+        db::role::check_password(self.server, login, &ConnectOptions::default()).await
+    }
+
+    fn admin(&self) -> Result<&Session, Failure> {
+        self.admin.as_ref().ok_or_else(|| {
+            let text = "the server refuses the master user's password, the current one and the pending one";
+            Failure::new(Exit::Failure, anyhow::Error::msg(text))
+                .hint("run `cargo xtask secret rotate master`, which has RDS set a new one")
+        })
+    }
+}
+
+fn finished(subject: String, outcome: &str, start: Instant) -> Event {
+    Event::StepFinished { subject, outcome: outcome.to_owned(), elapsed: start.elapsed() }
+}
