@@ -1,0 +1,195 @@
+//! `cargo xtask bench migrate`: the engine beside what one batch costs, refinery and other programs, on a real PostgreSQL.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "a bench prints figures and ends where it cannot go on"
+)]
+
+mod client;
+mod cluster;
+mod files;
+mod many;
+mod peers;
+mod process;
+mod proxy;
+mod report;
+
+use std::time::Duration;
+
+use client::{Kind, Order};
+use cluster::Tenants;
+use peers::{PEERS, Peer};
+use tokio::runtime::Runtime;
+
+/// How many tenants the engine has in hand: what `migrate` takes on a server with that much room.
+const JOBS: usize = 16;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let has = |wanted: &str| args.iter().any(|argument| argument == wanted);
+    if has(client::ARGUMENT) {
+        return client::main();
+    }
+    let number = |name: &str| {
+        let at = args.iter().position(|argument| argument == name)?;
+        args.get(at + 1).and_then(|number| number.parse::<usize>().ok())
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime can be built");
+    let size = Size {
+        tenants: number("--tenants").unwrap_or(300).max(1),
+        sample: number("--sample").unwrap_or(6).max(1),
+    };
+    let major = number("--postgres").and_then(|major| u16::try_from(major).ok()).unwrap_or(16);
+    let tenants = runtime.block_on(Tenants::start(major));
+    let mut bench = Bench { runtime: &runtime, tenants, size };
+    if let Some(count) = number("--many") {
+        let many = many::measure(&mut bench, count);
+        many.print(has("--json"));
+    } else {
+        let rows = bench.measure();
+        let trips = bench.connecting();
+        report::print(&rows, size, trips, has("--json"));
+    }
+    runtime.block_on(bench.tenants.stop());
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Whoever is quick has them all.
+    tenants: usize,
+    /// Whoever takes seconds for each has so many; parallel ones sixteen times as many, so that all are at work.
+    sample: usize,
+}
+
+/// Who migrates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runner {
+    Ours(Kind, usize),
+    Peer(Peer),
+}
+
+impl Runner {
+    fn name(self) -> String {
+        match self {
+            Runner::Ours(kind, jobs) => {
+                let name = match kind {
+                    Kind::Engine => "migrate",
+                    Kind::Floor => "one batch",
+                    Kind::BareFloor => "one batch, no TLS",
+                    Kind::Refinery => "refinery run_async",
+                    Kind::Login => "login",
+                };
+                format!("{name}, k = {jobs}")
+            }
+            Runner::Peer(peer) => format!("{}, k = 1", peer.name()),
+        }
+    }
+}
+
+/// What one tenant cost, on average.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    time: Duration,
+    server: Duration,
+    client: Option<Duration>,
+    trips: f64,
+}
+
+/// A runner on a line.
+#[derive(Clone, Debug)]
+struct Row {
+    runner: Runner,
+    is_far: bool,
+    tenants: usize,
+    first: Cost,
+    idle: Cost,
+    new: Cost,
+}
+
+struct Bench<'a> {
+    runtime: &'a Runtime,
+    tenants: Tenants,
+    size: Size,
+}
+
+impl Bench<'_> {
+    fn measure(&mut self) -> Vec<Row> {
+        let Size { tenants, sample } = self.size;
+        let (few, some) = (sample.min(tenants), (sample * JOBS).min(tenants));
+        let ours = |kind, jobs, count| (Runner::Ours(kind, jobs), count);
+        let peers = PEERS.into_iter().filter(|peer| peer.is_on_path());
+        let mut near = vec![
+            ours(Kind::Floor, 4, some),
+            ours(Kind::Engine, 4, some),
+            ours(Kind::Floor, 8, some),
+            ours(Kind::BareFloor, 8, some),
+            ours(Kind::Floor, JOBS, some),
+            ours(Kind::Engine, JOBS, tenants),
+            ours(Kind::BareFloor, JOBS, some),
+            ours(Kind::Refinery, 1, few),
+            ours(Kind::Refinery, JOBS, some),
+        ];
+        let mut far = vec![
+            ours(Kind::Floor, JOBS, some),
+            ours(Kind::Engine, 1, few),
+            ours(Kind::Engine, JOBS, tenants),
+            ours(Kind::BareFloor, JOBS, some),
+            ours(Kind::Refinery, 1, few),
+            ours(Kind::Refinery, JOBS, some),
+        ];
+        for peer in peers {
+            near.push((Runner::Peer(peer), few));
+            far.push((Runner::Peer(peer), few));
+        }
+        let all = near.into_iter().map(|one| (one, false)).chain(far.into_iter().map(|one| (one, true)));
+        all.map(|((runner, count), is_far)| self.row(runner, count, is_far)).collect()
+    }
+
+    fn row(&mut self, runner: Runner, count: usize, is_far: bool) -> Row {
+        let place = if is_far { "20 ms each way" } else { "locally" };
+        eprintln!("{}, {place}, {count} tenants", runner.name());
+        let databases = self.runtime.block_on(self.tenants.make(count, "template0"));
+        let cost = |from, to| self.cost(runner, &databases, is_far, (from, to));
+        let first = cost(0, files::COUNT);
+        let idle = cost(files::COUNT, files::COUNT);
+        let new = cost(files::COUNT, files::COUNT + 1);
+        self.runtime.block_on(self.tenants.drop(databases));
+        Row { runner, is_far, tenants: count, first, idle, new }
+    }
+
+    fn cost(&self, runner: Runner, databases: &[String], is_far: bool, files: (usize, usize)) -> Cost {
+        let ways = if is_far { &self.tenants.far } else { &self.tenants.near };
+        let way = match runner {
+            Runner::Ours(Kind::Engine | Kind::Floor | Kind::Login, _) => &ways.tls,
+            Runner::Ours(Kind::BareFloor | Kind::Refinery, _) | Runner::Peer(_) => &ways.clear,
+        };
+        let before = (self.runtime.block_on(self.tenants.cpu()), way.trips());
+        let (time, client) = match runner {
+            Runner::Ours(kind, jobs) => {
+                let (address, authority) = (way.address, self.tenants.authority.as_str());
+                let spent = Order { kind, address, authority, databases, jobs, files }.run();
+                (spent.time, Some(spent.cpu))
+            }
+            Runner::Peer(peer) => (peer.run(self.tenants.dir(), way.address, databases, files), None),
+        };
+        let server = self.runtime.block_on(self.tenants.cpu()) - before.0;
+        let count = u32::try_from(databases.len()).unwrap_or(u32::MAX);
+        Cost {
+            time: time / count,
+            server: server / count,
+            client: client.map(|client| client / count),
+            trips: (way.trips() - before.1) as f64 / f64::from(count),
+        }
+    }
+
+    /// Returns the round trips of a login alone.
+    fn connecting(&mut self) -> f64 {
+        let databases = self.runtime.block_on(self.tenants.make(1, "template0"));
+        let cost = self.cost(Runner::Ours(Kind::Login, 1), &databases, true, (0, 0));
+        self.runtime.block_on(self.tenants.drop(databases));
+        cost.trips
+    }
+}
