@@ -425,6 +425,25 @@ pub struct Fuzz {
 pub enum Bench {
     /// Echo, upload and download through the sandbox's agent with its real pacing, beside a plain TCP forward
     Tunnel,
+    /// Migrations beside one batch a tenant, refinery and what else is on PATH, locally and at 20 ms each way
+    Migrate(BenchMigrate),
+}
+
+/// `bench migrate`
+#[derive(Args, Debug)]
+pub struct BenchMigrate {
+    /// How many tenants the engine migrates
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub tenants: u32,
+    /// How many tenants whoever is slow migrates; those that work in parallel take sixteen times as many
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub sample: u32,
+    /// 48 tenants and a sample of 2: rough figures in two minutes
+    #[arg(long, conflicts_with_all = ["tenants", "sample"])]
+    pub quick: bool,
+    /// Instead, time and memory of so many tenants with nothing to do; takes 8 MB of disk for each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    pub many: Option<u32>,
 }
 
 /// `soak`

@@ -40,6 +40,7 @@ fn main() {
     let size = Size {
         tenants: number("--tenants").unwrap_or(300).max(1),
         sample: number("--sample").unwrap_or(6).max(1),
+        only_far: has("--far").then_some(true).or(has("--near").then_some(false)),
     };
     let major = number("--postgres").and_then(|major| u16::try_from(major).ok()).unwrap_or(16);
     let tenants = runtime.block_on(Tenants::start(major));
@@ -62,6 +63,8 @@ struct Size {
     tenants: usize,
     /// Whoever takes seconds for each has so many; parallel ones sixteen times as many, so that all are at work.
     sample: usize,
+    /// Only with the delay, or only without.
+    only_far: Option<bool>,
 }
 
 /// Who migrates.
@@ -117,7 +120,7 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn measure(&mut self) -> Vec<Row> {
-        let Size { tenants, sample } = self.size;
+        let Size { tenants, sample, only_far } = self.size;
         let (few, some) = (sample.min(tenants), (sample * JOBS).min(tenants));
         let ours = |kind, jobs, count| (Runner::Ours(kind, jobs), count);
         let peers = PEERS.into_iter().filter(|peer| peer.is_on_path());
@@ -129,6 +132,7 @@ impl Bench<'_> {
             ours(Kind::Floor, JOBS, some),
             ours(Kind::Engine, JOBS, tenants),
             ours(Kind::BareFloor, JOBS, some),
+            ours(Kind::Engine, 2 * JOBS, tenants),
             ours(Kind::Refinery, 1, few),
             ours(Kind::Refinery, JOBS, some),
         ];
@@ -136,6 +140,7 @@ impl Bench<'_> {
             ours(Kind::Floor, JOBS, some),
             ours(Kind::Engine, 1, few),
             ours(Kind::Engine, JOBS, tenants),
+            ours(Kind::Engine, 2 * JOBS, tenants),
             ours(Kind::BareFloor, JOBS, some),
             ours(Kind::Refinery, 1, few),
             ours(Kind::Refinery, JOBS, some),
@@ -143,6 +148,11 @@ impl Bench<'_> {
         for peer in peers {
             near.push((Runner::Peer(peer), few));
             far.push((Runner::Peer(peer), few));
+        }
+        match only_far {
+            Some(true) => near.clear(),
+            Some(false) => far.clear(),
+            None => {}
         }
         let all = near.into_iter().map(|one| (one, false)).chain(far.into_iter().map(|one| (one, true)));
         all.map(|((runner, count), is_far)| self.row(runner, count, is_far)).collect()
