@@ -256,7 +256,7 @@ pub struct Migrate {
     #[arg(long, alias = "dry-run", conflicts_with_all = ["baseline", "repair"])]
     pub plan: bool,
     /// How many tenants at the same time [default: `jobs` under `[migrate]` in the stack file, else half of the
-    /// server's free connections, at most 16]
+    /// server's free connections, at most 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// The folder of the migrations [default: db/migrations]

@@ -103,7 +103,7 @@ impl Tenants {
         names
     }
 
-    pub(crate) async fn drop(&self, names: Vec<String>) {
+    pub(crate) async fn remove(&self, names: Vec<String>) {
         self.each(&names, |name| format!("DROP DATABASE {name} WITH (FORCE)")).await;
     }
 

@@ -22,8 +22,12 @@ use cluster::Tenants;
 use peers::{PEERS, Peer};
 use tokio::runtime::Runtime;
 
-/// How many tenants the engine has in hand: what `migrate` takes on a server with that much room.
+/// How many tenants those that are compared have in hand.
 const JOBS: usize = 16;
+/// How many `migrate` has by itself, on a server with so much room.
+const DEFAULT_JOBS: usize = 32;
+/// How often what is held against the floor is measured; the best of each counts.
+const ROUNDS: usize = 3;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -112,6 +116,23 @@ struct Row {
     new: Cost,
 }
 
+impl Row {
+    fn is_same(&self, other: &Row) -> bool {
+        (self.runner, self.is_far) == (other.runner, other.is_far)
+    }
+
+    /// Takes the other's figures where they are better: whatever disturbs a run makes it slower.
+    fn keep_best(&mut self, other: &Row) {
+        for (cost, other) in
+            [(&mut self.first, other.first), (&mut self.idle, other.idle), (&mut self.new, other.new)]
+        {
+            cost.time = cost.time.min(other.time);
+            cost.server = cost.server.min(other.server);
+            cost.client = cost.client.min(other.client);
+        }
+    }
+}
+
 struct Bench<'a> {
     runtime: &'a Runtime,
     tenants: Tenants,
@@ -124,23 +145,20 @@ impl Bench<'_> {
         let (few, some) = (sample.min(tenants), (sample * JOBS).min(tenants));
         let ours = |kind, jobs, count| (Runner::Ours(kind, jobs), count);
         let peers = PEERS.into_iter().filter(|peer| peer.is_on_path());
-        let mut near = vec![
+        let mut compared = vec![
             ours(Kind::Floor, 4, some),
-            ours(Kind::Engine, 4, some),
+            ours(Kind::Engine, JOBS, some),
+            ours(Kind::Engine, DEFAULT_JOBS, some),
             ours(Kind::Floor, 8, some),
             ours(Kind::BareFloor, 8, some),
             ours(Kind::Floor, JOBS, some),
-            ours(Kind::Engine, JOBS, tenants),
-            ours(Kind::BareFloor, JOBS, some),
-            ours(Kind::Engine, 2 * JOBS, tenants),
-            ours(Kind::Refinery, 1, few),
-            ours(Kind::Refinery, JOBS, some),
         ];
+        let mut near = vec![ours(Kind::Refinery, 1, few), ours(Kind::Refinery, JOBS, some)];
         let mut far = vec![
             ours(Kind::Floor, JOBS, some),
             ours(Kind::Engine, 1, few),
             ours(Kind::Engine, JOBS, tenants),
-            ours(Kind::Engine, 2 * JOBS, tenants),
+            ours(Kind::Engine, DEFAULT_JOBS, tenants),
             ours(Kind::BareFloor, JOBS, some),
             ours(Kind::Refinery, 1, few),
             ours(Kind::Refinery, JOBS, some),
@@ -150,12 +168,26 @@ impl Bench<'_> {
             far.push((Runner::Peer(peer), few));
         }
         match only_far {
-            Some(true) => near.clear(),
+            Some(true) => {
+                compared.clear();
+                near.clear();
+            }
             Some(false) => far.clear(),
             None => {}
         }
-        let all = near.into_iter().map(|one| (one, false)).chain(far.into_iter().map(|one| (one, true)));
-        all.map(|((runner, count), is_far)| self.row(runner, count, is_far)).collect()
+        let far = far.into_iter().map(|one| (one, true));
+        let mut rows: Vec<Row> = Vec::new();
+        // One after the other, round by round: what else the machine does must not hit one of them alone.
+        let rounds = (0..ROUNDS).flat_map(|_| compared.clone());
+        let near = rounds.chain(near).map(|one| (one, false));
+        for ((runner, count), is_far) in near.chain(far) {
+            let row = self.row(runner, count, is_far);
+            match rows.iter_mut().find(|known| known.is_same(&row)) {
+                Some(known) => known.keep_best(&row),
+                None => rows.push(row),
+            }
+        }
+        rows
     }
 
     fn row(&mut self, runner: Runner, count: usize, is_far: bool) -> Row {
@@ -166,7 +198,7 @@ impl Bench<'_> {
         let first = cost(0, files::COUNT);
         let idle = cost(files::COUNT, files::COUNT);
         let new = cost(files::COUNT, files::COUNT + 1);
-        self.runtime.block_on(self.tenants.drop(databases));
+        self.runtime.block_on(self.tenants.remove(databases));
         Row { runner, is_far, tenants: count, first, idle, new }
     }
 
@@ -199,7 +231,7 @@ impl Bench<'_> {
     fn connecting(&mut self) -> f64 {
         let databases = self.runtime.block_on(self.tenants.make(1, "template0"));
         let cost = self.cost(Runner::Ours(Kind::Login, 1), &databases, true, (0, 0));
-        self.runtime.block_on(self.tenants.drop(databases));
+        self.runtime.block_on(self.tenants.remove(databases));
         cost.trips
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Kind;
 use crate::peers::{PEERS, Peer};
-use crate::{Cost, JOBS, Row, Runner, Size};
+use crate::{Cost, DEFAULT_JOBS, JOBS, Row, Runner, Size};
 
 /// Prints everything; `connecting` is the round trips of a login.
 pub(crate) fn print(rows: &[Row], size: Size, connecting: f64, json: bool) {
@@ -105,32 +105,37 @@ impl Ratio {
 
 fn ratios(rows: &[Row]) -> Vec<Ratio> {
     let find = |runner, is_far| rows.iter().find(|row| row.runner == runner && row.is_far == is_far);
-    let engine = Runner::Ours(Kind::Engine, JOBS);
+    let by_default = Runner::Ours(Kind::Engine, DEFAULT_JOBS);
     let mut ratios = Vec::new();
-    let mut more = |name, peer: Runner, figure: &dyn Fn(&Row) -> Duration, target| {
-        if let (Some(peer), Some(ours)) = (find(peer, true), find(engine, true)) {
+    let mut more = |name, (peer, ours), figure: &dyn Fn(&Row) -> Duration, target| {
+        if let (Some(peer), Some(ours)) = (find(peer, true), find(ours, true)) {
             let value = figure(peer).as_secs_f64() / figure(ours).as_secs_f64();
             ratios.push(Ratio { name, value, target, more_is_better: true });
         }
     };
-    let cli = Runner::Peer(Peer::Refinery);
-    more("20 ms, first run: serial refinery_cli to migrate", cli, &|row| row.first.time, 70.0);
-    more("20 ms, no-op: serial refinery_cli to migrate", cli, &|row| row.idle.time, 30.0);
-    let parallel = Runner::Ours(Kind::Refinery, JOBS);
-    more("20 ms, first run: parallel refinery to migrate", parallel, &|row| row.first.time, 4.0);
-    for (name, kind, server) in [
-        ("locally, first run: migrate to one batch at its best k", Kind::Floor, false),
-        ("the same without TLS for the batch", Kind::BareFloor, false),
-        ("the server's CPU for it", Kind::Floor, true),
+    let serial = (Runner::Peer(Peer::Refinery), by_default);
+    more("20 ms, first run: serial refinery_cli to migrate", serial, &|row| row.first.time, 70.0);
+    more("20 ms, no-op: serial refinery_cli to migrate", serial, &|row| row.idle.time, 30.0);
+    let parallel = (Runner::Ours(Kind::Refinery, JOBS), Runner::Ours(Kind::Engine, JOBS));
+    more(
+        "20 ms, first run: refinery run_async to migrate, both k = 16",
+        parallel,
+        &|row| row.first.time,
+        4.0,
+    );
+    for (name, kind, is_server) in [
+        ("locally, first run: migrate to one batch, each at its best k", Kind::Floor, false),
+        ("the same, no TLS for the batch", Kind::BareFloor, false),
+        ("the same, the server's CPU", Kind::Floor, true),
     ] {
-        let figure = |row: &Row| if server { row.first.server } else { row.first.time };
+        let figure = |row: &Row| if is_server { row.first.server } else { row.first.time };
         let best = |wanted: Kind| {
             let same = rows.iter().filter(|row| !row.is_far);
             let same = same.filter(|row| matches!(row.runner, Runner::Ours(kind, _) if kind == wanted));
             same.map(figure).min()
         };
-        if let (Some(floor), Some(ours)) = (best(kind), find(engine, false)) {
-            let value = figure(ours).as_secs_f64() / floor.as_secs_f64();
+        if let (Some(floor), Some(ours)) = (best(kind), best(Kind::Engine)) {
+            let value = ours.as_secs_f64() / floor.as_secs_f64();
             ratios.push(Ratio { name, value, target: 1.15, more_is_better: false });
         }
     }
