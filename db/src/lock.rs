@@ -21,8 +21,9 @@ impl Lock {
     /// Returns a statement that fails with [`NOT_HELD`] unless its own backend holds the lock: a pooler in between
     /// may have sent the transaction to another one.
     pub(crate) fn guard(self) -> String {
+        // A backend is in one database for life: its own locks need not be asked for theirs.
         format!(
-            "SELECT 1 / count(*) FROM pg_locks l WHERE {HELD} AND l.pid = pg_backend_pid() AND {KEY} = {}",
+            "SELECT 1 / count(*) FROM pg_locks l WHERE {ADVISORY} AND l.pid = pg_backend_pid() AND {KEY} = {}",
             self.key
         )
     }
@@ -41,8 +42,8 @@ impl Lock {
 /// What [`Lock::guard`] fails with: a division by zero.
 pub(crate) const NOT_HELD: &str = "22012";
 
-const HELD: &str = "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+const ADVISORY: &str = "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1";
+const HERE: &str = "l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 const KEY: &str = "(l.classid::int8 << 32) | l.objid::int8";
 
 /// Held in `postgres`: shared by all who create or drop tenants, alone while passwords are rotated, which those set as well.
@@ -192,7 +193,7 @@ pub async fn find_holder(session: &Session, lock: Lock) -> Result<Option<Holder>
         "SELECT l.pid, coalesce(a.usename::text, '?'), coalesce(a.application_name, '?'),
                 to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
                 a.state || ' for ' || extract(epoch FROM clock_timestamp() - a.state_change)::int8 || ' s'
-         FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) WHERE {HELD} AND {KEY} = {}",
+         FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) WHERE {ADVISORY} AND {HERE} AND {KEY} = {}",
         lock.key
     );
     let rows = session.query(&sql, &[], "see who holds the lock").await?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use xshell::{Shell, cmd};
-use xtask::{Bench, Soak};
+use xtask::{Bench, BenchMigrate, Soak};
 
 use crate::workspace;
 
@@ -11,7 +11,17 @@ use crate::workspace;
 pub(crate) fn run(sh: &Shell, bench: &Bench, json: bool) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Tunnel => start(sh, "tunnel", &[], json),
+        Bench::Migrate(bench) => migrate(sh, bench, json),
     }
+}
+
+fn migrate(sh: &Shell, bench: &BenchMigrate, json: bool) -> anyhow::Result<ExitCode> {
+    let (tenants, sample) = if bench.quick { (48, 2) } else { (bench.tenants, bench.sample) };
+    let (tenants, sample) = (tenants.to_string(), sample.to_string());
+    let many = bench.many.map(|many| many.to_string());
+    let mut args = vec!["--tenants", &tenants, "--sample", &sample];
+    args.extend(many.iter().flat_map(|many| ["--many", many]));
+    start(sh, "migrate", &args, json)
 }
 
 /// Runs the long form of the tests that put the tunnel under strain.

@@ -280,7 +280,7 @@ pub struct Migrate {
     #[arg(long, alias = "dry-run", conflicts_with_all = ["baseline", "repair"])]
     pub plan: bool,
     /// How many tenants at the same time [default: `jobs` under `[migrate]` in the stack file, else half of the
-    /// server's free connections, at most 16]
+    /// server's free connections, at most 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// The folder of the migrations [default: db/migrations]
@@ -479,6 +479,25 @@ pub struct Fuzz {
 pub enum Bench {
     /// Echo, upload and download through the sandbox's agent with its real pacing, beside a plain TCP forward
     Tunnel,
+    /// Migrations beside one batch a tenant, refinery and what else is on PATH, locally and at 20 ms each way
+    Migrate(BenchMigrate),
+}
+
+/// `bench migrate`
+#[derive(Args, Debug)]
+pub struct BenchMigrate {
+    /// How many tenants the engine migrates
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub tenants: u32,
+    /// How many tenants whoever is slow migrates; those that work in parallel take sixteen times as many
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub sample: u32,
+    /// 48 tenants and a sample of 2: rough figures in two minutes
+    #[arg(long, conflicts_with_all = ["tenants", "sample"])]
+    pub quick: bool,
+    /// Instead, time and memory of so many tenants with nothing to do; takes 8 MB of disk for each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    pub many: Option<u32>,
 }
 
 /// `soak`

@@ -29,13 +29,14 @@ pub(super) struct Patience<'a> {
 const LOCK: Lock = lock::MIGRATIONS;
 
 /// Returns a query for where the history is, where it would be made, and whether this role may.
+///
+/// Functions alone: a new backend has yet to learn what a join over the catalogs is, for most of a millisecond.
 fn place(table: &str) -> String {
     let table = literal(&ident(table));
     format!(
         "SELECT current_user::text, current_schema()::text,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
-           (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.oid = to_regclass({table})),
+           (parse_ident((pg_identify_object('pg_class'::regclass, to_regclass({table}), 0)).schema))[1],
            coalesce(has_table_privilege(to_regclass({table}), 'INSERT'), false)"
     )
 }

@@ -276,9 +276,7 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted while migrating"))
             .hint("run the same again: it goes on from there, and what is done costs one round trip"));
     }
-    let is_refused = |report: &TenantReport| {
-        matches!(&report.outcome, Outcome::Failed { error, .. } if error.sqlstate() == Some("28P01"))
-    };
+    let is_refused = |report: &TenantReport| matches!(&report.outcome, Outcome::Failed { error, .. } if error.sqlstate() == Some("28P01"));
     tenant::verdict(failed(reports), reports.len()).map_err(|failure| match reports.iter().any(is_refused) {
         // Secrets of many roles are read together, and only the versions that are current.
         true => failure.hint("a rotation that was cut off is finished by `cargo xtask secret rotate ROLE`"),
