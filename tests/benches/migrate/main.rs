@@ -65,7 +65,8 @@ fn main() {
 struct Size {
     /// Whoever is quick has them all.
     tenants: usize,
-    /// Whoever takes seconds for each has so many; parallel ones sixteen times as many, so that all are at work.
+    /// Whoever takes seconds for each has so many; parallel ones sixteen times as many, so that all are at work for most
+    /// of the time.
     sample: usize,
     /// Only with the delay, or only without.
     only_far: Option<bool>,
@@ -143,16 +144,15 @@ impl Bench<'_> {
     fn measure(&mut self) -> Vec<Row> {
         let Size { tenants, sample, only_far } = self.size;
         let (few, some) = (sample.min(tenants), (sample * JOBS).min(tenants));
-        let each_round = some.div_ceil(2);
         let ours = |kind, jobs, count| (Runner::Ours(kind, jobs), count);
         let peers = PEERS.into_iter().filter(|peer| peer.is_on_path());
         let mut compared = vec![
-            ours(Kind::Floor, 4, each_round),
-            ours(Kind::Engine, JOBS, each_round),
-            ours(Kind::Engine, DEFAULT_JOBS, each_round),
-            ours(Kind::Floor, 8, each_round),
-            ours(Kind::BareFloor, 8, each_round),
-            ours(Kind::Floor, JOBS, each_round),
+            ours(Kind::Floor, 4, some),
+            ours(Kind::Engine, JOBS, some),
+            ours(Kind::Engine, DEFAULT_JOBS, some),
+            ours(Kind::Floor, 8, some),
+            ours(Kind::BareFloor, 8, some),
+            ours(Kind::Floor, JOBS, some),
         ];
         let mut near = vec![ours(Kind::Refinery, 1, few), ours(Kind::Refinery, JOBS, some)];
         let mut far = vec![
