@@ -65,7 +65,8 @@ fn main() {
 struct Size {
     /// Whoever is quick has them all.
     tenants: usize,
-    /// Whoever takes seconds for each has so many; parallel ones sixteen times as many, so that all are at work.
+    /// Whoever takes seconds for each has so many; parallel ones sixteen times as many, so that all are at work for most
+    /// of the time.
     sample: usize,
     /// Only with the delay, or only without.
     only_far: Option<bool>,
