@@ -30,15 +30,37 @@ pub(crate) struct Database {
     dir: PathBuf,
 }
 
+/// Where a server's programs come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The sandbox's: 16 and 18.
+    Wheel,
+    /// This machine's own; another version stands in for one that is not there.
+    Machine,
+}
+
 impl Database {
     pub(crate) async fn start() -> Database {
         Database::start_with(KeyKind::Rsa).await
     }
 
     async fn start_with(kind: KeyKind) -> Database {
+        Database::start_on(Origin::Wheel, 16, kind).await.unwrap()
+    }
+
+    /// Starts a server of that version; none where this machine has none of its own at all.
+    pub(crate) async fn start_on(origin: Origin, major: u16, kind: KeyKind) -> Option<Database> {
         let (dir, cache) = (tests::fresh_dir(), tests::sandboxes());
-        let runtime = Runtime::ensure(&cache, &|_| ()).unwrap();
-        let programs = Programs::wheel(&runtime, 16, &cache, &dir, &|_| ()).unwrap();
+        let programs = match origin {
+            Origin::Wheel => {
+                let runtime = Runtime::ensure(&cache, &|_| ()).unwrap();
+                Programs::wheel(&runtime, major, &cache, &dir, &|_| ()).unwrap()
+            }
+            Origin::Machine => match Programs::host(major, &cache, &dir, &|_| ()) {
+                Err(sandbox::Error::NoPostgres { .. }) => return None,
+                programs => programs.unwrap(),
+            },
+        };
         let spec = ClusterSpec {
             dir: dir.join("cluster"),
             log: dir.join("postgres.log"),
@@ -60,7 +82,7 @@ impl Database {
             password: Secret::new("of the master"),
             database: "postgres".to_owned(),
         };
-        Database { cluster, server, admin, dir }
+        Some(Database { cluster, server, admin, dir })
     }
 
     pub(crate) async fn connect(&self, login: &Login) -> Session {

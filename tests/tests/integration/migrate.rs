@@ -10,6 +10,7 @@ mod program;
 mod runners;
 mod set;
 mod trouble;
+mod versions;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
