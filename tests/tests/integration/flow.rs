@@ -51,6 +51,12 @@ pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)
 
     let planned = job.run(&["migrate", "--plan", "--json"], 0).await.json();
     assert!(list(&planned["plans"][0]["pending"]).len() > 3);
+    let file = &list(&planned["files"])[0];
+    assert_eq!(
+        (file["migration"].as_str(), file["tenants"].as_u64()),
+        (Some("V1__create_accounts"), Some(3))
+    );
+    assert!(file["sql"].as_str().is_some_and(|sql| sql.contains("CREATE TABLE account")), "{file}");
     let migrated = job.run(&["migrate", "--json"], 0).await.json();
     for tenant in list(&migrated["tenants"]) {
         assert_eq!(tenant["outcome"]["kind"], "applied", "{tenant}");

@@ -1,5 +1,6 @@
 //! `migrate`: brings tenants' databases up to the newest migration.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use aws::Cloud;
 use db::migrate::{
     Check, Late, Outcome, Partition, RunName, RunOptions, Stop, Target, TenantPlan, TenantReport, Withheld,
 };
-use db::{ConnectOptions, Login, Server};
+use db::{ConnectOptions, Login, Migration, Server};
 use serde_json::json;
 use stack::spec::{OnError, Tenant};
 
@@ -174,9 +175,13 @@ async fn plan(
     let mut rows = Vec::new();
     let mut plans: Vec<TenantPlan> = Vec::new();
     let mut failed = 0;
-    for (Target { login, .. }, looked) in targets.iter().zip(looked) {
+    let mut due: BTreeMap<(Option<&str>, i32), (&Migration, usize)> = BTreeMap::new();
+    for (Target { login, set }, looked) in targets.iter().zip(looked) {
         match looked {
             Ok(plan) => {
+                for file in set.migrations.iter().filter(|file| plan.pending.contains(&file.to_string())) {
+                    due.entry((set.name.as_deref(), file.version())).or_insert((file, 0)).1 += 1;
+                }
                 let problems = plan.problems();
                 failed += usize::from(!problems.is_empty());
                 let state =
@@ -191,8 +196,16 @@ async fn plan(
             }
         }
     }
-    let text = table::render(&["tenant", "applied", "pending", ""], &rows);
-    view::result(context.json, &text, &json!({ "plans": plans, "failed": failed }))?;
+    let mut text = table::render(&["tenant", "applied", "pending", ""], &rows);
+    let mut files = Vec::new();
+    for ((set, _), (file, tenants)) in due {
+        let of = set.map(|set| format!(" of the set `{set}`")).unwrap_or_default();
+        let _ = write!(text, "\n-- {file}{of}, due in {tenants} of {}\n{}", targets.len(), file.sql());
+        files.push(
+            json!({ "migration": file.to_string(), "set": set, "tenants": tenants, "sql": file.sql() }),
+        );
+    }
+    view::result(context.json, &text, &json!({ "plans": plans, "files": files, "failed": failed }))?;
     tenant::verdict(failed, targets.len())
 }
 
