@@ -94,9 +94,9 @@ pub async fn run_on(
     };
     context.view.settle();
     let shown = command.as_std().get_program().to_string_lossy().into_owned();
-    let mut child = command.spawn().with_context(|| format!("cannot run `{shown}`"))?;
-    // Ctrl-C is the command's: psql cancels a query with it. It has it from the terminal already.
+    // Ctrl-C is the command's, from its first moment on: psql cancels a query with it. It has it from the terminal already.
     let foreground = context.ending.leave_interrupts();
+    let mut child = command.spawn().with_context(|| format!("cannot run `{shown}`"))?;
     let status = tokio::select! {
         status = wait(context, &mut child) => status?,
         error = listener::serve(listener, bridge, &wrap, &context.view) => return Err(error.into()),
