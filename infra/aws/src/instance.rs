@@ -13,9 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use stack::inventory::{Instance, Inventory};
 use stack::spec::AMI_PARAMETER;
 use stack::{Resource, Stack};
+use tokio::time::Instant;
 
 use crate::error::failed;
-use crate::poll::{Probe, delete, retry_while, wait_until};
+use crate::poll::{Probe, VISIBLE_WITHIN, delete, retry_while, wait_until};
 use crate::step::{Job, group_of, missing, subnet_of};
 use crate::{Cloud, Error, interface, password, tag, user_data};
 
@@ -143,8 +144,13 @@ async fn wait_until_running(job: &Job<'_>, instance: Instance) -> Result<Instanc
 
 async fn wait_for(job: &Job<'_>, instance: Instance, states: &[&str]) -> Result<Instance, Error> {
     let id = instance.id.as_str();
+    let began = Instant::now();
     let found = wait_until(job, RUNNING_WITHIN, || async {
         let Some(answer) = describe(job.cloud, id).await? else {
+            if began.elapsed() > VISIBLE_WITHIN {
+                let status = "not known to EC2".to_owned();
+                return Err(Error::Failed { subject: format!("bastion `{id}`"), status });
+            }
             return Ok(Probe::Pending("not known to EC2 yet".to_owned()));
         };
         let found = read(&answer);

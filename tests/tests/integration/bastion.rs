@@ -147,3 +147,27 @@ async fn what_breaks_while_up_waits_is_named_too() {
     assert!(failure.contains("hint: ") && failure.contains("still running: instance "), "{failure}");
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bastion_that_is_gone_is_not_waited_for() {
+    let fixture = Fixture::start_with(Want::ControlPlane, |gateway| {
+        gateway.registration_delay = Duration::from_secs(3600);
+    })
+    .await;
+    let gone = async {
+        let waits = |gateway: &sandbox::gateway::Gateway| {
+            gateway.journal().iter().any(|call| call.operation == "DescribeInstanceInformation")
+        };
+        while !waits(fixture.cloud.gateway()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");
+        let bastion = inventory.bastion().expect("it was launched").id.clone();
+        fixture.raw().ec2("TerminateInstances", &[("InstanceId.1", &bastion)]).await;
+        bastion
+    };
+    let (up, bastion) = tokio::join!(up::converge(&fixture.context, &[]), gone);
+    let failure = up.expect_err("`up` cannot open a session").render_text();
+    assert!(failure.contains(&format!("bastion `{bastion}`")) && failure.contains("gone"), "{failure}");
+    fixture.stop().await;
+}

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Purpose, find_agent, start, terminate};
 use crate::poll::{Backoff, Probe};
-use crate::{Cloud, Error, Stop, observe};
+use crate::{Cloud, Error, Stop, instance, observe};
 
 /// A healthy agent registers within this time; later it is worth looking for a reason.
 const GRACE: Duration = Duration::from_secs(10);
@@ -59,11 +59,11 @@ pub async fn wait_until_openable(
         };
         if waited >= limit {
             // A failed look must not hide that time is over.
-            let findings = findings(cloud, stack).await.unwrap_or_default();
+            let findings = findings(cloud, stack, instance).await.unwrap_or_default();
             return refuse(findings);
         }
         if waited >= look_at {
-            let found = findings(cloud, stack).await?;
+            let found = findings(cloud, stack, instance).await?;
             if !found.is_empty() && found == suspects {
                 return refuse(found);
             }
@@ -96,7 +96,12 @@ async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Age
     }
 }
 
-async fn findings(cloud: &Cloud, stack: &Stack) -> Result<Vec<Finding>, Error> {
+/// Looks for reasons. An instance that is gone takes no session, however long one waits for it.
+async fn findings(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Vec<Finding>, Error> {
+    if instance::find(cloud, instance).await?.is_none() {
+        let (subject, status) = (format!("bastion `{instance}`"), "gone".to_owned());
+        return Err(Error::Failed { subject, status });
+    }
     let inventory = Box::pin(observe(cloud, stack)).await?;
     Ok(finding::bastion(stack, &inventory))
 }
