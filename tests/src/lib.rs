@@ -237,6 +237,12 @@ pub fn postgres_program(name: &str) -> Option<PathBuf> {
     folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
+/// Says whether tests that go through hundreds of cases go through all of them: where `DRAWBRIDGE_TEST_SWEEP` is `full`, as in
+/// CI. Otherwise they take every fourth.
+pub fn sweeps_fully() -> bool {
+    std::env::var("DRAWBRIDGE_TEST_SWEEP").is_ok_and(|sweep| sweep == "full")
+}
+
 /// Returns a folder that no other test has.
 pub fn fresh_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -41,7 +41,7 @@ impl Kind {
 }
 
 async fn sweep(task: Task, kind: Kind) {
-    let every_call = std::env::var("DRAWBRIDGE_TEST_SWEEP").is_ok_and(|sweep| sweep == "full");
+    let every_call = tests::sweeps_fully();
     let (place, kind) = (kind as u64, kind.fault());
     let fixture = Fixture::start(Want::ControlPlane).await;
     let calls = count(&fixture, task).await;

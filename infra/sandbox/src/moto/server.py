@@ -28,6 +28,13 @@ from werkzeug.serving import make_server
 class Dispatcher(DomainDispatcherApplication):
     # It searches a hundred patterns, and lists moto's folder, at every request.
     get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
+    turn = threading.Lock()
+
+    # moto's dictionaries change under whoever goes through them: calls at the same time fail with 500 now and then. One
+    # after the other they take no longer, as Python runs one thread at a time anyway.
+    def __call__(self, environ, start_response):
+        with self.turn:
+            return super().__call__(environ, start_response)
 
 
 class RequestHandler(MotoRequestHandler):

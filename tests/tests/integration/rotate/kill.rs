@@ -187,8 +187,13 @@ fn killed_at_every_step_a_hundred_times_nobody_is_locked_out() {
         for targets in [&all[..1], &all[all.len() - 1..]] {
             plan.extend(stage.points(targets).await.into_iter().map(|point| (targets.to_vec(), point)));
         }
+        assert!(plan.len() < KILLS, "{} steps", plan.len());
+        let mut wanted = KILLS;
+        if !tests::sweeps_fully() {
+            plan = plan.into_iter().step_by(4).collect();
+            wanted /= 4;
+        }
         let every_step = plan.len();
-        assert!(every_step < KILLS, "{every_step} steps");
         // Two at the same time.
         let several = all[..2].to_vec();
         let (mut random, points) = (Random(SEED), stage.points(&several).await);
@@ -198,7 +203,7 @@ fn killed_at_every_step_a_hundred_times_nobody_is_locked_out() {
                 Some((targets, point)) => (targets.clone(), point.clone()),
                 None => (several.clone(), points[random.below(points.len())].clone()),
             };
-            if kills == KILLS && round >= every_step {
+            if kills >= wanted && round >= every_step {
                 break;
             }
             let place = format!("round {round}, {point:?}");
