@@ -111,16 +111,19 @@ impl Bastions {
 }
 
 /// Starts an agent in a container on both networks.
+///
+/// The network of the gateway comes first and has the default route: an agent that connects by another, while that is
+/// being joined, talks from an address to which no answer finds its way. It starts once it has both.
 async fn boot(
     images: &Images,
     [edge, private]: &[String; 2],
     settings: &AgentSettings,
     instance: &str,
 ) -> ContainerAsync<GenericImage> {
-    let image = GenericImage::new(images.agent.name.clone(), images.agent.tag.clone())
-        .with_entrypoint("/drawbridge-agent");
+    let image = GenericImage::new(images.agent.name.clone(), images.agent.tag.clone()).with_entrypoint("sh");
     let program = CopyTargetOptions::new("/drawbridge-agent").with_mode(0o755);
-    let container = of(image, &images.agent, images, "bastion", private)
+    let container = of(image, &images.agent, images, "bastion", edge)
+        .with_cmd(["-c", AGENT])
         .with_env_var("DRAWBRIDGE_AGENT_GATEWAY", &settings.gateway)
         .with_env_var("DRAWBRIDGE_AGENT_INSTANCE", instance)
         .with_env_var("DRAWBRIDGE_AGENT_SECRET", &settings.secret)
@@ -134,9 +137,11 @@ async fn boot(
         .start()
         .await
         .expect("a bastion starts");
-    docker(&["network", "connect", edge, container.id()]).await;
+    docker(&["network", "connect", private, container.id()]).await;
     container
 }
+
+const AGENT: &str = "until [ -e /sys/class/net/eth1 ]; do sleep 0.05; done; exec /drawbridge-agent";
 
 /// Returns the agent that `cargo xtask test` built beside this test.
 fn agent_program() -> PathBuf {

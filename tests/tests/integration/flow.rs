@@ -39,7 +39,7 @@ pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)
     job.run(&["status", "--check"], 8).await;
     job.run(&["up", "--yes", "--verbose"], 0).await;
     let again = job.run(&["up", "--yes", "--json"], 0).await.json();
-    assert_eq!(again["steps"], 0, "a second `up` changes nothing");
+    assert_eq!(again["steps"], 0, "a second `up` changes nothing: {}", again["plan"]);
     job.run(&["plan", "--check"], 0).await;
 
     job.run(&["tenant", "create", "--verbose"], 0).await;
