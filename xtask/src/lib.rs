@@ -67,8 +67,12 @@ pub enum Task {
     Down(Down),
     /// Shows what exists, in which state, and what it costs
     Status(Status),
+    /// What the stack costs: now, with the bastion stopped, a month, and since the bastion's start
+    Cost,
     /// Lists whatever is left of the stack, asking each service; exit 9 if anything is
     Audit,
+    /// Terminates ephemeral bastions whose time is over: what `up --ephemeral` left when its machine crashed
+    Sweep(Sweep),
     /// Opens a tunnel to the database on a local port, until Ctrl-C
     Tunnel(Tunnel),
     /// Runs a command with a tunnel open and the PG* variables set; passes on its exit code
@@ -135,6 +139,26 @@ pub struct Up {
     #[arg(value_enum)]
     pub components: Vec<Component>,
     /// Show the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A bastion for a machine's use: it terminates itself after `--ttl`, and when it is idle
+    #[arg(long, requires = "ttl")]
+    pub ephemeral: bool,
+    /// How long an ephemeral bastion lives: `90m`, `2h`; from `5m` to `24h`
+    #[arg(long, value_name = "DURATION", requires = "ephemeral")]
+    pub ttl: Option<String>,
+}
+
+/// `sweep`
+#[derive(Args, Debug)]
+pub struct Sweep {
+    /// Those whose time is over
+    #[arg(long, required = true)]
+    pub expired: bool,
+    /// Those of every Drawbridge stack in the region, not of this one alone
+    #[arg(long)]
+    pub all_stacks: bool,
+    /// Show them and stop
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -219,6 +243,22 @@ pub struct Psql {
 pub enum Bastion {
     /// Opens a terminal on the bastion; given a command, runs that and passes on its exit code
     Shell(BastionShell),
+    /// Starts it if it is stopped and waits until it takes sessions; whatever needs it does so by itself
+    Start,
+    /// Says who is connected, asks, and stops it: its address and hours cost nothing then
+    Stop,
+    /// Keeps it from stopping by itself for so long from now, with or without sessions
+    Extend(BastionExtend),
+    /// Keeps it from stopping by itself until `bastion stop`, or `bastion extend`
+    Keep,
+}
+
+/// `bastion extend`
+#[derive(Args, Debug)]
+pub struct BastionExtend {
+    /// How long: `90m`, `2h`; from `5m` to `24h`
+    #[arg(value_name = "DURATION")]
+    pub duration: String,
 }
 
 /// `bastion shell`

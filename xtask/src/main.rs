@@ -43,7 +43,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
+        | Task::Cost
         | Task::Audit
+        | Task::Sweep(_)
         | Task::Tunnel(_)
         | Task::Exec(_)
         | Task::Psql(_)

@@ -315,5 +315,8 @@ fn read(database: &DbInstance) -> DatabaseInstance {
         public: database.publicly_accessible().unwrap_or(false),
         encrypted: database.storage_encrypted().unwrap_or(false),
         groups: groups.map(str::to_owned).collect(),
+        restarts_at: database
+            .automatic_restart_time()
+            .and_then(|time| time.fmt(aws_sdk_rds::primitives::DateTimeFormat::DateTime).ok()),
     }
 }

@@ -30,11 +30,12 @@ mod subnet_group;
 mod volume;
 mod vpc;
 
+pub mod bastion;
 pub mod kms;
 pub mod secret;
 pub mod session;
 
-pub use apply::{ApplyError, ApplyOptions, apply};
+pub use apply::{ApplyError, ApplyOptions, Ephemeral, apply};
 pub use audit::{Leftover, audit};
 pub use cloud::{Cloud, Identity};
 pub use error::{Error, Kind};

@@ -211,6 +211,8 @@ pub struct DatabaseInstance {
     pub encrypted: bool,
     /// Its security groups.
     pub groups: Vec<String>,
+    /// When RDS starts it by itself, RFC 3339, if it is stopped: seven days after the stop.
+    pub restarts_at: Option<String>,
 }
 
 /// An IAM role.
@@ -254,6 +256,12 @@ pub struct Instance {
     pub launched_at: Option<String>,
     /// The root volume in GiB, where it is known.
     pub volume_gib: Option<u32>,
+    /// The value of [`KEEP_TAG`](crate::spec::KEEP_TAG).
+    pub keep_until: Option<String>,
+    /// The value of [`EXPIRY_TAG`](crate::spec::EXPIRY_TAG).
+    pub expires_at: Option<String>,
+    /// Whether it can read its own tags, which is how its idle timer hears of [`keep_until`](Instance::keep_until).
+    pub reads_tags: bool,
 }
 
 /// What Session Manager says of an instance.

@@ -10,6 +10,7 @@ mod layers;
 mod lint;
 mod migrate;
 mod postgres;
+mod power;
 mod registry;
 mod rotate;
 mod shell;

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod interrupt;
 pub mod listener;
 pub mod place;
+pub mod power;
 pub mod registry;
 pub mod report;
 pub mod sets;
@@ -43,9 +44,17 @@ pub async fn run(cli: &Cli) -> ExitCode {
     };
     let view = View::new(cli.global.json, detail);
     let ending = Ending::default();
-    match ending.after(Box::pin(dispatch(cli, &view, &ending))).await {
-        Ok(code) => code,
-        Err(failure) => {
+    let outcome = ending.after(Box::pin(dispatch(cli, &view, &ending))).await;
+    match (outcome, ending.farewell()) {
+        (Ok(code), farewell) => {
+            if let Some(line) = farewell {
+                view.say(format!("still running: {line}"));
+            }
+            code
+        }
+        (Err(mut failure), farewell) => {
+            // A failed step has told it already.
+            failure.still_running.extend(farewell.filter(|_| failure.still_running.is_empty()));
             view.fail(&failure);
             failure.code()
         }
@@ -78,7 +87,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
+        | Task::Cost
         | Task::Audit
+        | Task::Sweep(_)
         | Task::Tunnel(_)
         | Task::Exec(_)
         | Task::Psql(_)
@@ -97,7 +108,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Up(args) => task::up::run(&context, args).await,
         Task::Down(args) => task::down::run(&context, args).await,
         Task::Status(args) => task::status::run(&context, args).await,
+        Task::Cost => task::cost::run(&context).await,
         Task::Audit => task::audit::run(&context).await,
+        Task::Sweep(args) => task::sweep::run(&context, args).await,
         Task::Tunnel(args) => task::tunnel::run(&context, args).await,
         Task::Exec(args) => task::exec::run(&context, args).await,
         Task::Psql(args) => task::psql::run(&context, args).await,

@@ -99,6 +99,7 @@ pub(crate) fn database(stack: &Stack, group: &str) -> DatabaseInstance {
         public: false,
         encrypted: true,
         groups: vec![group.into()],
+        restarts_at: None,
     }
 }
 
@@ -113,5 +114,8 @@ pub(crate) fn instance(id: &str, subnet: &str, group: &str) -> Instance {
         groups: vec![group.into()],
         launched_at: None,
         volume_gib: Some(8),
+        keep_until: None,
+        expires_at: None,
+        reads_tags: true,
     }
 }

@@ -38,7 +38,7 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
     if known.as_ref().is_some_and(Vec::is_empty) {
         return nobody(context, args).map(|()| ExitCode::SUCCESS);
     }
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
     let work = async {

@@ -26,7 +26,7 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
         // A misspelt name is told before anything is contacted.
         named(context, task)?;
     }
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let master = bridge::master(context, &cloud).await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
