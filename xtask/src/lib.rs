@@ -87,6 +87,8 @@ pub enum Task {
     Tenant(Tenant),
     /// Brings tenants' databases up to the newest migration
     Migrate(Migrate),
+    /// What a release does: bastion, missing tenants, migrations in waves, verification, and the bastion as it was
+    Release(Release),
     /// Makes new migration files
     #[command(subcommand)]
     Migration(Migration),
@@ -109,8 +111,12 @@ pub enum Task {
     Fuzz(Fuzz),
     /// Gets the images of the container tests, or builds their like from packages where no registry answers
     Images(Images),
+    /// Builds the program for machines without a Rust toolchain: stripped, with completions, man pages and checksums
+    Dist(Dist),
     /// Prints the completions of a shell
     Completions(Completions),
+    /// Writes a manual page for each task
+    Man(Man),
 }
 
 /// `demo`
@@ -521,6 +527,8 @@ pub enum Bench {
     Tunnel,
     /// Migrations beside one batch a tenant, refinery and what else is on PATH, locally and at 20 ms each way
     Migrate(BenchMigrate),
+    /// `up`, `up` with nothing to do and `down`, 50 ms a call, beside their longest chains and a script with the AWS CLI
+    Provision,
 }
 
 /// `bench migrate`
@@ -554,4 +562,52 @@ pub struct Completions {
     /// The shell
     #[arg(value_parser = ["bash", "zsh", "fish", "elvish", "powershell"])]
     pub shell: String,
+}
+
+/// `dist`
+#[derive(Args, Debug)]
+pub struct Dist {
+    /// Where to put it [default: dist in the target directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `man`
+#[derive(Args, Debug)]
+pub struct Man {
+    /// The folder to write to; it is made if it is not there
+    pub dir: PathBuf,
+}
+
+/// `release`
+#[derive(Args, Debug)]
+pub struct Release {
+    /// Where the migrations are [default: db/migrations]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What becomes of the bastion at the end
+    #[arg(long, value_enum, default_value_t = BastionAfter::AsFound)]
+    pub bastion: BastionAfter,
+    /// Write the report to this file as well, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// For how many minutes to wait for another release of this stack
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=1440))]
+    pub wait: u32,
+    /// Seconds that a statement of a migration may wait for a lock on a table; 0 for ever
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub lock_timeout: u32,
+}
+
+/// What becomes of the bastion after a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BastionAfter {
+    /// As it was: removed if there was none, stopped if it was stopped
+    AsFound,
+    /// It runs on
+    Keep,
+    /// It is stopped
+    Stop,
+    /// It is removed
+    Destroy,
 }

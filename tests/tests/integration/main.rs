@@ -12,6 +12,7 @@ mod migrate;
 mod postgres;
 mod power;
 mod registry;
+mod release;
 mod rotate;
 mod shell;
 mod soak;

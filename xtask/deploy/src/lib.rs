@@ -15,6 +15,7 @@ pub mod interrupt;
 pub mod listener;
 pub mod place;
 pub mod power;
+pub mod program;
 pub mod registry;
 pub mod report;
 pub mod sets;
@@ -66,6 +67,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
     match &cli.task {
         Task::Sandbox(task) => return task::sandbox::run(task, global, view).await,
         Task::Completions(args) => return task::completions::run(args),
+        Task::Man(args) => return task::man::run(args),
         Task::Demo(args) => {
             let stop = interrupt::watch(view, ending)?;
             let context = Context::load(global, view.clone(), stop, ending.clone())?;
@@ -80,8 +82,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Soak(_)
         | Task::Fuzz(_)
         | Task::Images(_)
+        | Task::Dist(_)
         | Task::Migration(_) => {
-            return Err(Failure::usage("this task is run by `cargo xtask`, not by `deploy`"));
+            return Err(Failure::usage("this task needs the sources; run it by `cargo`, as `cargo` `xtask`"));
         }
         Task::Plan(_)
         | Task::Up(_)
@@ -96,7 +99,8 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Bastion(_)
         | Task::Tenant(_)
         | Task::Migrate(_)
-        | Task::Secret(_) => {}
+        | Task::Secret(_)
+        | Task::Release(_) => {}
     }
     // Read before the sandbox is asked for: a bad file is the user's to mend either way.
     let context = Context::load(global, view.clone(), interrupt::watch(view, ending)?, ending.clone())?;
@@ -117,6 +121,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Bastion(task) => task::bastion::run(&context, task).await,
         Task::Tenant(args) => task::tenant::run(&context, args).await,
         Task::Secret(task) => task::secret::run(&context, task).await,
+        Task::Release(args) => task::release::run(&context, args).await,
         Task::Migrate(args) => match &args.task {
             Some(MigrateTask::Status(status)) => task::matrix::run(&context, args, status).await,
             None => task::migrate::run(&context, args).await,
@@ -130,7 +135,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Soak(_)
         | Task::Fuzz(_)
         | Task::Images(_)
-        | Task::Completions(_) => unreachable!("invariant: these were dispatched above"),
+        | Task::Dist(_)
+        | Task::Completions(_)
+        | Task::Man(_) => unreachable!("invariant: these were dispatched above"),
     }
 }
 
