@@ -67,6 +67,8 @@ pub enum Task {
     Down(Down),
     /// Shows what exists, in which state, and what it costs
     Status(Status),
+    /// Names what is broken between here and the database, with the evidence and the command that mends it; changes nothing
+    Doctor,
     /// Lists whatever is left of the stack, asking each service; exit 9 if anything is
     Audit,
     /// Opens a tunnel to the database on a local port, until Ctrl-C
@@ -219,6 +221,8 @@ pub struct Psql {
 pub enum Bastion {
     /// Opens a terminal on the bastion; given a command, runs that and passes on its exit code
     Shell(BastionShell),
+    /// Reboots it and waits for a session: an agent that was refused tries again at once instead of in half an hour
+    Reboot,
 }
 
 /// `bastion shell`

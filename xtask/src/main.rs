@@ -43,6 +43,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
+        | Task::Doctor
         | Task::Audit
         | Task::Tunnel(_)
         | Task::Exec(_)

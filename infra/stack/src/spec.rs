@@ -10,6 +10,8 @@ use serde::Serialize;
 pub const STACK_TAG: &str = "drawbridge:stack";
 /// The tag that says which [`Resource`](crate::Resource) of the stack this is; its value is the kebab-case name.
 pub const RESOURCE_TAG: &str = "drawbridge:resource";
+/// The tag with the time at which we last rebooted the bastion, RFC 3339: EC2 keeps that of the launch alone.
+pub const REBOOT_TAG: &str = "drawbridge:rebooted-at";
 /// The managed policy that lets the agent register and open sessions.
 pub const SSM_POLICY: &str = "AmazonSSMManagedInstanceCore";
 /// The public parameter that names the newest Amazon Linux 2023 image with the agent in it (not the minimal one).

@@ -78,6 +78,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
+        | Task::Doctor
         | Task::Audit
         | Task::Tunnel(_)
         | Task::Exec(_)
@@ -97,6 +98,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Up(args) => task::up::run(&context, args).await,
         Task::Down(args) => task::down::run(&context, args).await,
         Task::Status(args) => task::status::run(&context, args).await,
+        Task::Doctor => task::doctor::run(&context).await,
         Task::Audit => task::audit::run(&context).await,
         Task::Tunnel(args) => task::tunnel::run(&context, args).await,
         Task::Exec(args) => task::exec::run(&context, args).await,

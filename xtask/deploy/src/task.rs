@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bastion;
 pub mod completions;
 pub mod demo;
+pub mod doctor;
 pub mod down;
 pub mod drop;
 pub mod exec;

@@ -1,5 +1,7 @@
 //! `bastion shell`: a terminal on the bastion, or a single command there.
 
+mod reboot;
+
 use std::future::pending;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ const CTRL_D: &[u8] = b"\x04";
 pub async fn run(context: &Context, task: &xtask::Bastion) -> Result<ExitCode, Failure> {
     match task {
         xtask::Bastion::Shell(args) => shell(context, args).await,
+        xtask::Bastion::Reboot => reboot::run(context).await,
     }
 }
 
