@@ -207,7 +207,7 @@ async fn rules(site: &Site) {
         ("IpPermissions.1.IpProtocol", "tcp"),
         ("IpPermissions.1.FromPort", "5432"),
         ("IpPermissions.1.ToPort", "5432"),
-        ("IpPermissions.1.UserIdGroupPairs.1.GroupId", site.group("bastion-group")),
+        ("IpPermissions.1.Groups.1.GroupId", site.group("bastion-group")),
     ];
     site.ec2("RevokeSecurityGroupIngress", &postgres).await;
     let said = site.names(&names("lets bastion", "database rules", "database-group-closed")).await;

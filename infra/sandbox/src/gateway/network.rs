@@ -158,7 +158,7 @@ impl Network {
 /// Tells whether the agent's way leads to an endpoint that it cannot use.
 fn shuts_out(endpoint: &Endpoint, instance: &Instance, groups: &[Group]) -> bool {
     let of_agent = [".ssm", ".ssmmessages"].iter().any(|service| endpoint.service.ends_with(service));
-    if !of_agent || !endpoint.private_dns {
+    if !of_agent || !endpoint.private_dns || matches!(endpoint.state.as_str(), "deleted" | "deleting") {
         return false;
     }
     let own: Vec<String> = instance.private_ip.iter().map(|ip| format!("{ip}/32")).collect();

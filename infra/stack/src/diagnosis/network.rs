@@ -180,11 +180,15 @@ pub(super) fn endpoints(facts: &Facts) -> Judgement {
             Fact::Unasked => return Judgement::Skipped("there is no VPC".to_owned()),
         };
         let on_the_way = |endpoint: &&Endpoint| {
+            // One that is gone, or never came to be, has let go of the name.
+            let is_gone =
+                matches!(endpoint.state.as_str(), "deleted" | "deleting" | "failed" | "rejected" | "expired");
             endpoint.private_dns
+                && !is_gone
                 && [".ssm", ".ssmmessages"].iter().any(|service| endpoint.service.ends_with(service))
         };
         let relevant: Vec<&Endpoint> = endpoints.iter().filter(on_the_way).collect();
-        let judged = relevant.iter().find_map(|endpoint| endpoint_wall(inventory, bastion, endpoint));
+        let judged = relevant.iter().find_map(|endpoint| endpoint_wall(facts, bastion, endpoint));
         judged.unwrap_or_else(|| {
             let names: Vec<String> = relevant.iter().map(|endpoint| format!("`{}`", endpoint.id)).collect();
             Judgement::Pass(match names.as_slice() {
@@ -198,9 +202,12 @@ pub(super) fn endpoints(facts: &Facts) -> Judgement {
 }
 
 /// Returns what stands between the agent and an endpoint that takes the service's name over, if anything does.
-fn endpoint_wall(inventory: &Inventory, bastion: &Instance, endpoint: &Endpoint) -> Option<Judgement> {
+fn endpoint_wall(facts: &Facts, bastion: &Instance, endpoint: &Endpoint) -> Option<Judgement> {
     let Endpoint { id, service, state, .. } = endpoint;
-    let command = format!("aws ec2 modify-vpc-endpoint --vpc-endpoint-id {id} --no-private-dns-enabled");
+    let region = &facts.caller.region;
+    let command = format!(
+        "aws ec2 modify-vpc-endpoint --region {region} --vpc-endpoint-id {id} --no-private-dns-enabled"
+    );
     let fail = |sentence, evidence: String| {
         Some(Finding::mended_by(command.clone(), Cause::EndpointClosed, sentence, evidence).into())
     };
@@ -213,7 +220,7 @@ fn endpoint_wall(inventory: &Inventory, bastion: &Instance, endpoint: &Endpoint)
             "the rules of endpoint `{id}`'s security groups were not read"
         )));
     };
-    if super::database::admits(inventory, rules, bastion, 443) {
+    if super::database::admits(&facts.inventory, rules, bastion, 443) {
         return None;
     }
     let sentence =
