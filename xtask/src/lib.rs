@@ -69,6 +69,8 @@ pub enum Task {
     Status(Status),
     /// What the stack costs: now, with the bastion stopped, a month, and since the bastion's start
     Cost,
+    /// Names what is broken between here and the database, with the evidence and the command that mends it; changes nothing
+    Doctor,
     /// Lists whatever is left of the stack, asking each service; exit 9 if anything is
     Audit,
     /// Terminates ephemeral bastions whose time is over: what `up --ephemeral` left when its machine crashed
@@ -257,6 +259,8 @@ pub enum Bastion {
     Extend(BastionExtend),
     /// Keeps it from stopping by itself until `bastion stop`, or `bastion extend`
     Keep,
+    /// Reboots it and waits for a session: an agent that was refused tries again at once instead of in half an hour
+    Reboot,
 }
 
 /// `bastion extend`

@@ -46,6 +46,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Down(_)
         | Task::Status(_)
         | Task::Cost
+        | Task::Doctor
         | Task::Audit
         | Task::Sweep(_)
         | Task::Tunnel(_)

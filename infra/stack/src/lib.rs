@@ -6,15 +6,18 @@ mod secret;
 
 pub mod config;
 pub mod cost;
+pub mod diagnosis;
 pub mod event;
 pub mod finding;
 pub mod inventory;
 pub mod plan;
 pub mod resource;
 pub mod spec;
+pub mod surroundings;
 
 pub use config::ConfigError;
 pub use cost::Bill;
+pub use diagnosis::Diagnosis;
 pub use event::{Event, Events};
 pub use finding::Finding;
 pub use inventory::Inventory;

@@ -16,6 +16,7 @@ use serde::Serialize;
 pub use self::down::down;
 pub use self::drift::{Drift, drift};
 pub use self::rules::{bastion_rules, database_rules};
+pub use self::server::is_settled as serves;
 pub use self::up::{start, up};
 use crate::resource::{CREATE_ORDER, Resource};
 

@@ -4,6 +4,7 @@ mod bastion;
 mod cli;
 mod containers;
 mod db;
+mod doctor;
 mod fault;
 mod flow;
 mod layers;

@@ -91,6 +91,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Down(_)
         | Task::Status(_)
         | Task::Cost
+        | Task::Doctor
         | Task::Audit
         | Task::Sweep(_)
         | Task::Tunnel(_)
@@ -113,6 +114,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Down(args) => task::down::run(&context, args).await,
         Task::Status(args) => task::status::run(&context, args).await,
         Task::Cost => task::cost::run(&context).await,
+        Task::Doctor => task::doctor::run(&context).await,
         Task::Audit => task::audit::run(&context).await,
         Task::Sweep(args) => task::sweep::run(&context, args).await,
         Task::Tunnel(args) => task::tunnel::run(&context, args).await,

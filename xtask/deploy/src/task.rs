@@ -5,6 +5,7 @@ pub mod bastion;
 pub mod completions;
 pub mod cost;
 pub mod demo;
+pub mod doctor;
 pub mod down;
 pub mod drop;
 pub mod exec;
