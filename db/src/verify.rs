@@ -147,6 +147,19 @@ async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check
         return Ok(fail(NAME, format!("there is no role `{}`", tenant.owner)));
     };
     let mut excess = role.excess();
+    if tenant.user != tenant.owner {
+        match role::find(session, &tenant.user).await? {
+            None => excess.push(format!("its second user `{}` is not there", tenant.user)),
+            Some(user) => excess.extend(
+                user.excess()
+                    .into_iter()
+                    .filter(|what| *what != format!("member of `{}`", tenant.owner))
+                    .chain(user.create_db.then(|| "may create databases".to_owned()))
+                    .chain(user.create_role.then(|| "may create roles".to_owned()))
+                    .map(|what| format!("its second user `{}`: {what}", tenant.user)),
+            ),
+        }
+    }
     excess.extend(role.create_db.then(|| "may create databases".to_owned()));
     excess.extend(role.create_role.then(|| "may create roles".to_owned()));
     Ok(if excess.is_empty() {
@@ -162,9 +175,22 @@ async fn logs_in(server: &Server, tenant: &TenantSpec) -> Check {
         Err(error) => fail(NAME, error.chain()),
         Ok(session) => {
             let tls = session.tls().clone();
+            let acts_as = role::current(&session).await;
             session.close().await;
-            let evidence =
-                format!("`{}` over {} to `{}`, {}", tenant.owner, tls.protocol, tls.server_name, tls.auth);
+            let mut evidence =
+                format!("`{}` over {} to `{}`, {}", tenant.user, tls.protocol, tls.server_name, tls.auth);
+            match acts_as {
+                Err(error) => return unknown(NAME, error.chain()),
+                // What a second user makes must be the owner's.
+                Ok(role) if role != tenant.owner => {
+                    return fail(
+                        NAME,
+                        format!("`{}` acts as `{role}`, not as `{}`", tenant.user, tenant.owner),
+                    );
+                }
+                Ok(role) if role != tenant.user => evidence.push_str(&format!(", as `{role}`")),
+                Ok(_) => {}
+            }
             match tls.auth {
                 Auth::Scram => pass(NAME, evidence),
                 Auth::Trust | Auth::Other => fail(NAME, evidence),

@@ -6,6 +6,7 @@ mod engine;
 mod fleet;
 mod history;
 mod join;
+mod kill;
 mod program;
 mod runners;
 mod set;

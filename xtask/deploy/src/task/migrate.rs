@@ -122,8 +122,9 @@ fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunO
     }
     // A statement that waits for its lock keeps everybody out who comes after it.
     let lock_timeout = (args.lock_timeout > 0).then(|| Duration::from_secs(args.lock_timeout.into()));
+    let usual = RunOptions::default();
     RunOptions {
-        connect: ConnectOptions { lock_timeout, ..ConnectOptions::default() },
+        connect: ConnectOptions { lock_timeout, ..usual.connect },
         late: if args.out_of_order { Late::Apply } else { Late::Refuse },
         check: if args.check_first { Check::AllFirst } else { Check::EachInTurn },
         waves: db::migrate::deal(&told.waves, &labels),
@@ -133,7 +134,7 @@ fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunO
             Some(xtask::OnError::Stop) => OnError::Stop,
             None => told.on_error,
         },
-        ..RunOptions::default()
+        ..usual
     }
 }
 
