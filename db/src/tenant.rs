@@ -3,6 +3,7 @@
 mod create;
 mod drop;
 mod ensure;
+mod inside;
 mod list;
 pub mod registry;
 
@@ -15,6 +16,8 @@ use crate::{Error, Login, quote};
 
 pub use self::drop::{DropSpec, Dropped, RoleEnd, Survey, drop, survey};
 pub use create::{Created, Outcome, create, create_until};
+pub(crate) use inside::look_inside;
+pub use inside::{Extension, Foreign, Inside, look_inside_all};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};
 
