@@ -157,6 +157,26 @@ fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
         fixture.run(&["tenant", "verify", "shop", "--stack", &query]).await.expect(0);
         fixture.run(&["migrate", "status", "--check", "--stack", &query]).await.expect(0);
 
+        // A registry that returns garbage: told with its row, and nothing is changed.
+        let list = fixture.run(&["tenant", "list", "--json", "--stack", &file]).await.expect(0).json();
+        let garbage = path("garbage.toml");
+        for (sql, said) in [
+            ("SELECT repeat('a', 10000) AS name", "row 1, `name`: "),
+            ("SELECT E'a\\\\nb\\\\'; --' AS name", "row 1, `name`: "),
+            ("SELECT 'shop' AS name, 'sometimes' AS rotation", "row 1, `rotation`: `sometimes`"),
+            ("SELECT name, name FROM registry", "`name`: it is there twice"),
+        ] {
+            std::fs::write(&garbage, format!("{head}[tenants]\nquery = \"{sql}\"\n")).unwrap();
+            for task in
+                [["tenant", "create"].as_slice(), &["migrate"], &["secret", "rotate", "--all", "--yes"]]
+            {
+                let ran = fixture.run(&[task, &["--stack", &garbage]].concat()).await.expect(2);
+                assert!(ran.stderr.contains(said) && ran.stderr.len() < 2000, "{sql}: {}", ran.stderr);
+            }
+        }
+        let after = fixture.run(&["tenant", "list", "--json", "--stack", &file]).await.expect(0).json();
+        assert_eq!(after, list);
+
         // A database is not migrated with files that were meant for others.
         let own = format!("{}[[tenant]]\nname = \"shop\"\nmigrations = \"webshop\"\n", head);
         std::fs::write(&file, own).unwrap();

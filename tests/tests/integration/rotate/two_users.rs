@@ -23,7 +23,9 @@ impl Stage {
     }
 
     async fn sql(&self, stack: &str, sql: &str) -> String {
-        let args = ["psql", TENANT, "--stack", stack, "--", "-XAtc", sql];
+        // One at a time: some may not be in a transaction.
+        let mut args = vec!["psql", TENANT, "--stack", stack, "--", "-XAtq"];
+        args.extend(sql.split("; ").flat_map(|sql| ["-c", sql]));
         self.fixture.run(&args).await.expect(0).stdout.trim().to_owned()
     }
 }
@@ -50,6 +52,10 @@ fn the_users_take_turns_and_act_as_one() {
         // Everything that reads the secret is the owner, whoever it logs in as.
         let who = "SELECT session_user || ' as ' || current_user";
         assert_eq!(stage.sql(stack, who).await, format!("{CLONE} as {TENANT}"));
+        for reset in ["RESET ALL", "RESET ROLE", "DISCARD ALL"] {
+            let said = stage.sql(stack, &format!("{reset}; {who}")).await;
+            assert!(said.ends_with(&format!("{CLONE} as {TENANT}")), "{reset}: {said}");
+        }
         fixture.run(&["migrate", "--stack", stack]).await.expect(0);
         fixture.run(&["migrate", "--stack", stack, "--join", "once-more"]).await.expect(0);
         let others = format!(
