@@ -373,6 +373,9 @@ pub struct Migrate {
     /// Record the names and checksums of files that were changed after they were applied, once you have seen them
     #[arg(long)]
     pub repair: bool,
+    /// Go on though the server's disk is full: for migrations that make room
+    #[arg(long, conflicts_with_all = ["plan", "lint", "baseline", "repair"])]
+    pub allow_full_disk: bool,
     /// Write what became of each tenant to FILE as well, as JUnit's XML
     #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "baseline", "repair"])]
     pub junit: Option<PathBuf>,

@@ -20,7 +20,7 @@ use crate::step::Job;
 use crate::{Cloud, Error, Stop, database, password, tag};
 
 pub use batch::{ensure_all, find_all};
-pub use version::Version;
+pub use version::{Credentials, Version};
 
 const SERVICE: &str = "secretsmanager";
 const ROLE_SECRET: &str = "role-secret";
@@ -32,8 +32,8 @@ const NAME_FREE_WITHIN: Duration = Duration::from_secs(60);
 pub struct RoleSecret {
     /// The secret's full name.
     pub name: String,
-    /// The role's password.
-    pub password: Secret,
+    /// Who logs in: the role itself, unless it is rotated with a second one.
+    pub credentials: Credentials,
     /// It was made by this call, so PostgreSQL does not know the password yet.
     pub created: bool,
 }
@@ -44,6 +44,14 @@ pub struct RoleSecret {
 /// [`Error::Secret`] if the value is not a JSON object with a `password`.
 pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Secret>, Error> {
     Ok(version::find(cloud, name, version::CURRENT).await?.map(|version| version.password))
+}
+
+/// Returns who logs in with the secret of that name, if there is such a secret with a value.
+///
+/// # Errors
+/// Those of [`find`].
+pub async fn find_credentials(cloud: &Cloud, name: &str) -> Result<Option<Credentials>, Error> {
+    Ok(version::find(cloud, name, version::CURRENT).await?.map(Version::credentials))
 }
 
 /// Returns the password in the secret of that name.
@@ -60,24 +68,25 @@ pub async fn get(cloud: &Cloud, name: &str) -> Result<Secret, Error> {
 /// [`Error::Foreign`] if a secret of that name was not made by this stack.
 pub async fn ensure_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<RoleSecret, Error> {
     let name = stack.role_secret_name(role);
-    if let Some(password) = find(cloud, &name).await? {
-        return Ok(RoleSecret { name, password, created: false });
+    if let Some(credentials) = find_credentials(cloud, &name).await? {
+        return Ok(RoleSecret { name, credentials, created: false });
     }
     let fresh = Fresh::new(stack, ROLE_SECRET, name.clone(), role);
-    let password = match create(cloud, &Stop::new(), &fresh).await? {
-        Origin::New(_) => fresh.password,
+    let own = || Credentials { user: Some(role.to_owned()), password: fresh.password.clone() };
+    let credentials = match create(cloud, &Stop::new(), &fresh).await? {
+        Origin::New(_) => own(),
         Origin::Present => {
             let entry = describe(cloud, stack, &name).await?;
             if !entry.is_some_and(|entry| entry.tagged) {
                 return Err(Error::Foreign { what: "secret", name });
             }
-            match find(cloud, &name).await? {
-                Some(password) => password,
-                None => put(cloud, &fresh).await.map(|_| fresh.password.clone())?,
+            match find_credentials(cloud, &name).await? {
+                Some(credentials) => credentials,
+                None => put(cloud, &fresh).await.map(|_| own())?,
             }
         }
     };
-    Ok(RoleSecret { name, created: true, password })
+    Ok(RoleSecret { name, created: true, credentials })
 }
 
 /// Returns the secrets under the stack's prefix, those that are scheduled for deletion included.

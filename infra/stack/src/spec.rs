@@ -156,7 +156,40 @@ pub struct Tenant {
     pub labels: Vec<String>,
     /// The set of migrations, a folder's name; nothing for the files that lie flat.
     pub migrations: Option<String>,
+    /// Whose password a rotation changes.
+    pub rotation: Rotation,
 }
+
+impl Tenant {
+    /// Returns who logs in where the tenant's secret names that user: the owner, or its clone.
+    pub fn user<'a>(&'a self, named: Option<&'a str>) -> &'a str {
+        named.filter(|user| is_clone_of(user, &self.owner)).unwrap_or(&self.owner)
+    }
+}
+
+/// Whose password a rotation changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rotation {
+    /// The owner's: the password before is refused at once.
+    #[default]
+    OneUser,
+    /// That of the owner and of its clone in turn: the user before logs in until the next rotation.
+    TwoUsers,
+}
+
+/// Returns the name of the role that logs in in turn with that one.
+pub fn clone_of(role: &str) -> String {
+    format!("{role}{CLONE}")
+}
+
+/// Returns whether a role's name is that of another one's clone.
+pub fn is_clone_of(name: &str, role: &str) -> bool {
+    name.strip_suffix(CLONE) == Some(role)
+}
+
+/// As the rotation functions of AWS call it.
+const CLONE: &str = "_clone";
 
 /// How migrations are rolled out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

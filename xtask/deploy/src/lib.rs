@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod confirm;
 pub mod context;
 pub mod cost;
+pub mod disk;
 pub mod dump;
 pub mod ending;
 pub mod failure;

@@ -1,5 +1,6 @@
 //! What a run or a look leaves behind for others: JUnit for CI, a page for people.
 
+pub mod extension;
 pub mod html;
 pub mod junit;
 pub mod matrix;

@@ -15,6 +15,7 @@ use stack::spec::{OnError, Tenant};
 
 use crate::bridge::Bridge;
 use crate::context::Context;
+use crate::disk::{self, AllowFull};
 use crate::failure::{Exit, Failure};
 use crate::report::{self, junit};
 use crate::sets::Sets;
@@ -65,6 +66,8 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         if args.plan {
             return plan(context, &server, &targets, &options).await;
         }
+        let allow_full = if args.allow_full_disk { AllowFull::Yes } else { AllowFull::No };
+        disk::check(context, (&cloud, &server), &inventory, allow_full).await?;
         if let Some(run) = &joined {
             return join::run(context, args, (&cloud, &server), run, &targets, options).await;
         }
@@ -138,12 +141,13 @@ fn configured(context: &Context, tenants: &[Tenant], lock_timeout: u32) -> RunOp
     }
     // A statement that waits for its lock keeps everybody out who comes after it.
     let lock_timeout = (lock_timeout > 0).then(|| Duration::from_secs(lock_timeout.into()));
+    let usual = RunOptions::default();
     RunOptions {
-        connect: ConnectOptions { lock_timeout, ..ConnectOptions::default() },
+        connect: ConnectOptions { lock_timeout, ..usual.connect },
         waves: db::migrate::deal(&told.waves, &labels),
         error_budget: usize::try_from(told.error_budget).unwrap_or(usize::MAX),
         on_error: told.on_error,
-        ..RunOptions::default()
+        ..usual
     }
 }
 
