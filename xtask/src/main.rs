@@ -51,6 +51,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Tenant(_)
         | Task::Migrate(_)
         | Task::Secret(_)
+        | Task::Env(_)
+        | Task::Iam(_)
         | Task::Sandbox(_)
         | Task::Completions(_) => cloud::exec(&sh),
     }

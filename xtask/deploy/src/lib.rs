@@ -85,6 +85,8 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Bastion(_)
         | Task::Tenant(_)
         | Task::Migrate(_)
+        | Task::Env(_)
+        | Task::Iam(_)
         | Task::Secret(_) => {}
     }
     // Read before the sandbox is asked for: a bad file is the user's to mend either way.
@@ -104,6 +106,8 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Bastion(task) => task::bastion::run(&context, task).await,
         Task::Tenant(args) => task::tenant::run(&context, args).await,
         Task::Secret(task) => task::secret::run(&context, task).await,
+        Task::Env(args) => task::env::run(&context, args).await,
+        Task::Iam(task) => task::iam::run(&context, task).await,
         Task::Migrate(args) => match &args.task {
             Some(MigrateTask::Status(status)) => task::matrix::run(&context, args, status).await,
             None => task::migrate::run(&context, args).await,
