@@ -146,10 +146,16 @@ fn tenants_migrations_and_rotations_are_allowed_what_they_call() {
         tenant.run(&drop, 0).await;
         tenant.expect_exactly_the_policy();
 
-        fixture.run(&["tenant", "create"]).await.expect(0);
+        // So many that their passwords are read together.
+        let more: String = (1..=18).map(|n| format!("[[tenant]]\nname = \"more_{n}\"\n")).collect();
+        let shipped = std::fs::read_to_string(tests::STACK_FILE).unwrap();
+        let file = fixture.cloud.dir().join("stack.toml");
+        std::fs::write(&file, format!("{shipped}\n{more}")).unwrap();
+        let many = ["--stack", file.to_str().unwrap()];
+        fixture.run(&[&many[..], &["tenant", "create"]].concat()).await.expect(0);
         let mut migrate = Recording::of(&fixture, Task::Migrate);
         migrate.run_on_a_line_that_breaks(&["migrate"], 0).await;
-        migrate.run(&["migrate", "--plan"], 0).await;
+        migrate.run(&[&many[..], &["migrate", "--plan"]].concat(), 0).await;
         migrate.run(&["migrate", "status"], 0).await;
         migrate.expect_exactly_the_policy();
 
