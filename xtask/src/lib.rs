@@ -97,6 +97,11 @@ pub enum Task {
     /// Gives roles and the master user new passwords
     #[command(subcommand)]
     Secret(Secret),
+    /// Writes the stack's ids as shell assignments, for scripts that read them; never a secret
+    Env(Env),
+    /// Prints what a task must be allowed to do in AWS
+    #[command(subcommand)]
+    Iam(Iam),
     /// AWS on this machine: starts, stops and describes it
     #[command(subcommand)]
     Sandbox(Sandbox),
@@ -453,6 +458,58 @@ pub struct SecretRotate {
     /// Show what would be done; changes nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `env`
+#[derive(Args, Debug)]
+pub struct Env {
+    /// The file; `-` for standard output
+    #[arg(default_value = "aws-resources.env")]
+    pub file: PathBuf,
+}
+
+/// `iam ..`
+#[derive(Debug, Subcommand)]
+pub enum Iam {
+    /// Prints the policy that a task needs on this stack, for `aws iam create-policy`; changes nothing
+    Print(IamPrint),
+}
+
+/// `iam print`
+#[derive(Args, Debug)]
+pub struct IamPrint {
+    /// The task
+    #[arg(value_enum)]
+    pub task: IamTask,
+    /// The account's twelve digits [default: that of the credentials, `*` if there are none]
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub account: Option<String>,
+}
+
+fn account(text: &str) -> Result<String, &'static str> {
+    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    }
+    Err("an account has twelve digits, such as 123456789012")
+}
+
+/// A task, by what it must be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IamTask {
+    /// `plan`, `status`, `audit`: looking
+    Status,
+    /// `tunnel`, `exec`, `psql`, `bastion shell`
+    Connect,
+    /// `migrate`, `migrate status`
+    Migrate,
+    /// `tenant list`, `create`, `verify`, `drop`
+    Tenant,
+    /// `secret rotate`
+    Rotate,
+    /// `up`
+    Up,
+    /// `down`
+    Down,
 }
 
 /// `sandbox ..`

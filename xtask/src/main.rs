@@ -57,6 +57,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Migrate(_)
         | Task::Secret(_)
         | Task::Release(_)
+        | Task::Env(_)
+        | Task::Iam(_)
         | Task::Sandbox(_)
         | Task::Completions(_)
         | Task::Man(_) => cloud::exec(&sh),

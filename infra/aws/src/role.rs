@@ -59,7 +59,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Role,
         None => create(job).await?,
     };
     if !role.policies.iter().any(|policy| policy == SSM_POLICY) {
-        let policy = job.cloud.managed_policy(SSM_POLICY);
+        let policy = ssm_policy(job.stack);
         visible(job, || async {
             let call = job.cloud.iam.attach_role_policy().role_name(&role.name).policy_arn(&policy).send();
             call.await.map_err(failed("iam", "AttachRolePolicy"))
@@ -104,7 +104,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) ->
     if known.clone().any(|policy| policy != SSM_POLICY) {
         strip(job, name).await?;
     } else if known.count() > 0 {
-        detach(job, name, &job.cloud.managed_policy(SSM_POLICY)).await?;
+        detach(job, name, &ssm_policy(job.stack)).await?;
     }
     let call = || async {
         let call = job.cloud.iam.delete_role().role_name(name).send();
@@ -156,6 +156,10 @@ async fn strip(job: &Job<'_>, name: &str) -> Result<(), Error> {
 async fn detach(job: &Job<'_>, name: &str, arn: &str) -> Result<(), Error> {
     let call = job.cloud.iam.detach_role_policy().role_name(name).policy_arn(arn).send().await;
     absent_is_none(call.map_err(failed("iam", "DetachRolePolicy"))).map(|_| ())
+}
+
+fn ssm_policy(stack: &Stack) -> String {
+    format!("arn:{}:iam::aws:policy/{SSM_POLICY}", stack.partition())
 }
 
 /// Turns "there is no such thing" into `None`.

@@ -76,9 +76,13 @@ pub async fn ensure_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Res
     let credentials = match create(cloud, &Stop::new(), &fresh).await? {
         Origin::New(_) => own(),
         Origin::Present => {
-            let entry = describe(cloud, stack, &name).await?;
-            if !entry.is_some_and(|entry| entry.tagged) {
+            let entry = describe(cloud, stack, &name).await?.filter(|entry| entry.tagged);
+            let Some(entry) = entry else {
                 return Err(Error::Foreign { what: "secret", name });
+            };
+            // Somebody may have scheduled it meanwhile; and a sandbox's service says nothing of that.
+            if entry.scheduled_for_deletion {
+                restore(cloud, &name).await?;
             }
             match find_credentials(cloud, &name).await? {
                 Some(credentials) => credentials,

@@ -1,4 +1,4 @@
-//! The pure heart of Drawbridge: configuration, inventory, plan, cost, findings, events.
+//! The pure heart of Drawbridge: configuration, inventory, plan, cost, findings, policies, events.
 //!
 //! Architecture invariant: no I/O, no clock, no async. Everything here can be tested with values alone.
 
@@ -7,10 +7,12 @@ mod secret;
 pub mod config;
 pub mod cost;
 pub mod diagnosis;
+pub mod env;
 pub mod event;
 pub mod finding;
 pub mod inventory;
 pub mod plan;
+pub mod policy;
 pub mod resource;
 pub mod spec;
 pub mod surroundings;

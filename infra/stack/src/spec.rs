@@ -273,6 +273,15 @@ impl Stack {
         format!("{}/{role}", self.database.secret_prefix)
     }
 
+    /// Returns the partition that the region is in, as ARNs name it: `aws`, `aws-cn`, `aws-us-gov`.
+    pub fn partition(&self) -> &'static str {
+        match self.region.split('-').next() {
+            Some("cn") => "aws-cn",
+            Some("us") if self.region.starts_with("us-gov-") => "aws-us-gov",
+            Some(_) | None => "aws",
+        }
+    }
+
     /// Returns the tenant of that name.
     pub fn tenant(&self, name: &str) -> Option<&Tenant> {
         self.tenants.iter().find(|tenant| tenant.name == name)

@@ -101,6 +101,8 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Bastion(_)
         | Task::Tenant(_)
         | Task::Migrate(_)
+        | Task::Env(_)
+        | Task::Iam(_)
         | Task::Secret(_)
         | Task::Release(_) => {}
     }
@@ -125,6 +127,8 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Tenant(args) => task::tenant::run(&context, args).await,
         Task::Secret(task) => task::secret::run(&context, task).await,
         Task::Release(args) => task::release::run(&context, args).await,
+        Task::Env(args) => task::env::run(&context, args).await,
+        Task::Iam(task) => task::iam::run(&context, task).await,
         Task::Migrate(args) => match &args.task {
             Some(MigrateTask::Status(status)) => task::matrix::run(&context, args, status).await,
             None => task::migrate::run(&context, args).await,
