@@ -5,15 +5,18 @@
 
 mod apply;
 mod audit;
+mod blocker;
 mod cloud;
 mod error;
 mod observe;
 mod once;
 mod poll;
+mod proof;
 mod state;
 mod step;
 mod stop;
 mod tag;
+mod teardown;
 mod user_data;
 
 mod database;
@@ -35,8 +38,9 @@ pub mod secret;
 pub mod session;
 
 pub use apply::{ApplyError, ApplyOptions, apply};
-pub use audit::{Leftover, audit};
+pub use audit::{audit, unseen};
 pub use cloud::{Cloud, Identity};
 pub use error::{Error, Kind};
 pub use observe::observe;
 pub use stop::Stop;
+pub use teardown::{Teardown, teardown};

@@ -10,6 +10,7 @@ pub mod event;
 pub mod finding;
 pub mod inventory;
 pub mod plan;
+pub mod receipt;
 pub mod resource;
 pub mod spec;
 
@@ -19,6 +20,7 @@ pub use event::{Event, Events};
 pub use finding::Finding;
 pub use inventory::Inventory;
 pub use plan::Plan;
+pub use receipt::Receipt;
 pub use resource::{Component, Resource};
 pub use secret::Secret;
 pub use spec::Stack;

@@ -14,5 +14,6 @@ mod registry;
 mod rotate;
 mod shell;
 mod soak;
+mod teardown;
 mod tenants;
 mod user_data;
