@@ -188,6 +188,26 @@ pub struct Down {
     /// Turn the database's deletion protection off first
     #[arg(long)]
     pub unprotect: bool,
+    /// Take a last snapshot of the database, of this name [default: as `final_snapshot` in the stack file says, which
+    /// for `prod` is a dated one]
+    #[arg(long, value_name = "NAME", conflicts_with = "no_snapshot")]
+    pub snapshot: Option<String>,
+    /// Take no last snapshot, whatever the stack file says
+    #[arg(long)]
+    pub no_snapshot: bool,
+    /// Leave the secrets as they are, and restore those that are scheduled for deletion [default: they are deleted at
+    /// once, so that their names are free]
+    #[arg(long)]
+    pub keep_secrets: bool,
+    /// Delete the secrets with a recovery window of so many days instead; their names are taken until it ends
+    #[arg(long, value_name = "DAYS", conflicts_with = "keep_secrets", value_parser = clap::value_parser!(u8).range(7..=30))]
+    pub recovery_days: Option<u8>,
+    /// How long each removal waits for what AWS itself still has in use, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub wait: u32,
+    /// Write the receipt to FILE as well, as JSON: every id with the call that proved it gone
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
 }
 
 /// A part of a stack.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, delete, retry_while, wait_until};
+use crate::proof::{Proof, proof};
 use crate::step::{Job, group_of, missing, subnet_of};
 use crate::{Cloud, Error, interface, password, tag, user_data};
 
@@ -223,19 +224,21 @@ pub(crate) async fn console(cloud: &Cloud, id: &str) -> Result<String, Error> {
 }
 
 /// Terminates the instance and waits until it, and the network interface that it was launched with, are gone.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<(), Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     delete(job, || async {
         let call = job.cloud.ec2.terminate_instances().instance_ids(id).send();
         call.await.map_err(failed("ec2", "TerminateInstances"))
     })
     .await?;
-    wait_until(job, RUNNING_WITHIN, || async {
-        Ok(match find(job.cloud, id).await? {
+    let answer = wait_until(job, RUNNING_WITHIN, || async {
+        Ok(match describe(job.cloud, id).await?.as_ref().map(read) {
+            Some(instance) if instance.state == "terminated" => Probe::Ready(instance.state),
             Some(instance) => Probe::Pending(instance.state),
-            None => Probe::Ready(()),
+            None => Probe::Ready("none".to_owned()),
         })
     })
     .await?;
+    let proof = proof("ec2", "DescribeInstances", answer);
     wait_until(job, job.options.settle_within, || async {
         let attached = interface::list(job.cloud, tag::filter("attachment.instance-id", id)).await?;
         Ok(if attached.is_empty() {
@@ -244,7 +247,8 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<(), Error> {
             Probe::Pending("its network interface is still there".to_owned())
         })
     })
-    .await
+    .await?;
+    Ok(proof)
 }
 
 fn read(instance: &Answer) -> Instance {

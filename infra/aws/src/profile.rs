@@ -8,6 +8,7 @@ use stack::{Resource, Stack};
 
 use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, delete, visible, wait_until};
+use crate::proof::{Proof, Seen, absent};
 use crate::role::absent_is_none;
 use crate::step::Job;
 use crate::{Cloud, Error, tag};
@@ -94,7 +95,7 @@ async fn create(job: &Job<'_>) -> Result<Profile, Error> {
 }
 
 /// Takes the roles out of the profile, deletes it, and waits until IAM does not know it any more.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<(), Error> {
+pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<Proof, Error> {
     let roles = inventory.profile.iter().flat_map(|profile| &profile.roles);
     try_join_all(roles.map(|role| remove(job, name, role))).await?;
     let call = || async {
@@ -111,11 +112,10 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) ->
         }
     };
     delete(job, call).await?;
-    wait_until(job, job.options.settle_within, || async {
-        Ok(match describe(job.cloud, name).await? {
-            Some(_) => Probe::Pending("still known to IAM".to_owned()),
-            None => Probe::Ready(()),
-        })
+    absent(job, "iam", "GetInstanceProfile", || async {
+        let call = job.cloud.iam.get_instance_profile().instance_profile_name(name).send();
+        call.await.map_err(failed("iam", "GetInstanceProfile"))?;
+        Ok(Seen::There("still known to IAM".to_owned()))
     })
     .await
 }

@@ -8,7 +8,8 @@ use stack::spec::SSM_POLICY;
 use stack::{Resource, Stack};
 
 use crate::error::failed;
-use crate::poll::{Probe, delete, visible, wait_until};
+use crate::poll::{delete, visible};
+use crate::proof::{Proof, Seen, absent};
 use crate::step::Job;
 use crate::{Cloud, Error, tag};
 
@@ -98,7 +99,7 @@ async fn create(job: &Job<'_>) -> Result<Role, Error> {
 }
 
 /// Takes the policies off the role, deletes it, and waits until IAM does not know it any more.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<(), Error> {
+pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<Proof, Error> {
     let known = inventory.role.iter().flat_map(|role| &role.policies);
     // The ones of ours by name alone; others need their ARN first.
     if known.clone().any(|policy| policy != SSM_POLICY) {
@@ -117,12 +118,9 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) ->
         }
     };
     delete(job, call).await?;
-    wait_until(job, job.options.settle_within, || async {
-        let call = job.cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"));
-        Ok(match absent_is_none(call)? {
-            Some(_) => Probe::Pending("still known to IAM".to_owned()),
-            None => Probe::Ready(()),
-        })
+    absent(job, "iam", "GetRole", || async {
+        job.cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"))?;
+        Ok(Seen::There("still known to IAM".to_owned()))
     })
     .await
 }

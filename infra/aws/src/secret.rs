@@ -1,6 +1,7 @@
 //! Secrets in Secrets Manager: the master's and one for each tenant role.
 
 mod batch;
+mod fate;
 pub mod rotate;
 mod version;
 
@@ -15,11 +16,12 @@ use stack::inventory::{DatabaseInstance, Inventory, SecretEntry};
 use stack::{Resource, Secret, Stack};
 
 use crate::error::failed;
-use crate::poll::{delete, retry_while};
+use crate::poll::retry_while;
 use crate::step::Job;
 use crate::{Cloud, Error, Stop, database, password, tag};
 
 pub use batch::{ensure_all, find_all};
+pub(crate) use fate::{Fallen, destroy, kept, take_back};
 pub use version::{Credentials, Version};
 
 const SERVICE: &str = "secretsmanager";
@@ -225,15 +227,6 @@ async fn restore_master(
     };
     put(job.cloud, &fresh).await?;
     Ok((restored, password))
-}
-
-/// Deletes the secret at once, so that its name is free for the next `up`.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<(), Error> {
-    let call = || async {
-        let call = job.cloud.secrets.delete_secret().secret_id(name).force_delete_without_recovery(true);
-        call.send().await.map_err(failed(SERVICE, "DeleteSecret"))
-    };
-    delete(job, call).await
 }
 
 /// Deletes the secret of a role at once; `false` if there is none that this stack made.

@@ -19,5 +19,6 @@ mod release;
 mod rotate;
 mod shell;
 mod soak;
+mod teardown;
 mod tenants;
 mod user_data;
