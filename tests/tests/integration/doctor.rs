@@ -1,5 +1,7 @@
 //! `doctor` names what is broken: each breakage is made, named and mended in turn on one sandbox.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

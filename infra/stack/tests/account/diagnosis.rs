@@ -53,6 +53,9 @@ fn healthy(stack: &Stack) -> Facts {
     }
 }
 
+/// What makes something unseen.
+type Spoil = fn(&mut Facts);
+
 fn of(spoil: impl FnOnce(&mut Facts)) -> Diagnosis {
     let stack = fixture::stack();
     let mut facts = healthy(&stack);
@@ -122,7 +125,7 @@ fn a_list_that_could_not_be_had_is_never_taken_for_an_empty_one() {
 
 #[test]
 fn a_fact_that_could_not_be_seen_does_not_pass() {
-    let spoils: [(&str, fn(&mut Facts)); 5] = [
+    let spoils: [(&str, Spoil); 5] = [
         ("network ACL", |facts| facts.acls = Fact::Unknown("refused".into())),
         ("names and endpoints", |facts| facts.endpoints = Fact::Unknown("refused".into())),
         ("console", |facts| facts.console = Fact::Unknown("refused".into())),
