@@ -10,6 +10,7 @@ mod server;
 mod session;
 mod tls;
 
+pub mod disk;
 pub mod lock;
 pub mod migrate;
 pub mod migration;

@@ -2,6 +2,7 @@
 
 use postgres_protocol::password::scram_sha_256;
 use stack::Secret;
+use stack::spec::clone_of;
 use tokio_postgres::types::Type;
 
 use crate::quote::{ident, literal};
@@ -70,13 +71,17 @@ pub async fn find(session: &Session, name: &str) -> Result<Option<Role>, Error> 
     }))
 }
 
-/// Creates a role that may log in and nothing else; `false` if somebody else was quicker.
-pub(crate) async fn create(session: &Session, name: &str, password: &Secret) -> Result<bool, Error> {
-    let sql = format!(
-        "CREATE ROLE {} LOGIN NOCREATEDB NOCREATEROLE PASSWORD {}",
-        ident(name),
-        literal(&verifier(password))
-    );
+/// Returns the role that the session acts as.
+pub(crate) async fn current(session: &Session) -> Result<String, Error> {
+    let rows = session.query("SELECT current_user::text", &[], "see whom the session acts as").await?;
+    Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
+}
+
+/// Creates a role that may log in and nothing else, and cannot yet without a password; `false` if somebody else was
+/// quicker.
+pub(crate) async fn create(session: &Session, name: &str, password: Option<&Secret>) -> Result<bool, Error> {
+    let password = password.map_or_else(|| "NULL".to_owned(), |password| literal(&verifier(password)));
+    let sql = format!("CREATE ROLE {} LOGIN NOCREATEDB NOCREATEROLE PASSWORD {password}", ident(name));
     match session.execute(&sql, || format!("create role `{name}`")).await {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.sqlstate(), Some("42710" | "23505")) => Ok(false),
@@ -111,6 +116,55 @@ pub(crate) async fn repair(session: &Session, name: &str, seen: &Role) -> Result
 pub async fn set_password(session: &Session, name: &str, password: &Secret) -> Result<(), Error> {
     let sql = format!("ALTER ROLE {} PASSWORD {}", ident(name), literal(&verifier(password)));
     session.execute(&sql, || format!("set the password of role `{name}`")).await
+}
+
+/// Gives a role a second user with that password, or gives the one that it has that password.
+///
+/// The clone is a member of the role and acts as it from its first statement on: the rights are the same, and whatever it
+/// makes is the role's. One message and so one transaction: a clone that logs in is a whole one.
+///
+/// # Errors
+/// [`Error::Statement`] if the session's role may not do that.
+pub async fn ensure_clone(session: &Session, owner: &str, password: &Secret) -> Result<(), Error> {
+    let name = clone_of(owner);
+    let (verb, options) = match find(session, &name).await? {
+        None => ("CREATE", "NOCREATEDB NOCREATEROLE "),
+        Some(role) if role.member_of == [owner] && role.excess().len() == 1 => ("ALTER", ""),
+        Some(_) => {
+            let reason = format!("there is a role `{name}`, and it is not its second user");
+            return Err(Error::Spec { tenant: owner.to_owned(), reason });
+        }
+    };
+    let clone = ident(&name);
+    let sql = format!(
+        "{verb} ROLE {clone} LOGIN {options}PASSWORD {}; GRANT {} TO {clone}; ALTER ROLE {clone} SET role = {}",
+        literal(&verifier(password)),
+        ident(owner),
+        literal(owner),
+    );
+    session.execute(&sql, || format!("set the password of role `{name}`")).await
+}
+
+/// Returns whether the role has a second user: a member of it, by that name.
+///
+/// # Errors
+/// [`Error::Statement`] if the server does not answer.
+pub async fn has_clone(session: &Session, owner: &str) -> Result<bool, Error> {
+    let clone = find(session, &clone_of(owner)).await?;
+    Ok(clone.is_some_and(|clone| clone.member_of == [owner]))
+}
+
+/// Sets a role's password, and takes away that of its clone, which nobody is told any more.
+///
+/// # Errors
+/// [`Error::Statement`] if the session's role may not do that.
+pub async fn set_only_password(session: &Session, owner: &str, password: &Secret) -> Result<(), Error> {
+    if has_clone(session, owner).await? {
+        let clone = clone_of(owner);
+        let sql = format!("ALTER ROLE {} NOLOGIN PASSWORD NULL", ident(&clone));
+        session.execute(&sql, || format!("take away the password of role `{clone}`")).await?;
+    }
+    set_password(session, owner, password).await
 }
 
 /// What a login proved about a password.

@@ -19,6 +19,8 @@ pub struct ConnectOptions {
     pub lock_timeout: Option<Duration>,
     /// How long a statement may take.
     pub statement_timeout: Option<Duration>,
+    /// How long the session may be silent, in a transaction as well, before the server ends it and frees its locks.
+    pub silence_limit: Option<Duration>,
     /// The name that others see in `pg_stat_activity`, so also who holds a lock.
     pub application_name: String,
     /// How long stream, TLS and login may take together.
@@ -41,6 +43,7 @@ impl Default for ConnectOptions {
             role: None,
             lock_timeout: None,
             statement_timeout: None,
+            silence_limit: None,
             application_name: "drawbridge".to_owned(),
             connect_timeout: Duration::from_secs(30),
         }
@@ -55,9 +58,12 @@ impl ConnectOptions {
         if let Some(role) = &self.role {
             settings.push(("role", role.clone()));
         }
-        for (name, limit) in
-            [("lock_timeout", self.lock_timeout), ("statement_timeout", self.statement_timeout)]
-        {
+        for (name, limit) in [
+            ("lock_timeout", self.lock_timeout),
+            ("statement_timeout", self.statement_timeout),
+            ("idle_session_timeout", self.silence_limit),
+            ("idle_in_transaction_session_timeout", self.silence_limit),
+        ] {
             if let Some(limit) = limit {
                 // 0 would mean "no limit".
                 settings.push((name, limit.as_millis().max(1).to_string()));

@@ -3,17 +3,21 @@
 mod create;
 mod drop;
 mod ensure;
+mod inside;
 mod list;
 pub mod registry;
 
 use std::collections::HashMap;
 
 use stack::Secret;
+use stack::spec::is_clone_of;
 
 use crate::{Error, Login, quote};
 
 pub use self::drop::{DropSpec, Dropped, RoleEnd, Survey, drop, survey};
 pub use create::{Created, Outcome, create, create_until};
+pub(crate) use inside::look_inside;
+pub use inside::{Extension, Foreign, Inside, look_inside_all};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};
 
@@ -26,7 +30,9 @@ pub struct TenantSpec {
     pub name: String,
     /// The role that owns it; tenants may share one, if the configuration says so.
     pub owner: String,
-    /// The role's password.
+    /// Who logs in: the owner, or its clone ([`role::ensure_clone`](crate::role::ensure_clone)).
+    pub user: String,
+    /// The user's password.
     pub password: Secret,
     /// What it is for, kept as the database's comment; empty for none.
     pub purpose: String,
@@ -39,9 +45,11 @@ pub struct TenantSpec {
 impl TenantSpec {
     /// Returns a tenant in UTF-8 and American English, without a purpose.
     pub fn new(name: impl Into<String>, owner: impl Into<String>, password: Secret) -> TenantSpec {
+        let owner = owner.into();
         TenantSpec {
             name: name.into(),
-            owner: owner.into(),
+            user: owner.clone(),
+            owner,
             password,
             purpose: String::new(),
             encoding: "UTF8".to_owned(),
@@ -49,9 +57,9 @@ impl TenantSpec {
         }
     }
 
-    /// Returns how the tenant's role logs in to the tenant's database.
+    /// Returns how the tenant's user logs in to the tenant's database.
     pub fn login(&self) -> Login {
-        Login { user: self.owner.clone(), password: self.password.clone(), database: self.name.clone() }
+        Login { user: self.user.clone(), password: self.password.clone(), database: self.name.clone() }
     }
 }
 
@@ -74,10 +82,13 @@ pub fn check(tenants: &[TenantSpec], admin: &Login) -> Result<(), Error> {
             return refuse(format!("its owner `{}` is the master", tenant.owner));
         }
         if tenant.password.expose().is_empty() || tenant.password.expose().contains('\0') {
-            return refuse(format!("the password of role `{}` is empty or holds a zero", tenant.owner));
+            return refuse(format!("the password of role `{}` is empty or holds a zero", tenant.user));
+        }
+        if tenant.user != tenant.owner && !is_clone_of(&tenant.user, &tenant.owner) {
+            return refuse(format!("`{}` is no user of role `{}`", tenant.user, tenant.owner));
         }
         if let Some(other) = owners.insert(&tenant.owner, tenant)
-            && other.password != tenant.password
+            && (&other.user, &other.password) != (&tenant.user, &tenant.password)
         {
             return refuse(format!("role `{}` has another password in `{}`", tenant.owner, other.name));
         }

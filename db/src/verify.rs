@@ -11,8 +11,8 @@ use tokio_postgres::NoTls;
 use tokio_postgres::config::{Config, SslMode};
 
 use crate::quote::{ident, literal};
-use crate::tenant::{TenantInfo, TenantSpec, check, observe};
-use crate::{Auth, ConnectOptions, Error, Login, Server, Session, connect, role};
+use crate::tenant::{TenantInfo, TenantSpec, check, look_inside, observe};
+use crate::{Auth, ConnectOptions, Error, Login, Server, Session, Tls, connect, role};
 
 /// What was proved about one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -103,9 +103,9 @@ async fn verify_one(
         }
     }
     checks.push(owner_is_modest(session, tenant).await?);
-    let login = logs_in(server, tenant).await;
-    let reachable = login.verdict == Verdict::Pass;
-    checks.push(login);
+    let seen = logs_in(server, tenant).await;
+    let reachable = seen[0].verdict == Verdict::Pass;
+    checks.extend(seen);
     checks.extend(strangers_stay_out(server, session, tenant, tenants).await);
     checks.push(plain_is_refused(server, tenant, reachable).await);
     checks.push(wrong_name_is_refused(server, tenant, reachable).await);
@@ -129,8 +129,23 @@ fn settings(owner: &str, encoding: &str, locale: &str, info: &TenantInfo) -> Vec
     };
     let public = match (info.public_can_connect, info.public_can_create_temporary) {
         (false, false) => pass("closed to PUBLIC", "PUBLIC has neither CONNECT nor TEMPORARY"),
-        (true, _) => fail("closed to PUBLIC", "PUBLIC has CONNECT"),
-        (false, true) => fail("closed to PUBLIC", "PUBLIC has TEMPORARY"),
+        (true, _) => fail("closed to PUBLIC", format!("PUBLIC has CONNECT; {}", mend(&info.name))),
+        (false, true) => fail("closed to PUBLIC", format!("PUBLIC has TEMPORARY; {}", mend(&info.name))),
+    };
+    let others = match info.others_can_connect.as_slice() {
+        [] => pass(OTHERS, "no other role was given CONNECT"),
+        roles => {
+            let names: Vec<String> = roles.iter().map(|role| ident(role)).collect();
+            let sql = format!("REVOKE CONNECT ON DATABASE {} FROM {}", ident(&info.name), names.join(", "));
+            fail(
+                OTHERS,
+                format!(
+                    "`{}` may connect; run `cargo xtask psql {} -- -c '{sql}'`",
+                    roles.join("`, `"),
+                    info.name
+                ),
+            )
+        }
     };
     vec![
         equal("owner", &info.owner, owner),
@@ -138,7 +153,14 @@ fn settings(owner: &str, encoding: &str, locale: &str, info: &TenantInfo) -> Vec
         equal("collation", &info.collation, locale),
         equal("character type", &info.ctype, locale),
         public,
+        others,
     ]
+}
+
+const OTHERS: &str = "closed to other roles";
+
+fn mend(tenant: &str) -> String {
+    format!("run `cargo xtask tenant create {tenant}`")
 }
 
 async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check, Error> {
@@ -147,6 +169,19 @@ async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check
         return Ok(fail(NAME, format!("there is no role `{}`", tenant.owner)));
     };
     let mut excess = role.excess();
+    if tenant.user != tenant.owner {
+        match role::find(session, &tenant.user).await? {
+            None => excess.push(format!("its second user `{}` is not there", tenant.user)),
+            Some(user) => excess.extend(
+                user.excess()
+                    .into_iter()
+                    .filter(|what| *what != format!("member of `{}`", tenant.owner))
+                    .chain(user.create_db.then(|| "may create databases".to_owned()))
+                    .chain(user.create_role.then(|| "may create roles".to_owned()))
+                    .map(|what| format!("its second user `{}`: {what}", tenant.user)),
+            ),
+        }
+    }
     excess.extend(role.create_db.then(|| "may create databases".to_owned()));
     excess.extend(role.create_role.then(|| "may create roles".to_owned()));
     Ok(if excess.is_empty() {
@@ -156,20 +191,42 @@ async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check
     })
 }
 
-async fn logs_in(server: &Server, tenant: &TenantSpec) -> Check {
-    const NAME: &str = "login over verified TLS";
+/// Returns whether the tenant's user gets in, and what it sees there.
+async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
     match connect(server, &tenant.login(), &ConnectOptions::default()).await {
-        Err(error) => fail(NAME, error.chain()),
+        Err(error) => vec![fail(LOGIN, error.chain())],
         Ok(session) => {
             let tls = session.tls().clone();
+            let acts_as = role::current(&session).await;
+            let inside = look_inside(&session).await;
             session.close().await;
-            let evidence =
-                format!("`{}` over {} to `{}`, {}", tenant.owner, tls.protocol, tls.server_name, tls.auth);
-            match tls.auth {
-                Auth::Scram => pass(NAME, evidence),
-                Auth::Trust | Auth::Other => fail(NAME, evidence),
-            }
+            let inside = match inside {
+                Ok(inside) => inside.checks(&tenant.name, &tenant.owner),
+                Err(error) => vec![unknown("grants and owners", error.chain())],
+            };
+            let check = proved(tenant, &tls, acts_as);
+            std::iter::once(check).chain(inside).collect()
         }
+    }
+}
+
+const LOGIN: &str = "login over verified TLS";
+
+fn proved(tenant: &TenantSpec, tls: &Tls, acts_as: Result<String, Error>) -> Check {
+    let mut evidence =
+        format!("`{}` over {} to `{}`, {}", tenant.user, tls.protocol, tls.server_name, tls.auth);
+    match acts_as {
+        Err(error) => return unknown(LOGIN, error.chain()),
+        // What a second user makes must be the owner's.
+        Ok(role) if role != tenant.owner => {
+            return fail(LOGIN, format!("`{}` acts as `{role}`, not as `{}`", tenant.user, tenant.owner));
+        }
+        Ok(role) if role != tenant.user => evidence.push_str(&format!(", as `{role}`")),
+        Ok(_) => {}
+    }
+    match tls.auth {
+        Auth::Scram => pass(LOGIN, evidence),
+        Auth::Trust | Auth::Other => fail(LOGIN, evidence),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of more than one crate share: a sandbox of one's own, and the program as a user runs it.
 
 mod cloud;
+mod random;
 mod raw;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use sandbox::{AgentOptions, DatabaseMode, Sandbox};
 use stack::{Events, Stack};
 
 pub use cloud::{Cloud, Containers, Images, Line, Machine};
+pub use random::Random;
 pub use raw::{Raw, element};
 
 /// The stack file that the project ships.

@@ -69,6 +69,8 @@ pub enum Task {
     Status(Status),
     /// What the stack costs: now, with the bastion stopped, a month, and since the bastion's start
     Cost,
+    /// Names what is broken between here and the database, with the evidence and the command that mends it; changes nothing
+    Doctor,
     /// Lists whatever is left of the stack, asking each service; exit 9 if anything is
     Audit,
     /// Terminates ephemeral bastions whose time is over: what `up --ephemeral` left when its machine crashed
@@ -87,12 +89,19 @@ pub enum Task {
     Tenant(Tenant),
     /// Brings tenants' databases up to the newest migration
     Migrate(Migrate),
+    /// What a release does: bastion, missing tenants, migrations in waves, verification, and the bastion as it was
+    Release(Release),
     /// Makes new migration files
     #[command(subcommand)]
     Migration(Migration),
     /// Gives roles and the master user new passwords
     #[command(subcommand)]
     Secret(Secret),
+    /// Writes the stack's ids as shell assignments, for scripts that read them; never a secret
+    Env(Env),
+    /// Prints what a task must be allowed to do in AWS
+    #[command(subcommand)]
+    Iam(Iam),
     /// AWS on this machine: starts, stops and describes it
     #[command(subcommand)]
     Sandbox(Sandbox),
@@ -109,8 +118,12 @@ pub enum Task {
     Fuzz(Fuzz),
     /// Gets the images of the container tests, or builds their like from packages where no registry answers
     Images(Images),
+    /// Builds the program for machines without a Rust toolchain: stripped, with completions, man pages and checksums
+    Dist(Dist),
     /// Prints the completions of a shell
     Completions(Completions),
+    /// Writes a manual page for each task
+    Man(Man),
 }
 
 /// `demo`
@@ -175,6 +188,26 @@ pub struct Down {
     /// Turn the database's deletion protection off first
     #[arg(long)]
     pub unprotect: bool,
+    /// Take a last snapshot of the database, of this name [default: as `final_snapshot` in the stack file says, which
+    /// for `prod` is a dated one]
+    #[arg(long, value_name = "NAME", conflicts_with = "no_snapshot")]
+    pub snapshot: Option<String>,
+    /// Take no last snapshot, whatever the stack file says
+    #[arg(long)]
+    pub no_snapshot: bool,
+    /// Leave the secrets as they are, and restore those that are scheduled for deletion [default: they are deleted at
+    /// once, so that their names are free]
+    #[arg(long)]
+    pub keep_secrets: bool,
+    /// Delete the secrets with a recovery window of so many days instead; their names are taken until it ends
+    #[arg(long, value_name = "DAYS", conflicts_with = "keep_secrets", value_parser = clap::value_parser!(u8).range(7..=30))]
+    pub recovery_days: Option<u8>,
+    /// How long each removal waits for what AWS itself still has in use, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub wait: u32,
+    /// Write the receipt to FILE as well, as JSON: every id with the call that proved it gone
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
 }
 
 /// A part of a stack.
@@ -251,6 +284,8 @@ pub enum Bastion {
     Extend(BastionExtend),
     /// Keeps it from stopping by itself until `bastion stop`, or `bastion extend`
     Keep,
+    /// Reboots it and waits for a session: an agent that was refused tries again at once instead of in half an hour
+    Reboot,
 }
 
 /// `bastion extend`
@@ -363,6 +398,9 @@ pub struct Migrate {
     /// Record the names and checksums of files that were changed after they were applied, once you have seen them
     #[arg(long)]
     pub repair: bool,
+    /// Go on though the server's disk is full: for migrations that make room
+    #[arg(long, conflicts_with_all = ["plan", "lint", "baseline", "repair"])]
+    pub allow_full_disk: bool,
     /// Write what became of each tenant to FILE as well, as JUnit's XML
     #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "baseline", "repair"])]
     pub junit: Option<PathBuf>,
@@ -440,6 +478,58 @@ pub struct SecretRotate {
     /// Show what would be done; changes nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `env`
+#[derive(Args, Debug)]
+pub struct Env {
+    /// The file; `-` for standard output
+    #[arg(default_value = "aws-resources.env")]
+    pub file: PathBuf,
+}
+
+/// `iam ..`
+#[derive(Debug, Subcommand)]
+pub enum Iam {
+    /// Prints the policy that a task needs on this stack, for `aws iam create-policy`; changes nothing
+    Print(IamPrint),
+}
+
+/// `iam print`
+#[derive(Args, Debug)]
+pub struct IamPrint {
+    /// The task
+    #[arg(value_enum)]
+    pub task: IamTask,
+    /// The account's twelve digits [default: that of the credentials, `*` if there are none]
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub account: Option<String>,
+}
+
+fn account(text: &str) -> Result<String, &'static str> {
+    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    }
+    Err("an account has twelve digits, such as 123456789012")
+}
+
+/// A task, by what it must be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IamTask {
+    /// `plan`, `status`, `audit`: looking
+    Status,
+    /// `tunnel`, `exec`, `psql`, `bastion shell`
+    Connect,
+    /// `migrate`, `migrate status`
+    Migrate,
+    /// `tenant list`, `create`, `verify`, `drop`
+    Tenant,
+    /// `secret rotate`
+    Rotate,
+    /// `up`
+    Up,
+    /// `down`
+    Down,
 }
 
 /// `sandbox ..`
@@ -521,6 +611,8 @@ pub enum Bench {
     Tunnel,
     /// Migrations beside one batch a tenant, refinery and what else is on PATH, locally and at 20 ms each way
     Migrate(BenchMigrate),
+    /// `up`, `up` with nothing to do and `down`, 50 ms a call, beside their longest chains and a script with the AWS CLI
+    Provision,
 }
 
 /// `bench migrate`
@@ -554,4 +646,52 @@ pub struct Completions {
     /// The shell
     #[arg(value_parser = ["bash", "zsh", "fish", "elvish", "powershell"])]
     pub shell: String,
+}
+
+/// `dist`
+#[derive(Args, Debug)]
+pub struct Dist {
+    /// Where to put it [default: dist in the target directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `man`
+#[derive(Args, Debug)]
+pub struct Man {
+    /// The folder to write to; it is made if it is not there
+    pub dir: PathBuf,
+}
+
+/// `release`
+#[derive(Args, Debug)]
+pub struct Release {
+    /// Where the migrations are [default: db/migrations]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What becomes of the bastion at the end
+    #[arg(long, value_enum, default_value_t = BastionAfter::AsFound)]
+    pub bastion: BastionAfter,
+    /// Write the report to this file as well, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// For how many minutes to wait for another release of this stack
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=1440))]
+    pub wait: u32,
+    /// Seconds that a statement of a migration may wait for a lock on a table; 0 for ever
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub lock_timeout: u32,
+}
+
+/// What becomes of the bastion after a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BastionAfter {
+    /// As it was: removed if there was none, stopped if it was stopped
+    AsFound,
+    /// It runs on
+    Keep,
+    /// It is stopped
+    Stop,
+    /// It is removed
+    Destroy,
 }

@@ -43,12 +43,17 @@ pub struct RunOptions {
     pub grace: Duration,
 }
 
+/// Behind a tunnel nobody tells the server that a client was killed: what it held must be free again while the next run
+/// waits for it ([`RunOptions::lock_limit`]). A connection that works is hardly ever silent, but for a large file on a slow
+/// line.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+
 impl Default for RunOptions {
     fn default() -> RunOptions {
         RunOptions {
             jobs: 4,
             lock_limit: Duration::from_secs(60),
-            connect: ConnectOptions::default(),
+            connect: ConnectOptions { silence_limit: Some(SILENCE_LIMIT), ..ConnectOptions::default() },
             retry: Retry::default(),
             late: Late::default(),
             check: Check::default(),

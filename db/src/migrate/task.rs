@@ -137,7 +137,8 @@ async fn once(
     progress: &mut Progress,
 ) -> Result<(), Error> {
     let Target { login, set } = target;
-    let session = match kept {
+    // One that waited for its wave for too long was ended by the server.
+    let session = match kept.filter(|session| !session.client().is_closed()) {
         Some(session) => session,
         None => tokio::select! {
             () = task.options.stop.raised() => return Err(interrupted(&login.database, NOT_BEGUN)),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use stack::spec::clone_of;
 use stack::{Event, Events};
 use tokio_postgres::types::Type;
 
@@ -146,10 +147,18 @@ async fn drop_locked(
 
 async fn drop_database(session: &Session, what: &DropSpec) -> Result<(), Error> {
     join(session, &what.owner, Membership::Inherit).await?;
+    // Its sessions are its own, whomever it acts as.
+    let clone = if role::has_clone(session, &what.owner).await? { Some(clone_of(&what.owner)) } else { None };
+    if let Some(clone) = &clone {
+        join(session, clone, Membership::Inherit).await?;
+    }
     let force = if what.force { " WITH (FORCE)" } else { "" };
     let sql = format!("DROP DATABASE IF EXISTS {}{force}", ident(&what.tenant));
     let done = session.execute(&sql, || format!("drop database `{}`", what.tenant)).await;
-    let left = leave(session, &what.owner).await;
+    let mut left = leave(session, &what.owner).await;
+    if let Some(clone) = &clone {
+        left = leave(session, clone).await.and(left);
+    }
     match done {
         // The server has waited five seconds for them to leave.
         Err(error) if error.sqlstate() == Some("55006") && !what.force => {
@@ -183,7 +192,12 @@ async fn drop_role(session: &Session, what: &DropSpec) -> Result<RoleEnd, Error>
     if !others.is_empty() {
         return Ok(RoleEnd::Kept { reason: format!("it owns {} as well", others.join(", ")) });
     }
-    let sql = format!("DROP ROLE {}", ident(&what.owner));
+    // The second user goes with the first, and comes back with it should that stay: both or none.
+    let clone = match role::has_clone(session, &what.owner).await? {
+        true => format!("DROP ROLE {}; ", ident(&clone_of(&what.owner))),
+        false => String::new(),
+    };
+    let sql = format!("{clone}DROP ROLE {}", ident(&what.owner));
     match session.execute(&sql, || format!("drop role `{}`", what.owner)).await {
         Ok(()) => Ok(RoleEnd::Dropped),
         // Objects or grants in other databases, which are not ours to take away.

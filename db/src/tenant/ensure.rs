@@ -67,9 +67,12 @@ async fn ensure_role(
     work: &mut Work,
 ) -> Result<(), Error> {
     let found = role::find(session, &tenant.owner).await?;
-    if found.is_none() && role::create(session, &tenant.owner, &tenant.password).await? {
+    let is_own = tenant.user == tenant.owner;
+    if found.is_none() && role::create(session, &tenant.owner, is_own.then_some(&tenant.password)).await? {
         work.changes.push(format!("role `{}` created", tenant.owner));
-        return Ok(());
+        if is_own {
+            return Ok(());
+        }
     }
     let found = match found {
         Some(found) => found,
@@ -84,15 +87,19 @@ async fn ensure_role(
     let options = ConnectOptions::default();
     let login = tenant.login();
     // A login first: what needs no repair is not written, and its verifier stays as it is.
-    if role::check_password(server, &login, &options).await? == PasswordCheck::Wrong {
-        role::set_password(session, &tenant.owner, &tenant.password).await?;
+    let is_whole = is_own || role::has_clone(session, &tenant.owner).await?;
+    if !is_whole || role::check_password(server, &login, &options).await? == PasswordCheck::Wrong {
+        match is_own {
+            true => role::set_password(session, &tenant.owner, &tenant.password).await?,
+            false => role::ensure_clone(session, &tenant.owner, &tenant.password).await?,
+        }
         if role::check_password(server, &login, &options).await? == PasswordCheck::Wrong {
             return Err(Error::Spec {
                 tenant: tenant.name.clone(),
-                reason: format!("role `{}` cannot log in with the password just set", tenant.owner),
+                reason: format!("role `{}` cannot log in with the password just set", tenant.user),
             });
         }
-        work.changes.push(format!("password of role `{}` set", tenant.owner));
+        work.changes.push(format!("password of role `{}` set", tenant.user));
     }
     Ok(())
 }

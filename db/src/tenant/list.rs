@@ -25,6 +25,8 @@ pub struct TenantInfo {
     pub allows_connections: bool,
     /// Whether every role may connect.
     pub public_can_connect: bool,
+    /// Roles beside the owner that were given CONNECT by name.
+    pub others_can_connect: Vec<String>,
     /// Whether every role may create temporary tables in it.
     pub public_can_create_temporary: bool,
     /// Sessions that are open in it now.
@@ -51,7 +53,9 @@ pub(crate) async fn observe(session: &Session, only: Option<&str>) -> Result<Vec
                CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
                     THEN pg_database_size(d.oid) END,
                d.datallowconn, p.can_connect, p.can_create_temporary,
-               (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid)
+               (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid),
+               ARRAY(SELECT g.rolname::text FROM aclexplode(d.datacl) a JOIN pg_roles g ON g.oid = a.grantee
+                     WHERE a.privilege_type = 'CONNECT' AND a.grantee <> d.datdba ORDER BY 1)
         FROM pg_database d
         JOIN pg_roles o ON o.oid = d.datdba
         CROSS JOIN LATERAL (
@@ -78,5 +82,6 @@ fn parse(row: &Row) -> TenantInfo {
         public_can_connect: row.get(8),
         public_can_create_temporary: row.get(9),
         sessions: row.get(10),
+        others_can_connect: row.get(11),
     }
 }

@@ -52,11 +52,16 @@ async fn options_travel_in_the_first_message_and_the_password_does_not() {
     let options = ConnectOptions {
         role: Some("odd name".to_owned()),
         lock_timeout: Some(Duration::from_secs(5)),
+        silence_limit: Some(Duration::from_secs(30)),
         ..ConnectOptions::default()
     };
     let (.., startup) = let_in(&BOTH, &options).await;
     let startup = String::from_utf8(startup).unwrap();
-    assert!(startup.contains(" -c role=odd\\ name -c lock_timeout=5000\0"), "{startup:?}");
+    assert!(
+        startup.contains(" -c role=odd\\ name -c lock_timeout=5000 -c idle_session_timeout=30000"),
+        "{startup:?}"
+    );
+    assert!(startup.contains(" -c idle_in_transaction_session_timeout=30000\0"), "{startup:?}");
     assert!(startup.contains("options\0-c client_connection_check_interval=5000 "), "{startup:?}");
     assert!(startup.contains("user\0app\0database\0shop\0"), "{startup:?}");
     assert!(startup.contains("application_name\0drawbridge\0"), "{startup:?}");

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use stack::plan::{Action, Plan, Step};
+use stack::plan::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step};
+use stack::receipt::Evidence;
 use stack::{Event, Events, Inventory, Resource, Stack};
 
 use crate::state::{Change, State, sort};
@@ -18,6 +19,8 @@ use crate::{Cloud, Error, Stop};
 pub struct ApplyOptions {
     /// Turns the database's deletion protection off where the plan deletes the database.
     pub unprotect: bool,
+    /// What becomes of the data where the plan deletes them.
+    pub fate: Fate,
     /// How long a removal waits for what still uses the thing, such as RDS's network interfaces.
     pub settle_within: Duration,
     /// The bastion's user data, a script; `None` is the one that installs client, jq and message of the day.
@@ -39,6 +42,7 @@ impl Default for ApplyOptions {
     fn default() -> ApplyOptions {
         ApplyOptions {
             unprotect: false,
+            fate: Fate { snapshot: Snapshot::Dated, secrets: SecretFate::Delete },
             settle_within: Duration::from_secs(300),
             user_data: None,
             ephemeral: None,
@@ -74,6 +78,7 @@ impl fmt::Display for ApplyError {
             (Action::Wait, Resource::Session) => write!(f, "cannot open a {}", self.resource),
             (Action::Wait, _) => write!(f, "cannot wait for {}", self.resource),
             (Action::Delete { id }, _) => write!(f, "cannot delete {} `{id}`", self.resource),
+            (Action::Restore { id }, _) => write!(f, "cannot restore {} `{id}`", self.resource),
             (Action::Create | Action::Repair | Action::Start, _) => {
                 write!(f, "cannot {} {}", self.action.verb(), self.resource)
             }
@@ -106,14 +111,56 @@ pub async fn apply(
     events: &Events,
     stop: &Stop,
 ) -> Result<Inventory, ApplyError> {
+    let ended = follow(cloud, stack, plan, inventory, options, events, stop).await;
+    let Ended { done, failed, waiting, state } = ended;
+    let mut failed = failed.into_iter();
+    let (index, source) = match (failed.next(), waiting.first()) {
+        (Some(first), _) => first,
+        (None, Some(index)) => (*index, Error::Interrupted),
+        (None, None) => return Ok(state.inventory),
+    };
+    let step = |index: &usize| plan.steps[*index].clone();
+    Err(ApplyError {
+        resource: plan.steps[index].resource,
+        action: plan.steps[index].action.clone(),
+        source: Box::new(source),
+        also: failed.map(|(index, error)| (step(&index), error)).collect(),
+        done: done.iter().map(step).collect(),
+        not_started: waiting.iter().map(step).collect(),
+        inventory: Box::new(state.inventory),
+    })
+}
+
+/// How following a plan ended.
+pub(crate) struct Ended {
+    pub(crate) done: BTreeSet<usize>,
+    /// The interrupted ones last: an interrupted wait is a consequence, a real failure is what people must see.
+    pub(crate) failed: Vec<(usize, Error)>,
+    pub(crate) waiting: BTreeSet<usize>,
+    pub(crate) state: State,
+}
+
+/// Carries out a plan as far as it can be.
+///
+/// On the way down a failure holds up nothing but what waits for it: what is left should be as little as possible.
+pub(crate) async fn follow(
+    cloud: &Cloud,
+    stack: &Stack,
+    plan: &Plan,
+    inventory: Inventory,
+    options: &ApplyOptions,
+    events: &Events,
+    stop: &Stop,
+) -> Ended {
     // One writer, this loop; steps read the snapshot of the moment they start.
-    let mut state = Arc::new(State { inventory, master_password: None });
+    let mut state = Arc::new(State { inventory, master_password: None, evidence: Evidence::default() });
     let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
     let mut done: BTreeSet<usize> = BTreeSet::new();
     let mut failed: Vec<(usize, Error)> = Vec::new();
     let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
     loop {
-        if failed.is_empty() && !stop.is_raised() {
+        let goes_on = plan.direction == Direction::Down || failed.is_empty();
+        if goes_on && !stop.is_raised() {
             let is_ready = |index: &usize| plan.needs(*index).iter().all(|need| done.contains(need));
             let ready: Vec<usize> = waiting.iter().copied().filter(is_ready).collect();
             for index in ready {
@@ -143,24 +190,8 @@ pub async fn apply(
 
     let mut state = Arc::unwrap_or_clone(state);
     sort(&mut state.inventory);
-    // An interrupted wait is a consequence; a real failure beside it is what people must see.
     failed.sort_by_key(|(_, error)| matches!(error, Error::Interrupted));
-    let mut failed = failed.into_iter();
-    let (index, source) = match (failed.next(), waiting.first()) {
-        (Some(first), _) => first,
-        (None, Some(index)) => (*index, Error::Interrupted),
-        (None, None) => return Ok(state.inventory),
-    };
-    let step = |index: &usize| plan.steps[*index].clone();
-    Err(ApplyError {
-        resource: plan.steps[index].resource,
-        action: plan.steps[index].action.clone(),
-        source: Box::new(source),
-        also: failed.map(|(index, error)| (step(&index), error)).collect(),
-        done: done.iter().map(step).collect(),
-        not_started: waiting.iter().map(step).collect(),
-        inventory: Box::new(state.inventory),
-    })
+    Ended { done, failed, waiting, state }
 }
 
 async fn run(
@@ -181,10 +212,13 @@ fn subject(plan: &Plan, index: usize) -> String {
     let step = &plan.steps[index];
     let is_alone = plan.steps.iter().filter(|other| other.resource == step.resource).count() == 1;
     match &step.action {
-        Action::Delete { id } if !is_alone => format!("{} {id}", step.subject()),
-        Action::Create | Action::Repair | Action::Start | Action::Wait | Action::Delete { .. } => {
-            step.resource.title().to_owned()
-        }
+        Action::Delete { id } | Action::Restore { id } if !is_alone => format!("{} {id}", step.subject()),
+        Action::Create
+        | Action::Repair
+        | Action::Start
+        | Action::Wait
+        | Action::Restore { .. }
+        | Action::Delete { .. } => step.resource.title().to_owned(),
     }
 }
 
@@ -194,11 +228,12 @@ fn outcome(action: &Action) -> &'static str {
         Action::Repair => "repaired",
         Action::Start => "started",
         Action::Wait => "ready",
+        Action::Restore { .. } => "restored",
         Action::Delete { .. } => "deleted",
     }
 }
 
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -1,86 +1,164 @@
-use futures_util::try_join;
-use serde::Serialize;
-use stack::{Inventory, Stack};
+use std::pin::Pin;
 
-use crate::{Cloud, Error, interface, observe, profile, role, volume};
+use futures_util::future::join_all;
+use stack::Stack;
+use stack::receipt::{Audit, Left, Unseen};
 
-/// Something of a stack that exists although nothing should.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Leftover {
-    /// What it is: `vpc`, `network interface`, ..
-    pub kind: &'static str,
-    /// Its id or name.
-    pub id: String,
-    /// How we know that it belongs to the stack, and its state.
-    pub why: String,
-}
+use crate::apply::chain;
+use crate::{
+    Cloud, Error, database, gateway, instance, interface, profile, role, route_table, secret, security_group,
+    subnet, subnet_group, volume, vpc,
+};
 
-/// Returns everything of the stack that exists, as each service itself describes it.
+type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Left>, Error>> + Send + 'a>>;
+
+/// Returns everything of the stack that exists, as each service itself describes it, and the lists that failed.
 ///
-/// A final snapshot is meant to stay, so it is not asked for.
-///
-/// # Errors
-/// The first list that failed: what could not be seen is not taken for absent.
-pub async fn audit(cloud: &Cloud, stack: &Stack) -> Result<Vec<Leftover>, Error> {
-    let (inventory, volumes, interfaces, roles, profiles) = try_join!(
-        observe(cloud, stack),
-        volume::list(cloud, stack),
-        interface::list_of_stack(cloud, stack),
-        role::list_names(cloud, stack),
-        profile::list_names(cloud, stack),
-    )?;
-    let mut found = of_inventory(stack, &inventory);
-    let tagged = format!("tagged for stack `{}`", stack.name);
-    let path = format!("under {}", stack.iam_path());
-    let volumes =
-        volumes.into_iter().filter(|volume| !matches!(volume.state.as_str(), "deleting" | "deleted"));
-    found.extend(volumes.map(|v| leftover("volume", &v.id, format!("{tagged}, {}", v.state))));
-    found.extend(
-        interfaces.iter().map(|(id, what)| leftover("network interface", id, format!("{tagged}, {what}"))),
-    );
-    found.extend(roles.iter().map(|name| leftover("role", name, path.clone())));
-    found.extend(profiles.iter().map(|name| leftover("instance profile", name, path.clone())));
-    found.sort();
-    found.dedup_by(|a, b| a.kind == b.kind && a.id == b.id);
-    Ok(found)
+/// One list that fails hides nothing of the others. A final snapshot is meant to stay, so it is not asked for.
+pub async fn audit(cloud: &Cloud, stack: &Stack) -> Audit {
+    let looks: [(&str, Look<'_>); 15] = [
+        ("vpcs", Box::pin(vpcs(cloud, stack))),
+        ("subnets", Box::pin(subnets(cloud, stack))),
+        ("internet gateways", Box::pin(gateways(cloud, stack))),
+        ("route tables", Box::pin(route_tables(cloud, stack))),
+        ("security groups", Box::pin(groups(cloud, stack))),
+        ("network interfaces", Box::pin(interfaces(cloud, stack))),
+        ("instances", Box::pin(instances(cloud, stack))),
+        ("volumes", Box::pin(volumes(cloud, stack))),
+        ("secrets", Box::pin(secrets(cloud, stack))),
+        ("database", Box::pin(databases(cloud, stack))),
+        ("database subnet group", Box::pin(subnet_groups(cloud, stack))),
+        ("role", Box::pin(named_role(cloud, stack))),
+        ("roles", Box::pin(roles(cloud, stack))),
+        ("instance profile", Box::pin(named_profile(cloud, stack))),
+        ("instance profiles", Box::pin(profiles(cloud, stack))),
+    ];
+    let looks = looks.into_iter().map(|(what, look)| async move { (what, look.await) });
+    let mut audit = Audit::default();
+    for (what, seen) in join_all(looks).await {
+        match seen {
+            Ok(left) => audit.left.extend(left),
+            Err(error) => audit.unseen.push(unseen(what, &error)),
+        }
+    }
+    audit.left.sort();
+    audit.left.dedup_by(|a, b| a.kind == b.kind && a.id == b.id);
+    audit
 }
 
-fn of_inventory(stack: &Stack, inventory: &Inventory) -> Vec<Leftover> {
-    let tagged = format!("tagged for stack `{}`", stack.name);
-    let with = |state: &str| format!("{tagged}, {state}");
-    let Inventory {
-        vpcs,
-        subnets,
-        gateways,
-        route_tables,
-        groups,
-        secrets,
-        subnet_group,
-        database,
-        role,
-        profile,
-        instances,
-        agent: _,
-        image: _,
-    } = inventory;
-    let mut found = Vec::new();
-    found.extend(vpcs.iter().map(|vpc| leftover("vpc", &vpc.id, with(&vpc.cidr))));
-    found.extend(subnets.iter().map(|subnet| leftover("subnet", &subnet.id, with(&subnet.cidr))));
-    found.extend(gateways.iter().map(|gateway| leftover("internet gateway", &gateway.id, tagged.clone())));
-    found.extend(route_tables.iter().map(|table| leftover("route table", &table.id, tagged.clone())));
-    found.extend(groups.iter().map(|group| leftover("security group", &group.id, with(&group.name))));
-    found.extend(secrets.iter().filter(|secret| secret.tagged).map(|secret| {
-        let state = if secret.scheduled_for_deletion { "scheduled for deletion" } else { "in use" };
-        leftover("secret", &secret.name, with(state))
-    }));
-    found.extend(subnet_group.iter().map(|g| leftover("database subnet group", &g.name, tagged.clone())));
-    found.extend(database.iter().map(|d| leftover("database", &d.identifier, with(&d.status))));
-    found.extend(role.iter().map(|role| leftover("role", &role.name, tagged.clone())));
-    found.extend(profile.iter().map(|profile| leftover("instance profile", &profile.name, tagged.clone())));
-    found.extend(instances.iter().map(|instance| leftover("instance", &instance.id, with(&instance.state))));
-    found
+/// Returns what is told of a look that failed.
+pub fn unseen(what: &str, error: &Error) -> Unseen {
+    let call = match error {
+        Error::Service { service, operation, .. }
+        | Error::NoAnswer { service, operation, .. }
+        | Error::Incomplete { service, operation, .. } => format!("{service}:{operation}"),
+        Error::Credentials { .. }
+        | Error::Missing { .. }
+        | Error::Foreign { .. }
+        | Error::Protected { .. }
+        | Error::Blocked { .. }
+        | Error::Unlisted { .. }
+        | Error::Failed { .. }
+        | Error::TimedOut { .. }
+        | Error::NotReachable { .. }
+        | Error::Secret { .. }
+        | Error::Signing { .. }
+        | Error::Interrupted => "none".to_owned(),
+    };
+    Unseen { what: what.to_owned(), call, why: chain(error) }
 }
 
-fn leftover(kind: &'static str, id: &str, why: String) -> Leftover {
-    Leftover { kind, id: id.to_owned(), why }
+async fn vpcs(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = vpc::list(cloud, stack).await?;
+    Ok(found.iter().map(|vpc| tagged(stack, "vpc", &vpc.id, &vpc.cidr)).collect())
+}
+
+async fn subnets(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = subnet::list(cloud, stack).await?;
+    Ok(found.iter().map(|subnet| tagged(stack, "subnet", &subnet.id, &subnet.cidr)).collect())
+}
+
+async fn gateways(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = gateway::list(cloud, stack).await?;
+    Ok(found.iter().map(|gateway| tagged(stack, "internet gateway", &gateway.id, "")).collect())
+}
+
+async fn route_tables(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = route_table::list(cloud, stack).await?;
+    Ok(found.iter().map(|table| tagged(stack, "route table", &table.id, "")).collect())
+}
+
+async fn groups(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = security_group::list(cloud, stack).await?;
+    Ok(found.iter().map(|group| tagged(stack, "security group", &group.id, &group.name)).collect())
+}
+
+async fn interfaces(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = interface::list_of_stack(cloud, stack).await?;
+    Ok(found.iter().map(|(id, what)| tagged(stack, "network interface", id, what)).collect())
+}
+
+async fn instances(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = instance::list(cloud, stack).await?;
+    Ok(found.iter().map(|instance| tagged(stack, "instance", &instance.id, &instance.state)).collect())
+}
+
+async fn volumes(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = volume::list(cloud, stack).await?.into_iter();
+    let there = found.filter(|volume| !matches!(volume.state.as_str(), "deleting" | "deleted"));
+    Ok(there.map(|volume| tagged(stack, "volume", &volume.id, &volume.state)).collect())
+}
+
+async fn secrets(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = secret::list(cloud, stack).await?.into_iter().filter(|secret| secret.tagged);
+    Ok(found
+        .map(|secret| {
+            let state = if secret.scheduled_for_deletion { "scheduled for deletion" } else { "in use" };
+            tagged(stack, "secret", &secret.name, state)
+        })
+        .collect())
+}
+
+async fn databases(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = database::find(cloud, stack).await?;
+    Ok(found.iter().map(|one| tagged(stack, "database", &one.identifier, &one.status)).collect())
+}
+
+async fn subnet_groups(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = subnet_group::find(cloud, stack).await?;
+    Ok(found.iter().map(|group| tagged(stack, "database subnet group", &group.name, "")).collect())
+}
+
+/// By name as well as by path: a list may be behind.
+async fn named_role(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = role::find(cloud, stack).await?;
+    Ok(found.iter().map(|role| under_path(stack, "role", &role.name)).collect())
+}
+
+async fn roles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = role::list_names(cloud, stack).await?;
+    Ok(found.iter().map(|name| under_path(stack, "role", name)).collect())
+}
+
+async fn named_profile(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = profile::find(cloud, stack).await?;
+    Ok(found.iter().map(|profile| under_path(stack, "instance profile", &profile.name)).collect())
+}
+
+async fn profiles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = profile::list_names(cloud, stack).await?;
+    Ok(found.iter().map(|name| under_path(stack, "instance profile", name)).collect())
+}
+
+fn tagged(stack: &Stack, kind: &str, id: &str, state: &str) -> Left {
+    let comma = if state.is_empty() { "" } else { ", " };
+    left(kind, id, format!("tagged for stack `{}`{comma}{state}", stack.name))
+}
+
+fn under_path(stack: &Stack, kind: &str, name: &str) -> Left {
+    left(kind, name, format!("under {}", stack.iam_path()))
+}
+
+fn left(kind: &str, id: &str, why: String) -> Left {
+    Left { kind: kind.to_owned(), id: id.to_owned(), why, blockers: Vec::new(), command: None }
 }

@@ -109,16 +109,6 @@ impl Cloud {
     pub fn region(&self) -> &str {
         &self.region
     }
-
-    /// Returns the ARN of one of AWS's own managed policies.
-    pub(crate) fn managed_policy(&self, name: &str) -> String {
-        let partition = match self.region.split('-').next() {
-            Some("cn") => "aws-cn",
-            Some("us") if self.region.starts_with("us-gov-") => "aws-us-gov",
-            Some(_) | None => "aws",
-        };
-        format!("arn:{partition}:iam::aws:policy/{name}")
-    }
 }
 
 fn defaults(region: &str) -> ConfigLoader {

@@ -1,14 +1,19 @@
 //! The RDS instance.
 
+mod remains;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_rds::types::{DbInstance, Tag};
 use stack::inventory::{DatabaseInstance, Inventory};
+use stack::plan::Snapshot;
 use stack::{Resource, Secret, Stack};
 
+pub(crate) use self::remains::blockers;
 use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, retry_while, wait_until};
-use crate::state::State;
+use crate::proof::{Proof, proof};
+use crate::state::{Proved, State};
 use crate::step::{Job, group_of};
 use crate::{Cloud, Error, secret, tag};
 
@@ -196,13 +201,16 @@ async fn modify(
 ///
 /// # Errors
 /// [`Error::Protected`] if it is protected from deletion and the options do not lift that.
-pub(crate) async fn destroy(job: &Job<'_>, identifier: &str, inventory: &Inventory) -> Result<(), Error> {
-    let Some(database) = &inventory.database else {
-        return Ok(());
-    };
-    if database.status == "deleting" {
+pub(crate) async fn destroy(
+    job: &Job<'_>,
+    identifier: &str,
+    inventory: &Inventory,
+    proved: &mut Proved,
+) -> Result<Proof, Error> {
+    let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
+    let Some(database) = database else {
         return wait_until_gone(job, identifier).await;
-    }
+    };
     if database.deletion_protection {
         if !job.options.unprotect {
             return Err(Error::Protected { identifier: identifier.to_owned() });
@@ -210,7 +218,7 @@ pub(crate) async fn destroy(job: &Job<'_>, identifier: &str, inventory: &Invento
         unprotect(job, identifier).await?;
     }
     // One name for all tries: a lost reply must not leave two snapshots.
-    let snapshot = final_snapshot(job.stack);
+    let snapshot = final_snapshot(job);
     let call = || async {
         let call = job
             .cloud
@@ -234,7 +242,11 @@ pub(crate) async fn destroy(job: &Job<'_>, identifier: &str, inventory: &Invento
         }
     };
     retry_while(job.stop, AVAILABLE_WITHIN, Error::is_conflict, call).await?;
-    wait_until_gone(job, identifier).await
+    let proof = wait_until_gone(job, identifier).await?;
+    if let Some(snapshot) = snapshot {
+        remains::snapshot(job, &snapshot, proved).await;
+    }
+    Ok(proof)
 }
 
 async fn unprotect(job: &Job<'_>, identifier: &str) -> Result<(), Error> {
@@ -248,9 +260,13 @@ async fn unprotect(job: &Job<'_>, identifier: &str) -> Result<(), Error> {
     .await
 }
 
-fn final_snapshot(stack: &Stack) -> Option<String> {
+fn final_snapshot(job: &Job<'_>) -> Option<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    stack.database.final_snapshot.then(|| format!("{}-final-{now}", stack.database.identifier))
+    match &job.options.fate.snapshot {
+        Snapshot::Skip => None,
+        Snapshot::Dated => Some(format!("{}-final-{now}", job.stack.database.identifier)),
+        Snapshot::Named(name) => Some(name.clone()),
+    }
 }
 
 async fn wait_until_available(job: &Job<'_>, identifier: &str) -> Result<DatabaseInstance, Error> {
@@ -265,11 +281,11 @@ async fn wait_until_available(job: &Job<'_>, identifier: &str) -> Result<Databas
     .await
 }
 
-async fn wait_until_gone(job: &Job<'_>, identifier: &str) -> Result<(), Error> {
+async fn wait_until_gone(job: &Job<'_>, identifier: &str) -> Result<Proof, Error> {
     wait_until(job, GONE_WITHIN, || async {
         Ok(match describe(job.cloud, identifier).await? {
             Some(database) => Probe::Pending(database.db_instance_status().unwrap_or_default().to_owned()),
-            None => Probe::Ready(()),
+            None => Probe::Ready(proof("rds", "DescribeDBInstances", "DBInstanceNotFound")),
         })
     })
     .await

@@ -5,6 +5,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
 use stack::finding::Finding;
+use stack::receipt::Blocker;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -77,12 +78,23 @@ pub enum Error {
         identifier: String,
     },
     /// Something else still uses what is to be deleted.
-    #[error("{subject} is still in use by {}", .blockers.join(", "))]
+    #[error("{subject} is still in use by {}", rendered(.blockers))]
     Blocked {
         /// What is to be deleted.
         subject: String,
-        /// What holds it, with ids.
-        blockers: Vec<String>,
+        /// What holds it, and what to type.
+        blockers: Vec<Blocker>,
+        /// AWS's last refusal.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Something else still uses what is to be deleted, and what it is cannot be listed.
+    #[error("{subject} is still in use; what holds it could not be listed: {unseen}")]
+    Unlisted {
+        /// What is to be deleted.
+        subject: String,
+        /// Why the list failed.
+        unseen: Box<Error>,
         /// AWS's last refusal.
         #[source]
         source: Box<Error>,
@@ -161,6 +173,7 @@ impl Error {
             Error::Service { .. }
             | Error::NoAnswer { .. }
             | Error::Blocked { .. }
+            | Error::Unlisted { .. }
             | Error::Failed { .. }
             | Error::TimedOut { .. }
             | Error::NotReachable { .. } => Kind::Refused,
@@ -224,6 +237,7 @@ impl Error {
             | Error::Foreign { .. }
             | Error::Protected { .. }
             | Error::Blocked { .. }
+            | Error::Unlisted { .. }
             | Error::Failed { .. }
             | Error::TimedOut { .. }
             | Error::NotReachable { .. }
@@ -302,7 +316,7 @@ fn unanswered(service: &'static str, operation: &'static str, source: Source) ->
 
 /// Returns the error with its causes in one line: above it stands only `dispatch failure`, and it lists the providers
 /// that were tried in lines of their own.
-fn one_line(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn one_line(error: &(dyn StdError + 'static)) -> String {
     let mut parts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -311,6 +325,10 @@ fn one_line(error: &(dyn StdError + 'static)) -> String {
     }
     parts.dedup();
     parts.join(": ").lines().map(str::trim).collect::<Vec<_>>().join("; ").replace(":;", ":")
+}
+
+fn rendered(blockers: &[Blocker]) -> String {
+    blockers.iter().map(Blocker::render).collect::<Vec<_>>().join(", ")
 }
 
 fn seconds(time: &Duration) -> String {

@@ -4,11 +4,13 @@ use aws_sdk_ec2::types::{InternetGateway as Answer, ResourceType};
 use stack::inventory::{InternetGateway, Inventory};
 use stack::{Resource, Stack};
 
+use crate::blocker::Blocked;
 use crate::error::failed;
 use crate::once::{once, unrepeated};
 use crate::poll::{delete, visible};
+use crate::proof::{Proof, Seen, absent};
 use crate::step::{Job, vpc_of};
-use crate::{Cloud, Error, tag};
+use crate::{Cloud, Error, blocker, interface, tag};
 
 /// Returns the internet gateways with the stack's tag.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<InternetGateway>, Error> {
@@ -70,19 +72,29 @@ async fn create(job: &Job<'_>, vpc: &str) -> Result<InternetGateway, Error> {
     once(job.stop, create, find).await
 }
 
-/// Detaches and deletes the gateway.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<(), Error> {
+/// Detaches and deletes the gateway, and waits until it is gone.
+///
+/// # Errors
+/// [`Error::Blocked`] names the network interfaces in its VPC that have a public address.
+pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<Proof, Error> {
     let attached = inventory.gateways.iter().find(|gateway| gateway.id == id);
     if let Some(vpc) = attached.and_then(|gateway| gateway.attached.as_deref()) {
-        delete(job, || async {
+        let call = || async {
             let call = job.cloud.ec2.detach_internet_gateway().internet_gateway_id(id).vpc_id(vpc);
             call.send().await.map_err(failed("ec2", "DetachInternetGateway"))
-        })
-        .await?;
+        };
+        let holds = || async { interface::public_blockers(job.cloud, vpc).await };
+        blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
     }
     delete(job, || async {
         let call = job.cloud.ec2.delete_internet_gateway().internet_gateway_id(id);
         call.send().await.map_err(failed("ec2", "DeleteInternetGateway"))
+    })
+    .await?;
+    absent(job, "ec2", "DescribeInternetGateways", || async {
+        let call = job.cloud.ec2.describe_internet_gateways().internet_gateway_ids(id).send();
+        let answer = call.await.map_err(failed("ec2", "DescribeInternetGateways"))?;
+        Ok(Seen::any(answer.internet_gateways()))
     })
     .await
 }

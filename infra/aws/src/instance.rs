@@ -12,12 +12,13 @@ use aws_sdk_ec2::types::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use stack::inventory::{Instance, Inventory};
-use stack::spec::{AMI_PARAMETER, EXPIRY_TAG, KEEP_TAG};
+use stack::spec::{AMI_PARAMETER, EXPIRY_TAG, KEEP_TAG, REBOOT_TAG};
 use stack::{Resource, Stack};
 use tokio::time::Instant;
 
 use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, delete, retry_while, wait_until};
+use crate::proof::{Proof, proof};
 use crate::step::{Job, group_of, missing, subnet_of};
 use crate::{Cloud, Error, interface, password, tag, user_data};
 
@@ -205,20 +206,39 @@ pub(crate) async fn find(cloud: &Cloud, id: &str) -> Result<Option<Instance>, Er
     Ok(found.filter(|instance| instance.state != "terminated"))
 }
 
+/// Returns when the instance was given its profile, RFC 3339, where EC2 tells.
+pub(crate) async fn profile_attached_at(cloud: &Cloud, id: &str) -> Result<Option<String>, Error> {
+    let call = cloud.ec2.describe_iam_instance_profile_associations();
+    let call = call.filters(tag::filter("instance-id", id)).send();
+    let answer = call.await.map_err(failed("ec2", "DescribeIamInstanceProfileAssociations"))?;
+    let found = answer.iam_instance_profile_associations().iter().find_map(|link| link.timestamp());
+    Ok(found.and_then(|time| time.fmt(aws_sdk_ec2::primitives::DateTimeFormat::DateTime).ok()))
+}
+
+/// Returns what EC2 has kept of the instance's console.
+pub(crate) async fn console(cloud: &Cloud, id: &str) -> Result<String, Error> {
+    let call = cloud.ec2.get_console_output().instance_id(id).send();
+    let answer = call.await.map_err(failed("ec2", "GetConsoleOutput"))?;
+    let bytes = STANDARD.decode(answer.output().unwrap_or_default().trim()).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Terminates the instance and waits until it, and the network interface that it was launched with, are gone.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<(), Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     delete(job, || async {
         let call = job.cloud.ec2.terminate_instances().instance_ids(id).send();
         call.await.map_err(failed("ec2", "TerminateInstances"))
     })
     .await?;
-    wait_until(job, RUNNING_WITHIN, || async {
-        Ok(match find(job.cloud, id).await? {
+    let answer = wait_until(job, RUNNING_WITHIN, || async {
+        Ok(match describe(job.cloud, id).await?.as_ref().map(read) {
+            Some(instance) if instance.state == "terminated" => Probe::Ready(instance.state),
             Some(instance) => Probe::Pending(instance.state),
-            None => Probe::Ready(()),
+            None => Probe::Ready("none".to_owned()),
         })
     })
     .await?;
+    let proof = proof("ec2", "DescribeInstances", answer);
     wait_until(job, job.options.settle_within, || async {
         let attached = interface::list(job.cloud, tag::filter("attachment.instance-id", id)).await?;
         Ok(if attached.is_empty() {
@@ -227,7 +247,8 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<(), Error> {
             Probe::Pending("its network interface is still there".to_owned())
         })
     })
-    .await
+    .await?;
+    Ok(proof)
 }
 
 fn read(instance: &Answer) -> Instance {
@@ -259,6 +280,7 @@ fn read(instance: &Answer) -> Instance {
         profile_arn: text(instance.iam_instance_profile().and_then(|profile| profile.arn())),
         groups: groups.iter().filter_map(|group| group.group_id()).map(str::to_owned).collect(),
         launched_at,
+        rebooted_at: tag::value(instance.tags(), REBOOT_TAG),
         volume_gib: None,
         keep_until: tag(KEEP_TAG),
         expires_at: tag(EXPIRY_TAG),

@@ -5,15 +5,21 @@
 
 mod apply;
 mod audit;
+mod blocker;
 mod cloud;
 mod error;
+mod examine;
 mod observe;
 mod once;
 mod poll;
+mod proof;
+mod reboot;
 mod state;
 mod step;
 mod stop;
+mod surroundings;
 mod tag;
+mod teardown;
 mod user_data;
 
 mod database;
@@ -36,8 +42,11 @@ pub mod secret;
 pub mod session;
 
 pub use apply::{ApplyError, ApplyOptions, Ephemeral, apply};
-pub use audit::{Leftover, audit};
+pub use audit::{audit, unseen};
 pub use cloud::{Cloud, Identity};
 pub use error::{Error, Kind};
+pub use examine::{Depth, examine};
 pub use observe::observe;
+pub use reboot::reboot;
 pub use stop::Stop;
+pub use teardown::{Teardown, teardown};

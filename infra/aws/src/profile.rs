@@ -1,5 +1,6 @@
 //! The instance profile: the shell in which EC2 hands the role to the bastion.
 
+use aws_sdk_iam::primitives::DateTimeFormat;
 use aws_sdk_iam::types::{InstanceProfile, Tag};
 use futures_util::future::try_join_all;
 use stack::inventory::{Inventory, Profile};
@@ -7,6 +8,7 @@ use stack::{Resource, Stack};
 
 use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, delete, visible, wait_until};
+use crate::proof::{Proof, Seen, absent};
 use crate::role::absent_is_none;
 use crate::step::Job;
 use crate::{Cloud, Error, tag};
@@ -93,7 +95,7 @@ async fn create(job: &Job<'_>) -> Result<Profile, Error> {
 }
 
 /// Takes the roles out of the profile, deletes it, and waits until IAM does not know it any more.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<(), Error> {
+pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<Proof, Error> {
     let roles = inventory.profile.iter().flat_map(|profile| &profile.roles);
     try_join_all(roles.map(|role| remove(job, name, role))).await?;
     let call = || async {
@@ -110,11 +112,10 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) ->
         }
     };
     delete(job, call).await?;
-    wait_until(job, job.options.settle_within, || async {
-        Ok(match describe(job.cloud, name).await? {
-            Some(_) => Probe::Pending("still known to IAM".to_owned()),
-            None => Probe::Ready(()),
-        })
+    absent(job, "iam", "GetInstanceProfile", || async {
+        let call = job.cloud.iam.get_instance_profile().instance_profile_name(name).send();
+        call.await.map_err(failed("iam", "GetInstanceProfile"))?;
+        Ok(Seen::There("still known to IAM".to_owned()))
     })
     .await
 }
@@ -129,5 +130,6 @@ fn read(profile: &InstanceProfile) -> Profile {
         name: profile.instance_profile_name().to_owned(),
         arn: profile.arn().to_owned(),
         roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
+        created_at: profile.create_date().fmt(DateTimeFormat::DateTime).ok(),
     }
 }

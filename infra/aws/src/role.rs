@@ -1,5 +1,6 @@
 //! The bastion's IAM role.
 
+use aws_sdk_iam::primitives::DateTimeFormat;
 use aws_sdk_iam::types::{AttachedPolicy, Tag};
 use futures_util::future::{join, try_join_all};
 use stack::inventory::{Inventory, Role};
@@ -7,7 +8,8 @@ use stack::spec::SSM_POLICY;
 use stack::{Resource, Stack};
 
 use crate::error::failed;
-use crate::poll::{Probe, delete, visible, wait_until};
+use crate::poll::{delete, visible};
+use crate::proof::{Proof, Seen, absent};
 use crate::step::Job;
 use crate::{Cloud, Error, tag};
 
@@ -29,9 +31,10 @@ pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, E
     let is_ours = |role: &aws_sdk_iam::types::Role| role.path() == stack.iam_path();
     let role = role?.and_then(|answer| answer.role).filter(is_ours);
     let policies = policies?;
-    Ok(role.map(|_| Role {
+    Ok(role.map(|role| Role {
         policies: policies.iter().filter_map(|p| p.policy_name()).map(str::to_owned).collect(),
         name,
+        created_at: role.create_date().fmt(DateTimeFormat::DateTime).ok(),
     }))
 }
 
@@ -57,7 +60,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Role,
         None => create(job).await?,
     };
     if !role.policies.iter().any(|policy| policy == SSM_POLICY) {
-        let policy = job.cloud.managed_policy(SSM_POLICY);
+        let policy = ssm_policy(job.stack);
         visible(job, || async {
             let call = job.cloud.iam.attach_role_policy().role_name(&role.name).policy_arn(&policy).send();
             call.await.map_err(failed("iam", "AttachRolePolicy"))
@@ -86,7 +89,7 @@ async fn create(job: &Job<'_>) -> Result<Role, Error> {
         .assume_role_policy_document(TRUST_EC2)
         .set_tags(Some(tags.expect("invariant: every tag has a key and a value")));
     match call.send().await.map_err(failed("iam", "CreateRole")) {
-        Ok(_) => Ok(Role { name, policies: Vec::new() }),
+        Ok(_) => Ok(Role { name, policies: Vec::new(), created_at: None }),
         // A lost reply, or someone else's: no two in an account have the same name.
         Err(error) if error.is_duplicate() => {
             find(job.cloud, job.stack).await?.ok_or(Error::Foreign { what: "role", name })
@@ -96,13 +99,13 @@ async fn create(job: &Job<'_>) -> Result<Role, Error> {
 }
 
 /// Takes the policies off the role, deletes it, and waits until IAM does not know it any more.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<(), Error> {
+pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<Proof, Error> {
     let known = inventory.role.iter().flat_map(|role| &role.policies);
     // The ones of ours by name alone; others need their ARN first.
     if known.clone().any(|policy| policy != SSM_POLICY) {
         strip(job, name).await?;
     } else if known.count() > 0 {
-        detach(job, name, &job.cloud.managed_policy(SSM_POLICY)).await?;
+        detach(job, name, &ssm_policy(job.stack)).await?;
     }
     let call = || async {
         let call = job.cloud.iam.delete_role().role_name(name).send();
@@ -115,12 +118,9 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) ->
         }
     };
     delete(job, call).await?;
-    wait_until(job, job.options.settle_within, || async {
-        let call = job.cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"));
-        Ok(match absent_is_none(call)? {
-            Some(_) => Probe::Pending("still known to IAM".to_owned()),
-            None => Probe::Ready(()),
-        })
+    absent(job, "iam", "GetRole", || async {
+        job.cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"))?;
+        Ok(Seen::There("still known to IAM".to_owned()))
     })
     .await
 }
@@ -154,6 +154,10 @@ async fn strip(job: &Job<'_>, name: &str) -> Result<(), Error> {
 async fn detach(job: &Job<'_>, name: &str, arn: &str) -> Result<(), Error> {
     let call = job.cloud.iam.detach_role_policy().role_name(name).policy_arn(arn).send().await;
     absent_is_none(call.map_err(failed("iam", "DetachRolePolicy"))).map(|_| ())
+}
+
+fn ssm_policy(stack: &Stack) -> String {
+    format!("arn:{}:iam::aws:policy/{SSM_POLICY}", stack.partition())
 }
 
 /// Turns "there is no such thing" into `None`.

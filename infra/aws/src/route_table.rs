@@ -8,6 +8,7 @@ use stack::{Resource, Stack};
 use crate::error::failed;
 use crate::once::{once, unrepeated};
 use crate::poll::{delete, visible};
+use crate::proof::{Proof, Seen, absent};
 use crate::step::{Job, missing, subnet_of, vpc_of};
 use crate::{Cloud, Error, tag};
 
@@ -134,16 +135,31 @@ async fn route_out(job: &Job<'_>, inventory: &Inventory, table: &RouteTable) -> 
     Ok(Some(route))
 }
 
-/// Takes the table off its subnets and deletes it.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<(), Error> {
+/// Takes the table off its subnets, deletes it, and waits until it is gone.
+pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<Proof, Error> {
     let known = inventory.route_tables.iter().filter(|table| table.id == id);
     let links = known.flat_map(|table| &table.associations).map(|link| disassociate(job, &link.id));
     try_join_all(links).await?;
     let call = || async {
         let call = job.cloud.ec2.delete_route_table().route_table_id(id).send();
-        call.await.map_err(failed("ec2", "DeleteRouteTable"))
+        match call.await.map_err(failed("ec2", "DeleteRouteTable")) {
+            Err(error) if error.is_conflict() => {
+                // A subnet came in after we looked: whoever did it, the table is the stack's.
+                let late = tables(job.cloud, tag::filter("route-table-id", id)).await?;
+                let late = late.iter().map(read).flat_map(|table| table.associations);
+                try_join_all(late.map(|link| async move { disassociate(job, &link.id).await })).await?;
+                Err(error)
+            }
+            result => result.map(|_| ()),
+        }
     };
-    delete(job, call).await
+    delete(job, call).await?;
+    absent(job, "ec2", "DescribeRouteTables", || async {
+        let call = job.cloud.ec2.describe_route_tables().route_table_ids(id).send();
+        let answer = call.await.map_err(failed("ec2", "DescribeRouteTables"))?;
+        Ok(Seen::any(answer.route_tables()))
+    })
+    .await
 }
 
 async fn disassociate(job: &Job<'_>, link: &str) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Secrets in Secrets Manager: the master's and one for each tenant role.
 
 mod batch;
+mod fate;
 pub mod rotate;
 mod version;
 
@@ -15,12 +16,13 @@ use stack::inventory::{DatabaseInstance, Inventory, SecretEntry};
 use stack::{Resource, Secret, Stack};
 
 use crate::error::failed;
-use crate::poll::{delete, retry_while};
+use crate::poll::retry_while;
 use crate::step::Job;
 use crate::{Cloud, Error, Stop, database, password, tag};
 
 pub use batch::{ensure_all, find_all};
-pub use version::Version;
+pub(crate) use fate::{Fallen, destroy, kept, take_back};
+pub use version::{Credentials, Version};
 
 const SERVICE: &str = "secretsmanager";
 const ROLE_SECRET: &str = "role-secret";
@@ -32,8 +34,8 @@ const NAME_FREE_WITHIN: Duration = Duration::from_secs(60);
 pub struct RoleSecret {
     /// The secret's full name.
     pub name: String,
-    /// The role's password.
-    pub password: Secret,
+    /// Who logs in: the role itself, unless it is rotated with a second one.
+    pub credentials: Credentials,
     /// It was made by this call, so PostgreSQL does not know the password yet.
     pub created: bool,
 }
@@ -44,6 +46,14 @@ pub struct RoleSecret {
 /// [`Error::Secret`] if the value is not a JSON object with a `password`.
 pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Secret>, Error> {
     Ok(version::find(cloud, name, version::CURRENT).await?.map(|version| version.password))
+}
+
+/// Returns who logs in with the secret of that name, if there is such a secret with a value.
+///
+/// # Errors
+/// Those of [`find`].
+pub async fn find_credentials(cloud: &Cloud, name: &str) -> Result<Option<Credentials>, Error> {
+    Ok(version::find(cloud, name, version::CURRENT).await?.map(Version::credentials))
 }
 
 /// Returns the password in the secret of that name.
@@ -60,24 +70,29 @@ pub async fn get(cloud: &Cloud, name: &str) -> Result<Secret, Error> {
 /// [`Error::Foreign`] if a secret of that name was not made by this stack.
 pub async fn ensure_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<RoleSecret, Error> {
     let name = stack.role_secret_name(role);
-    if let Some(password) = find(cloud, &name).await? {
-        return Ok(RoleSecret { name, password, created: false });
+    if let Some(credentials) = find_credentials(cloud, &name).await? {
+        return Ok(RoleSecret { name, credentials, created: false });
     }
     let fresh = Fresh::new(stack, ROLE_SECRET, name.clone(), role);
-    let password = match create(cloud, &Stop::new(), &fresh).await? {
-        Origin::New(_) => fresh.password,
+    let own = || Credentials { user: Some(role.to_owned()), password: fresh.password.clone() };
+    let credentials = match create(cloud, &Stop::new(), &fresh).await? {
+        Origin::New(_) => own(),
         Origin::Present => {
-            let entry = describe(cloud, stack, &name).await?;
-            if !entry.is_some_and(|entry| entry.tagged) {
+            let entry = describe(cloud, stack, &name).await?.filter(|entry| entry.tagged);
+            let Some(entry) = entry else {
                 return Err(Error::Foreign { what: "secret", name });
+            };
+            // Somebody may have scheduled it meanwhile; and a sandbox's service says nothing of that.
+            if entry.scheduled_for_deletion {
+                restore(cloud, &name).await?;
             }
-            match find(cloud, &name).await? {
-                Some(password) => password,
-                None => put(cloud, &fresh).await.map(|_| fresh.password.clone())?,
+            match find_credentials(cloud, &name).await? {
+                Some(credentials) => credentials,
+                None => put(cloud, &fresh).await.map(|_| own())?,
             }
         }
     };
-    Ok(RoleSecret { name, created: true, password })
+    Ok(RoleSecret { name, created: true, credentials })
 }
 
 /// Returns the secrets under the stack's prefix, those that are scheduled for deletion included.
@@ -125,7 +140,8 @@ async fn names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-async fn describe(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
+/// Returns the secret of that name without its value, if there is one.
+pub(crate) async fn describe(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
     let call = cloud.secrets.describe_secret().secret_id(name).send();
     match call.await.map_err(failed(SERVICE, "DescribeSecret")) {
         Ok(answer) => Ok(Some(SecretEntry {
@@ -211,15 +227,6 @@ async fn restore_master(
     };
     put(job.cloud, &fresh).await?;
     Ok((restored, password))
-}
-
-/// Deletes the secret at once, so that its name is free for the next `up`.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<(), Error> {
-    let call = || async {
-        let call = job.cloud.secrets.delete_secret().secret_id(name).force_delete_without_recovery(true);
-        call.send().await.map_err(failed(SERVICE, "DeleteSecret"))
-    };
-    delete(job, call).await
 }
 
 /// Deletes the secret of a role at once; `false` if there is none that this stack made.

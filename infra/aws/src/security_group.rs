@@ -1,22 +1,34 @@
 //! Security groups and their rules.
 
-mod rule;
+pub(crate) mod rule;
 
 use aws_sdk_ec2::types::{IpPermission, ResourceType, SecurityGroup as Answer};
 use futures_util::future::{try_join, try_join_all};
 use stack::inventory::{Direction, Inventory, Peer, Rule, SecurityGroup};
 use stack::{Resource, Stack};
 
+use crate::blocker::Blocked;
 use crate::error::failed;
-use crate::poll::{delete, visible};
+use crate::poll::visible;
+use crate::proof::{Proof, Seen, absent};
 use crate::step::{Job, group_of, missing, vpc_of};
-use crate::{Cloud, Error, interface, tag};
+use crate::{Cloud, Error, blocker, tag};
 
 /// Returns the security groups with the stack's tag.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecurityGroup>, Error> {
     let call = cloud.ec2.describe_security_groups().filters(tag::of_stack(stack));
     let groups: Result<Vec<Answer>, _> = call.into_paginator().items().send().collect().await;
     Ok(groups.map_err(failed("ec2", "DescribeSecurityGroups"))?.iter().map(read).collect())
+}
+
+/// Returns the rules of groups that need not be the stack's.
+pub(crate) async fn rules_of(cloud: &Cloud, ids: &[String]) -> Result<Vec<Rule>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let call = cloud.ec2.describe_security_groups().set_group_ids(Some(ids.to_vec())).send();
+    let answer = call.await.map_err(failed("ec2", "DescribeSecurityGroups"))?;
+    Ok(answer.security_groups().iter().flat_map(|group| read(group).rules).collect())
 }
 
 /// Returns that group, creating it if there is none; its rules are another step's.
@@ -170,11 +182,11 @@ pub(crate) async fn destroy_rules(job: &Job<'_>, id: &str, inventory: &Inventory
     try_join_all(each).await.map(|_| ())
 }
 
-/// Deletes the group, after the rules of the stack's other groups that name it.
+/// Deletes the group, after the rules of the stack's other groups that name it, and waits until it is gone.
 ///
 /// # Errors
-/// [`Error::Blocked`] names the network interfaces that are still in it.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<(), Error> {
+/// [`Error::Blocked`] names the network interfaces that are still in it and the groups whose rules name it.
+pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<Proof, Error> {
     let named = inventory.groups.iter().filter(|other| other.id != id).flat_map(|other| {
         let names = |rule: &&Rule| matches!(&rule.peer, Peer::Group(peer) if peer == id);
         other.rules.iter().filter(names).map(|rule| (other.id.as_str(), rule))
@@ -190,10 +202,14 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
         let call = job.cloud.ec2.delete_security_group().group_id(id).send();
         call.await.map_err(failed("ec2", "DeleteSecurityGroup"))
     };
-    match delete(job, call).await {
-        Err(error) if error.is_conflict() => Err(interface::blocked(job, "group-id", id, error).await),
-        result => result,
-    }
+    let holds = || async { blocker::of_group(job.cloud, id).await };
+    blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
+    absent(job, "ec2", "DescribeSecurityGroups", || async {
+        let call = job.cloud.ec2.describe_security_groups().group_ids(id).send();
+        let answer = call.await.map_err(failed("ec2", "DescribeSecurityGroups"))?;
+        Ok(Seen::any(answer.security_groups()))
+    })
+    .await
 }
 
 fn read(group: &Answer) -> SecurityGroup {

@@ -4,6 +4,7 @@ use stack::inventory::{
     Agent, DatabaseInstance, Instance, InternetGateway, Profile, Role, RouteTable, SecretEntry,
     SecurityGroup, Subnet, SubnetGroup, Vpc,
 };
+use stack::receipt::{Evidence, Gone, Kept, Unseen};
 use stack::{Inventory, Resource, Secret};
 
 /// The inventory, and the one thing that steps hand to each other but that no inventory may hold.
@@ -12,6 +13,8 @@ pub(crate) struct State {
     pub(crate) inventory: Inventory,
     /// The master password, if a step of this run has seen it.
     pub(crate) master_password: Option<Secret>,
+    /// What the steps of this run have proved to be gone.
+    pub(crate) evidence: Evidence,
 }
 
 /// What a step has changed.
@@ -30,7 +33,16 @@ pub(crate) enum Change {
     Session(Box<Instance>, Agent),
     /// A group has no rules any more.
     NoRules(String),
-    Gone(Resource, String),
+    Gone(Resource, String, Box<Proved>),
+    Restored(String),
+}
+
+/// What a removal has shown.
+#[derive(Default)]
+pub(crate) struct Proved {
+    pub(crate) gone: Option<Gone>,
+    pub(crate) kept: Option<Kept>,
+    pub(crate) unseen: Option<Unseen>,
 }
 
 impl State {
@@ -60,7 +72,17 @@ impl State {
                 let groups = inventory.groups.iter_mut().filter(|group| group.id == id);
                 groups.for_each(|group| group.rules.clear());
             }
-            Change::Gone(resource, id) => remove(inventory, resource, &id),
+            Change::Gone(resource, id, proved) => {
+                let Proved { gone, kept, unseen } = *proved;
+                self.evidence.gone.extend(gone);
+                self.evidence.kept.extend(kept);
+                self.evidence.unseen.extend(unseen);
+                remove(inventory, resource, &id);
+            }
+            Change::Restored(name) => {
+                let secrets = inventory.secrets.iter_mut().filter(|secret| secret.name == name);
+                secrets.for_each(|secret| secret.scheduled_for_deletion = false);
+            }
         }
     }
 }
@@ -119,12 +141,13 @@ mod tests {
 
     #[test]
     fn a_change_replaces_the_entry_with_the_same_id() {
-        let mut state = State { inventory: Inventory::default(), master_password: None };
+        let evidence = Evidence::default();
+        let mut state = State { inventory: Inventory::default(), master_password: None, evidence };
         state.merge(Change::Vpc(vpc("vpc-1", None)));
         state.merge(Change::Vpc(vpc("vpc-2", None)));
         state.merge(Change::Vpc(vpc("vpc-1", Some(true))));
         assert_eq!(state.inventory.vpcs, [vpc("vpc-1", Some(true)), vpc("vpc-2", None)]);
-        state.merge(Change::Gone(Resource::Vpc, "vpc-2".to_owned()));
+        state.merge(Change::Gone(Resource::Vpc, "vpc-2".to_owned(), Box::default()));
         assert_eq!(state.inventory.vpcs.len(), 1);
     }
 }

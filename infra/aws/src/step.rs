@@ -1,10 +1,12 @@
 //! One step of a plan: which module does it.
 
 use stack::plan::{Action, Step};
+use stack::receipt::Gone;
 use stack::{Events, Inventory, Resource, Stack};
 
 use crate::apply::ApplyOptions;
-use crate::state::{Change, State};
+use crate::proof::Proof;
+use crate::state::{Change, Proved, State};
 use crate::{
     Cloud, Error, Stop, database, gateway, instance, profile, role, route_table, secret, security_group,
     session, subnet, subnet_group, vpc,
@@ -27,7 +29,14 @@ pub(crate) async fn carry_out(job: &Job<'_>, step: &Step, state: &State) -> Resu
         Action::Create | Action::Repair | Action::Start | Action::Wait => {
             Box::pin(ensure(job, step.resource, state)).await
         }
-        Action::Delete { id } => Box::pin(destroy(job, step.resource, id, &state.inventory)).await,
+        Action::Restore { id } => {
+            secret::take_back(job.cloud, id).await?;
+            Ok(Change::Restored(id.clone()))
+        }
+        Action::Delete { id } => {
+            let kind = step.subject();
+            Box::pin(destroy(job, step.resource, kind, id, &state.inventory)).await
+        }
     }
 }
 
@@ -73,11 +82,13 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
 async fn destroy(
     job: &Job<'_>,
     resource: Resource,
+    kind: &str,
     id: &str,
     inventory: &Inventory,
 ) -> Result<Change, Error> {
     use Resource as R;
-    match resource {
+    let mut proved = Proved::default();
+    let proof = match resource {
         R::Vpc => vpc::destroy(job, id).await?,
         R::InternetGateway => gateway::destroy(job, id, inventory).await?,
         R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => subnet::destroy(job, id).await?,
@@ -87,16 +98,24 @@ async fn destroy(
             security_group::destroy_rules(job, id, inventory).await?;
             return Ok(Change::NoRules(id.to_owned()));
         }
-        R::MasterSecret => secret::destroy(job, id).await?,
+        R::MasterSecret => match secret::destroy(job, id).await? {
+            secret::Fallen::Gone(proof) => proof,
+            secret::Fallen::Kept(kept) => {
+                proved.kept = Some(kept);
+                return Ok(Change::Gone(resource, id.to_owned(), Box::new(proved)));
+            }
+        },
         R::SubnetGroup => subnet_group::destroy(job, id).await?,
-        R::Database => database::destroy(job, id, inventory).await?,
+        R::Database => database::destroy(job, id, inventory, &mut proved).await?,
         R::Role => role::destroy(job, id, inventory).await?,
         R::Profile => profile::destroy(job, id, inventory).await?,
         R::Instance => instance::destroy(job, id).await?,
         // An attribute of the VPC, and a proof: neither is a thing that could be left.
-        R::VpcDns | R::Session => (),
-    }
-    Ok(Change::Gone(resource, id.to_owned()))
+        R::VpcDns | R::Session => return Ok(Change::Gone(resource, id.to_owned(), Box::new(proved))),
+    };
+    let Proof { at, call, answer } = proof;
+    proved.gone = Some(Gone { kind: kind.to_owned(), id: id.to_owned(), at, call, answer });
+    Ok(Change::Gone(resource, id.to_owned(), Box::new(proved)))
 }
 
 /// Returns the stack's VPC.

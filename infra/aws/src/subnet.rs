@@ -4,10 +4,12 @@ use aws_sdk_ec2::types::{ResourceType, Subnet as Answer};
 use stack::inventory::{Inventory, Subnet};
 use stack::{Resource, Stack};
 
+use crate::blocker::Blocked;
 use crate::error::failed;
-use crate::poll::{delete, visible};
+use crate::poll::visible;
+use crate::proof::{Proof, Seen, absent};
 use crate::step::{Job, vpc_of};
-use crate::{Cloud, Error, interface, tag};
+use crate::{Cloud, Error, blocker, interface, tag};
 
 /// Returns the subnets with the stack's tag.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Subnet>, Error> {
@@ -62,18 +64,22 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Deletes the subnet.
+/// Deletes the subnet and waits until it is gone.
 ///
 /// # Errors
 /// [`Error::Blocked`] names the network interfaces that are still in it.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<(), Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     let call = || async {
         job.cloud.ec2.delete_subnet().subnet_id(id).send().await.map_err(failed("ec2", "DeleteSubnet"))
     };
-    match delete(job, call).await {
-        Err(error) if error.is_conflict() => Err(interface::blocked(job, "subnet-id", id, error).await),
-        result => result,
-    }
+    let holds = || async { interface::blockers(job.cloud, tag::filter("subnet-id", id)).await };
+    blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
+    absent(job, "ec2", "DescribeSubnets", || async {
+        let call = job.cloud.ec2.describe_subnets().subnet_ids(id).send();
+        let answer = call.await.map_err(failed("ec2", "DescribeSubnets"))?;
+        Ok(Seen::any(answer.subnets()))
+    })
+    .await
 }
 
 fn read(subnet: &Answer) -> Subnet {

@@ -4,10 +4,12 @@ use aws_sdk_rds::types::{DbSubnetGroup, Tag};
 use stack::inventory::{Inventory, SubnetGroup};
 use stack::{Resource, Stack};
 
+use crate::blocker::Blocked;
 use crate::error::failed;
-use crate::poll::{VISIBLE_WITHIN, delete, retry_while};
+use crate::poll::{VISIBLE_WITHIN, retry_while};
+use crate::proof::{Proof, Seen, absent};
 use crate::step::{Job, subnet_of, vpc_of};
-use crate::{Cloud, Error, tag};
+use crate::{Cloud, Error, blocker, database, tag};
 
 /// Returns the stack's subnet group; one of that name without the stack's tag is not the stack's.
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<SubnetGroup>, Error> {
@@ -100,11 +102,21 @@ fn is_unknown_subnet(error: &Error) -> bool {
     matches!(error.code(), Some("InvalidSubnet" | "InvalidSubnetID.NotFound"))
 }
 
-/// Deletes the subnet group once no database uses it.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<(), Error> {
-    delete(job, || async {
+/// Deletes the subnet group once no database uses it, and waits until it is gone.
+///
+/// # Errors
+/// [`Error::Blocked`] names the databases that use it.
+pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Proof, Error> {
+    let call = || async {
         let call = job.cloud.rds.delete_db_subnet_group().db_subnet_group_name(name).send();
         call.await.map_err(failed("rds", "DeleteDBSubnetGroup"))
+    };
+    let holds = || async { database::blockers(job.cloud, name).await };
+    blocker::delete(job, Blocked::by_id(job, name), call, holds).await?;
+    absent(job, "rds", "DescribeDBSubnetGroups", || async {
+        let call = job.cloud.rds.describe_db_subnet_groups().db_subnet_group_name(name).send();
+        let answer = call.await.map_err(failed("rds", "DescribeDBSubnetGroups"))?;
+        Ok(Seen::any(answer.db_subnet_groups()))
     })
     .await
 }

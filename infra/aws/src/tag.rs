@@ -51,8 +51,12 @@ pub(crate) fn ec2_with(
 
 /// Returns the value of the resource tag, or nothing.
 pub(crate) fn resource(tags: &[aws_sdk_ec2::types::Tag]) -> String {
-    let found = tags.iter().find(|tag| tag.key() == Some(RESOURCE_TAG));
-    found.and_then(|tag| tag.value()).unwrap_or_default().to_owned()
+    value(tags, RESOURCE_TAG).unwrap_or_default()
+}
+
+/// Returns the value of the tag of that name.
+pub(crate) fn value(tags: &[aws_sdk_ec2::types::Tag], key: &str) -> Option<String> {
+    tags.iter().find(|tag| tag.key() == Some(key))?.value().map(str::to_owned)
 }
 
 /// Tells whether the tags say that something belongs to the stack.

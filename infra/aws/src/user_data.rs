@@ -79,6 +79,7 @@ mod tests {
             locale: "en_US.UTF-8".to_owned(),
             labels: Vec::new(),
             migrations: None,
+            rotation: stack::spec::Rotation::OneUser,
         };
         Stack {
             name: "shop-prod".to_owned(),

@@ -5,11 +5,13 @@ use futures_util::future::{join, try_join_all};
 use stack::inventory::{Inventory, Vpc};
 use stack::{Resource, Stack};
 
+use crate::blocker::Blocked;
 use crate::error::failed;
 use crate::once::{once, unrepeated};
-use crate::poll::{delete, visible};
+use crate::poll::visible;
+use crate::proof::{Proof, Seen, absent};
 use crate::step::{Job, missing};
-use crate::{Cloud, Error, interface, tag};
+use crate::{Cloud, Error, blocker, tag};
 
 /// Returns the VPCs with the stack's tag; their DNS attributes are not asked.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
@@ -92,17 +94,21 @@ pub(crate) async fn ensure_dns(job: &Job<'_>, inventory: &Inventory) -> Result<V
     Ok(Vpc { dns_support: Some(true), dns_hostnames: Some(true), ..vpc.clone() })
 }
 
-/// Deletes the VPC.
+/// Deletes the VPC and waits until it is gone.
 ///
 /// # Errors
-/// [`Error::Blocked`] names the network interfaces that are still in it.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<(), Error> {
+/// [`Error::Blocked`] names what is still in it.
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     let call =
         || async { job.cloud.ec2.delete_vpc().vpc_id(id).send().await.map_err(failed("ec2", "DeleteVpc")) };
-    match delete(job, call).await {
-        Err(error) if error.is_conflict() => Err(interface::blocked(job, "vpc-id", id, error).await),
-        result => result,
-    }
+    let holds = || async { blocker::of_vpc(job.cloud, id).await };
+    blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
+    absent(job, "ec2", "DescribeVpcs", || async {
+        let call = job.cloud.ec2.describe_vpcs().vpc_ids(id).send();
+        let answer = call.await.map_err(failed("ec2", "DescribeVpcs"))?;
+        Ok(Seen::any(answer.vpcs()))
+    })
+    .await
 }
 
 fn read(vpc: &Answer) -> Result<Vpc, Error> {

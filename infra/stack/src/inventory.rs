@@ -222,6 +222,8 @@ pub struct Role {
     pub name: String,
     /// The names of the managed policies attached to it.
     pub policies: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
 }
 
 /// An IAM instance profile.
@@ -233,6 +235,8 @@ pub struct Profile {
     pub arn: String,
     /// The roles in it: none, or one.
     pub roles: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
 }
 
 /// An EC2 instance.
@@ -252,8 +256,10 @@ pub struct Instance {
     pub profile_arn: Option<String>,
     /// Its security groups, read from its network interface.
     pub groups: Vec<String>,
-    /// When it was launched, RFC 3339.
+    /// When it was launched or last started, RFC 3339.
     pub launched_at: Option<String>,
+    /// When we rebooted it since, RFC 3339: EC2 does not tell.
+    pub rebooted_at: Option<String>,
     /// The root volume in GiB, where it is known.
     pub volume_gib: Option<u32>,
     /// The value of [`KEEP_TAG`](crate::spec::KEEP_TAG).

@@ -1,4 +1,4 @@
-//! The pure heart of Drawbridge: configuration, inventory, plan, cost, findings, events.
+//! The pure heart of Drawbridge: configuration, inventory, plan, cost, findings, policies, events.
 //!
 //! Architecture invariant: no I/O, no clock, no async. Everything here can be tested with values alone.
 
@@ -6,19 +6,26 @@ mod secret;
 
 pub mod config;
 pub mod cost;
+pub mod diagnosis;
+pub mod env;
 pub mod event;
 pub mod finding;
 pub mod inventory;
 pub mod plan;
+pub mod policy;
+pub mod receipt;
 pub mod resource;
 pub mod spec;
+pub mod surroundings;
 
 pub use config::ConfigError;
 pub use cost::Bill;
+pub use diagnosis::Diagnosis;
 pub use event::{Event, Events};
 pub use finding::Finding;
 pub use inventory::Inventory;
 pub use plan::Plan;
+pub use receipt::Receipt;
 pub use resource::{Component, Resource};
 pub use secret::Secret;
 pub use spec::Stack;

@@ -3,6 +3,7 @@
 mod down;
 mod drift;
 mod duration;
+mod fate;
 mod network;
 mod rules;
 mod scope;
@@ -13,9 +14,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use self::down::down;
+pub use self::down::{down, down_with};
 pub use self::drift::{Drift, drift};
+pub use self::fate::{Fate, SecretFate, Snapshot};
 pub use self::rules::{bastion_rules, database_rules};
+pub use self::server::is_settled as serves;
 pub use self::up::{start, up};
 use crate::resource::{CREATE_ORDER, Resource};
 
@@ -66,6 +69,11 @@ pub enum Action {
     Start,
     /// It is on its way: wait for it.
     Wait,
+    /// It is scheduled for deletion and is to stay: take it back.
+    Restore {
+        /// The name.
+        id: String,
+    },
     /// Remove the one with this id (or name, where the name is the id).
     ///
     /// In a plan for `up` this removes a second VPC, gateway or route table that a lost reply left behind.
@@ -79,10 +87,15 @@ impl Step {
     /// Returns what people read: the resource's title. The secrets that `down` removes are not all the master's.
     pub fn subject(&self) -> &'static str {
         match self.action {
-            Action::Delete { .. } if self.resource == Resource::MasterSecret => "secret",
-            Action::Create | Action::Repair | Action::Start | Action::Wait | Action::Delete { .. } => {
-                self.resource.title()
+            Action::Delete { .. } | Action::Restore { .. } if self.resource == Resource::MasterSecret => {
+                "secret"
             }
+            Action::Create
+            | Action::Repair
+            | Action::Start
+            | Action::Wait
+            | Action::Restore { .. }
+            | Action::Delete { .. } => self.resource.title(),
         }
     }
 }
@@ -95,6 +108,7 @@ impl Action {
             Action::Repair => "repair",
             Action::Start => "start",
             Action::Wait => "wait",
+            Action::Restore { .. } => "restore",
             Action::Delete { .. } => "delete",
         }
     }

@@ -17,6 +17,8 @@ pub const KEEP_TAG: &str = "drawbridge:keep-until";
 pub const KEPT: &str = "always";
 /// The tag on an ephemeral bastion that says when it ends, RFC 3339 in UTC.
 pub const EXPIRY_TAG: &str = "drawbridge:expires-at";
+/// The tag with the time at which we last rebooted the bastion, RFC 3339: EC2 keeps that of the launch alone.
+pub const REBOOT_TAG: &str = "drawbridge:rebooted-at";
 /// The managed policy that lets the agent register and open sessions.
 pub const SSM_POLICY: &str = "AmazonSSMManagedInstanceCore";
 /// The public parameter that names the newest Amazon Linux 2023 image with the agent in it (not the minimal one).
@@ -154,7 +156,40 @@ pub struct Tenant {
     pub labels: Vec<String>,
     /// The set of migrations, a folder's name; nothing for the files that lie flat.
     pub migrations: Option<String>,
+    /// Whose password a rotation changes.
+    pub rotation: Rotation,
 }
+
+impl Tenant {
+    /// Returns who logs in where the tenant's secret names that user: the owner, or its clone.
+    pub fn user<'a>(&'a self, named: Option<&'a str>) -> &'a str {
+        named.filter(|user| is_clone_of(user, &self.owner)).unwrap_or(&self.owner)
+    }
+}
+
+/// Whose password a rotation changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rotation {
+    /// The owner's: the password before is refused at once.
+    #[default]
+    OneUser,
+    /// That of the owner and of its clone in turn: the user before logs in until the next rotation.
+    TwoUsers,
+}
+
+/// Returns the name of the role that logs in in turn with that one.
+pub fn clone_of(role: &str) -> String {
+    format!("{role}{CLONE}")
+}
+
+/// Returns whether a role's name is that of another one's clone.
+pub fn is_clone_of(name: &str, role: &str) -> bool {
+    name.strip_suffix(CLONE) == Some(role)
+}
+
+/// As the rotation functions of AWS call it.
+const CLONE: &str = "_clone";
 
 /// How migrations are rolled out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -236,6 +271,15 @@ impl Stack {
     /// Returns the name of a tenant role's secret.
     pub fn role_secret_name(&self, role: &str) -> String {
         format!("{}/{role}", self.database.secret_prefix)
+    }
+
+    /// Returns the partition that the region is in, as ARNs name it: `aws`, `aws-cn`, `aws-us-gov`.
+    pub fn partition(&self) -> &'static str {
+        match self.region.split('-').next() {
+            Some("cn") => "aws-cn",
+            Some("us") if self.region.starts_with("us-gov-") => "aws-us-gov",
+            Some(_) | None => "aws",
+        }
     }
 
     /// Returns the tenant of that name.

@@ -147,6 +147,36 @@ const BODIES: &[(&str, &str, &str)] = &[
         "[[tenant]]\nname = \"a\"\nmigrations = →\"../x\"\n",
         "cannot be a set of migrations",
     ),
+    (
+        "rotation of a third kind",
+        "[[tenant]]\nname = \"a\"\nrotation = →\"three-users\"\n",
+        "`three-users` is not a way to rotate passwords",
+    ),
+    (
+        "no room for a second user's name",
+        "[[tenant]]\nname = \"aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffff\"\nrotation = →\"two-users\"\n",
+        "is longer than PostgreSQL's 63 bytes",
+    ),
+    (
+        "second user is the master",
+        "[database]\nmaster_user = \"a_clone\"\n[[tenant]]\nname = \"a\"\nrotation = →\"two-users\"\n",
+        "`a_clone` is the master user's",
+    ),
+    (
+        "owner is a second user",
+        "[[tenant]]\nname = \"a\"\nrotation = \"two-users\"\n[[tenant]]\nname = \"b\"\nowner = →\"a_clone\"\n",
+        "role `a_clone` is the second user of tenant `a`",
+    ),
+    (
+        "second user is an owner",
+        "[[tenant]]\nname = \"a_clone\"\n[[tenant]]\nname = \"a\"\nrotation = →\"two-users\"\n",
+        "its second user `a_clone` owns tenant `a_clone`",
+    ),
+    (
+        "one role rotated in two ways",
+        "[[tenant]]\nname = \"a\"\nowner = \"c\"\n[[tenant]]\nname = \"b\"\nowner = \"c\"\nrotation = →\"two-users\"\n",
+        "role `c` is rotated in another way in tenant `a`",
+    ),
     ("empty set", "[[tenant]]\nname = \"a\"\nmigrations = →\"\"\n", "cannot be a set of migrations"),
     // Other sources of tenants
     ("registry of nothing", "→[tenants]\n", "`file` is missing in `[tenants]`"),

@@ -97,6 +97,12 @@ const FILES: &[(&str, &str, &str)] = &[
     ("label twice", "name,labels\na,→b;b\n", "`labels`: label `b` is there twice"),
     ("set with a path", "name,migrations\na,→../../etc\n", "`migrations`: `../../etc` cannot be a set"),
     ("set with capitals", "name,migrations\na,→Shop\n", "`migrations`: `Shop` cannot be a set"),
+    ("unknown rotation", "name,rotation\na,→weekly\n", "`rotation`: `weekly` is not a way to rotate"),
+    (
+        "second user of the file's",
+        "name,rotation\na,two-users\n→a_clone,\n",
+        "`name`: role `a_clone` is the second user of tenant `a`",
+    ),
     ("twice in the file", "name\na\nb\n→a\n", "`name`: tenant `a` is there twice"),
     ("in the stack file already", "name\na\n→known\n", "`name`: tenant `known` is there twice"),
     (
@@ -156,6 +162,9 @@ fn records_of_any_source_are_held_to_the_same_rules() {
     let fault = tenants(&[record("a"), record("B")], &[], "dbadmin").unwrap_err();
     assert_eq!((fault.record, fault.field), (1, "name"));
     let mut all = Record::default();
+    let two = Record { rotation: Some("two-users".to_owned()), ..record("a") };
+    let two = tenants(&[two], &[], "dbadmin").unwrap().remove(0);
+    assert_eq!((two.user(None), two.user(Some("a_clone")), two.user(Some("b_clone"))), ("a", "a_clone", "a"));
     assert!(FIELDS.iter().all(|field| all.set(field, "x")) && !all.set("password", "x"));
 }
 

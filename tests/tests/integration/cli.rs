@@ -171,7 +171,7 @@ async fn a_protected_database_is_not_taken_down_by_accident() {
     let identifier = fixture.context.stack.database.identifier.clone();
     let protect = [("DBInstanceIdentifier", identifier.as_str()), ("DeletionProtection", "true")];
     fixture.raw().rds("ModifyDBInstance", &protect).await;
-    let ran = fixture.run(&["down", "--yes"]).await.expect(2);
+    let ran = fixture.run(&["down", "--yes"]).await.expect(9);
     assert!(ran.stderr.contains("--unprotect") && ran.stderr.contains(&identifier), "{}", ran.stderr);
     let (_, inventory) = fixture.context.observe().await.unwrap();
     assert_eq!(inventory.instances.len(), 1, "nothing else was deleted first");

@@ -256,7 +256,8 @@ async fn a_creation_that_was_cut_off_is_finished() {
 async fn a_database_of_another_owner_is_found_and_left_alone() {
     let db = Database::start().await;
     db.create(&[spec("shop"), spec("health")]).await;
-    let wrong = TenantSpec { owner: "health_app".to_owned(), ..spec("shop") };
+    let owner = "health_app".to_owned();
+    let wrong = TenantSpec { user: owner.clone(), owner, ..spec("shop") };
     let wrong = TenantSpec { password: spec("health").password, locale: "C".to_owned(), ..wrong };
     let created = db.create(std::slice::from_ref(&wrong)).await;
     assert!(matches!(created[0].outcome, Outcome::Unchanged), "{created:?}");

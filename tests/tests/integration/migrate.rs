@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
 
+mod disk;
 mod engine;
 mod fleet;
 mod history;
 mod join;
+mod kill;
 mod program;
 mod runners;
 mod set;

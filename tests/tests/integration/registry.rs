@@ -112,6 +112,71 @@ fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
         assert!(ran.stdout.contains("closed to PUBLIC: PUBLIC has CONNECT"), "{}", ran.stdout);
         assert!(ran.stdout.contains("1 drift, 0 pending, 2 up to date"), "{}", ran.stdout);
 
+        // What else nobody configured; each is told with the command that mends it, and that does.
+        let sql = async |tenant: &str, sql: &str| {
+            fixture.run(&["psql", tenant, "--stack", &query, "--", "-Xqc", sql]).await.expect(0);
+        };
+        sql("shop", "GRANT CONNECT ON DATABASE shop TO games").await;
+        sql("shop", "GRANT CREATE ON SCHEMA public TO PUBLIC").await;
+        let intruder =
+            ["psql", "games", "--stack", &query, "--", "-d", "shop", "-Xqc", "CREATE TABLE intruder ()"];
+        fixture.run(&intruder).await.expect(0);
+        let status = ["migrate", "status", "--json", "--stack", &query];
+        let seen = fixture.run(&status).await.expect(0).json();
+        let drift = seen["tenants"][0]["drift"].to_string();
+        for said in [
+            "tenant create shop`",
+            "closed to other roles: `games` may connect",
+            "REVOKE CONNECT ON DATABASE \\\"shop\\\" FROM \\\"games\\\"",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            "TABLE public.intruder is `games`'s; run `cargo xtask psql -- ",
+        ] {
+            assert!(drift.contains(said), "{said}: {drift}");
+        }
+        assert_eq!(seen["tenants"][0]["extensions"][0]["name"], "plpgsql", "{seen}");
+        let verified = fixture.run(&["tenant", "verify", "shop", "--stack", &query]).await.expect(6);
+        assert!(
+            verified.stdout.contains("schema public closed to PUBLIC: PUBLIC has CREATE"),
+            "{verified:?}"
+        );
+        fixture.run(&["tenant", "create", "shop", "--stack", &query]).await.expect(0);
+        sql("shop", "REVOKE CONNECT ON DATABASE \"shop\" FROM \"games\"").await;
+        sql("shop", "REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
+        let give =
+            ["ALTER TABLE public.intruder OWNER TO \"shop\"", "REVOKE \"games\", \"shop\" FROM CURRENT_USER"];
+        let join = "GRANT \"games\", \"shop\" TO CURRENT_USER";
+        assert!(
+            drift
+                .replace('\\', "")
+                .contains(&format!("-c '{join}' -c 'c shop' -c '{}' -c '{}'`", give[0], give[1]))
+        );
+        let give = [
+            "psql", "--stack", &query, "--", "-X", "-c", join, "-c", "\\c shop", "-c", give[0], "-c", give[1],
+        ];
+        fixture.run(&give).await.expect(0);
+        fixture.run(&["tenant", "verify", "shop", "--stack", &query]).await.expect(0);
+        fixture.run(&["migrate", "status", "--check", "--stack", &query]).await.expect(0);
+
+        // A registry that returns garbage: told with its row, and nothing is changed.
+        let list = fixture.run(&["tenant", "list", "--json", "--stack", &file]).await.expect(0).json();
+        let garbage = path("garbage.toml");
+        for (sql, said) in [
+            ("SELECT repeat('a', 10000) AS name", "row 1, `name`: "),
+            ("SELECT E'a\\\\nb\\\\'; --' AS name", "row 1, `name`: "),
+            ("SELECT 'shop' AS name, 'sometimes' AS rotation", "row 1, `rotation`: `sometimes`"),
+            ("SELECT name, name FROM registry", "`name`: it is there twice"),
+        ] {
+            std::fs::write(&garbage, format!("{head}[tenants]\nquery = \"{sql}\"\n")).unwrap();
+            for task in
+                [["tenant", "create"].as_slice(), &["migrate"], &["secret", "rotate", "--all", "--yes"]]
+            {
+                let ran = fixture.run(&[task, &["--stack", &garbage]].concat()).await.expect(2);
+                assert!(ran.stderr.contains(said) && ran.stderr.len() < 2000, "{sql}: {}", ran.stderr);
+            }
+        }
+        let after = fixture.run(&["tenant", "list", "--json", "--stack", &file]).await.expect(0).json();
+        assert_eq!(after, list);
+
         // A database is not migrated with files that were meant for others.
         let own = format!("{}[[tenant]]\nname = \"shop\"\nmigrations = \"webshop\"\n", head);
         std::fs::write(&file, own).unwrap();

@@ -4,6 +4,7 @@
 
 mod kill;
 mod program;
+mod two_users;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -48,6 +49,7 @@ impl Stage {
         let role = |tenant: &stack::spec::Tenant| Target::Role {
             role: tenant.owner.clone(),
             database: tenant.name.clone(),
+            rotation: tenant.rotation,
         };
         tenants.map(role).chain([Target::Master]).collect()
     }
@@ -77,7 +79,7 @@ impl Stage {
     }
 
     async fn logs_in(&self, target: &Target, version: &Version) -> bool {
-        let login = target.login(&self.fixture.context.stack, version.password.clone());
+        let login = target.login(&self.fixture.context.stack, version);
         let checked = check_password(&self.server, &login, &ConnectOptions::default()).await;
         checked.expect("the server answers") == PasswordCheck::Right
     }
@@ -103,8 +105,10 @@ impl Stage {
 
     /// Leaves the server with a new password of the target's that is in `AWSPENDING` alone.
     async fn cut_off(&self, target: &Target) {
-        let pending = rotate::put_pending(&self.cloud, &self.versions(target).await).await.unwrap();
         let context = &self.fixture.context;
+        let versions = self.versions(target).await;
+        let user = versions.current.user.clone().unwrap();
+        let pending = rotate::put_pending(&self.cloud, &versions, &user).await.unwrap();
         if let Target::Role { role, .. } = target {
             let master = deploy::bridge::master(context, &self.cloud).await.unwrap();
             let session = db::connect(&self.server, &master, &ConnectOptions::default()).await.unwrap();

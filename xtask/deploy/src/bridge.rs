@@ -12,8 +12,8 @@ use db::role::{PasswordCheck, check_password};
 use db::{BoxStream, ConnectOptions, Dial, Login, Server};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use stack::Inventory;
 use stack::spec::Tenant;
-use stack::{Inventory, Secret};
 use tunnel::Tunnel;
 
 use crate::context::Context;
@@ -170,10 +170,11 @@ pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> 
     let versions = Box::pin(secret::rotate::get(cloud, &context.stack.master_secret_name())).await?;
     let user = context.stack.database.master_user.clone();
     let login = Login { user, password: versions.current.password, database: "postgres".to_owned() };
-    known(context, cloud, MASTER, login, versions.pending).await
+    let pending = versions.pending.map(|pending| Login { password: pending.password, ..login.clone() });
+    known(context, cloud, MASTER, login, pending).await
 }
 
-/// Returns the login of a tenant's role to its own database.
+/// Returns the login of a tenant's user, its role or that one's clone, to its own database.
 ///
 /// # Errors
 /// The secret is missing (`tenant create` makes it) or may not be read.
@@ -182,9 +183,12 @@ pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<
     let versions = Box::pin(secret::rotate::get(cloud, &name)).await.map_err(|error| {
         Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
     })?;
-    let (user, database) = (tenant.owner.clone(), tenant.name.clone());
-    let login = Login { user, password: versions.current.password, database };
-    known(context, cloud, &tenant.owner, login, versions.pending).await
+    let login = |version: Version| Login {
+        user: tenant.user(version.user.as_deref()).to_owned(),
+        password: version.password,
+        database: tenant.name.clone(),
+    };
+    known(context, cloud, &tenant.owner, login(versions.current), versions.pending.map(login)).await
 }
 
 /// Returns the login with the password that the server knows. Only a rotation that was cut off leaves two to choose
@@ -194,7 +198,7 @@ async fn known(
     cloud: &Cloud,
     role: &str,
     login: Login,
-    pending: Option<Version>,
+    pending: Option<Login>,
 ) -> Result<Login, Failure> {
     let Some(pending) = pending else { return Ok(login) };
     context.events.warn(format!(
@@ -203,23 +207,22 @@ async fn known(
     ));
     let inventory = Box::pin(aws::observe(cloud, &context.stack)).await?;
     let bridge = Box::pin(Bridge::to_database(context, cloud, &inventory)).await?;
-    let chosen = choose(&bridge.server(context)?, login, pending.password).await;
+    let chosen = choose(&bridge.server(context)?, login, pending).await;
     bridge.close().await?;
     Ok(chosen?)
 }
 
-/// Returns the login with the pending password if the server knows that one and not the current one.
+/// Returns the pending login if the server knows that one and not the current one.
 ///
 /// # Errors
 /// The server cannot be asked.
-pub async fn choose(server: &Server, current: Login, pending: Secret) -> Result<Login, db::Error> {
+pub async fn choose(server: &Server, current: Login, pending: Login) -> Result<Login, db::Error> {
     let options = ConnectOptions::default();
     if check_password(server, &current, &options).await? != PasswordCheck::Wrong {
         return Ok(current);
     }
-    let login = Login { password: pending, ..current.clone() };
-    let is_right = check_password(server, &login, &options).await? == PasswordCheck::Right;
-    Ok(if is_right { login } else { current })
+    let is_right = check_password(server, &pending, &options).await? == PasswordCheck::Right;
+    Ok(if is_right { pending } else { current })
 }
 
 /// `db`'s way to the server: one stream of the tunnel for each connection.

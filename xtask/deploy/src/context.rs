@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aws::{Cloud, Stop};
+use aws::{Cloud, Identity, Stop};
 use stack::{Events, Inventory, Stack};
 use xtask::Global;
 
@@ -63,6 +63,12 @@ impl Context {
 
     /// Connects, says who and where we are, and looks at what exists.
     pub async fn observe(&self) -> Result<(Cloud, Inventory), Failure> {
+        let (cloud, _, inventory) = self.look().await?;
+        Ok((cloud, inventory?))
+    }
+
+    /// As [`Context::observe`], where it matters whether we are let in at all or only a list failed.
+    pub async fn look(&self) -> Result<(Cloud, Identity, Result<Inventory, aws::Error>), Failure> {
         let cloud = Box::pin(self.access.connect(&self.stack)).await?;
         let (identity, inventory) =
             tokio::join!(Box::pin(cloud.identity()), Box::pin(aws::observe(&cloud, &self.stack)));
@@ -71,7 +77,7 @@ impl Context {
             "stack `{}`, account {}, region {}, as {}",
             self.stack.name, identity.account, self.stack.region, identity.arn
         ));
-        Ok((cloud, inventory?))
+        Ok((cloud, identity, inventory))
     }
 
     /// As [`observe`](Context::observe), for tasks that open sessions: a bastion that is stopped is started, and what it

@@ -160,12 +160,16 @@ fn exit(error: &aws::Error) -> Exit {
     clippy::wildcard_enum_match_arm,
     reason = "most errors have no hint of their own, and more may come"
 )]
-fn hints(error: &aws::Error) -> Vec<String> {
+pub fn hints(error: &aws::Error) -> Vec<String> {
     match error {
         aws::Error::Credentials { .. } => vec![
             "log in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned(),
             "to work without an account, run `cargo xtask sandbox start` and add `--sandbox`".to_owned(),
         ],
+        aws::Error::Blocked { blockers, .. } => blockers
+            .iter()
+            .map(|one| format!("`{}` removes {} {}; look at it first", one.command, one.kind, one.id))
+            .collect(),
         aws::Error::Protected { .. } => {
             vec!["run `cargo xtask down --unprotect` if its data may go".to_owned()]
         }

@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod confirm;
 pub mod context;
 pub mod cost;
+pub mod disk;
 pub mod dump;
 pub mod ending;
 pub mod failure;
@@ -15,6 +16,7 @@ pub mod interrupt;
 pub mod listener;
 pub mod place;
 pub mod power;
+pub mod program;
 pub mod registry;
 pub mod report;
 pub mod sets;
@@ -66,6 +68,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
     match &cli.task {
         Task::Sandbox(task) => return task::sandbox::run(task, global, view).await,
         Task::Completions(args) => return task::completions::run(args),
+        Task::Man(args) => return task::man::run(args),
         Task::Demo(args) => {
             let stop = interrupt::watch(view, ending)?;
             let context = Context::load(global, view.clone(), stop, ending.clone())?;
@@ -80,14 +83,16 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Soak(_)
         | Task::Fuzz(_)
         | Task::Images(_)
+        | Task::Dist(_)
         | Task::Migration(_) => {
-            return Err(Failure::usage("this task is run by `cargo xtask`, not by `deploy`"));
+            return Err(Failure::usage("this task needs the sources; run it by `cargo`, as `cargo` `xtask`"));
         }
         Task::Plan(_)
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
         | Task::Cost
+        | Task::Doctor
         | Task::Audit
         | Task::Sweep(_)
         | Task::Tunnel(_)
@@ -96,7 +101,10 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Bastion(_)
         | Task::Tenant(_)
         | Task::Migrate(_)
-        | Task::Secret(_) => {}
+        | Task::Env(_)
+        | Task::Iam(_)
+        | Task::Secret(_)
+        | Task::Release(_) => {}
     }
     // Read before the sandbox is asked for: a bad file is the user's to mend either way.
     let context = Context::load(global, view.clone(), interrupt::watch(view, ending)?, ending.clone())?;
@@ -109,6 +117,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Down(args) => task::down::run(&context, args).await,
         Task::Status(args) => task::status::run(&context, args).await,
         Task::Cost => task::cost::run(&context).await,
+        Task::Doctor => task::doctor::run(&context).await,
         Task::Audit => task::audit::run(&context).await,
         Task::Sweep(args) => task::sweep::run(&context, args).await,
         Task::Tunnel(args) => task::tunnel::run(&context, args).await,
@@ -117,6 +126,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Bastion(task) => task::bastion::run(&context, task).await,
         Task::Tenant(args) => task::tenant::run(&context, args).await,
         Task::Secret(task) => task::secret::run(&context, task).await,
+        Task::Release(args) => task::release::run(&context, args).await,
+        Task::Env(args) => task::env::run(&context, args).await,
+        Task::Iam(task) => task::iam::run(&context, task).await,
         Task::Migrate(args) => match &args.task {
             Some(MigrateTask::Status(status)) => task::matrix::run(&context, args, status).await,
             None => task::migrate::run(&context, args).await,
@@ -130,7 +142,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Soak(_)
         | Task::Fuzz(_)
         | Task::Images(_)
-        | Task::Completions(_) => unreachable!("invariant: these were dispatched above"),
+        | Task::Dist(_)
+        | Task::Completions(_)
+        | Task::Man(_) => unreachable!("invariant: these were dispatched above"),
     }
 }
 

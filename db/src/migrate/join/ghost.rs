@@ -21,12 +21,13 @@ pub(super) fn application_name(run: &RunName) -> String {
 }
 
 /// Whoever has the lease of a tenant and has not begun with it knows that connections of the run are nobody's. Any role may
-/// end its own. What they still do was sent to the end, COMMIT included, and is work that is not to be lost.
+/// end its own, and those of roles that it is a member of, as a second user is of the first. What they still do was sent to the end,
+/// COMMIT included, and is work that is not to be lost.
 const END_IDLE: &str = "
     SELECT pid, state || ' for ' || extract(epoch FROM clock_timestamp() - state_change)::int8 || ' s',
            CASE WHEN state LIKE 'idle%' THEN pg_terminate_backend(pid) END
     FROM pg_stat_activity
-    WHERE datname = current_database() AND usename = current_user AND application_name = $1
+    WHERE datname = current_database() AND pg_has_role(session_user, usename, 'USAGE') AND application_name = $1
       AND pid <> pg_backend_pid() ORDER BY state LIKE 'idle%', pid";
 
 /// Ends what other runners of the run have left in the tenant's database, and waits for what is still at work there;
@@ -41,11 +42,16 @@ pub(super) async fn lay(task: &Arc<Task>, login: &Login) -> Option<Session> {
 
 async fn end_all(task: &Task, login: &Login) -> Result<Session, Error> {
     let session = connect(&task.server, login, &task.options.connect).await?;
+    // As whoever logged in, who may act as another role.
+    session.execute("SET ROLE NONE", || "act as oneself".to_owned()).await?;
     let name = task.options.connect.application_name.as_str();
     let mut pause = FIRST_PAUSE;
     loop {
         let rows = session.query(END_IDLE, &[(&name, Type::TEXT)], "see what a dead runner left").await?;
-        let Some(row) = rows.first() else { return Ok(session) };
+        let Some(row) = rows.first() else {
+            session.execute("RESET ROLE", || "act as the owner again".to_owned()).await?;
+            return Ok(session);
+        };
         if row.get::<_, Option<bool>>(2).is_none() {
             let doing = row.get::<_, Option<String>>(1).unwrap_or_default();
             let status = format!(

@@ -5,9 +5,9 @@ use std::future::ready;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use stack::{Event, Events, Secret, Stack};
+use stack::{Event, Events, Stack};
 
-use super::{SERVICE, Version, ensure_role_secret, find, version};
+use super::{Credentials, SERVICE, Version, ensure_role_secret, find_credentials, version};
 use crate::error::failed;
 use crate::{Cloud, Error, Stop};
 
@@ -17,15 +17,15 @@ pub(super) const AT_ONCE: usize = 16;
 const NAMES_A_CALL: usize = 20;
 const NOT_THERE: &str = "ResourceNotFoundException";
 
-/// Returns the passwords in those secrets that are there and have a value, by the secrets' names.
+/// Returns who logs in with those secrets that are there and have a value, by the secrets' names.
 ///
 /// # Errors
-/// Those of [`find`].
+/// Those of [`find_credentials`].
 pub async fn find_all(
     cloud: &Cloud,
     names: &BTreeSet<String>,
     events: &Events,
-) -> Result<BTreeMap<String, Secret>, Error> {
+) -> Result<BTreeMap<String, Credentials>, Error> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let progress = Progress::start(events, "read", names.len());
     let mut found = BTreeMap::new();
@@ -45,27 +45,27 @@ pub async fn find_all(
     Ok(found)
 }
 
-/// Returns the passwords of these roles, by role, creating secrets with new ones where there are none. A role whose secret
+/// Returns who logs in for these roles, by role, creating secrets with new ones where there are none. A role whose secret
 /// cannot be had is the others' no concern.
 ///
 /// Once `stop` is raised no other secret is created; the roles that are left are not in the answer.
 ///
 /// # Errors
-/// Those of [`find`], of [`ensure_role_secret`] in the map.
+/// Those of [`find_credentials`], of [`ensure_role_secret`] in the map.
 pub async fn ensure_all(
     cloud: &Cloud,
     stack: &Stack,
     roles: &BTreeSet<String>,
     stop: &Stop,
     events: &Events,
-) -> Result<BTreeMap<String, Result<Secret, Error>>, Error> {
+) -> Result<BTreeMap<String, Result<Credentials, Error>>, Error> {
     let names = roles.iter().map(|role| stack.role_secret_name(role)).collect();
     let mut found = find_all(cloud, &names, events).await?;
-    let mut passwords = BTreeMap::new();
+    let mut credentials = BTreeMap::new();
     let mut missing = Vec::new();
     for role in roles {
         match found.remove(&stack.role_secret_name(role)) {
-            Some(password) => drop(passwords.insert(role.clone(), Ok(password))),
+            Some(found) => drop(credentials.insert(role.clone(), Ok(found))),
             None => missing.push(role),
         }
     }
@@ -76,28 +76,28 @@ pub async fn ensure_all(
         .buffer_unordered(AT_ONCE);
     let mut done = 0;
     while let Some((role, secret)) = made.next().await {
-        passwords.insert(role.clone(), secret.map(|secret| secret.password));
+        credentials.insert(role.clone(), secret.map(|secret| secret.credentials));
         done += 1;
         progress.at(done);
     }
     progress.finish(&format!("{done} of {} created", missing.len()));
-    Ok(passwords)
+    Ok(credentials)
 }
 
-async fn find_chunk(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Secret>, Error> {
+async fn find_chunk(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Credentials>, Error> {
     // Whoever may read each secret need not be allowed to read them together, and not all of them need to fit the answer.
     // What single calls say of the rest is the truth.
     let mut answer = at_once(cloud, names).await.unwrap_or_default();
     for name in names {
         if !answer.contains_key(*name) {
-            answer.insert((*name).to_owned(), find(cloud, name).await?);
+            answer.insert((*name).to_owned(), find_credentials(cloud, name).await?);
         }
     }
-    Ok(answer.into_iter().filter_map(|(name, password)| Some((name, password?))).collect())
+    Ok(answer.into_iter().filter_map(|(name, found)| Some((name, found?))).collect())
 }
 
-/// Returns what one call tells: a password, or that there is none.
-async fn at_once(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Option<Secret>>, Error> {
+/// Returns what one call tells: who logs in, or that there is none.
+async fn at_once(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Option<Credentials>>, Error> {
     let ids = names.iter().map(|name| (*name).to_owned()).collect();
     let call = cloud.secrets.batch_get_secret_value().set_secret_id_list(Some(ids)).send();
     let answer = call.await.map_err(failed(SERVICE, "BatchGetSecretValue"))?;
@@ -108,7 +108,7 @@ async fn at_once(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Optio
         if let (Some(name), Some(text), true) = (entry.name, entry.secret_string, is_current) {
             let version = Version::parse(entry.version_id.unwrap_or_default(), &text);
             let version = version.map_err(|problem| Error::Secret { name: name.clone(), problem })?;
-            told.insert(name, Some(version.password));
+            told.insert(name, Some(version.credentials()));
         }
     }
     for error in answer.errors.unwrap_or_default() {

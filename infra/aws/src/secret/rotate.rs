@@ -47,17 +47,17 @@ pub async fn get(cloud: &Cloud, name: &str) -> Result<Versions, Error> {
     find(cloud, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
 }
 
-/// Stores a new password as the pending version, and returns that version.
+/// Stores a new password of that user's as the pending version, and returns that version.
 ///
 /// # Errors
 /// [`Error::Secret`] if the current value is not ours; a call that got no answer may have stored it.
-pub async fn put_pending(cloud: &Cloud, versions: &Versions) -> Result<Version, Error> {
+pub async fn put_pending(cloud: &Cloud, versions: &Versions, user: &str) -> Result<Version, Error> {
     let name = &versions.name;
     // The token becomes the version's id, and makes a repeated call the same call.
     let token = password::request_token();
     let pending = versions
         .current
-        .with_password(token, password::generate())
+        .with(token, user, password::generate())
         .map_err(|problem| Error::Secret { name: name.clone(), problem })?;
     let call = cloud.secrets.put_secret_value().secret_id(name).client_request_token(&pending.id);
     let call = call.secret_string(pending.value().expose()).version_stages(PENDING).send();

@@ -17,10 +17,21 @@ pub(super) const PENDING: &str = "AWSPENDING";
 pub struct Version {
     /// Its id.
     pub id: String,
+    /// The user in it, if there is one.
+    pub user: Option<String>,
     /// The password in it.
     pub password: Secret,
     /// All that is in it, as JSON.
     value: Secret,
+}
+
+/// Who logs in, as a secret has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user, if the secret names one.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Secret,
 }
 
 impl Version {
@@ -28,14 +39,22 @@ impl Version {
     pub(super) fn parse(id: String, value: &str) -> Result<Version, &'static str> {
         let fields = fields(value)?;
         let password = fields.get("password").and_then(Value::as_str).ok_or(NO_PASSWORD)?;
-        Ok(Version { id, password: Secret::new(password), value: Secret::new(value) })
+        let user = fields.get("username").and_then(Value::as_str).map(str::to_owned);
+        Ok(Version { id, user, password: Secret::new(password), value: Secret::new(value) })
     }
 
-    /// Returns a version that differs in its id and its password alone: others may have added fields of their own.
-    pub(super) fn with_password(&self, id: String, password: Secret) -> Result<Version, &'static str> {
+    /// Returns a version that differs in its id, its user and its password alone: others may have added fields of their own.
+    pub(super) fn with(&self, id: String, user: &str, password: Secret) -> Result<Version, &'static str> {
         let mut fields = fields(self.value.expose())?;
+        fields.insert("username".to_owned(), json!(user));
         fields.insert("password".to_owned(), json!(password.expose()));
-        Ok(Version { id, password, value: Secret::new(Value::Object(fields).to_string()) })
+        let value = Secret::new(Value::Object(fields).to_string());
+        Ok(Version { id, user: Some(user.to_owned()), password, value })
+    }
+
+    /// Returns who logs in with it.
+    pub fn credentials(self) -> Credentials {
+        Credentials { user: self.user, password: self.password }
     }
 
     pub(super) fn value(&self) -> &Secret {
@@ -68,15 +87,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_password_leaves_the_other_fields_as_they_are() {
+    fn a_new_user_and_password_leave_the_other_fields_as_they_are() {
         let old = Version::parse("1".to_owned(), r#"{"username":"app","password":"old","host":"db","n":1}"#)
             .unwrap();
         assert_eq!((old.id.as_str(), old.password.expose()), ("1", "old"));
-        let new = old.with_password("2".to_owned(), Secret::new("n\"ew")).unwrap();
+        assert_eq!(old.user.as_deref(), Some("app"));
+        let new = old.with("2".to_owned(), "app_clone", Secret::new("n\"ew")).unwrap();
         let read = Version::parse(new.id.clone(), new.value().expose()).unwrap();
         assert_eq!(read.password.expose(), "n\"ew");
         let value: Value = serde_json::from_str(new.value().expose()).unwrap();
-        assert_eq!(value, json!({ "username": "app", "password": "n\"ew", "host": "db", "n": 1 }));
+        assert_eq!(value, json!({ "username": "app_clone", "password": "n\"ew", "host": "db", "n": 1 }));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::route::forward;
 use super::secret::{self, publish_new_password};
 use super::standin;
 use super::state::State;
-use super::xml::{all, find, replace};
+use super::xml::{all, find, replace, text};
 
 /// Where a database stands when it is not simply available.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +182,9 @@ async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     if let Some(refusal) = refuse_deletion(request, &database, &state.phases.get(&identifier)) {
         return Ok(refusal);
     }
+    if let Some(refusal) = snapshot_exists(state, request).await? {
+        return Ok(refusal);
+    }
     let params = [("DBInstanceIdentifier", identifier.as_str())];
     let xml = state.upstream.query("rds", request.region(), "DescribeDBInstances", &params).await?;
     state.phases.set(&identifier, Phase::Deleting);
@@ -231,6 +234,18 @@ fn refuse_deletion(request: &Request, database: &Database, phase: &Phase) -> Opt
         }
         (Phase::Available | Phase::Stopped(_) | Phase::Failed(_), ..) => None,
     }
+}
+
+/// moto would find out only when the database is gone already.
+async fn snapshot_exists(state: &State, request: &Request) -> Result<Option<Reply>, Error> {
+    let Some(name) = request.param("FinalDBSnapshotIdentifier") else { return Ok(None) };
+    let xml = state.upstream.query("rds", request.region(), "DescribeDBSnapshots", &[]).await?;
+    let document = Document::parse(&xml)?;
+    let mut snapshots = all(&document, "DBSnapshot").into_iter();
+    let exists = snapshots.any(|snapshot| text(snapshot, &["DBSnapshotIdentifier"]) == Some(name));
+    let message =
+        format!("Cannot create the snapshot because one with the identifier {name} already exists.");
+    Ok(exists.then(|| refuse("DBSnapshotAlreadyExists", &message)))
 }
 
 /// Returns the answer to a deletion: the database as it is described now.

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::{Problem, shown};
+use crate::spec::Rotation;
 
 /// Checks a region's form; only AWS knows which regions there are.
 pub(super) fn region(text: &str) -> Result<(), Problem> {
@@ -170,6 +171,18 @@ pub(super) fn locale(text: &str) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(format!("{} is not a locale", shown(text)), "write it as `en_US.UTF-8`"))
+}
+
+/// Returns the way of rotating passwords that a text means.
+pub(super) fn rotation(text: &str) -> Result<Rotation, Problem> {
+    match text {
+        "one-user" => Ok(Rotation::OneUser),
+        "two-users" => Ok(Rotation::TwoUsers),
+        _ => Err(Problem::new(
+            format!("{} is not a way to rotate passwords", shown(text)),
+            "write `rotation = \"one-user\"` or `rotation = \"two-users\"`",
+        )),
+    }
 }
 
 /// Checks a text for people: one line, as a tag's value may be.

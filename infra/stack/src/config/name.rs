@@ -1,6 +1,7 @@
 //! What a name may look like, by the rules of whoever is given it.
 
 use super::error::{Problem, shown};
+use crate::spec::clone_of;
 
 /// PostgreSQL cuts longer names off without a word (NAMEDATALEN - 1).
 const POSTGRES_BYTES: usize = 63;
@@ -68,6 +69,14 @@ pub(super) fn role(text: &str, master_user: &str) -> Result<(), Problem> {
         return Err(reserved("role name", text, "the master user's secret"));
     }
     Ok(())
+}
+
+/// Checks that there is a name for the second user of a role.
+pub(super) fn clone(owner: &str, master_user: &str) -> Result<(), Problem> {
+    role(&clone_of(owner), master_user).map_err(|problem| {
+        let message = format!("the second user cannot be named after {}: {}", shown(owner), problem.message);
+        Problem::new(message, "give the tenant an owner of another name, or write `rotation = \"one-user\"`")
+    })
 }
 
 /// Checks the name of a set of migrations, which is a folder's and the end of its history table's.

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use super::error::{Problem, shown};
 use super::{form, migrate, name};
-use crate::spec::Tenant;
+use crate::spec::{Rotation, Tenant, clone_of};
 
 /// The columns that a source may have, in the order of documents; `name` must be there.
-pub const FIELDS: [&str; 7] = ["name", "owner", "purpose", "encoding", "locale", "labels", "migrations"];
+pub const FIELDS: [&str; 8] =
+    ["name", "owner", "purpose", "encoding", "locale", "labels", "migrations", "rotation"];
 
 /// One tenant as a source writes it; nothing is checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Record {
     pub labels: Vec<String>,
     /// The set of migrations; the files that lie flat if left out.
     pub migrations: Option<String>,
+    /// `one-user` if left out.
+    pub rotation: Option<String>,
 }
 
 impl Record {
@@ -46,6 +49,7 @@ impl Record {
                 self.labels = labels.map(str::to_owned).collect();
             }
             "migrations" => self.migrations = value,
+            "rotation" => self.rotation = value,
             _ => return false,
         }
         true
@@ -114,6 +118,11 @@ fn check(record: &Record, master_user: &str) -> Result<Tenant, Wrong> {
         locale: or(&record.locale, "en_US.UTF-8"),
         labels: record.labels.clone(),
         migrations: record.migrations.clone(),
+        rotation: record
+            .rotation
+            .as_deref()
+            .map_or(Ok(Rotation::OneUser), form::rotation)
+            .map_err(at("rotation"))?,
     };
     name::tenant(&tenant.name).map_err(at("name"))?;
     let owner = if tenant.owner_is_written { "owner" } else { "name" };
@@ -121,6 +130,9 @@ fn check(record: &Record, master_user: &str) -> Result<Tenant, Wrong> {
     form::purpose(&tenant.purpose).map_err(at("purpose"))?;
     form::locale(&tenant.locale).map_err(at("locale"))?;
     form::encoding(&tenant.encoding, &tenant.locale).map_err(at("encoding"))?;
+    if tenant.rotation == Rotation::TwoUsers {
+        name::clone(&tenant.owner, master_user).map_err(at("rotation"))?;
+    }
     migrate::labels(&tenant.labels).map_err(|(place, problem)| Wrong {
         field: "labels",
         item: Some(place),
@@ -134,15 +146,30 @@ fn check(record: &Record, master_user: &str) -> Result<Tenant, Wrong> {
 #[derive(Default)]
 struct Seen {
     names: HashMap<String, ()>,
-    /// The first tenant of each owner, and whether it says itself who owns it.
-    owners: HashMap<String, (String, bool)>,
+    /// The first tenant of each owner.
+    owners: HashMap<String, First>,
+    /// The first tenant of each owner's clone.
+    clones: HashMap<String, String>,
+}
+
+struct First {
+    tenant: String,
+    /// Whether it says itself who owns it.
+    is_written: bool,
+    rotation: Rotation,
 }
 
 impl Seen {
     fn note(&mut self, tenant: &Tenant) {
         self.names.insert(tenant.name.clone(), ());
-        let first = (tenant.name.clone(), tenant.owner_is_written);
-        self.owners.entry(tenant.owner.clone()).or_insert(first);
+        self.owners.entry(tenant.owner.clone()).or_insert_with(|| First {
+            tenant: tenant.name.clone(),
+            is_written: tenant.owner_is_written,
+            rotation: tenant.rotation,
+        });
+        if tenant.rotation == Rotation::TwoUsers {
+            self.clones.entry(clone_of(&tenant.owner)).or_insert_with(|| tenant.name.clone());
+        }
     }
 
     fn tell_apart(&self, later: &Tenant) -> Result<(), Wrong> {
@@ -153,14 +180,32 @@ impl Seen {
             return wrong("name", Problem::new(message, "remove one, or give it a name of its own"));
         }
         // A role that owns two databases can reach both: that must be meant by each of them.
-        if let Some((earlier, is_written)) = self.owners.get(owner)
+        let field = if later.owner_is_written { "owner" } else { "name" };
+        let first = self.owners.get(owner);
+        if let Some(First { tenant: earlier, is_written, .. }) = first
             && !(*is_written && later.owner_is_written)
         {
             let message = format!("role {} owns tenant `{earlier}` as well", shown(owner));
             let help =
                 format!("to share it, write the owner (`{owner}`) in both tenants; else choose another");
-            let field = if later.owner_is_written { "owner" } else { "name" };
             return wrong(field, Problem::new(message, help));
+        }
+        if let Some(First { tenant: earlier, rotation, .. }) = first
+            && *rotation != later.rotation
+        {
+            let message = format!("role {} is rotated in another way in tenant `{earlier}`", shown(owner));
+            return wrong("rotation", Problem::new(message, "write the same `rotation` in both tenants"));
+        }
+        if let Some(earlier) = self.clones.get(owner) {
+            let message = format!("role {} is the second user of tenant `{earlier}`", shown(owner));
+            return wrong(field, Problem::new(message, "give the tenant an owner of another name"));
+        }
+        let clone = clone_of(owner);
+        if let Some(First { tenant: earlier, .. }) =
+            self.owners.get(&clone).filter(|_| later.rotation == Rotation::TwoUsers)
+        {
+            let message = format!("its second user {} owns tenant `{earlier}`", shown(&clone));
+            return wrong("rotation", Problem::new(message, "write `rotation = \"one-user\"`"));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ pub(super) const KEYS: Keys = &[
     ("locale", "\"en_US.UTF-8\""),
     ("labels", "[\"beta\"]"),
     ("migrations", "\"webshop\""),
+    ("rotation", "\"two-users\""),
 ];
 pub(super) const REGISTRY: Keys =
     &[("file", "\"tenants.csv\""), ("query", "\"SELECT name, owner FROM tenant\"")];
@@ -53,6 +54,7 @@ fn read(table: &Table<'_>) -> Result<Written, ConfigError> {
         ("encoding", &mut record.encoding),
         ("locale", &mut record.locale),
         ("migrations", &mut record.migrations),
+        ("rotation", &mut record.rotation),
     ] {
         if let Some(text) = table.text(field)? {
             // An empty text is a value here, and as wrong as any other.

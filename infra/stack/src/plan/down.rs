@@ -1,25 +1,38 @@
-use super::{Action, Direction, Plan, Step, duration, scope};
+use super::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step, duration, scope};
 use crate::inventory::{DatabaseInstance, Instance, Inventory, Peer, SecretEntry, SecurityGroup};
 use crate::resource::{Component, Resource};
 use crate::spec::Stack;
 
 /// Returns what must be removed so that nothing of the components, and of all that depends on them, is left.
 ///
-/// No component means all of them. Of two of a kind both go.
+/// No component means all of them. Of two of a kind both go. What becomes of the data is what the stack says.
 pub fn down(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
+    let snapshot = if stack.database.final_snapshot { Snapshot::Dated } else { Snapshot::Skip };
+    down_with(inventory, only, &Fate { snapshot, secrets: SecretFate::Delete })
+}
+
+/// As [`down`], with another fate for the data.
+pub fn down_with(inventory: &Inventory, only: &[Component], fate: &Fate) -> Plan {
     let mut plan = Plan { direction: Direction::Down, steps: Vec::new(), unchanged: 0 };
     for resource in scope::with_users(only) {
-        for (id, detail) in doomed(stack, inventory, resource) {
-            let action = Action::Delete { id };
+        let mut add = |action: Action, detail: String| {
             let typical = duration::typical(resource, &action);
             plan.steps.push(Step { resource, action, detail, typical });
+        };
+        for (id, detail) in doomed(inventory, resource, fate) {
+            add(Action::Delete { id }, detail);
+        }
+        if resource == Resource::MasterSecret && fate.secrets == SecretFate::Keep {
+            for secret in inventory.secrets.iter().filter(|s| s.tagged && s.scheduled_for_deletion) {
+                add(Action::Restore { id: secret.name.clone() }, "is scheduled for deletion".to_owned());
+            }
         }
     }
     plan
 }
 
 /// Returns id and detail of everything in the inventory that is this resource.
-fn doomed(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<(String, String)> {
+fn doomed(inventory: &Inventory, resource: Resource, fate: &Fate) -> Vec<(String, String)> {
     use Resource as R;
     match resource {
         R::Vpc => inventory.vpcs.iter().map(|vpc| (vpc.id.clone(), vpc.cidr.clone())).collect(),
@@ -47,11 +60,12 @@ fn doomed(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<(Stri
         }
         R::BastionRules => entangled(inventory, R::BastionGroup),
         R::DatabaseRules => entangled(inventory, R::DatabaseGroup),
+        R::MasterSecret if fate.secrets == SecretFate::Keep => Vec::new(),
         R::MasterSecret => inventory
             .secrets
             .iter()
             .filter(|s| s.tagged)
-            .map(|s| (s.name.clone(), secret_detail(s)))
+            .map(|s| (s.name.clone(), secret_detail(s, fate)))
             .collect(),
         R::SubnetGroup => {
             inventory.subnet_group.iter().map(|g| (g.name.clone(), format!("in {}", g.vpc))).collect()
@@ -59,7 +73,7 @@ fn doomed(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<(Stri
         R::Database => inventory
             .database
             .iter()
-            .map(|database| (database.identifier.clone(), database_detail(stack, database)))
+            .map(|database| (database.identifier.clone(), database_detail(database, fate)))
             .collect(),
         R::Role => inventory.role.iter().map(|role| (role.name.clone(), role.policies.join(", "))).collect(),
         R::Profile => {
@@ -74,17 +88,26 @@ fn doomed(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<(Stri
     }
 }
 
-fn secret_detail(secret: &SecretEntry) -> String {
-    if secret.scheduled_for_deletion { "without waiting for its recovery window" } else { "" }.to_owned()
+fn secret_detail(secret: &SecretEntry, fate: &Fate) -> String {
+    match (&fate.secrets, secret.scheduled_for_deletion) {
+        (SecretFate::Recoverable { days }, false) => format!("can be restored for {days} days"),
+        (SecretFate::Recoverable { .. }, true) => "is in its recovery window already".to_owned(),
+        (SecretFate::Delete | SecretFate::Keep, true) => "without waiting for its recovery window".to_owned(),
+        (SecretFate::Delete | SecretFate::Keep, false) => String::new(),
+    }
 }
 
-fn database_detail(stack: &Stack, database: &DatabaseInstance) -> String {
+fn database_detail(database: &DatabaseInstance, fate: &Fate) -> String {
     if database.status == "deleting" {
         return "is being deleted; waits until it is gone".to_owned();
     }
     let protection = if database.deletion_protection { "protected against deletion; " } else { "" };
-    let snapshot = if stack.database.final_snapshot { "with" } else { "WITHOUT" };
-    format!("{protection}{snapshot} a final snapshot")
+    let snapshot = match &fate.snapshot {
+        Snapshot::Skip => "WITHOUT a final snapshot".to_owned(),
+        Snapshot::Dated => "with a final snapshot".to_owned(),
+        Snapshot::Named(name) => format!("with the final snapshot `{name}`"),
+    };
+    format!("{protection}{snapshot}")
 }
 
 /// A subnet whose tag we do not know is removed as early as any subnet can be.

@@ -12,6 +12,7 @@ pub(super) fn typical(resource: Resource, action: &Action) -> Duration {
         Action::Repair => repair(resource),
         Action::Start => start(resource),
         Action::Wait => wait(resource),
+        Action::Restore { .. } => 2,
         Action::Delete { .. } => delete(resource),
     })
 }

@@ -24,6 +24,11 @@ pub(crate) fn apply(stack: &Stack, inventory: &mut Inventory, plan: &Plan, picks
 fn carry_out(stack: &Stack, inventory: &mut Inventory, step: &Step) {
     match &step.action {
         Action::Delete { id } => delete(inventory, step.resource, id),
+        Action::Restore { id } => {
+            let secret = inventory.secrets.iter_mut().find(|secret| secret.name == *id).unwrap();
+            assert!(secret.scheduled_for_deletion, "there is nothing to restore");
+            secret.scheduled_for_deletion = false;
+        }
         Action::Create | Action::Repair | Action::Start | Action::Wait => {
             for need in step.resource.needs() {
                 assert!(exists(stack, inventory, *need), "{} before {need}", step.resource);

@@ -2,6 +2,7 @@
 
 use std::process::{Child, Output, Stdio};
 
+use deploy::bridge::{self, Bridge};
 use serde_json::Value;
 use tests::{Fixture, Want};
 
@@ -55,6 +56,20 @@ async fn eight_processes_are_one_run_and_the_tenants_of_one_that_is_killed_are_t
     assert_eq!((&said[0]["run"], &said[0]["failed"]), (&Value::from("build-1"), &Value::from(0)));
     assert!(said[0]["tenants"][0]["runner"].is_string(), "{}", said[0]);
     assert!(said.iter().all(|one| *one == said[0]), "{said:#?}");
+
+    // Where there is room nothing is told of it; a role that is no monitor sees less.
+    let (cloud, inventory) = fixture.context.observe().await.unwrap();
+    let bridge = Bridge::to_database(&fixture.context, &cloud, &inventory).await.unwrap();
+    let server = bridge.server(&fixture.context).unwrap();
+    let tenants = &fixture.context.stack.tenants;
+    let master = bridge::master(&fixture.context, &cloud).await.unwrap();
+    let whole = db::disk::find_usage(&server, &master).await.unwrap();
+    assert!(whole.bytes > 4 * 5_000_000 && whole.unknown == 0, "{whole:?}");
+    let tenant = bridge::owner(&fixture.context, &cloud, &tenants[0]).await.unwrap();
+    let part = db::disk::find_usage(&server, &tenant).await.unwrap();
+    assert!(part.bytes < whole.bytes && part.unknown == 2, "{part:?}");
+    drop(server);
+    bridge.close().await.unwrap();
 
     // A process that is killed in the middle of a tenant. The session that it had lives on, and so does what it sent.
     files.write("V2__half.sql", "CREATE TABLE half (id int);\nSELECT pg_advisory_xact_lock(7);\n");

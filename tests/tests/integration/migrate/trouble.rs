@@ -44,6 +44,28 @@ async fn a_run_that_cannot_get_the_lock_says_who_holds_it() {
     db.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_of_a_client_that_fell_silent_is_free_before_the_next_run_gives_up() {
+    let db = Database::start().await;
+    db.create(&["idle", "open"].map(spec)).await;
+    let usual = RunOptions::default();
+    assert!(usual.connect.silence_limit.is_some_and(|limit| limit < usual.lock_limit), "{usual:?}");
+    let dead = ConnectOptions { silence_limit: Some(Duration::from_millis(200)), ..usual.connect.clone() };
+    // Killed between two messages, and in the middle of a transaction; the connections stay, as at a tunnel's far end.
+    let mut left = Vec::new();
+    for (tenant, sql) in [("idle", "SELECT 1"), ("open", "BEGIN; CREATE TABLE t1 (id int)")] {
+        let session = connect(&db.server, &spec(tenant).login(), &dead).await.unwrap();
+        lock::acquire(&session, lock::MIGRATIONS, "test", Duration::ZERO, &Events::none()).await.unwrap();
+        session.client().batch_execute(sql).await.unwrap();
+        left.push(session);
+    }
+    for report in db.migrate_with(&["idle", "open"], &tables(1), &usual).await {
+        assert_eq!(applied(&report), ["V1__t1"], "{report:?}");
+    }
+    drop(left);
+    db.stop().await;
+}
+
 /// Returns where waiting steps are told, one by one.
 fn told() -> (Events, mpsc::UnboundedReceiver<String>) {
     let (tell, told) = mpsc::unbounded_channel();

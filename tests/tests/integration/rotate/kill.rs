@@ -12,6 +12,7 @@ use deploy::task::secret::rotate::{Target, rotate};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use sandbox::gateway::{Fault, FaultKind};
+use tests::Random;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 
@@ -23,7 +24,7 @@ const SEED: u64 = 0x0d2a_3b1d_6e00_0001;
 
 /// Where a rotation is killed.
 #[derive(Clone, Debug)]
-enum Point {
+pub(super) enum Point {
     /// When the work of this call is done and its answer under way.
     Call { service: String, operation: String, nth: u64 },
     /// When this message to the server is sent, and before any answer to it.
@@ -98,7 +99,7 @@ impl AsyncWrite for Tapped {
 
 impl Stage {
     /// Returns every point of a rotation that is not killed.
-    async fn points(&self, targets: &[Target]) -> Vec<Point> {
+    pub(super) async fn points(&self, targets: &[Target]) -> Vec<Point> {
         const MANY: i64 = 1 << 40;
         let gateway = self.fixture.cloud.gateway();
         let before = gateway.journal().len();
@@ -121,7 +122,7 @@ impl Stage {
     }
 
     /// Kills a rotation there and returns whether it came that far.
-    async fn kill(&self, targets: &[Target], point: &Point) -> bool {
+    pub(super) async fn kill(&self, targets: &[Target], point: &Point) -> bool {
         let gateway = self.fixture.cloud.gateway();
         let mut messages = i64::MAX;
         match point {
@@ -165,19 +166,6 @@ impl Stage {
     }
 }
 
-/// A generator of numbers that are the same in every run (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % limit as u64).unwrap()
-    }
-}
-
 #[test]
 fn killed_at_every_step_a_hundred_times_nobody_is_locked_out() {
     tests::block_on(async {
@@ -196,7 +184,7 @@ fn killed_at_every_step_a_hundred_times_nobody_is_locked_out() {
         let every_step = plan.len();
         // Two at the same time.
         let several = all[..2].to_vec();
-        let (mut random, points) = (Random(SEED), stage.points(&several).await);
+        let (mut random, points) = (Random::new(SEED), stage.points(&several).await);
         let mut kills = 0;
         for round in 0.. {
             let (targets, point) = match plan.get(round) {

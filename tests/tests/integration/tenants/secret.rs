@@ -61,6 +61,6 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
 
     let told = format!("{:?}", told.lock().unwrap());
     assert!(told.contains("45 of 45 created") && told.contains("44 of 45 read"), "{told}");
-    assert!(found.values().all(|password| !told.contains(password.expose())), "a secret is told");
+    assert!(found.values().all(|found| !told.contains(found.password.expose())), "a secret is told");
     fixture.stop().await;
 }

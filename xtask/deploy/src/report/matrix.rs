@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use db::migrate::TenantPlan;
 use db::migration::MigrationSet;
+use db::tenant::Extension;
 use serde::Serialize;
 
 /// Tenants by versions.
@@ -59,6 +60,8 @@ pub struct Row {
     pub state: State,
     /// One for each column.
     pub cells: Vec<Cell>,
+    /// The extensions of its database.
+    pub extensions: Vec<Extension>,
     /// What a run would refuse, and where the database is not as configured.
     pub drift: Vec<String>,
     /// Why it could not be looked at.
@@ -123,6 +126,8 @@ pub struct Seen {
     pub set: Option<String>,
     /// What is due in it, or why that is not known.
     pub plan: Result<TenantPlan, String>,
+    /// Its extensions.
+    pub extensions: Vec<Extension>,
     /// Where its database is not as configured.
     pub drift: Vec<String>,
 }
@@ -196,7 +201,7 @@ impl Row {
 }
 
 fn row(seen: Seen, columns: &[Column]) -> Row {
-    let Seen { tenant, labels, set, plan, drift: mut differences } = seen;
+    let Seen { tenant, labels, set, plan, extensions, drift: mut differences } = seen;
     let (cells, mut drift, error) = match plan {
         Ok(plan) => (cells(&plan, set.as_deref(), columns), plan.problems(), None),
         Err(error) => (vec![Cell::None; columns.len()], Vec::new(), Some(error)),
@@ -211,7 +216,7 @@ fn row(seen: Seen, columns: &[Column]) -> Row {
     } else {
         State::UpToDate
     };
-    Row { tenant, labels, set, state, cells, drift, error }
+    Row { tenant, labels, set, state, cells, extensions, drift, error }
 }
 
 fn cells(plan: &TenantPlan, set: Option<&str>, columns: &[Column]) -> Vec<Cell> {
@@ -260,7 +265,14 @@ pub(crate) mod tests {
             pending: (applied + 1..=files).map(|version| format!("V{version}__m{version}")).collect(),
             ..TenantPlan::default()
         };
-        Seen { tenant: name.to_owned(), labels: Vec::new(), set: None, plan: Ok(plan), drift: Vec::new() }
+        Seen {
+            tenant: name.to_owned(),
+            labels: Vec::new(),
+            set: None,
+            plan: Ok(plan),
+            extensions: Vec::new(),
+            drift: Vec::new(),
+        }
     }
 
     pub(crate) fn matrix(files: &[Migration], seen: Vec<Seen>) -> Matrix {

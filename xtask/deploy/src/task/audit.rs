@@ -2,30 +2,56 @@
 
 use std::process::ExitCode;
 
-use aws::Leftover;
 use serde_json::json;
+use stack::receipt::{Audit, Left, Unseen};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::{table, view};
 
-/// Asks each service; exit 9 if anything is left.
+/// Asks each service; exit 9 if anything is left, or a list failed so that nobody knows.
 pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let left = of(context).await?;
-    let text = if left.is_empty() { "nothing left\n".to_owned() } else { render(&left) };
-    view::result(context.json, &text, &json!({ "stack": context.stack.name, "left": left }))?;
-    if left.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(Exit::Leftovers)) }
+    let found = of(context).await?;
+    let text = if found.is_clean() { "nothing left\n".to_owned() } else { render(&found) };
+    let document = json!({ "stack": context.stack.name, "left": found.left, "unseen": found.unseen });
+    view::result(context.json, &text, &document)?;
+    match (found.left.is_empty(), found.unseen.is_empty()) {
+        (true, true) => Ok(ExitCode::SUCCESS),
+        (_, true) => Err(Failure::told(Exit::Leftovers)),
+        (_, false) => {
+            Err(Failure::told(Exit::Leftovers)
+                .hint("allow what was refused, then run `cargo xtask audit` again"))
+        }
+    }
 }
 
 /// Returns what is left.
-pub async fn of(context: &Context) -> Result<Vec<Leftover>, Failure> {
+///
+/// # Errors
+/// We are not let in at all.
+pub async fn of(context: &Context) -> Result<Audit, Failure> {
     let cloud = Box::pin(context.access.connect(&context.stack)).await?;
-    Ok(Box::pin(aws::audit(&cloud, &context.stack)).await?)
+    let (identity, found) =
+        tokio::join!(Box::pin(cloud.identity()), Box::pin(aws::audit(&cloud, &context.stack)));
+    identity?;
+    Ok(found)
 }
 
-/// Renders what is left as a table.
-pub fn render(left: &[Leftover]) -> String {
-    let rows: Vec<Vec<String>> =
-        left.iter().map(|one| vec![one.kind.to_string(), one.id.clone(), one.why.clone()]).collect();
-    table::render(&["left", "id", ""], &rows)
+/// Renders what is left, and what could not be seen, as tables.
+pub fn render(found: &Audit) -> String {
+    tables(&found.left, &found.unseen)
+}
+
+/// As [`render`], of a receipt's parts.
+pub fn tables(left: &[Left], unseen: &[Unseen]) -> String {
+    let mut text = String::new();
+    if !left.is_empty() {
+        let row = |one: &Left| vec![one.kind.clone(), one.id.clone(), one.why.clone()];
+        text.push_str(&table::render(&["left", "id", ""], &left.iter().map(row).collect::<Vec<_>>()));
+    }
+    if !unseen.is_empty() {
+        let row = |one: &Unseen| vec![one.what.clone(), one.call.clone(), one.why.clone()];
+        text.push_str(&table::render(&["not seen", "call", ""], &unseen.iter().map(row).collect::<Vec<_>>()));
+    }
+    text
 }

@@ -1,5 +1,7 @@
 //! `bastion ..`; here is `bastion shell`: a terminal on the bastion, or a single command there.
 
+mod reboot;
+
 use std::future::pending;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -32,6 +34,7 @@ pub async fn run(context: &Context, task: &xtask::Bastion) -> Result<ExitCode, F
         xtask::Bastion::Stop => power::stop(context).await,
         xtask::Bastion::Extend(args) => power::extend(context, args).await,
         xtask::Bastion::Keep => power::keep(context).await,
+        xtask::Bastion::Reboot => reboot::run(context).await,
     }
 }
 

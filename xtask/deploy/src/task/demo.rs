@@ -103,13 +103,12 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
     parts.run("down", "everything, in reverse order", down::demolish(context)).await?;
     parts
         .run("audit", "nothing is left", async {
-            match audit::of(context).await?.as_slice() {
-                [] => {
-                    context.view.say("   nothing left");
-                    Ok(())
-                }
-                left => Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(audit::render(left)))),
+            let found = audit::of(context).await?;
+            if found.is_clean() {
+                context.view.say("   nothing left");
+                return Ok(());
             }
+            Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(audit::render(&found))))
         })
         .await
 }

@@ -1,111 +1,274 @@
 //! `down`: takes everything down and proves that nothing is left.
 
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use aws::{ApplyOptions, Cloud, Leftover};
-use serde_json::json;
-use stack::plan::{Action, Step};
-use stack::{Component, Inventory, Plan};
+use aws::{ApplyOptions, Cloud, Teardown};
+use stack::plan::{Action, Fate, SecretFate, Snapshot, Step};
+use stack::receipt::{Audit, Evidence, Head, Left, Verdict, is_thing};
+use stack::{Component, Inventory, Plan, Receipt, Resource};
 
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
+use crate::failure::{self, Exit, Failure};
 use crate::task::{audit, plan};
-use crate::{confirm, cost, power, view};
+use crate::{confirm, cost, power, report, view};
 
-/// Shows the plan, asks for the stack's name, carries it out, and looks again.
+/// A teardown: what is to go, how, and where.
+struct Job<'a> {
+    context: &'a Context,
+    cloud: &'a Cloud,
+    account: String,
+    plan: Plan,
+    only: Vec<Component>,
+    options: ApplyOptions,
+}
+
+/// Shows the plan, asks for the stack's name, carries it out, looks again, and gives the receipt.
 pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Failure> {
     let only = plan::components(&args.components);
-    let (cloud, inventory) = context.observe().await?;
-    let plan = stack::plan::down(&context.stack, &inventory, &only);
+    let options = options(context, args)?;
+    let began_at = now()?;
+    let (cloud, identity, seen) = context.look().await?;
+    let account = identity.account;
+    let inventory = match seen {
+        Ok(inventory) => inventory,
+        // We are let in, but cannot see what there is: nothing is deleted blindly, and nothing is called gone.
+        Err(error) => {
+            let unseen = vec![aws::unseen("what there is of the stack", &error)];
+            let evidence = Evidence { unseen, ..Evidence::default() };
+            let nothing = stack::plan::down_with(&Inventory::default(), &only, &options.fate);
+            let receipt =
+                Receipt::new(head(context, account, began_at)?, &nothing, evidence, Audit::default());
+            give(context, args.receipt.as_deref(), &receipt)?;
+            let hints = failure::hints(&error);
+            let failure = Failure::new(Exit::Leftovers, error)
+                .hint("nothing was deleted: allow what was refused, then run `cargo xtask down` again");
+            return Err(hints.into_iter().fold(failure, Failure::hint));
+        }
+    };
+    let plan = stack::plan::down_with(&inventory, &only, &options.fate);
     let shown = plan::render(&context.stack, &inventory, &plan);
     if args.dry_run {
         view::result(context.json, &shown, &plan::document(&context.stack, &inventory, &plan))?;
         return Ok(ExitCode::SUCCESS);
     }
     context.view.say(shown.trim_end());
-    refuse_protected(&inventory, &plan, args)?;
+    let job = Job { context, cloud: &cloud, account, plan, only, options };
+    if let Some(left) = protected(&inventory, &job) {
+        return refuse(&job, args, &inventory, left, began_at);
+    }
     let goes = |id: &str| {
-        plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
+        job.plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
     };
     let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
     let connected = power::connected(&cloud, going).await?;
     if !connected.is_empty() {
         context.view.say(power::render(&connected).trim_end());
     }
-    if !plan.is_empty() {
-        if only.is_empty() {
+    if !job.plan.is_empty() {
+        if job.only.is_empty() {
             let question = "this deletes the whole stack, every tenant's data included";
             confirm::name(context, question, &context.stack.name)?;
         } else {
             confirm::yes(context, "delete these?")?;
         }
     }
-    let options = ApplyOptions { unprotect: args.unprotect, ..ApplyOptions::default() };
-    let removed = carry_out(context, &cloud, &plan, inventory, &options, &only).await?;
-    let text = format!("down: {removed} parts deleted, nothing left of what was to go\n");
-    view::result(
-        context.json,
-        &text,
-        &json!({
-            "stack": context.stack.name, "deleted": removed, "plan": plan, "left": [], "connected": connected,
-        }),
-    )?;
-    Ok(ExitCode::SUCCESS)
+    if let Some(path) = &args.receipt {
+        try_writing(path)?;
+    }
+    let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
+    give(context, args.receipt.as_deref(), &receipt)?;
+    match failure(&receipt, &teardown) {
+        None => Ok(ExitCode::SUCCESS),
+        Some(failure) => Err(failure),
+    }
 }
 
 /// Takes everything down without asking, and returns how many parts that were.
 pub async fn demolish(context: &Context) -> Result<usize, Failure> {
-    let (cloud, inventory) = context.observe().await?;
-    let plan = stack::plan::down(&context.stack, &inventory, &[]);
-    carry_out(context, &cloud, &plan, inventory, &ApplyOptions::default(), &[]).await
+    let began_at = now()?;
+    let (cloud, identity, inventory) = context.look().await?;
+    let inventory = inventory?;
+    let fate = Fate { snapshot: snapshot_of(context), secrets: SecretFate::Delete };
+    let plan = stack::plan::down_with(&inventory, &[], &fate);
+    let options = ApplyOptions { fate, ..ApplyOptions::default() };
+    let job = Job { context, cloud: &cloud, account: identity.account, plan, only: Vec::new(), options };
+    let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
+    match failure(&receipt, &teardown) {
+        None => Ok(receipt.gone.len()),
+        Some(failure) => Err(failure),
+    }
 }
 
-/// Says so before anything is deleted, not after the bastion is gone.
-fn refuse_protected(inventory: &Inventory, plan: &Plan, args: &xtask::Down) -> Result<(), Failure> {
-    let goes = plan.steps.iter().any(|step| step.resource == stack::Resource::Database);
-    match &inventory.database {
-        Some(database) if goes && database.deletion_protection && !args.unprotect => {
-            let text = format!(
-                "database `{}` is protected against deletion; nothing was deleted",
-                database.identifier
-            );
-            Err(Failure::usage(text)
-                .hint("run `cargo xtask down --unprotect` if its data may go")
-                .still_running(cost::still_running(inventory)))
+impl Job<'_> {
+    async fn carry_out(
+        &self,
+        inventory: Inventory,
+        began_at: String,
+    ) -> Result<(Receipt, Teardown), Failure> {
+        let Job { context, cloud, plan, options, .. } = self;
+        let (events, stop) = (&context.events, &context.stop);
+        let going = aws::teardown(cloud, &context.stack, plan, inventory, options, events, stop);
+        let mut teardown = Box::pin(going).await;
+        let found = if self.only.is_empty() {
+            Box::pin(aws::audit(cloud, &context.stack)).await
+        } else {
+            self.look_again().await
+        };
+        let head = head(context, self.account.clone(), began_at)?;
+        let receipt = Receipt::new(head, plan, std::mem::take(&mut teardown.evidence), found);
+        Ok((receipt, teardown))
+    }
+
+    /// The rest of the stack stays, so only what was to go must be gone.
+    async fn look_again(&self) -> Audit {
+        match Box::pin(aws::observe(self.cloud, &self.context.stack)).await {
+            Ok(inventory) => {
+                let again = stack::plan::down_with(&inventory, &self.only, &self.options.fate);
+                let left = again.steps.iter().filter(|step| is_thing(step)).filter_map(leftover);
+                Audit { left: left.collect(), unseen: Vec::new() }
+            }
+            Err(error) => {
+                let unseen = vec![aws::unseen("what there is of the stack", &error)];
+                Audit { left: Vec::new(), unseen }
+            }
         }
-        Some(_) | None => Ok(()),
     }
 }
 
-async fn carry_out(
-    context: &Context,
-    cloud: &Cloud,
-    plan: &Plan,
-    inventory: Inventory,
-    options: &ApplyOptions,
-    only: &[Component],
-) -> Result<usize, Failure> {
-    let applied = aws::apply(cloud, &context.stack, plan, inventory, options, &context.events, &context.stop);
-    applied
-        .await
-        .map_err(|error| Failure::from(error).hint("run `cargo xtask down` again to go on from here"))?;
-    let left = if only.is_empty() {
-        Box::pin(aws::audit(cloud, &context.stack)).await?
-    } else {
-        // The rest of the stack stays, so only what was to go must be gone.
-        let inventory = Box::pin(aws::observe(cloud, &context.stack)).await?;
-        let again = stack::plan::down(&context.stack, &inventory, only);
-        again.steps.iter().filter_map(leftover).collect()
+fn options(context: &Context, args: &xtask::Down) -> Result<ApplyOptions, Failure> {
+    let snapshot = match &args.snapshot {
+        Some(name) => {
+            Snapshot::parse(name).map_err(|error| Failure::usage(format!("`--snapshot`: {error}")))?
+        }
+        None if args.no_snapshot => Snapshot::Skip,
+        None => snapshot_of(context),
     };
-    if left.is_empty() {
-        return Ok(plan.steps.len());
-    }
-    view::result(context.json, &audit::render(&left), &json!({ "stack": context.stack.name, "left": left }))?;
-    Err(Failure::told(Exit::Leftovers)
-        .hint("run `cargo xtask down` again; `cargo xtask audit` lists what is left"))
+    let secrets = match args.recovery_days {
+        Some(days) => SecretFate::Recoverable { days },
+        None if args.keep_secrets => SecretFate::Keep,
+        None => SecretFate::Delete,
+    };
+    let settle_within = Duration::from_secs(u64::from(args.wait));
+    let fate = Fate { snapshot, secrets };
+    Ok(ApplyOptions { unprotect: args.unprotect, fate, settle_within, ..ApplyOptions::default() })
 }
 
-fn leftover(step: &Step) -> Option<Leftover> {
+fn snapshot_of(context: &Context) -> Snapshot {
+    if context.stack.database.final_snapshot { Snapshot::Dated } else { Snapshot::Skip }
+}
+
+/// Returns the database if it goes but is protected: that is found before anything is deleted, not after the bastion is
+/// gone.
+fn protected(inventory: &Inventory, job: &Job<'_>) -> Option<Left> {
+    let goes = job.plan.steps.iter().any(|step| step.resource == Resource::Database);
+    let database = inventory.database.as_ref()?;
+    (goes && database.deletion_protection && database.status != "deleting" && !job.options.unprotect).then(
+        || Left {
+            kind: Resource::Database.title().to_owned(),
+            id: database.identifier.clone(),
+            why: "protected against deletion; nothing was deleted".to_owned(),
+            blockers: Vec::new(),
+            command: Some("cargo xtask down --unprotect".to_owned()),
+        },
+    )
+}
+
+fn refuse(
+    job: &Job<'_>,
+    args: &xtask::Down,
+    inventory: &Inventory,
+    left: Left,
+    began_at: String,
+) -> Result<ExitCode, Failure> {
+    let text = format!("database `{}` is protected against deletion; nothing was deleted", left.id);
+    let behind = job.plan.steps.iter().filter(|step| is_thing(step) && step.resource != Resource::Database);
+    let behind = behind.filter_map(leftover);
+    let evidence = Evidence { left: std::iter::once(left).chain(behind).collect(), ..Evidence::default() };
+    let head = head(job.context, job.account.clone(), began_at)?;
+    give(job.context, args.receipt.as_deref(), &Receipt::new(head, &job.plan, evidence, Audit::default()))?;
+    Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(text))
+        .hint("run `cargo xtask down --unprotect` if its data may go")
+        .still_running(cost::still_running(inventory)))
+}
+
+fn head(context: &Context, account: String, began_at: String) -> Result<Head, Failure> {
+    let (stack, region) = (context.stack.name.clone(), context.stack.region.clone());
+    Ok(Head { stack, account, region, began_at, ended_at: now()? })
+}
+
+fn now() -> Result<String, Failure> {
+    let now = jiff::Timestamp::now().round(jiff::Unit::Second).map_err(anyhow::Error::from)?;
+    Ok(now.to_string())
+}
+
+fn leftover(step: &Step) -> Option<Left> {
     let Action::Delete { id } = &step.action else { return None };
-    Some(Leftover { kind: step.resource.title(), id: id.clone(), why: step.detail.clone() })
+    let (kind, id) = (step.subject().to_owned(), id.clone());
+    Some(Left { kind, id, why: step.detail.clone(), blockers: Vec::new(), command: None })
+}
+
+/// Fails before anything is deleted if the receipt could not be written afterwards.
+fn try_writing(path: &Path) -> Result<(), Failure> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map(drop)
+        .map_err(|error| Failure::usage(format!("cannot write the receipt `{}`: {error}", path.display())))
+}
+
+fn give(context: &Context, path: Option<&Path>, receipt: &Receipt) -> Result<(), Failure> {
+    if let Some(path) = path {
+        let text = serde_json::to_string_pretty(receipt).map_err(anyhow::Error::from)?;
+        report::write(path, &format!("{text}\n"))?;
+    }
+    view::result(context.json, &render(receipt), receipt)?;
+    Ok(())
+}
+
+/// Renders a receipt for people: counts of what is gone, names of all else.
+fn render(receipt: &Receipt) -> String {
+    let gone = receipt.gone.len();
+    let mut text = match receipt.verdict {
+        Verdict::Gone => {
+            format!("down: {gone} parts gone, each shown by a call; nothing left of what was to go\n")
+        }
+        Verdict::Left | Verdict::Unproved => format!("down: {gone} parts gone, each shown by a call\n"),
+    };
+    for kept in &receipt.kept {
+        text.push_str(&format!(
+            "kept: {} {} ({}); `{}` removes it\n",
+            kept.kind, kept.id, kept.why, kept.command
+        ));
+    }
+    text.push_str(&audit::tables(&receipt.left, &receipt.unseen));
+    text
+}
+
+fn failure(receipt: &Receipt, teardown: &Teardown) -> Option<Failure> {
+    let left: Vec<String> = receipt.left.iter().map(|one| format!("{} {}", one.kind, one.id)).collect();
+    let unseen: Vec<String> =
+        receipt.unseen.iter().map(|one| format!("{} ({})", one.what, one.call)).collect();
+    let text = match receipt.verdict {
+        Verdict::Gone => return None,
+        Verdict::Left => format!("{} parts are left: {}", left.len(), left.join(", ")),
+        Verdict::Unproved => {
+            format!("nothing is known to be left, but could not be seen: {}", unseen.join(", "))
+        }
+    };
+    let (exit, text) = if teardown.interrupted {
+        (Exit::Interrupted, format!("interrupted: {text}"))
+    } else {
+        (Exit::Leftovers, text)
+    };
+    let hints = teardown.failed.iter().flat_map(|(_, error)| failure::hints(error));
+    let failure = hints.fold(Failure::new(exit, anyhow::Error::msg(text)), Failure::hint);
+    Some(
+        failure
+            .hint("run `cargo xtask down` again to go on from here; `cargo xtask audit` lists what is left")
+            .still_running(cost::still_running(&teardown.inventory)),
+    )
 }

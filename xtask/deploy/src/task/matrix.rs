@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use aws::Cloud;
 use db::migrate::RunOptions;
-use db::tenant::TenantInfo;
+use db::tenant::{TenantInfo, Verdict};
 use db::{Login, Server};
 use stack::spec::Tenant;
 
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::report::extension;
 use crate::report::html::html;
 use crate::report::matrix::{Matrix, Seen, State};
 use crate::sets::Sets;
@@ -83,26 +84,39 @@ async fn look(
     let plans = db::migrate::plan_all(server, &targets, &options).await;
     stop.abort();
     context.check_interrupted()?;
+    let logins: Vec<Login> = targets.iter().map(|target| target.login.clone()).collect();
+    let insides = db::tenant::look_inside_all(server, &logins, jobs).await;
+    context.check_interrupted()?;
 
     let mut seen: HashMap<&str, Seen> = HashMap::new();
-    for (tenant, plan) in there.iter().zip(plans) {
+    for ((tenant, plan), inside) in there.iter().zip(plans).zip(insides) {
         let info = databases[tenant.name.as_str()];
-        let drift = db::tenant::differences(tenant, info);
+        let mut drift = db::tenant::differences(tenant, info);
+        let (mut plan, mut extensions) = (plan.map_err(|error| error.chain()), Vec::new());
+        match inside {
+            Ok(inside) => {
+                drift.extend(inside.checks(&tenant.name, &tenant.owner));
+                extensions = inside.extensions;
+            }
+            // What could not be seen is not as it should be.
+            Err(error) => plan = plan.and(Err(error.chain())),
+        }
+        drift.retain(|check| check.verdict != Verdict::Pass);
         let drift = drift.iter().map(|check| format!("{}: {}", check.name, check.evidence)).collect();
-        let plan = plan.map_err(|error| error.chain());
-        seen.insert(&tenant.name, of(tenant, plan, drift));
+        seen.insert(&tenant.name, Seen { extensions, ..of(tenant, plan, drift) });
     }
     for tenant in &missing {
         seen.insert(&tenant.name, of(tenant, Err("there is no such database".to_owned()), Vec::new()));
     }
-    let seen = tenants.iter().filter_map(|tenant| seen.remove(tenant.name.as_str())).collect();
+    let mut seen: Vec<Seen> = tenants.iter().filter_map(|tenant| seen.remove(tenant.name.as_str())).collect();
+    extension::compare(&mut seen);
     let now = jiff::Timestamp::now().round(jiff::Unit::Second).map_err(anyhow::Error::from)?;
     Ok(Matrix::new(&context.stack.name, now.to_string(), &sets.all(), seen))
 }
 
 fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec<String>) -> Seen {
     let (name, set) = (tenant.name.clone(), tenant.migrations.clone());
-    Seen { tenant: name, labels: tenant.labels.clone(), set, plan, drift }
+    Seen { tenant: name, labels: tenant.labels.clone(), set, plan, extensions: Vec::new(), drift }
 }
 
 /// Renders the groups of the matrix: tenants that are alike share a line.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use aws::Cloud;
 use db::Server;
 use serde_json::{Value, json};
+use stack::spec::Rotation;
 
 use crate::bridge::Bridge;
 use crate::context::Context;
@@ -58,7 +59,11 @@ pub fn targets(context: &Context, args: &xtask::SecretRotate) -> Result<Vec<Targ
     let mut known: Vec<Target> = Vec::new();
     for tenant in &context.stack.tenants {
         if !known.iter().any(|target| target.name() == tenant.owner) {
-            known.push(Target::Role { role: tenant.owner.clone(), database: tenant.name.clone() });
+            known.push(Target::Role {
+                role: tenant.owner.clone(),
+                database: tenant.name.clone(),
+                rotation: tenant.rotation,
+            });
         }
     }
     known.push(Target::Master);
@@ -80,10 +85,12 @@ pub fn targets(context: &Context, args: &xtask::SecretRotate) -> Result<Vec<Targ
 
 fn question(targets: &[Target]) -> String {
     let names: Vec<String> = targets.iter().map(|target| format!("`{}`", target.name())).collect();
-    format!(
-        "give new passwords to {}? Connections stay open; new ones need the new password at once.",
-        names.join(", ")
-    )
+    let has_second = |target: &Target| matches!(target, Target::Role { rotation: Rotation::TwoUsers, .. });
+    let until = match targets.iter().all(has_second) {
+        true => "the user before logs in until the next rotation",
+        false => "new ones need the new password at once, unless there are two users",
+    };
+    format!("give new passwords to {}? Connections stay open; {until}.", names.join(", "))
 }
 
 /// Prints what would be done.

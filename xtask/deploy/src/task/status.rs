@@ -128,7 +128,7 @@ fn part(resource: Resource, stack: &Stack, inventory: &Inventory, plan: &Plan) -
         Some((Action::Repair, detail)) => ("half-made", detail.clone()),
         Some((Action::Start, detail)) => ("stopped", detail.clone()),
         Some((Action::Wait, detail)) => ("waiting", detail.clone()),
-        Some((Action::Delete { .. }, detail)) => ("surplus", detail.clone()),
+        Some((Action::Delete { .. } | Action::Restore { .. }, detail)) => ("surplus", detail.clone()),
     };
     Part { resource, state: state.to_owned(), id: id_of(resource, stack, inventory), detail }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use aws::Cloud;
+use aws::secret::Credentials;
 use db::migrate::Stop;
 use db::tenant::{Created, Outcome, TenantInfo, TenantSpec, Verdict, Verification};
 use db::{Login, Server};
@@ -139,14 +140,14 @@ pub async fn create(
     tenants: &[Tenant],
 ) -> Result<Vec<Created>, Failure> {
     let roles = tenants.iter().map(|tenant| tenant.owner.clone()).collect();
-    let passwords =
+    let credentials =
         aws::secret::ensure_all(cloud, &context.stack, &roles, &context.stop, &context.events).await?;
     context.check_interrupted()?;
     let mut specs = Vec::new();
     let mut without = HashMap::new();
     for tenant in tenants {
-        match passwords.get(&tenant.owner) {
-            Some(Ok(password)) => specs.push(spec(tenant, password.clone())),
+        match credentials.get(&tenant.owner) {
+            Some(Ok(found)) => specs.push(spec(tenant, found.clone())),
             Some(Err(error)) => drop(without.insert(tenant.name.as_str(), refused(context, tenant, error))),
             None => {}
         }
@@ -194,8 +195,10 @@ async fn rotated_meanwhile(
     for (spec, one) in specs.iter().zip(created) {
         if matches!(one.outcome, Outcome::Repaired(_)) {
             let name = context.stack.role_secret_name(&spec.owner);
-            let now = aws::secret::find(cloud, &name).await?.filter(|now| *now != spec.password);
-            moved.extend(now.map(|password| TenantSpec { password, ..spec.clone() }));
+            let now = aws::secret::find_credentials(cloud, &name).await?;
+            let now = now.filter(|now| now.password != spec.password);
+            let tenant = context.stack.tenant(&spec.name);
+            moved.extend(tenant.zip(now).map(|(tenant, now)| self::spec(tenant, now)));
         }
     }
     Ok(moved)
@@ -256,8 +259,7 @@ pub async fn verify(
     master: &Login,
     tenants: &[Tenant],
 ) -> Result<Vec<Verification>, Failure> {
-    let specs = specs(context, cloud, tenants).await?;
-    let verifications = db::tenant::verify(server, master, &specs).await?;
+    let verifications = look(context, cloud, server, master, tenants).await?;
     let mut text = String::new();
     for one in &verifications {
         let _ = writeln!(text, "{}: {}", one.tenant, one.verdict());
@@ -266,10 +268,33 @@ pub async fn verify(
         }
     }
     view::result(context.json, &text, &json!({ "tenants": verifications }))?;
+    judge_verified(&verifications)?;
+    Ok(verifications)
+}
+
+/// Verifies.
+///
+/// # Errors
+/// What concerns all tenants; a tenant's own failure is in its checks.
+pub(super) async fn look(
+    context: &Context,
+    cloud: &Cloud,
+    server: &Server,
+    master: &Login,
+    tenants: &[Tenant],
+) -> Result<Vec<Verification>, Failure> {
+    let specs = specs(context, cloud, tenants).await?;
+    Ok(db::tenant::verify(server, master, &specs).await?)
+}
+
+/// Tells whether every tenant was proved to be as it should be.
+///
+/// # Errors
+/// Exit 6 or 7 if all or some were not.
+pub(super) fn judge_verified(verifications: &[Verification]) -> Result<(), Failure> {
     // What could not be proved is not proved.
     let failed = verifications.iter().filter(|one| one.verdict() != Verdict::Pass).count();
-    verdict(failed, verifications.len())?;
-    Ok(verifications)
+    verdict(failed, verifications.len())
 }
 
 /// For how many tenants each secret is read by itself, with the password of a rotation that was cut off. Secrets of more
@@ -282,27 +307,30 @@ pub async fn specs(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Resu
     if tenants.len() <= FEW {
         let logins = tenants.iter().map(|tenant| bridge::owner(context, cloud, tenant));
         let logins = try_join_all(logins).await?;
-        return Ok(tenants.iter().zip(logins).map(|(tenant, login)| spec(tenant, login.password)).collect());
+        let credentials =
+            logins.into_iter().map(|login| Credentials { user: Some(login.user), password: login.password });
+        return Ok(tenants.iter().zip(credentials).map(|(tenant, found)| spec(tenant, found)).collect());
     }
     let names = tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)).collect();
     let found = aws::secret::find_all(cloud, &names, &context.events).await?;
     context.check_interrupted()?;
-    let with_password = |tenant: &Tenant| {
+    let with_credentials = |tenant: &Tenant| {
         let name = stack.role_secret_name(&tenant.owner);
-        let password = found.get(&name).cloned().ok_or_else(|| {
+        let found = found.get(&name).cloned().ok_or_else(|| {
             Failure::from(aws::Error::Missing { what: format!("secret `{name}`") })
                 .hint(format!("run `cargo xtask tenant create {}`", tenant.name))
         })?;
-        Ok(spec(tenant, password))
+        Ok(spec(tenant, found))
     };
-    tenants.iter().map(with_password).collect()
+    tenants.iter().map(with_credentials).collect()
 }
 
-fn spec(tenant: &Tenant, password: stack::Secret) -> TenantSpec {
+fn spec(tenant: &Tenant, found: Credentials) -> TenantSpec {
     TenantSpec {
         name: tenant.name.clone(),
         owner: tenant.owner.clone(),
-        password,
+        user: tenant.user(found.user.as_deref()).to_owned(),
+        password: found.password,
         purpose: tenant.purpose.clone(),
         encoding: tenant.encoding.clone(),
         locale: tenant.locale.clone(),

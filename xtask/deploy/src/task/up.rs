@@ -67,6 +67,17 @@ pub async fn converge(context: &Context, only: &[Component]) -> Result<(Cloud, I
     Ok((cloud, inventory, plan.steps.len()))
 }
 
+/// Brings up those components without asking, from what was observed before, and returns what exists then.
+pub(super) async fn bring(
+    context: &Context,
+    cloud: &Cloud,
+    inventory: Inventory,
+    only: &[Component],
+) -> Result<Inventory, Failure> {
+    let plan = stack::plan::up(&context.stack, &inventory, only);
+    carry_out(context, cloud, &plan, inventory, &ApplyOptions::default()).await
+}
+
 /// Carries out a plan for `up`.
 ///
 /// # Errors

@@ -15,7 +15,8 @@ use db::{ConnectOptions, Login, Server, Session, lock};
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde::Serialize;
-use stack::{Event, Secret, Stack};
+use stack::spec::{Rotation, clone_of, is_clone_of};
+use stack::{Event, Stack};
 
 use crate::bridge;
 use crate::context::Context;
@@ -40,6 +41,8 @@ pub enum Target {
         role: String,
         /// The database.
         database: String,
+        /// Whether it is rotated with a second user.
+        rotation: Rotation,
     },
     /// The master user, whose password RDS sets.
     Master,
@@ -62,14 +65,31 @@ impl Target {
         }
     }
 
-    /// Returns its login with that password.
-    pub fn login(&self, stack: &Stack, password: Secret) -> Login {
+    /// Returns its login with that version of its secret.
+    pub fn login(&self, stack: &Stack, version: &Version) -> Login {
         let (user, database) = match self {
-            Target::Role { role, database } => (role.clone(), database.clone()),
+            Target::Role { role, database, .. } => (user_of(role, version), database.clone()),
             Target::Master => (stack.database.master_user.clone(), "postgres".to_owned()),
         };
-        Login { user, password, database }
+        Login { user, password: version.password.clone(), database }
     }
+
+    /// Returns whose password the version after that one has.
+    fn next_user(&self, stack: &Stack, current: &Version) -> String {
+        match self {
+            Target::Role { role, rotation: Rotation::TwoUsers, .. } if user_of(role, current) == *role => {
+                clone_of(role)
+            }
+            Target::Role { role, .. } => role.clone(),
+            Target::Master => stack.database.master_user.clone(),
+        }
+    }
+}
+
+/// Returns the user that a version of a role's secret is about: the role, or its clone.
+fn user_of(role: &str, version: &Version) -> String {
+    let named = version.user.as_deref().filter(|user| is_clone_of(user, role));
+    named.unwrap_or(role).to_owned()
 }
 
 /// How far a rotation has come, which decides which password logs in.
@@ -147,9 +167,9 @@ pub async fn rotate(
 async fn admin(context: &Context, cloud: &Cloud, server: &Server) -> Result<Option<Session>, Failure> {
     let target = Target::Master;
     let versions = rotate::get(cloud, &target.secret_name(&context.stack)).await?;
-    let login = target.login(&context.stack, versions.current.password);
-    let login = match versions.pending {
-        Some(pending) => bridge::choose(server, login, pending.password).await?,
+    let login = target.login(&context.stack, &versions.current);
+    let login = match &versions.pending {
+        Some(pending) => bridge::choose(server, login, target.login(&context.stack, pending)).await?,
         None => login,
     };
     let session = match db::connect(server, &login, &ConnectOptions::default()).await {
@@ -218,14 +238,17 @@ impl Work<'_> {
                 *stage = Stage::Changing;
                 (pending.clone(), Outcome::Finished)
             }
-            None => (rotate::put_pending(self.cloud, &versions).await?, Outcome::Rotated),
+            None => {
+                let user = target.next_user(&self.context.stack, &versions.current);
+                (rotate::put_pending(self.cloud, &versions, &user).await?, Outcome::Rotated)
+            }
         };
-        let login = target.login(&self.context.stack, pending.password.clone());
+        let login = target.login(&self.context.stack, &pending);
         let known = versions.pending.is_some() && self.check(&login).await? == PasswordCheck::Right;
         if !known {
             self.context.check_interrupted()?;
             *stage = Stage::Changing;
-            self.change(target, &login.password).await?;
+            self.change(target, &versions.current, &login).await?;
             self.prove(target, &login).await?;
         }
         *stage = Stage::Proved;
@@ -236,7 +259,7 @@ impl Work<'_> {
 
     /// A secret without a role is found before there is a new password that nobody would ever know.
     async fn expect_role(&self, target: &Target) -> Result<(), Failure> {
-        let Target::Role { role, database } = target else { return Ok(()) };
+        let Target::Role { role, database, .. } = target else { return Ok(()) };
         match db::role::find(self.admin()?, role).await? {
             Some(_) => Ok(()),
             None => {
@@ -247,11 +270,21 @@ impl Work<'_> {
         }
     }
 
-    async fn change(&self, target: &Target, password: &Secret) -> Result<(), Failure> {
+    async fn change(&self, target: &Target, current: &Version, login: &Login) -> Result<(), Failure> {
+        let password = &login.password;
         let Context { stack, events, stop, .. } = self.context;
         match target {
             // By the session that holds the lock: once that is lost, no other rotation is overtaken.
-            Target::Role { role, .. } => Ok(db::role::set_password(self.admin()?, role, password).await?),
+            Target::Role { role, .. } if is_clone_of(&login.user, role) => {
+                Ok(db::role::ensure_clone(self.admin()?, role, password).await?)
+            }
+            // One user from the clone on, which is current until the end, or in turn: the clone is still to log in.
+            Target::Role { role, .. } if user_of(role, current) != *role => {
+                Ok(db::role::set_password(self.admin()?, role, password).await?)
+            }
+            Target::Role { role, .. } => {
+                Ok(db::role::set_only_password(self.admin()?, role, password).await?)
+            }
             Target::Master => {
                 if let Some(session) = &self.admin {
                     session.ping().await?;

@@ -1,0 +1,59 @@
+use stack::plan::{Action, Plan, SecretFate, Step};
+use stack::receipt::{Evidence, Left};
+use stack::{Events, Inventory, Stack};
+
+use crate::apply::{ApplyOptions, Ended, chain, follow};
+use crate::{Cloud, Error, Stop, secret};
+
+/// What came of carrying out a plan that takes down.
+#[derive(Debug)]
+pub struct Teardown {
+    /// What was proved on the way; the failed steps and those behind them are in `left`.
+    pub evidence: Evidence,
+    /// The steps that failed.
+    pub failed: Vec<(Step, Error)>,
+    /// Whether the user asked to stop before the end.
+    pub interrupted: bool,
+    /// What exists now, as far as the done steps know.
+    pub inventory: Inventory,
+}
+
+/// Takes down as far as it can be: a failure holds up nothing but what waits for it.
+///
+/// Nothing is gone because a deletion was accepted: each thing is looked for by its id until it is not there.
+pub async fn teardown(
+    cloud: &Cloud,
+    stack: &Stack,
+    plan: &Plan,
+    inventory: Inventory,
+    options: &ApplyOptions,
+    events: &Events,
+    stop: &Stop,
+) -> Teardown {
+    let ended = follow(cloud, stack, plan, inventory, options, events, stop).await;
+    let Ended { failed, waiting, state, done: _ } = ended;
+    let (inventory, mut evidence) = (state.inventory, state.evidence);
+    if options.fate.secrets == SecretFate::Keep {
+        let ours = inventory.secrets.iter().filter(|entry| entry.tagged && !entry.scheduled_for_deletion);
+        evidence.kept.extend(ours.map(|entry| secret::kept(cloud, stack, entry)));
+    }
+    let failed: Vec<(Step, Error)> =
+        failed.into_iter().map(|(index, error)| (plan.steps[index].clone(), error)).collect();
+    evidence.left.extend(failed.iter().filter_map(|(step, error)| of_failure(step, error)));
+    let behind = waiting.iter().map(|index| &plan.steps[*index]);
+    let held_up = if failed.is_empty() { "interrupted before its turn" } else { "waits for what failed" };
+    evidence.left.extend(behind.filter_map(|step| left(step, held_up.to_owned())));
+    let interrupted = stop.is_raised() && !(waiting.is_empty() && failed.is_empty());
+    Teardown { evidence, failed, interrupted, inventory }
+}
+
+fn of_failure(step: &Step, error: &Error) -> Option<Left> {
+    let left = left(step, chain(error))?;
+    let Error::Blocked { blockers, .. } = error else { return Some(left) };
+    Some(Left { blockers: blockers.clone(), ..left })
+}
+
+fn left(step: &Step, why: String) -> Option<Left> {
+    let (Action::Delete { id } | Action::Restore { id }) = &step.action else { return None };
+    Some(Left { kind: step.subject().to_owned(), id: id.clone(), why, blockers: Vec::new(), command: None })
+}

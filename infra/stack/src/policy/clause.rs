@@ -1,0 +1,234 @@
+use serde_json::{Value, json};
+
+use crate::spec::{AMI_PARAMETER, SSM_POLICY, STACK_TAG, Stack};
+
+/// On what an action is allowed, and when: a statement of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clause {
+    /// Lists, and what has no resource to name.
+    Look,
+    /// EC2's parts, as they are made with the stack's tag.
+    Make,
+    /// EC2's parts that have the stack's tag.
+    Own,
+    /// The tags of EC2's parts, in the call that makes them.
+    Tag,
+    /// The image that the bastion starts from.
+    Image,
+    /// The parameter that names the image.
+    ImageParameter,
+    /// Role and profile, also by a name that nothing has yet.
+    ReadRole,
+    /// Role and profile.
+    Role,
+    /// The one policy that may be attached to the role.
+    Attach,
+    /// The role, given to EC2 alone.
+    PassRole,
+    /// Database and subnet group.
+    Database,
+    /// The option and parameter groups that RDS takes if none is named.
+    Defaults,
+    /// The last snapshot.
+    Snapshot,
+    /// RDS's own role, which the first database of an account makes.
+    ServiceRole,
+    /// The secrets under the stack's prefix.
+    Secrets,
+    /// Sessions to the stack's bastion, with a document that is allowed as well.
+    Bastion,
+    /// The document of tunnels.
+    Forward,
+    /// The documents of shells.
+    Shell,
+    /// Sessions that one has opened oneself.
+    OwnSessions,
+    /// A session's channel, which nobody gets into without its token.
+    Channel,
+    /// Whatever key the account encrypts shells with, and for that alone.
+    SessionKey,
+}
+
+/// Where the stack is, as ARNs say it.
+pub(super) struct Place<'a> {
+    stack: &'a Stack,
+    partition: &'static str,
+    account: &'a str,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(stack: &'a Stack, account: Option<&'a str>) -> Place<'a> {
+        Place { stack, partition: stack.partition(), account: account.unwrap_or("*") }
+    }
+
+    /// Returns an ARN in the stack's region and account.
+    fn arn(&self, service: &str, rest: &str) -> String {
+        format!("arn:{}:{service}:{}:{}:{rest}", self.partition, self.stack.region, self.account)
+    }
+
+    /// Returns an ARN of what AWS itself has in the region.
+    fn shared(&self, service: &str, rest: &str) -> String {
+        format!("arn:{}:{service}:{}::{rest}", self.partition, self.stack.region)
+    }
+
+    fn iam(&self, rest: &str) -> String {
+        format!("arn:{}:iam::{}:{rest}", self.partition, self.account)
+    }
+
+    fn role(&self) -> String {
+        self.iam(&format!("role{}{}", self.stack.iam_path(), self.stack.role_name()))
+    }
+
+    fn profile(&self) -> String {
+        self.iam(&format!("instance-profile{}{}", self.stack.iam_path(), self.stack.role_name()))
+    }
+
+    fn database(&self) -> String {
+        self.arn("rds", &format!("db:{}", self.stack.database.identifier))
+    }
+}
+
+impl Clause {
+    /// Every clause, in the order in which a policy shows them.
+    pub(super) const ALL: [Clause; 21] = [
+        Clause::Look,
+        Clause::Make,
+        Clause::Own,
+        Clause::Tag,
+        Clause::Image,
+        Clause::ImageParameter,
+        Clause::ReadRole,
+        Clause::Role,
+        Clause::Attach,
+        Clause::PassRole,
+        Clause::Database,
+        Clause::Defaults,
+        Clause::Snapshot,
+        Clause::ServiceRole,
+        Clause::Secrets,
+        Clause::Bastion,
+        Clause::Forward,
+        Clause::Shell,
+        Clause::OwnSessions,
+        Clause::Channel,
+        Clause::SessionKey,
+    ];
+
+    pub(super) fn sid(self) -> &'static str {
+        match self {
+            Clause::Look => "Look",
+            Clause::Make => "Make",
+            Clause::Own => "Own",
+            Clause::Tag => "Tag",
+            Clause::Image => "Image",
+            Clause::ImageParameter => "ImageParameter",
+            Clause::ReadRole => "ReadRole",
+            Clause::Role => "Role",
+            Clause::Attach => "Attach",
+            Clause::PassRole => "PassRole",
+            Clause::Database => "Database",
+            Clause::Defaults => "Defaults",
+            Clause::Snapshot => "Snapshot",
+            Clause::ServiceRole => "ServiceRole",
+            Clause::Secrets => "Secrets",
+            Clause::Bastion => "Bastion",
+            Clause::Forward => "Forward",
+            Clause::Shell => "Shell",
+            Clause::OwnSessions => "OwnSessions",
+            Clause::Channel => "Channel",
+            Clause::SessionKey => "SessionKey",
+        }
+    }
+
+    pub(super) fn resources(self, place: &Place<'_>) -> Vec<String> {
+        let stack = place.stack;
+        match self {
+            Clause::Look => vec!["*".to_owned()],
+            Clause::Make | Clause::Own | Clause::Tag => vec![place.arn("ec2", "*/*")],
+            Clause::Image => vec![place.shared("ec2", "image/*")],
+            Clause::ImageParameter => vec![place.shared("ssm", &format!("parameter{AMI_PARAMETER}"))],
+            // Only what exists has a path; a question for a name that nothing has is about the name alone.
+            Clause::ReadRole => vec![
+                place.role(),
+                place.profile(),
+                place.iam(&format!("role/{}", stack.role_name())),
+                place.iam(&format!("instance-profile/{}", stack.role_name())),
+            ],
+            Clause::Role => vec![place.role(), place.profile()],
+            Clause::Attach | Clause::PassRole => vec![place.role()],
+            Clause::Database => {
+                vec![place.database(), place.arn("rds", &format!("subgrp:{}", stack.subnet_group_name()))]
+            }
+            Clause::Defaults => vec![place.arn("rds", "og:default*"), place.arn("rds", "pg:default*")],
+            Clause::Snapshot => vec![
+                place.database(),
+                place.arn("rds", &format!("snapshot:{}-final-*", stack.database.identifier)),
+            ],
+            Clause::ServiceRole => {
+                vec![place.iam("role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS")]
+            }
+            Clause::Secrets => {
+                vec![place.arn("secretsmanager", &format!("secret:{}/*", stack.database.secret_prefix))]
+            }
+            Clause::Bastion => vec![place.arn("ec2", "instance/*")],
+            Clause::Forward => {
+                vec![place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost")]
+            }
+            Clause::Shell => vec![
+                place.shared("ssm", "document/AWS-StartNonInteractiveCommand"),
+                place.arn("ssm", "document/SSM-SessionManagerRunShell"),
+            ],
+            Clause::OwnSessions | Clause::Channel => vec![place.arn("ssm", "session/*")],
+            Clause::SessionKey => vec![place.arn("kms", "key/*")],
+        }
+    }
+
+    pub(super) fn condition(self, place: &Place<'_>) -> Option<Value> {
+        let name = &place.stack.name;
+        let tagged = format!("aws:ResourceTag/{STACK_TAG}");
+        let tagging = format!("aws:RequestTag/{STACK_TAG}");
+        match self {
+            Clause::Make => Some(json!({ "StringEquals": { tagging: name } })),
+            Clause::Own => Some(json!({ "StringEquals": { tagged: name } })),
+            // Whoever may tag what exists could make anything the stack's own, and then delete it.
+            Clause::Tag => Some(json!({
+                "StringEquals": { tagging: name },
+                "Null": { "ec2:CreateAction": "false" },
+            })),
+            Clause::Image => Some(json!({ "StringEquals": { "ec2:Owner": "amazon" } })),
+            Clause::Attach => {
+                let policy = format!("arn:{}:iam::aws:policy/{SSM_POLICY}", place.partition);
+                Some(json!({ "ArnEquals": { "iam:PolicyARN": policy } }))
+            }
+            Clause::PassRole => {
+                Some(json!({ "StringEquals": { "iam:PassedToService": "ec2.amazonaws.com" } }))
+            }
+            Clause::ServiceRole => {
+                Some(json!({ "StringEquals": { "iam:AWSServiceName": "rds.amazonaws.com" } }))
+            }
+            // Without the check a session could name any document, whatever is allowed of documents.
+            Clause::Bastion => Some(json!({
+                "StringEquals": { tagged: name },
+                "BoolIfExists": { "ssm:SessionDocumentAccessCheck": "true" },
+            })),
+            // A session's id begins with the user's name, an assumed role's does not with `aws:userid`: the tag has it.
+            Clause::OwnSessions => Some(
+                json!({ "StringLike": { "ssm:resourceTag/aws:ssmmessages:session-id": "${aws:userid}" } }),
+            ),
+            Clause::SessionKey => {
+                Some(json!({ "Null": { "kms:EncryptionContext:aws:ssm:SessionId": "false" } }))
+            }
+            Clause::Look
+            | Clause::ImageParameter
+            | Clause::ReadRole
+            | Clause::Role
+            | Clause::Database
+            | Clause::Defaults
+            | Clause::Snapshot
+            | Clause::Secrets
+            | Clause::Forward
+            | Clause::Shell
+            | Clause::Channel => None,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+use super::Task;
+use super::Task::{Connect, Down, Migrate, Rotate, Status, Tenant, Up};
+use super::clause::Clause;
+
+/// One action: whose policy has it, in which statement, and the calls at which IAM asks for it.
+pub(super) struct Grant {
+    pub(super) action: &'static str,
+    pub(super) tasks: &'static [Task],
+    pub(super) clause: Clause,
+    /// Other calls than the one of the action's own name.
+    at: &'static [&'static str],
+}
+
+impl Grant {
+    pub(super) fn is_asked_for_at(&self, call: &str) -> bool {
+        if self.at.is_empty() { self.action == call } else { self.at.contains(&call) }
+    }
+}
+
+/// Asked for at the call of that name.
+const fn own(action: &'static str, tasks: &'static [Task], clause: Clause) -> Grant {
+    Grant { action, tasks, clause, at: &[] }
+}
+
+/// Asked for at other calls.
+const fn at(
+    action: &'static str,
+    tasks: &'static [Task],
+    clause: Clause,
+    at: &'static [&'static str],
+) -> Grant {
+    Grant { action, tasks, clause, at }
+}
+
+const ALL: &[Task] = &Task::ALL;
+/// Those that open tunnels or shells.
+const SESSIONS: &[Task] = &[Connect, Migrate, Tenant, Rotate];
+
+/// Calls that need no permission.
+pub(super) const FREE: [&str; 1] = ["sts:GetCallerIdentity"];
+
+/// What the tasks are allowed: a line for each action and statement.
+///
+/// Source: the service authorization reference, and for tags and snapshots of RDS its change of August 2024.
+pub(super) const TABLE: &[Grant] = &[
+    // Looking at the stack, as every task does.
+    own("ec2:DescribeInstances", ALL, Clause::Look),
+    own("ec2:DescribeInternetGateways", ALL, Clause::Look),
+    own("ec2:DescribeRouteTables", ALL, Clause::Look),
+    own("ec2:DescribeSecurityGroups", ALL, Clause::Look),
+    own("ec2:DescribeSubnets", ALL, Clause::Look),
+    own("ec2:DescribeVolumes", ALL, Clause::Look),
+    own("ec2:DescribeVpcAttribute", ALL, Clause::Look),
+    own("ec2:DescribeVpcs", ALL, Clause::Look),
+    own("iam:GetInstanceProfile", ALL, Clause::ReadRole),
+    own("iam:GetRole", ALL, Clause::ReadRole),
+    own("iam:ListAttachedRolePolicies", ALL, Clause::ReadRole),
+    own("rds:DescribeDBInstances", ALL, Clause::Database),
+    own("rds:DescribeDBSubnetGroups", ALL, Clause::Database),
+    own("rds:ListTagsForResource", ALL, Clause::Database),
+    own("secretsmanager:DescribeSecret", ALL, Clause::Secrets),
+    own("secretsmanager:ListSecrets", ALL, Clause::Look),
+    own("ssm:DescribeInstanceInformation", ALL, Clause::Look),
+    own("ssm:GetParameter", ALL, Clause::ImageParameter),
+    // Proving that nothing is left.
+    own("ec2:DescribeNetworkInterfaces", &[Status, Up, Down], Clause::Look),
+    own("iam:ListInstanceProfiles", &[Status, Down], Clause::Look),
+    own("iam:ListRoles", &[Status, Down], Clause::Look),
+    // Sessions.
+    own("ssm:StartSession", &[Connect, Migrate, Tenant, Rotate, Up], Clause::Bastion),
+    own("ssm:StartSession", &[Connect, Migrate, Tenant, Rotate, Up], Clause::Forward),
+    own("ssm:StartSession", &[Connect], Clause::Shell),
+    own("ssm:TerminateSession", &[Connect, Migrate, Tenant, Rotate, Up], Clause::OwnSessions),
+    own("ssm:ResumeSession", SESSIONS, Clause::OwnSessions),
+    own("ssmmessages:OpenDataChannel", SESSIONS, Clause::Channel),
+    own("kms:GenerateDataKey", &[Connect], Clause::SessionKey),
+    // Passwords.
+    own("secretsmanager:BatchGetSecretValue", &[Migrate, Tenant], Clause::Look),
+    at(
+        "secretsmanager:GetSecretValue",
+        &[Connect, Migrate, Tenant, Rotate, Up],
+        Clause::Secrets,
+        &["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"],
+    ),
+    own("secretsmanager:CreateSecret", &[Tenant, Up], Clause::Secrets),
+    at("secretsmanager:TagResource", &[Tenant, Up], Clause::Secrets, &["secretsmanager:CreateSecret"]),
+    own("secretsmanager:RestoreSecret", &[Tenant, Up], Clause::Secrets),
+    own("secretsmanager:PutSecretValue", &[Tenant, Rotate, Up], Clause::Secrets),
+    own("secretsmanager:UpdateSecretVersionStage", &[Rotate], Clause::Secrets),
+    own("secretsmanager:DeleteSecret", &[Tenant, Down], Clause::Secrets),
+    // Network: what a call makes has the tag, and so has what it is made in.
+    own("ec2:CreateInternetGateway", &[Up], Clause::Make),
+    own("ec2:CreateRouteTable", &[Up], Clause::Make),
+    own("ec2:CreateRouteTable", &[Up], Clause::Own),
+    own("ec2:CreateSecurityGroup", &[Up], Clause::Make),
+    own("ec2:CreateSecurityGroup", &[Up], Clause::Own),
+    own("ec2:CreateSubnet", &[Up], Clause::Make),
+    own("ec2:CreateSubnet", &[Up], Clause::Own),
+    own("ec2:CreateVpc", &[Up], Clause::Make),
+    at(
+        "ec2:CreateTags",
+        &[Up],
+        Clause::Tag,
+        &[
+            "ec2:CreateInternetGateway",
+            "ec2:CreateRouteTable",
+            "ec2:CreateSecurityGroup",
+            "ec2:CreateSubnet",
+            "ec2:CreateVpc",
+            "ec2:RunInstances",
+        ],
+    ),
+    own("ec2:AssociateRouteTable", &[Up], Clause::Own),
+    own("ec2:AttachInternetGateway", &[Up], Clause::Own),
+    own("ec2:AuthorizeSecurityGroupEgress", &[Up], Clause::Own),
+    own("ec2:AuthorizeSecurityGroupIngress", &[Up], Clause::Own),
+    own("ec2:CreateRoute", &[Up], Clause::Own),
+    own("ec2:ModifyVpcAttribute", &[Up], Clause::Own),
+    own("ec2:ReplaceRoute", &[Up], Clause::Own),
+    own("ec2:ReplaceRouteTableAssociation", &[Up], Clause::Own),
+    own("ec2:RevokeSecurityGroupEgress", &[Up, Down], Clause::Own),
+    own("ec2:RevokeSecurityGroupIngress", &[Up, Down], Clause::Own),
+    // `up` removes what a lost reply left behind.
+    own("ec2:DeleteInternetGateway", &[Up, Down], Clause::Own),
+    own("ec2:DeleteRouteTable", &[Up, Down], Clause::Own),
+    own("ec2:DeleteVpc", &[Up, Down], Clause::Own),
+    own("ec2:DeleteSecurityGroup", &[Down], Clause::Own),
+    own("ec2:DeleteSubnet", &[Down], Clause::Own),
+    own("ec2:DetachInternetGateway", &[Down], Clause::Own),
+    own("ec2:DisassociateRouteTable", &[Down], Clause::Own),
+    // Bastion.
+    own("ec2:RunInstances", &[Up], Clause::Make),
+    own("ec2:RunInstances", &[Up], Clause::Own),
+    own("ec2:RunInstances", &[Up], Clause::Image),
+    own("ec2:StartInstances", &[Up], Clause::Own),
+    own("ec2:TerminateInstances", &[Up, Down], Clause::Own),
+    own("iam:AddRoleToInstanceProfile", &[Up], Clause::Role),
+    own("iam:AttachRolePolicy", &[Up], Clause::Attach),
+    own("iam:CreateInstanceProfile", &[Up], Clause::Role),
+    own("iam:CreateRole", &[Up], Clause::Role),
+    at("iam:PassRole", &[Up], Clause::PassRole, &["iam:AddRoleToInstanceProfile", "ec2:RunInstances"]),
+    at("iam:TagInstanceProfile", &[Up], Clause::Role, &["iam:CreateInstanceProfile"]),
+    at("iam:TagRole", &[Up], Clause::Role, &["iam:CreateRole"]),
+    own("iam:RemoveRoleFromInstanceProfile", &[Up, Down], Clause::Role),
+    own("iam:DeleteInstanceProfile", &[Down], Clause::Role),
+    own("iam:DeleteRole", &[Down], Clause::Role),
+    own("iam:DeleteRolePolicy", &[Down], Clause::Role),
+    own("iam:DetachRolePolicy", &[Down], Clause::Role),
+    own("iam:ListInstanceProfilesForRole", &[Down], Clause::Role),
+    own("iam:ListRolePolicies", &[Down], Clause::Role),
+    // Database.
+    at(
+        "rds:AddTagsToResource",
+        &[Up],
+        Clause::Database,
+        &["rds:CreateDBInstance", "rds:CreateDBSubnetGroup"],
+    ),
+    own("rds:CreateDBInstance", &[Up], Clause::Database),
+    own("rds:CreateDBInstance", &[Up], Clause::Defaults),
+    own("rds:CreateDBSubnetGroup", &[Up], Clause::Database),
+    own("rds:ModifyDBInstance", &[Rotate, Up, Down], Clause::Database),
+    own("rds:ModifyDBSubnetGroup", &[Up], Clause::Database),
+    own("rds:StartDBInstance", &[Up], Clause::Database),
+    at("iam:CreateServiceLinkedRole", &[Up], Clause::ServiceRole, &["rds:CreateDBInstance"]),
+    own("rds:DeleteDBInstance", &[Down], Clause::Database),
+    own("rds:DeleteDBInstance", &[Down], Clause::Snapshot),
+    own("rds:DeleteDBSubnetGroup", &[Up, Down], Clause::Database),
+    // The tags go along to the last snapshot.
+    at("rds:AddTagsToResource", &[Down], Clause::Snapshot, &["rds:DeleteDBInstance"]),
+    at("rds:CreateDBSnapshot", &[Down], Clause::Snapshot, &["rds:DeleteDBInstance"]),
+];

@@ -1,0 +1,78 @@
+//! What a task calls, and whether its policy allows that and no more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sandbox::gateway::Goodbye;
+use stack::policy::{self, Task};
+use tests::Fixture;
+
+/// The calls of one task's runs.
+pub(super) struct Recording<'a> {
+    fixture: &'a Fixture,
+    task: Task,
+    calls: BTreeSet<String>,
+}
+
+impl Recording<'_> {
+    pub(super) fn of(fixture: &Fixture, task: Task) -> Recording<'_> {
+        Recording { fixture, task, calls: BTreeSet::new() }
+    }
+
+    /// Runs the program and notes its calls.
+    pub(super) async fn run(&mut self, args: &[&str], code: i32) {
+        let before = self.fixture.cloud.gateway().journal().len();
+        let ran = self.fixture.run(args).await;
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
+        self.note(before);
+    }
+
+    /// The same, until a session was lost once and resumed.
+    pub(super) async fn run_on_a_line_that_breaks(&mut self, args: &[&str], code: i32) {
+        let gateway = self.fixture.cloud.gateway();
+        let resumed =
+            |since: usize| gateway.journal()[since..].iter().any(|call| call.operation == "ResumeSession");
+        // A run may be over before its line breaks.
+        for _ in 0..10 {
+            let before = gateway.journal().len();
+            let breaking = async {
+                while !resumed(before) {
+                    gateway.disconnect(Goodbye::Bye);
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            let ran = tokio::select! {
+                ran = self.fixture.run(args) => ran,
+                () = breaking => unreachable!("it never ends"),
+            };
+            assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
+            self.note(before);
+            if resumed(before) {
+                return;
+            }
+        }
+        panic!("{args:?}: no session was resumed in ten runs");
+    }
+
+    fn note(&mut self, before: usize) {
+        let journal = self.fixture.cloud.gateway().journal();
+        let calls = journal[before..].iter().map(|call| format!("{}:{}", call.service, call.operation));
+        self.calls.extend(calls);
+    }
+
+    /// The policy allows what IAM asks for at these calls: not less, and not more.
+    pub(super) fn expect_exactly_the_policy(&self) {
+        let implied = policy::implied_by(self.calls.iter().map(String::as_str));
+        let implied =
+            implied.unwrap_or_else(|unknown| panic!("{:?}: add to policy/table.rs: {unknown:?}", self.task));
+        let allowed = self.task.actions();
+        let missing: Vec<_> = implied.difference(&allowed).collect();
+        let never_used: Vec<_> = allowed.difference(&implied).collect();
+        assert!(
+            missing.is_empty() && never_used.is_empty(),
+            "{:?}: the policy lacks {missing:?}, and allows {never_used:?} for nothing",
+            self.task
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! What the services show, asked by hand and without filters, so that no mistake of ours can hide anything.
+
+use tests::Fixture;
+
+/// What each service shows.
+pub(crate) struct Account {
+    ids: Vec<String>,
+    subnets: String,
+    vpcs: String,
+    gateways: String,
+    tables: String,
+    groups: String,
+    instances: Vec<String>,
+    databases: String,
+    pub(crate) snapshots: String,
+    subnet_groups: String,
+    roles: String,
+    profiles: String,
+    pub(crate) secrets: String,
+}
+
+impl Account {
+    pub(crate) async fn look(fixture: &Fixture) -> Account {
+        let raw = fixture.raw();
+        let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");
+        let mut ids: Vec<String> = Vec::new();
+        ids.extend(inventory.vpcs.iter().map(|one| one.id.clone()));
+        ids.extend(inventory.subnets.iter().map(|one| one.id.clone()));
+        ids.extend(inventory.gateways.iter().map(|one| one.id.clone()));
+        ids.extend(inventory.route_tables.iter().map(|one| one.id.clone()));
+        ids.extend(inventory.groups.iter().map(|one| one.id.clone()));
+        ids.extend(inventory.instances.iter().map(|one| one.id.clone()));
+        ids.extend(inventory.secrets.iter().map(|one| one.name.clone()));
+        ids.extend(inventory.database.iter().map(|one| one.identifier.clone()));
+        ids.extend(inventory.role.iter().map(|one| one.name.clone()));
+        Account {
+            ids,
+            subnets: raw.ec2("DescribeSubnets", &[]).await,
+            vpcs: raw.ec2("DescribeVpcs", &[]).await,
+            gateways: raw.ec2("DescribeInternetGateways", &[]).await,
+            tables: raw.ec2("DescribeRouteTables", &[]).await,
+            groups: raw.ec2("DescribeSecurityGroups", &[]).await,
+            // A terminated instance is shown for an hour.
+            instances: inventory.instances.iter().map(|one| one.id.clone()).collect(),
+            databases: raw.rds("DescribeDBInstances", &[]).await,
+            snapshots: raw.rds("DescribeDBSnapshots", &[]).await,
+            subnet_groups: raw.rds("DescribeDBSubnetGroups", &[]).await,
+            roles: raw.iam("ListRoles", &[]).await,
+            profiles: raw.iam("ListInstanceProfiles", &[]).await,
+            secrets: raw.secrets("ListSecrets", &serde_json::json!({ "IncludePlannedDeletion": true })).await,
+        }
+    }
+
+    /// Returns the ids and names of all that is the stack's.
+    pub(crate) fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// Tells whether a service shows it; `kind` is what a receipt calls it.
+    pub(crate) fn has(&self, kind: &str, id: &str) -> bool {
+        let listed = match kind {
+            "vpc" => &self.vpcs,
+            "public subnet" | "private subnet a" | "private subnet b" => &self.subnets,
+            "internet gateway" => &self.gateways,
+            "public route table" | "private route table" => &self.tables,
+            "bastion security group" | "database security group" => &self.groups,
+            "bastion" => return self.instances.iter().any(|one| one == id),
+            "database" => &self.databases,
+            "database subnet group" => &self.subnet_groups,
+            "bastion role" => &self.roles,
+            "instance profile" => return self.profiles.contains(&format!("<InstanceProfileName>{id}<")),
+            "secret" => return self.secrets.contains(&format!("\"{id}\"")),
+            other => panic!("no list is known for {other}"),
+        };
+        listed.contains(&format!(">{id}<"))
+    }
+}
