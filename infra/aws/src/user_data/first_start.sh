@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs at the first start; running it again changes nothing.
+# Runs at the first start; running it again changes nothing but the end of an ephemeral bastion, which begins anew.
 set -uo pipefail
 
 install -d -m 755 /etc/motd.d
