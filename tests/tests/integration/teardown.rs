@@ -50,10 +50,10 @@ async fn meet(fixture: &Fixture, obstacle: Obstacle) {
     for command in &placed.commands {
         assert!(ran.stderr.contains(command.as_str()), "{obstacle:?}: no `{command}` in {}", ran.stderr);
     }
-    obstacle.check(fixture, &after).await;
+    obstacle.check(fixture, &before, &after);
 
     placed.undo(fixture).await;
-    fixture.run(&["down", "--yes", "--unprotect"]).await.expect(0);
+    fixture.run(&["down", "--yes", "--unprotect", "--wait", "20"]).await.expect(0);
     fixture.run(&["audit"]).await.expect(0);
     fixture.cloud.gateway().reset().await.expect("an empty account can be made new");
 }

@@ -8,5 +8,6 @@ mod finding;
 mod fixture;
 mod plan;
 mod property;
+mod receipt;
 mod repair;
 mod world;

@@ -56,6 +56,13 @@ impl Account {
         &self.ids
     }
 
+    /// Tells whether the secret of that name is in its recovery window.
+    pub(crate) fn is_scheduled(&self, name: &str) -> bool {
+        let answer: serde_json::Value = serde_json::from_str(&self.secrets).expect("it is JSON");
+        let secrets = answer["SecretList"].as_array().expect("it is a list");
+        secrets.iter().any(|secret| secret["Name"] == name && !secret["DeletedDate"].is_null())
+    }
+
     /// Tells whether a service shows it; `kind` is what a receipt calls it.
     pub(crate) fn has(&self, kind: &str, id: &str) -> bool {
         let listed = match kind {
