@@ -54,6 +54,10 @@ pub const MIGRATIONS: Lock = Lock { name: "migrations", key: 0x6472_6177_0000_00
 
 /// Held in `postgres` while the table of runs is created.
 pub const RUNS: Lock = Lock { name: "the table of runs", key: 0x6472_6177_0000_0003 };
+
+/// Held in `postgres` by a release, from before it creates tenants until they are verified.
+pub const RELEASE: Lock = Lock { name: "the release", key: 0x6472_6177_0000_0010 };
+
 impl Lock {
     /// Returns the lock of one role, held in `postgres` while a tenant of it is created or dropped: tenants may share one.
     pub fn role(name: &str) -> Lock {

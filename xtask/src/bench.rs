@@ -12,6 +12,7 @@ pub(crate) fn run(sh: &Shell, bench: &Bench, json: bool) -> anyhow::Result<ExitC
     match bench {
         Bench::Tunnel => start(sh, "tunnel", &[], json),
         Bench::Migrate(bench) => migrate(sh, bench, json),
+        Bench::Provision => start(sh, "provision", &[], json),
     }
 }
 

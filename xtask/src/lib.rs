@@ -67,8 +67,14 @@ pub enum Task {
     Down(Down),
     /// Shows what exists, in which state, and what it costs
     Status(Status),
+    /// What the stack costs: now, with the bastion stopped, a month, and since the bastion's start
+    Cost,
+    /// Names what is broken between here and the database, with the evidence and the command that mends it; changes nothing
+    Doctor,
     /// Lists whatever is left of the stack, asking each service; exit 9 if anything is
     Audit,
+    /// Terminates ephemeral bastions whose time is over: what `up --ephemeral` left when its machine crashed
+    Sweep(Sweep),
     /// Opens a tunnel to the database on a local port, until Ctrl-C
     Tunnel(Tunnel),
     /// Runs a command with a tunnel open and the PG* variables set; passes on its exit code
@@ -83,6 +89,8 @@ pub enum Task {
     Tenant(Tenant),
     /// Brings tenants' databases up to the newest migration
     Migrate(Migrate),
+    /// What a release does: bastion, missing tenants, migrations in waves, verification, and the bastion as it was
+    Release(Release),
     /// Makes new migration files
     #[command(subcommand)]
     Migration(Migration),
@@ -110,8 +118,12 @@ pub enum Task {
     Fuzz(Fuzz),
     /// Gets the images of the container tests, or builds their like from packages where no registry answers
     Images(Images),
+    /// Builds the program for machines without a Rust toolchain: stripped, with completions, man pages and checksums
+    Dist(Dist),
     /// Prints the completions of a shell
     Completions(Completions),
+    /// Writes a manual page for each task
+    Man(Man),
 }
 
 /// `demo`
@@ -140,6 +152,26 @@ pub struct Up {
     #[arg(value_enum)]
     pub components: Vec<Component>,
     /// Show the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A bastion for a machine's use: it terminates itself after `--ttl`, and when it is idle
+    #[arg(long, requires = "ttl")]
+    pub ephemeral: bool,
+    /// How long an ephemeral bastion lives: `90m`, `2h`; from `5m` to `24h`
+    #[arg(long, value_name = "DURATION", requires = "ephemeral")]
+    pub ttl: Option<String>,
+}
+
+/// `sweep`
+#[derive(Args, Debug)]
+pub struct Sweep {
+    /// Those whose time is over
+    #[arg(long, required = true)]
+    pub expired: bool,
+    /// Those of every Drawbridge stack in the region, not of this one alone
+    #[arg(long)]
+    pub all_stacks: bool,
+    /// Show them and stop
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -224,6 +256,24 @@ pub struct Psql {
 pub enum Bastion {
     /// Opens a terminal on the bastion; given a command, runs that and passes on its exit code
     Shell(BastionShell),
+    /// Starts it if it is stopped and waits until it takes sessions; whatever needs it does so by itself
+    Start,
+    /// Says who is connected, asks, and stops it: its address and hours cost nothing then
+    Stop,
+    /// Keeps it from stopping by itself for so long from now, with or without sessions
+    Extend(BastionExtend),
+    /// Keeps it from stopping by itself until `bastion stop`, or `bastion extend`
+    Keep,
+    /// Reboots it and waits for a session: an agent that was refused tries again at once instead of in half an hour
+    Reboot,
+}
+
+/// `bastion extend`
+#[derive(Args, Debug)]
+pub struct BastionExtend {
+    /// How long: `90m`, `2h`; from `5m` to `24h`
+    #[arg(value_name = "DURATION")]
+    pub duration: String,
 }
 
 /// `bastion shell`
@@ -443,8 +493,10 @@ fn account(text: &str) -> Result<String, &'static str> {
 /// A task, by what it must be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum IamTask {
-    /// `plan`, `status`, `audit`: looking
+    /// `plan`, `status`, `audit`, `cost`: looking
     Status,
+    /// `doctor`
+    Doctor,
     /// `tunnel`, `exec`, `psql`, `bastion shell`
     Connect,
     /// `migrate`, `migrate status`
@@ -453,6 +505,8 @@ pub enum IamTask {
     Tenant,
     /// `secret rotate`
     Rotate,
+    /// `bastion start`, `stop`, `extend`, `keep`, `reboot`; `sweep`
+    Bastion,
     /// `up`
     Up,
     /// `down`
@@ -538,6 +592,8 @@ pub enum Bench {
     Tunnel,
     /// Migrations beside one batch a tenant, refinery and what else is on PATH, locally and at 20 ms each way
     Migrate(BenchMigrate),
+    /// `up`, `up` with nothing to do and `down`, 50 ms a call, beside their longest chains and a script with the AWS CLI
+    Provision,
 }
 
 /// `bench migrate`
@@ -571,4 +627,52 @@ pub struct Completions {
     /// The shell
     #[arg(value_parser = ["bash", "zsh", "fish", "elvish", "powershell"])]
     pub shell: String,
+}
+
+/// `dist`
+#[derive(Args, Debug)]
+pub struct Dist {
+    /// Where to put it [default: dist in the target directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `man`
+#[derive(Args, Debug)]
+pub struct Man {
+    /// The folder to write to; it is made if it is not there
+    pub dir: PathBuf,
+}
+
+/// `release`
+#[derive(Args, Debug)]
+pub struct Release {
+    /// Where the migrations are [default: db/migrations]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What becomes of the bastion at the end
+    #[arg(long, value_enum, default_value_t = BastionAfter::AsFound)]
+    pub bastion: BastionAfter,
+    /// Write the report to this file as well, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// For how many minutes to wait for another release of this stack
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=1440))]
+    pub wait: u32,
+    /// Seconds that a statement of a migration may wait for a lock on a table; 0 for ever
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub lock_timeout: u32,
+}
+
+/// What becomes of the bastion after a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BastionAfter {
+    /// As it was: removed if there was none, stopped if it was stopped
+    AsFound,
+    /// It runs on
+    Keep,
+    /// It is stopped
+    Stop,
+    /// It is removed
+    Destroy,
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod cloud;
+mod dist;
 mod fuzz;
 mod images;
 mod migration;
@@ -36,6 +37,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Task::Soak(soak) => bench::soak(&sh, soak, cli.global.json),
         Task::Fuzz(fuzz) => fuzz::run(&sh, fuzz),
         Task::Images(images) => images::run(&sh, images, cli.global.json),
+        Task::Dist(dist) => dist::run(&sh, dist, cli.global.json),
         Task::Migration(Migration::New(new)) => migration::new(new),
         // These need the AWS SDK, two million lines; only they pay for it.
         Task::Demo(_)
@@ -43,7 +45,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
+        | Task::Cost
+        | Task::Doctor
         | Task::Audit
+        | Task::Sweep(_)
         | Task::Tunnel(_)
         | Task::Exec(_)
         | Task::Psql(_)
@@ -53,7 +58,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Secret(_)
         | Task::Env(_)
         | Task::Iam(_)
+        | Task::Release(_)
         | Task::Sandbox(_)
-        | Task::Completions(_) => cloud::exec(&sh),
+        | Task::Completions(_)
+        | Task::Man(_) => cloud::exec(&sh),
     }
 }

@@ -22,11 +22,27 @@ pub struct ApplyOptions {
     pub settle_within: Duration,
     /// The bastion's user data, a script; `None` is the one that installs client, jq and message of the day.
     pub user_data: Option<String>,
+    /// If a bastion is launched, its end is fixed from the start.
+    pub ephemeral: Option<Ephemeral>,
+}
+
+/// The end of a bastion that removes itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ephemeral {
+    /// After how long it terminates itself, whoever uses it.
+    pub ttl: Duration,
+    /// The same as a time, RFC 3339 in UTC, for the tag.
+    pub expires_at: String,
 }
 
 impl Default for ApplyOptions {
     fn default() -> ApplyOptions {
-        ApplyOptions { unprotect: false, settle_within: Duration::from_secs(300), user_data: None }
+        ApplyOptions {
+            unprotect: false,
+            settle_within: Duration::from_secs(300),
+            user_data: None,
+            ephemeral: None,
+        }
     }
 }
 

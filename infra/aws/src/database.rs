@@ -160,9 +160,14 @@ async fn repair(
     .await
 }
 
-/// Gives the master user that password and waits until it holds.
+/// Gives the master user that password and waits until it holds. A database that is stopped is started: its own step
+/// waits for the secret.
 pub(crate) async fn set_password(job: &Job<'_>, identifier: &str, password: &Secret) -> Result<(), Error> {
-    wait_until_available(job, identifier).await?;
+    if matches!(get(job, identifier).await?.db_instance_status(), Some("stopped" | "stopping")) {
+        start(job, identifier).await?;
+    } else {
+        wait_until_available(job, identifier).await?;
+    }
     let call = job.cloud.rds.modify_db_instance().db_instance_identifier(identifier);
     modify(job, call.apply_immediately(true).master_user_password(password.expose())).await?;
     wait_until(job, AVAILABLE_WITHIN, || async {
@@ -310,5 +315,8 @@ fn read(database: &DbInstance) -> DatabaseInstance {
         public: database.publicly_accessible().unwrap_or(false),
         encrypted: database.storage_encrypted().unwrap_or(false),
         groups: groups.map(str::to_owned).collect(),
+        restarts_at: database
+            .automatic_restart_time()
+            .and_then(|time| time.fmt(aws_sdk_rds::primitives::DateTimeFormat::DateTime).ok()),
     }
 }

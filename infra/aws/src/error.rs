@@ -302,7 +302,7 @@ fn unanswered(service: &'static str, operation: &'static str, source: Source) ->
 
 /// Returns the error with its causes in one line: above it stands only `dispatch failure`, and it lists the providers
 /// that were tried in lines of their own.
-fn one_line(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn one_line(error: &(dyn StdError + 'static)) -> String {
     let mut parts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Instance as Answer,
-    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification,
-    InstanceType, Reservation, ResourceType, ShutdownBehavior, VolumeType,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    InstanceNetworkInterfaceSpecification, InstanceType, Reservation, ResourceType, ShutdownBehavior,
+    VolumeType,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use stack::inventory::{Instance, Inventory};
-use stack::spec::AMI_PARAMETER;
+use stack::spec::{AMI_PARAMETER, EXPIRY_TAG, KEEP_TAG, REBOOT_TAG};
 use stack::{Resource, Stack};
 use tokio::time::Instant;
 
@@ -79,7 +80,15 @@ fn request(job: &Job<'_>, inventory: &Inventory) -> Result<RunInstancesFluentBui
     let image = inventory.image.as_ref();
     let image = image.ok_or_else(|| Error::Missing { what: format!("image at `{AMI_PARAMETER}`") })?;
     let profile = inventory.profile.as_ref().ok_or_else(|| missing(Resource::Profile))?;
-    let script = job.options.user_data.clone().unwrap_or_else(|| user_data::render(job.stack, inventory));
+    let ephemeral = job.options.ephemeral.as_ref();
+    let script = job.options.user_data.clone();
+    let script = script
+        .unwrap_or_else(|| user_data::render(job.stack, inventory, ephemeral.map(|ephemeral| ephemeral.ttl)));
+    let on_shutdown = if ephemeral.is_some() { ShutdownBehavior::Terminate } else { ShutdownBehavior::Stop };
+    let tags = |kind| {
+        let expiry = ephemeral.map(|ephemeral| (EXPIRY_TAG, ephemeral.expires_at.clone()));
+        tag::ec2_with(job.stack, Resource::Instance, kind, expiry)
+    };
     // The subnet gives no public address by itself; without one the agent reaches nothing.
     let interface = InstanceNetworkInterfaceSpecification::builder()
         .device_index(0)
@@ -99,6 +108,8 @@ fn request(job: &Job<'_>, inventory: &Inventory) -> Result<RunInstancesFluentBui
         .http_endpoint(InstanceMetadataEndpointState::Enabled)
         .http_tokens(HttpTokensState::Required)
         .http_put_response_hop_limit(1)
+        // The idle timer reads its stay there; it has no other right.
+        .instance_metadata_tags(InstanceMetadataTagsState::Enabled)
         .build();
     Ok(job
         .cloud
@@ -112,11 +123,11 @@ fn request(job: &Job<'_>, inventory: &Inventory) -> Result<RunInstancesFluentBui
         .block_device_mappings(BlockDeviceMapping::builder().device_name(ROOT_DEVICE).ebs(root).build())
         .metadata_options(metadata)
         .iam_instance_profile(IamInstanceProfileSpecification::builder().arn(&profile.arn).build())
-        .instance_initiated_shutdown_behavior(ShutdownBehavior::Stop)
+        .instance_initiated_shutdown_behavior(on_shutdown)
         .user_data(STANDARD.encode(script))
-        .tag_specifications(tag::ec2(job.stack, Resource::Instance, ResourceType::Instance))
-        .tag_specifications(tag::ec2(job.stack, Resource::Instance, ResourceType::Volume))
-        .tag_specifications(tag::ec2(job.stack, Resource::Instance, ResourceType::NetworkInterface)))
+        .tag_specifications(tags(ResourceType::Instance))
+        .tag_specifications(tags(ResourceType::Volume))
+        .tag_specifications(tags(ResourceType::NetworkInterface)))
 }
 
 /// EC2 learns of a new profile, subnet or group a moment after the call that made it.
@@ -194,6 +205,23 @@ pub(crate) async fn find(cloud: &Cloud, id: &str) -> Result<Option<Instance>, Er
     Ok(found.filter(|instance| instance.state != "terminated"))
 }
 
+/// Returns when the instance was given its profile, RFC 3339, where EC2 tells.
+pub(crate) async fn profile_attached_at(cloud: &Cloud, id: &str) -> Result<Option<String>, Error> {
+    let call = cloud.ec2.describe_iam_instance_profile_associations();
+    let call = call.filters(tag::filter("instance-id", id)).send();
+    let answer = call.await.map_err(failed("ec2", "DescribeIamInstanceProfileAssociations"))?;
+    let found = answer.iam_instance_profile_associations().iter().find_map(|link| link.timestamp());
+    Ok(found.and_then(|time| time.fmt(aws_sdk_ec2::primitives::DateTimeFormat::DateTime).ok()))
+}
+
+/// Returns what EC2 has kept of the instance's console.
+pub(crate) async fn console(cloud: &Cloud, id: &str) -> Result<String, Error> {
+    let call = cloud.ec2.get_console_output().instance_id(id).send();
+    let answer = call.await.map_err(failed("ec2", "GetConsoleOutput"))?;
+    let bytes = STANDARD.decode(answer.output().unwrap_or_default().trim()).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Terminates the instance and waits until it, and the network interface that it was launched with, are gone.
 pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<(), Error> {
     delete(job, || async {
@@ -230,6 +258,11 @@ fn read(instance: &Answer) -> Instance {
     let launched_at = instance
         .launch_time()
         .and_then(|time| time.fmt(aws_sdk_ec2::primitives::DateTimeFormat::DateTime).ok());
+    let tag = |key| {
+        let tag = instance.tags().iter().find(|tag| tag.key() == Some(key));
+        tag.and_then(|tag| tag.value()).map(str::to_owned)
+    };
+    let tags_shown = instance.metadata_options().and_then(|options| options.instance_metadata_tags());
     Instance {
         id: instance.instance_id().unwrap_or_default().to_owned(),
         state: instance
@@ -243,7 +276,11 @@ fn read(instance: &Answer) -> Instance {
         profile_arn: text(instance.iam_instance_profile().and_then(|profile| profile.arn())),
         groups: groups.iter().filter_map(|group| group.group_id()).map(str::to_owned).collect(),
         launched_at,
+        rebooted_at: tag::value(instance.tags(), REBOOT_TAG),
         volume_gib: None,
+        keep_until: tag(KEEP_TAG),
+        expires_at: tag(EXPIRY_TAG),
+        reads_tags: tags_shown == Some(&InstanceMetadataTagsState::Enabled),
     }
 }
 

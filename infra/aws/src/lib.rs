@@ -7,12 +7,15 @@ mod apply;
 mod audit;
 mod cloud;
 mod error;
+mod examine;
 mod observe;
 mod once;
 mod poll;
+mod reboot;
 mod state;
 mod step;
 mod stop;
+mod surroundings;
 mod tag;
 mod user_data;
 
@@ -30,13 +33,16 @@ mod subnet_group;
 mod volume;
 mod vpc;
 
+pub mod bastion;
 pub mod kms;
 pub mod secret;
 pub mod session;
 
-pub use apply::{ApplyError, ApplyOptions, apply};
+pub use apply::{ApplyError, ApplyOptions, Ephemeral, apply};
 pub use audit::{Leftover, audit};
 pub use cloud::{Cloud, Identity};
 pub use error::{Error, Kind};
+pub use examine::{Depth, examine};
 pub use observe::observe;
+pub use reboot::reboot;
 pub use stop::Stop;

@@ -1,5 +1,6 @@
 //! The instance profile: the shell in which EC2 hands the role to the bastion.
 
+use aws_sdk_iam::primitives::DateTimeFormat;
 use aws_sdk_iam::types::{InstanceProfile, Tag};
 use futures_util::future::try_join_all;
 use stack::inventory::{Inventory, Profile};
@@ -129,5 +130,6 @@ fn read(profile: &InstanceProfile) -> Profile {
         name: profile.instance_profile_name().to_owned(),
         arn: profile.arn().to_owned(),
         roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
+        created_at: profile.create_date().fmt(DateTimeFormat::DateTime).ok(),
     }
 }

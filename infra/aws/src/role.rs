@@ -1,5 +1,6 @@
 //! The bastion's IAM role.
 
+use aws_sdk_iam::primitives::DateTimeFormat;
 use aws_sdk_iam::types::{AttachedPolicy, Tag};
 use futures_util::future::{join, try_join_all};
 use stack::inventory::{Inventory, Role};
@@ -29,9 +30,10 @@ pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, E
     let is_ours = |role: &aws_sdk_iam::types::Role| role.path() == stack.iam_path();
     let role = role?.and_then(|answer| answer.role).filter(is_ours);
     let policies = policies?;
-    Ok(role.map(|_| Role {
+    Ok(role.map(|role| Role {
         policies: policies.iter().filter_map(|p| p.policy_name()).map(str::to_owned).collect(),
         name,
+        created_at: role.create_date().fmt(DateTimeFormat::DateTime).ok(),
     }))
 }
 
@@ -86,7 +88,7 @@ async fn create(job: &Job<'_>) -> Result<Role, Error> {
         .assume_role_policy_document(TRUST_EC2)
         .set_tags(Some(tags.expect("invariant: every tag has a key and a value")));
     match call.send().await.map_err(failed("iam", "CreateRole")) {
-        Ok(_) => Ok(Role { name, policies: Vec::new() }),
+        Ok(_) => Ok(Role { name, policies: Vec::new(), created_at: None }),
         // A lost reply, or someone else's: no two in an account have the same name.
         Err(error) if error.is_duplicate() => {
             find(job.cloud, job.stack).await?.ok_or(Error::Foreign { what: "role", name })

@@ -129,7 +129,8 @@ async fn names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-async fn describe(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
+/// Returns the secret of that name without its value, if there is one.
+pub(crate) async fn describe(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
     let call = cloud.secrets.describe_secret().secret_id(name).send();
     match call.await.map_err(failed(SERVICE, "DescribeSecret")) {
         Ok(answer) => Ok(Some(SecretEntry {

@@ -19,6 +19,16 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecurityGro
     Ok(groups.map_err(failed("ec2", "DescribeSecurityGroups"))?.iter().map(read).collect())
 }
 
+/// Returns the rules of groups that need not be the stack's.
+pub(crate) async fn rules_of(cloud: &Cloud, ids: &[String]) -> Result<Vec<Rule>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let call = cloud.ec2.describe_security_groups().set_group_ids(Some(ids.to_vec())).send();
+    let answer = call.await.map_err(failed("ec2", "DescribeSecurityGroups"))?;
+    Ok(answer.security_groups().iter().flat_map(|group| read(group).rules).collect())
+}
+
 /// Returns that group, creating it if there is none; its rules are another step's.
 pub(crate) async fn ensure(
     job: &Job<'_>,

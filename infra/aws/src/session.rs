@@ -1,13 +1,16 @@
 //! Sessions of Session Manager: how to open one, and how long to wait until that is possible.
 
+mod permit;
 mod reach;
 mod sign;
 
-use aws_sdk_ssm::types::InstanceInformationStringFilter;
+use aws_sdk_ssm::primitives::DateTimeFormat;
+use aws_sdk_ssm::types::{InstanceInformationStringFilter, SessionFilter, SessionFilterKey, SessionState};
 use stack::inventory::{Agent, Instance, Inventory};
 use stack::{Resource, Secret};
 
-pub use self::reach::wait_until_openable;
+pub(crate) use self::permit::simulate;
+pub use self::reach::{Asleep, Patience, wait_until_openable};
 pub use self::sign::sign;
 use crate::error::failed;
 use crate::step::{Job, missing};
@@ -138,11 +141,49 @@ pub(crate) async fn find_agent(cloud: &Cloud, instance_id: &str) -> Result<Optio
     }))
 }
 
+/// A session that is open now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Active {
+    /// Its id.
+    pub id: String,
+    /// Who opened it, an ARN.
+    pub owner: String,
+    /// When, RFC 3339.
+    pub started_at: Option<String>,
+}
+
+/// Returns the sessions that are open to the instance.
+///
+/// # Errors
+/// As AWS says.
+pub async fn list_active(cloud: &Cloud, instance_id: &str) -> Result<Vec<Active>, Error> {
+    let filter = SessionFilter::builder().key(SessionFilterKey::TargetId).value(instance_id).build();
+    let filter = filter.expect("invariant: the filter has a key and a value");
+    let call = cloud.ssm.describe_sessions().state(SessionState::Active).filters(filter);
+    let sessions: Result<Vec<aws_sdk_ssm::types::Session>, _> =
+        call.into_paginator().items().send().collect().await;
+    let sessions = sessions.map_err(failed("ssm", "DescribeSessions"))?;
+    let read = |session: &aws_sdk_ssm::types::Session| Active {
+        id: session.session_id().unwrap_or_default().to_owned(),
+        owner: session.owner().unwrap_or_default().to_owned(),
+        started_at: session.start_date().and_then(|time| time.fmt(DateTimeFormat::DateTime).ok()),
+    };
+    Ok(sessions.iter().map(read).collect())
+}
+
+/// Returns `connected` or `notconnected`.
+pub(crate) async fn connection_status(cloud: &Cloud, instance_id: &str) -> Result<String, Error> {
+    let call = cloud.ssm.get_connection_status().target(instance_id).send();
+    let answer = call.await.map_err(failed("ssm", "GetConnectionStatus"))?;
+    Ok(answer.status().map_or("unknown", |status| status.as_str()).to_lowercase())
+}
+
 /// Waits until a session to the bastion can be opened, and returns both ends of it.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Instance, Agent), Error> {
     let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
-    let limit = job.stack.bastion.ready_within;
-    let agent = wait_until_openable(job.cloud, job.stack, &bastion.id, limit, job.events, job.stop).await?;
+    let patience = Patience { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
+    let agent =
+        wait_until_openable(job.cloud, job.stack, &bastion.id, patience, job.events, job.stop).await?;
     let found = instance::find(job.cloud, &bastion.id).await?.ok_or_else(|| missing(Resource::Instance))?;
     Ok((Instance { volume_gib: bastion.volume_gib, ..found }, agent))
 }

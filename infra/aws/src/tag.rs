@@ -34,17 +34,29 @@ pub(crate) fn named(stack: &Stack, kind: &str, name: String) -> [(&'static str, 
 
 /// Returns the tags in the shape that EC2 takes at creation.
 pub(crate) fn ec2(stack: &Stack, resource: Resource, kind: ResourceType) -> TagSpecification {
+    ec2_with(stack, resource, kind, None)
+}
+
+/// As [`ec2`], with one more.
+pub(crate) fn ec2_with(
+    stack: &Stack,
+    resource: Resource,
+    kind: ResourceType,
+    more: Option<(&str, String)>,
+) -> TagSpecification {
     let tag = |(key, value): (&str, String)| aws_sdk_ec2::types::Tag::builder().key(key).value(value).build();
-    TagSpecification::builder()
-        .resource_type(kind)
-        .set_tags(Some(pairs(stack, resource).map(tag).to_vec()))
-        .build()
+    let tags = pairs(stack, resource).into_iter().chain(more).map(tag).collect();
+    TagSpecification::builder().resource_type(kind).set_tags(Some(tags)).build()
 }
 
 /// Returns the value of the resource tag, or nothing.
 pub(crate) fn resource(tags: &[aws_sdk_ec2::types::Tag]) -> String {
-    let found = tags.iter().find(|tag| tag.key() == Some(RESOURCE_TAG));
-    found.and_then(|tag| tag.value()).unwrap_or_default().to_owned()
+    value(tags, RESOURCE_TAG).unwrap_or_default()
+}
+
+/// Returns the value of the tag of that name.
+pub(crate) fn value(tags: &[aws_sdk_ec2::types::Tag], key: &str) -> Option<String> {
+    tags.iter().find(|tag| tag.key() == Some(key))?.value().map(str::to_owned)
 }
 
 /// Tells whether the tags say that something belongs to the stack.

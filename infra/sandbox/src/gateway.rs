@@ -3,10 +3,13 @@
 //! Any client whose endpoint is the gateway's address works. What the gateway does not treat is passed on as it was
 //! sent; `route` is the list of what it does.
 
+mod acl;
 mod agent;
+mod blackhole;
 mod channel;
 mod control;
 mod database;
+mod denial;
 mod ec2;
 mod emulator;
 mod fault;
@@ -55,6 +58,7 @@ pub use remote::{Patience, RemoteAgents};
 pub use reply::ServedBy;
 pub use session::Goodbye;
 
+use denial::Action;
 use state::State;
 
 /// Why the gateway cannot do its work.
@@ -168,6 +172,17 @@ impl Gateway {
         self.state.faults.clear();
     }
 
+    /// Denies an operation to every caller, until [`Gateway::allow_all`].
+    pub fn deny(&self, service: &str, operation: &str) {
+        let (service, operation) = (service.to_owned(), operation.to_owned());
+        self.state.denials.deny(Action { service, operation });
+    }
+
+    /// Allows what was denied.
+    pub fn allow_all(&self) {
+        self.state.denials.clear();
+    }
+
     /// Waits until every injected fault has taken effect: for `LostReply` and `Hold`, until the work is done.
     pub async fn wait_until_fired(&self) {
         self.state.faults.wait_until_fired().await;
@@ -187,6 +202,11 @@ impl Gateway {
     /// Returns how many sessions have not ended.
     pub fn live_sessions(&self) -> usize {
         self.state.sessions.records().iter().filter(|record| record.ended.is_none()).count()
+    }
+
+    /// Returns the instances whose agents were refused when they last asked to be registered, each with the reason.
+    pub fn refused_agents(&self) -> Vec<(String, String)> {
+        self.state.agents.obstacles()
     }
 
     /// Ends every data channel's websocket. The sessions go on and can be resumed.

@@ -65,6 +65,8 @@ const IDLE: form::Span = form::Span {
     words: "`5m` to `24h`",
     hint: "write it as `\"60m\"`, or `\"never\"` for a bastion that you stop yourself",
 };
+const SPAN: form::Span =
+    form::Span { seconds: 300..=86400, words: "`5m` to `24h`", hint: "write it as `90m` or `2h`" };
 const ALARMS: Keys = &[("enabled", "true"), ("email", "\"ops@example.com\"")];
 
 /// Lengths that leave room for the longest name made of them: a role's 64 characters, a database's 63.
@@ -83,6 +85,14 @@ fn home_of(key: &str) -> Option<&'static str> {
         ("[tenants]", tenant::REGISTRY),
     ];
     tables.into_iter().find(|(_, keys)| keys.iter().any(|(known, _)| *known == key)).map(|(header, _)| header)
+}
+
+/// Returns the duration that a text such as `90m` or `2h` on the command line means, from five minutes to a day.
+///
+/// # Errors
+/// Says in words what is wrong with it, and what would be right.
+pub fn span(text: &str) -> Result<Duration, (String, String)> {
+    form::duration(text, &SPAN).map_err(|problem| (problem.message, problem.help))
 }
 
 /// Returns the stack that the bytes of a configuration file describe; `file` is what messages call it.

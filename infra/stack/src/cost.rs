@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-pub use self::price::{AS_OF, HourlyPrice, MonthlyPrice, PRICED_REGION};
+pub use self::price::{AS_OF, Amount, HourlyPrice, MonthlyPrice, PRICED_REGION};
 use crate::inventory::Inventory;
 use crate::spec::Stack;
 
@@ -28,6 +28,8 @@ pub struct Bill {
 pub struct Item {
     /// What it is: `bastion t3.micro`.
     pub name: String,
+    /// A month of what it does now; of a stack that is not up yet, as while the bastion runs.
+    pub monthly_now: Option<MonthlyPrice>,
     /// A month while the bastion runs.
     pub monthly_running: Option<MonthlyPrice>,
     /// A month while the bastion is stopped.
@@ -61,15 +63,23 @@ pub fn of_inventory(stack: &Stack, inventory: &Inventory) -> Bill {
     if let Some(have) = &inventory.database {
         let mut lines = database(&have.class, have.storage_gib, stack.database.multi_az);
         if have.status == "stopped" {
+            lines[0].monthly_now = Some(MonthlyPrice::ZERO);
             lines[0].monthly_running = Some(MonthlyPrice::ZERO);
             lines[0].monthly_stopped = Some(MonthlyPrice::ZERO);
-            lines[0].note = "stopped; RDS starts it again by itself after seven days".to_owned();
+            lines[0].note = match &have.restarts_at {
+                Some(time) => format!("stopped; RDS starts it again by itself at {time}"),
+                None => "stopped; RDS starts it again by itself after seven days".to_owned(),
+            };
         }
         items.extend(lines);
     }
     for instance in &inventory.instances {
         let volume = instance.volume_gib.unwrap_or(stack.bastion.volume_gib);
-        items.extend(bastion(&instance.instance_type, volume));
+        let mut lines = bastion(&instance.instance_type, volume);
+        if matches!(instance.state.as_str(), "stopped" | "stopping" | "shutting-down") {
+            lines.iter_mut().for_each(|line| line.monthly_now = line.monthly_stopped);
+        }
+        items.extend(lines);
     }
     let secrets_kept =
         inventory.secrets.iter().filter(|secret| secret.tagged && !secret.scheduled_for_deletion);
@@ -87,6 +97,11 @@ pub fn bastion_hourly(instance_type: &str, volume_gib: u32) -> Option<HourlyPric
 }
 
 impl Bill {
+    /// Returns the sum of a month of what runs now.
+    pub fn now(&self) -> Total {
+        self.total(|item| item.monthly_now)
+    }
+
     /// Returns the sum of a month while the bastion runs.
     pub fn running(&self) -> Total {
         self.total(|item| item.monthly_running)
@@ -108,6 +123,20 @@ impl std::fmt::Display for Total {
         let Total { known, complete } = self;
         if *complete { write!(f, "{known}") } else { write!(f, "at least {known}") }
     }
+}
+
+/// Returns how a plan changes what a month costs, in words: `$27.90 a month now, $39.14 then: $11.24 more`.
+pub fn difference(now: Total, then: Total) -> String {
+    let change = if then.known > now.known {
+        format!("{} more", then.known.less(now.known))
+    } else if then.known < now.known {
+        format!("{} less", now.known.less(then.known))
+    } else {
+        "no more, no less".to_owned()
+    };
+    // A price that is not known may be anything.
+    let known = if now.complete && then.complete { "" } else { ", as far as prices are known" };
+    format!("{now} a month now, {then} then: {change}{known}")
 }
 
 fn bill(stack: &Stack, items: Vec<Item>) -> Bill {
@@ -143,12 +172,14 @@ fn bastion(instance_type: &str, volume_gib: u32) -> [Item; 3] {
     [
         Item {
             name: format!("bastion {instance_type}"),
+            monthly_now: hourly.map(HourlyPrice::a_month),
             monthly_running: hourly.map(HourlyPrice::a_month),
             monthly_stopped: Some(MonthlyPrice::ZERO),
             note,
         },
         Item {
             name: "bastion public IPv4 address".to_owned(),
+            monthly_now: Some(address.a_month()),
             monthly_running: Some(address.a_month()),
             monthly_stopped: Some(MonthlyPrice::ZERO),
             note: format!("{address} an hour; released on stop"),
@@ -177,7 +208,7 @@ fn alarms(stack: &Stack) -> Option<Item> {
 }
 
 fn constant(name: String, monthly: Option<MonthlyPrice>, note: String) -> Item {
-    Item { name, monthly_running: monthly, monthly_stopped: monthly, note }
+    Item { name, monthly_now: monthly, monthly_running: monthly, monthly_stopped: monthly, note }
 }
 
 fn unlisted(kind: &str) -> String {

@@ -6,9 +6,9 @@ use crate::inventory::{Direction, Instance, Inventory, Peer, RouteTable, Rule};
 use crate::resource::Resource;
 use crate::spec::{SSM_POLICY, Stack};
 
-const EVERYWHERE: &str = "0.0.0.0/0";
+pub(crate) const EVERYWHERE: &str = "0.0.0.0/0";
 
-/// A reason why Session Manager cannot reach the bastion.
+/// A reason why something between here and the database does not work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The kind of reason.
@@ -39,21 +39,70 @@ pub enum Cause {
     NoRoute,
     /// The route out leads to something that is gone.
     Blackhole,
+    /// The network ACL of the bastion's subnet does not let HTTPS out.
+    AclDeniesHttps,
+    /// The network ACL of the bastion's subnet does not let answers in.
+    AclDeniesAnswers,
     /// The bastion's security groups do not let HTTPS out.
     EgressClosed,
+    /// No name resolves in the VPC.
+    DnsOff,
+    /// Systems Manager's name leads to an endpoint that the bastion cannot use.
+    EndpointClosed,
     /// The bastion has no instance profile, or one that is gone.
     NoProfile,
     /// The instance profile has no role in it.
     ProfileWithoutRole,
     /// The role lacks the policy that lets the agent register.
     RoleWithoutPolicy,
+    /// The console shows that the bastion did not boot.
+    BootFailed,
+    /// The bastion booted a moment ago; its agent still has time.
+    Booting,
+    /// Nothing is in the agent's way any more, but it was refused and sleeps.
+    AgentAsleep,
+    /// The agent has not registered, or has lost its connection.
+    AgentAbsent,
+    /// Whoever asks may not start sessions.
+    SessionDenied,
+    /// The agent is online, and no session can be started for another reason.
+    SessionRefused,
+    /// There is no database.
+    NoDatabase,
+    /// The database is stopped, or not available yet or any more.
+    DatabaseUnavailable,
+    /// The security groups do not let the bastion through to the database.
+    DatabaseGroupClosed,
+    /// A network ACL stops packets between bastion and database.
+    DatabaseAcl,
+    /// The secret of the master user is missing.
+    NoSecret,
+    /// The bastion does not reach the database's port.
+    TargetUnreachable,
+    /// The bundle of certificates cannot be used.
+    CaUnusable,
+    /// The server's certificate is not to be trusted.
+    TlsNotVerified,
+    /// The server does not know the password that the secret holds.
+    WrongPassword,
+    /// The server refuses the master user for another reason.
+    LoginRefused,
 }
 
 impl Finding {
-    fn new(cause: Cause, sentence: impl Into<String>, evidence: impl Into<String>) -> Finding {
+    pub(crate) fn new(cause: Cause, sentence: impl Into<String>, evidence: impl Into<String>) -> Finding {
         // `up` starts, repairs or replaces: the same command mends each of them.
-        let command = "cargo xtask up bastion".to_owned();
-        Finding { cause, sentence: sentence.into(), evidence: evidence.into(), command }
+        Finding::mended_by("cargo xtask up bastion", cause, sentence, evidence)
+    }
+
+    /// Returns a finding with another command than most.
+    pub fn mended_by(
+        command: impl Into<String>,
+        cause: Cause,
+        sentence: impl Into<String>,
+        evidence: impl Into<String>,
+    ) -> Finding {
+        Finding { cause, sentence: sentence.into(), evidence: evidence.into(), command: command.into() }
     }
 }
 
@@ -67,12 +116,16 @@ pub fn bastion(stack: &Stack, inventory: &Inventory) -> Vec<Finding> {
     found.extend(gateway(inventory));
     found.extend(route(inventory, bastion));
     found.extend(egress(inventory, bastion));
-    found.extend(identity(stack, inventory, bastion));
+    found.extend(profile(stack, inventory, bastion));
+    // Without a profile there is nothing that the role could be given to.
+    if bastion.profile_arn.is_some() {
+        found.extend(role(stack, inventory));
+    }
     found.sort_by_key(|finding| finding.cause);
     found
 }
 
-fn absent(stack: &Stack, inventory: &Inventory) -> Finding {
+pub(crate) fn absent(stack: &Stack, inventory: &Inventory) -> Finding {
     let evidence = match inventory.instances.first() {
         Some(going) => format!("`{}` is {}", going.id, going.state),
         None => format!("no instance carries the tag of stack `{}`", stack.name),
@@ -80,7 +133,7 @@ fn absent(stack: &Stack, inventory: &Inventory) -> Finding {
     Finding::new(Cause::NoInstance, "the stack has no bastion", evidence)
 }
 
-fn power(bastion: &Instance) -> Option<Finding> {
+pub(crate) fn power(bastion: &Instance) -> Option<Finding> {
     let Instance { id, state, .. } = bastion;
     match state.as_str() {
         "stopped" | "stopping" => Some(Finding::new(
@@ -102,7 +155,7 @@ fn power(bastion: &Instance) -> Option<Finding> {
     }
 }
 
-fn gateway(inventory: &Inventory) -> Option<Finding> {
+pub(crate) fn gateway(inventory: &Inventory) -> Option<Finding> {
     let vpc = inventory.vpc().map_or("the vpc", |vpc| vpc.id.as_str());
     let finding = |sentence, evidence: String| Some(Finding::new(Cause::GatewayDetached, sentence, evidence));
     match inventory.gateway() {
@@ -123,7 +176,7 @@ fn gateway(inventory: &Inventory) -> Option<Finding> {
     }
 }
 
-fn route(inventory: &Inventory, bastion: &Instance) -> Option<Finding> {
+pub(crate) fn route(inventory: &Inventory, bastion: &Instance) -> Option<Finding> {
     let public = inventory.subnet(Resource::PublicSubnet.tag()).map(|subnet| &subnet.id);
     let Some(subnet) = bastion.subnet.as_ref().or(public) else {
         let sentence = format!("the subnet of bastion `{}` is not known to have a route out", bastion.id);
@@ -172,7 +225,7 @@ fn destinations(table: &RouteTable) -> String {
     if names.is_empty() { "nowhere".to_owned() } else { names.join(", ") }
 }
 
-fn egress(inventory: &Inventory, bastion: &Instance) -> Option<Finding> {
+pub(crate) fn egress(inventory: &Inventory, bastion: &Instance) -> Option<Finding> {
     let groups = inventory.groups.iter().filter(|group| bastion.groups.contains(&group.id));
     let rules: Vec<&Rule> = groups.flat_map(|group| &group.rules).collect();
     if rules.iter().any(|rule| lets_https_out(rule)) {
@@ -200,27 +253,26 @@ fn lets_https_out(rule: &Rule) -> bool {
         && matches!(&rule.peer, Peer::Cidr(range) if range == EVERYWHERE)
 }
 
-fn identity(stack: &Stack, inventory: &Inventory, bastion: &Instance) -> Vec<Finding> {
+pub(crate) fn profile(stack: &Stack, inventory: &Inventory, bastion: &Instance) -> Option<Finding> {
     let Some(arn) = &bastion.profile_arn else {
-        return vec![Finding::new(
+        return Some(Finding::new(
             Cause::NoProfile,
             format!("bastion `{}` was launched without an instance profile", bastion.id),
             format!("`{}` has no IAM instance profile, so its agent has no credentials", bastion.id),
-        )];
+        ));
     };
-    let mut found = Vec::new();
     match &inventory.profile {
-        Some(profile) if profile.arn != *arn => found.push(Finding::new(
+        Some(profile) if profile.arn != *arn => Some(Finding::new(
             Cause::NoProfile,
             format!("bastion `{}` has another instance profile than the stack's", bastion.id),
             format!("it has `{arn}`, the stack's is `{}`", profile.arn),
         )),
-        None => found.push(Finding::new(
+        None => Some(Finding::new(
             Cause::NoProfile,
             format!("the instance profile of bastion `{}` is gone", bastion.id),
             format!("`{arn}` does not exist"),
         )),
-        Some(profile) if !profile.roles.contains(&stack.role_name()) => found.push(Finding::new(
+        Some(profile) if !profile.roles.contains(&stack.role_name()) => Some(Finding::new(
             Cause::ProfileWithoutRole,
             format!("instance profile `{}` does not have role `{}` in it", profile.name, stack.role_name()),
             match profile.roles.first() {
@@ -228,10 +280,13 @@ fn identity(stack: &Stack, inventory: &Inventory, bastion: &Instance) -> Vec<Fin
                 None => "it has no role in it".to_owned(),
             },
         )),
-        Some(_) => (),
+        Some(_) => None,
     }
+}
+
+pub(crate) fn role(stack: &Stack, inventory: &Inventory) -> Option<Finding> {
     match &inventory.role {
-        Some(role) if !role.policies.iter().any(|policy| policy == SSM_POLICY) => found.push(Finding::new(
+        Some(role) if !role.policies.iter().any(|policy| policy == SSM_POLICY) => Some(Finding::new(
             Cause::RoleWithoutPolicy,
             format!("role `{}` lacks `{SSM_POLICY}`, so Systems Manager refuses the agent", role.name),
             if role.policies.is_empty() {
@@ -240,12 +295,11 @@ fn identity(stack: &Stack, inventory: &Inventory, bastion: &Instance) -> Vec<Fin
                 format!("attached to it: {}", role.policies.join(", "))
             },
         )),
-        None => found.push(Finding::new(
+        None => Some(Finding::new(
             Cause::RoleWithoutPolicy,
             format!("role `{}` does not exist, so the agent has no rights", stack.role_name()),
             format!("no role of that name under `{}`", stack.iam_path()),
         )),
-        Some(_) => (),
+        Some(_) => None,
     }
-    found
 }

@@ -211,6 +211,8 @@ pub struct DatabaseInstance {
     pub encrypted: bool,
     /// Its security groups.
     pub groups: Vec<String>,
+    /// When RDS starts it by itself, RFC 3339, if it is stopped: seven days after the stop.
+    pub restarts_at: Option<String>,
 }
 
 /// An IAM role.
@@ -220,6 +222,8 @@ pub struct Role {
     pub name: String,
     /// The names of the managed policies attached to it.
     pub policies: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
 }
 
 /// An IAM instance profile.
@@ -231,6 +235,8 @@ pub struct Profile {
     pub arn: String,
     /// The roles in it: none, or one.
     pub roles: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
 }
 
 /// An EC2 instance.
@@ -250,10 +256,18 @@ pub struct Instance {
     pub profile_arn: Option<String>,
     /// Its security groups, read from its network interface.
     pub groups: Vec<String>,
-    /// When it was launched, RFC 3339.
+    /// When it was launched or last started, RFC 3339.
     pub launched_at: Option<String>,
+    /// When we rebooted it since, RFC 3339: EC2 does not tell.
+    pub rebooted_at: Option<String>,
     /// The root volume in GiB, where it is known.
     pub volume_gib: Option<u32>,
+    /// The value of [`KEEP_TAG`](crate::spec::KEEP_TAG).
+    pub keep_until: Option<String>,
+    /// The value of [`EXPIRY_TAG`](crate::spec::EXPIRY_TAG).
+    pub expires_at: Option<String>,
+    /// Whether it can read its own tags, which is how its idle timer hears of [`keep_until`](Instance::keep_until).
+    pub reads_tags: bool,
 }
 
 /// What Session Manager says of an instance.

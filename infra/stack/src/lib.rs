@@ -6,6 +6,7 @@ mod secret;
 
 pub mod config;
 pub mod cost;
+pub mod diagnosis;
 pub mod env;
 pub mod event;
 pub mod finding;
@@ -14,9 +15,11 @@ pub mod plan;
 pub mod policy;
 pub mod resource;
 pub mod spec;
+pub mod surroundings;
 
 pub use config::ConfigError;
 pub use cost::Bill;
+pub use diagnosis::Diagnosis;
 pub use event::{Event, Events};
 pub use finding::Finding;
 pub use inventory::Inventory;

@@ -16,7 +16,8 @@ use serde::Serialize;
 pub use self::down::down;
 pub use self::drift::{Drift, drift};
 pub use self::rules::{bastion_rules, database_rules};
-pub use self::up::up;
+pub use self::server::is_settled as serves;
+pub use self::up::{start, up};
 use crate::resource::{CREATE_ORDER, Resource};
 
 /// Steps in an order that can be carried out one by one; [`Plan::needs`] tells which may run at the same time.

@@ -10,6 +10,15 @@ use serde::Serialize;
 pub const STACK_TAG: &str = "drawbridge:stack";
 /// The tag that says which [`Resource`](crate::Resource) of the stack this is; its value is the kebab-case name.
 pub const RESOURCE_TAG: &str = "drawbridge:resource";
+/// The tag on a bastion that its idle timer obeys: until this time, RFC 3339 in UTC, it does not stop by itself;
+/// [`KEPT`] for no end.
+pub const KEEP_TAG: &str = "drawbridge:keep-until";
+/// The value of [`KEEP_TAG`] that has no end.
+pub const KEPT: &str = "always";
+/// The tag on an ephemeral bastion that says when it ends, RFC 3339 in UTC.
+pub const EXPIRY_TAG: &str = "drawbridge:expires-at";
+/// The tag with the time at which we last rebooted the bastion, RFC 3339: EC2 keeps that of the launch alone.
+pub const REBOOT_TAG: &str = "drawbridge:rebooted-at";
 /// The managed policy that lets the agent register and open sessions.
 pub const SSM_POLICY: &str = "AmazonSSMManagedInstanceCore";
 /// The public parameter that names the newest Amazon Linux 2023 image with the agent in it (not the minimal one).

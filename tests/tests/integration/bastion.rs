@@ -2,12 +2,24 @@
 
 use std::time::Duration;
 
+use aws::session::{Asleep, Patience};
 use deploy::task::up;
 use stack::Inventory;
 use tests::{Fixture, Want, element};
 
 /// Replaces the bastion by one that was launched behind our back, as the stack's own but for what is broken.
-async fn relaunch(fixture: &Fixture, inventory: &Inventory, public_address: &str) -> String {
+pub(crate) async fn relaunch(fixture: &Fixture, inventory: &Inventory, public_address: &str) -> String {
+    let role = fixture.context.stack.role_name();
+    relaunch_with(fixture, inventory, public_address, &[("IamInstanceProfile.Name", &role)]).await
+}
+
+/// As [`relaunch`], with other parameters in the place of the profile.
+pub(crate) async fn relaunch_with(
+    fixture: &Fixture,
+    inventory: &Inventory,
+    public_address: &str,
+    more: &[(&str, &str)],
+) -> String {
     let raw = fixture.raw();
     let old = &inventory.bastion().expect("`up` made a bastion").id;
     raw.ec2("TerminateInstances", &[("InstanceId.1", old)]).await;
@@ -15,27 +27,22 @@ async fn relaunch(fixture: &Fixture, inventory: &Inventory, public_address: &str
     let subnet = &inventory.subnet("public-subnet").expect("a subnet").id;
     let group = &inventory.group("bastion-group").expect("a group").id;
     let image = inventory.image.as_deref().expect("the region has an image");
-    let launched = raw
-        .ec2(
-            "RunInstances",
-            &[
-                ("ImageId", image),
-                ("InstanceType", "t3.micro"),
-                ("MinCount", "1"),
-                ("MaxCount", "1"),
-                ("IamInstanceProfile.Name", &stack.role_name()),
-                ("NetworkInterface.1.DeviceIndex", "0"),
-                ("NetworkInterface.1.SubnetId", subnet),
-                ("NetworkInterface.1.SecurityGroupId.1", group),
-                ("NetworkInterface.1.AssociatePublicIpAddress", public_address),
-                ("TagSpecification.1.ResourceType", "instance"),
-                ("TagSpecification.1.Tag.1.Key", stack::spec::STACK_TAG),
-                ("TagSpecification.1.Tag.1.Value", &stack.name),
-                ("TagSpecification.1.Tag.2.Key", stack::spec::RESOURCE_TAG),
-                ("TagSpecification.1.Tag.2.Value", "instance"),
-            ],
-        )
-        .await;
+    let own = [
+        ("ImageId", image),
+        ("InstanceType", "t3.micro"),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+        ("NetworkInterface.1.DeviceIndex", "0"),
+        ("NetworkInterface.1.SubnetId", subnet),
+        ("NetworkInterface.1.SecurityGroupId.1", group),
+        ("NetworkInterface.1.AssociatePublicIpAddress", public_address),
+        ("TagSpecification.1.ResourceType", "instance"),
+        ("TagSpecification.1.Tag.1.Key", stack::spec::STACK_TAG),
+        ("TagSpecification.1.Tag.1.Value", &stack.name),
+        ("TagSpecification.1.Tag.2.Key", stack::spec::RESOURCE_TAG),
+        ("TagSpecification.1.Tag.2.Value", "instance"),
+    ];
+    let launched = raw.ec2("RunInstances", &[&own[..], more].concat()).await;
     element(&launched, "instanceId").expect("an instance was launched")
 }
 
@@ -48,12 +55,12 @@ async fn sandbox() -> Fixture {
 async fn refusal(fixture: &Fixture, instance: &str) -> String {
     let (cloud, _) = fixture.context.observe().await.expect("the account can be observed");
     let context = &fixture.context;
-    let limit = Duration::from_secs(600);
+    let patience = Patience { limit: Duration::from_secs(600), asleep: Asleep::IsLeft };
     let waited = aws::session::wait_until_openable(
         &cloud,
         &context.stack,
         instance,
-        limit,
+        patience,
         &context.events,
         &context.stop,
     )

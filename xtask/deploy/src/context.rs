@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::ending::Ending;
 use crate::failure::{Exit, Failure};
 use crate::view::View;
-use crate::{place, registry};
+use crate::{cost, place, power, registry};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -72,6 +72,15 @@ impl Context {
             self.stack.name, identity.account, self.stack.region, identity.arn
         ));
         Ok((cloud, inventory?))
+    }
+
+    /// As [`observe`](Context::observe), for tasks that open sessions: a bastion that is stopped is started, and what it
+    /// costs is said when the task ends.
+    pub async fn reach(&self) -> Result<(Cloud, Inventory), Failure> {
+        let (cloud, inventory) = self.observe().await?;
+        let inventory = Box::pin(power::wake(self, &cloud, inventory)).await?;
+        self.ending.set_farewell(cost::bastion_running(&inventory));
+        Ok((cloud, inventory))
     }
 
     /// Fails if Ctrl-C was pressed.

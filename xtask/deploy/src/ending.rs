@@ -26,6 +26,7 @@ pub trait Endable: Send + Sync {
 pub struct Ending {
     open: Arc<Mutex<Vec<Arc<dyn Endable>>>>,
     foreground: Arc<AtomicUsize>,
+    farewell: Arc<Mutex<Option<String>>>,
 }
 
 impl Ending {
@@ -46,6 +47,16 @@ impl Ending {
         let outcome = AssertUnwindSafe(task).catch_unwind().await;
         self.end_all(IN_GOOD_ORDER).await;
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Sets what is said at the end of what still runs and costs; `None` if nothing does any more.
+    pub fn set_farewell(&self, line: Option<String>) {
+        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    }
+
+    /// Returns what is to be said at the end.
+    pub fn farewell(&self) -> Option<String> {
+        self.farewell.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Leaves Ctrl-C to a child on the same terminal, which gets it from there, until the guard is dropped.

@@ -14,6 +14,8 @@ pub mod failure;
 pub mod interrupt;
 pub mod listener;
 pub mod place;
+pub mod power;
+pub mod program;
 pub mod registry;
 pub mod report;
 pub mod sets;
@@ -43,9 +45,17 @@ pub async fn run(cli: &Cli) -> ExitCode {
     };
     let view = View::new(cli.global.json, detail);
     let ending = Ending::default();
-    match ending.after(Box::pin(dispatch(cli, &view, &ending))).await {
-        Ok(code) => code,
-        Err(failure) => {
+    let outcome = ending.after(Box::pin(dispatch(cli, &view, &ending))).await;
+    match (outcome, ending.farewell()) {
+        (Ok(code), farewell) => {
+            if let Some(line) = farewell {
+                view.say(format!("still running: {line}"));
+            }
+            code
+        }
+        (Err(mut failure), farewell) => {
+            // A failed step has told it already.
+            failure.still_running.extend(farewell.filter(|_| failure.still_running.is_empty()));
             view.fail(&failure);
             failure.code()
         }
@@ -57,6 +67,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
     match &cli.task {
         Task::Sandbox(task) => return task::sandbox::run(task, global, view).await,
         Task::Completions(args) => return task::completions::run(args),
+        Task::Man(args) => return task::man::run(args),
         Task::Demo(args) => {
             let stop = interrupt::watch(view, ending)?;
             let context = Context::load(global, view.clone(), stop, ending.clone())?;
@@ -71,14 +82,18 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Soak(_)
         | Task::Fuzz(_)
         | Task::Images(_)
+        | Task::Dist(_)
         | Task::Migration(_) => {
-            return Err(Failure::usage("this task is run by `cargo xtask`, not by `deploy`"));
+            return Err(Failure::usage("this task needs the sources; run it by `cargo`, as `cargo` `xtask`"));
         }
         Task::Plan(_)
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
+        | Task::Cost
+        | Task::Doctor
         | Task::Audit
+        | Task::Sweep(_)
         | Task::Tunnel(_)
         | Task::Exec(_)
         | Task::Psql(_)
@@ -87,7 +102,8 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Migrate(_)
         | Task::Env(_)
         | Task::Iam(_)
-        | Task::Secret(_) => {}
+        | Task::Secret(_)
+        | Task::Release(_) => {}
     }
     // Read before the sandbox is asked for: a bad file is the user's to mend either way.
     let context = Context::load(global, view.clone(), interrupt::watch(view, ending)?, ending.clone())?;
@@ -99,7 +115,10 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Up(args) => task::up::run(&context, args).await,
         Task::Down(args) => task::down::run(&context, args).await,
         Task::Status(args) => task::status::run(&context, args).await,
+        Task::Cost => task::cost::run(&context).await,
+        Task::Doctor => task::doctor::run(&context).await,
         Task::Audit => task::audit::run(&context).await,
+        Task::Sweep(args) => task::sweep::run(&context, args).await,
         Task::Tunnel(args) => task::tunnel::run(&context, args).await,
         Task::Exec(args) => task::exec::run(&context, args).await,
         Task::Psql(args) => task::psql::run(&context, args).await,
@@ -108,6 +127,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Secret(task) => task::secret::run(&context, task).await,
         Task::Env(args) => task::env::run(&context, args).await,
         Task::Iam(task) => task::iam::run(&context, task).await,
+        Task::Release(args) => task::release::run(&context, args).await,
         Task::Migrate(args) => match &args.task {
             Some(MigrateTask::Status(status)) => task::matrix::run(&context, args, status).await,
             None => task::migrate::run(&context, args).await,
@@ -121,7 +141,9 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Soak(_)
         | Task::Fuzz(_)
         | Task::Images(_)
-        | Task::Completions(_) => unreachable!("invariant: these were dispatched above"),
+        | Task::Dist(_)
+        | Task::Completions(_)
+        | Task::Man(_) => unreachable!("invariant: these were dispatched above"),
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 fn main() -> ExitCode {
-    let cli = xtask::Cli::parse();
+    let matches = deploy::program::command().get_matches();
+    let cli = match xtask::Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Unoptimised, the SDK's calls nest too deep for the usual 2 MiB.

@@ -1,20 +1,24 @@
-//! Where the workspace's files are.
+//! Where the files are that the tasks read.
 
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::program;
 
 /// The stack file, as seen from the workspace's root.
 pub const STACK_FILE: &str = "infra/stack.toml";
 /// The RDS roots, shipped with the project.
 pub const RDS_ROOTS: &[u8] = include_bytes!("../../../infra/rds-global-bundle.pem");
 
-/// Returns the workspace that the current folder lies in, else the one that this program was built from.
+/// Returns the folder with the stack file and the migrations that the current folder lies in; else the workspace that this
+/// program was built in, if cargo runs it; else the current folder.
 pub fn workspace() -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
-    let found = here.ancestors().find(|dir| dir.join(STACK_FILE).is_file() && dir.join("xtask").is_dir());
-    found.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), Path::to_owned)
+    let found = here.ancestors().find(|dir| dir.join(STACK_FILE).is_file()).map(Path::to_owned);
+    found.unwrap_or_else(|| if program::is_installed() { here } else { Path::new(SOURCES).to_owned() })
 }
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Returns the folder for everything that sandboxes keep: `sandbox` in the target directory.
 ///

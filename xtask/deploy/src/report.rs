@@ -3,9 +3,12 @@
 pub mod html;
 pub mod junit;
 pub mod matrix;
+pub mod release;
 
 use std::io;
 use std::path::Path;
+
+use db::migrate;
 
 use crate::failure::Failure;
 
@@ -17,6 +20,22 @@ pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot write the report `{}`: {error}", path.display())).into()
     })
+}
+
+/// Returns what became of a tenant, for people.
+pub fn outcome(outcome: &migrate::Outcome) -> String {
+    match outcome {
+        migrate::Outcome::UpToDate => "up to date".to_owned(),
+        migrate::Outcome::Applied { migrations } => format!("applied {}", migrations.join(", ")),
+        migrate::Outcome::Failed { applied, migration, error } => {
+            let at = migration.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+            format!("failed{at} after {} applied: {}", applied.len(), error.chain())
+        }
+        migrate::Outcome::Interrupted { applied, state } => {
+            format!("interrupted after {} applied: {state}", applied.len())
+        }
+        migrate::Outcome::NotStarted { reason } => format!("not started: {reason}"),
+    }
 }
 
 /// Returns a text as it may stand between tags or in a quoted attribute, in HTML and in XML: what is markup is escaped,

@@ -11,7 +11,7 @@ use serde_json::json;
 use stack::{Event, Events};
 
 use crate::failure::Failure;
-use crate::terminal;
+use crate::{program, terminal};
 
 /// What the user wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl View {
                         return tell(line);
                     }
                     // What cannot be written to a terminal that has gone away is nobody's loss.
-                    drop(live.bars.println(line));
+                    drop(live.bars.println(program::called(&line)));
                 }
             }
         }
@@ -268,7 +268,7 @@ pub fn result(json: bool, text: &str, document: &impl serde::Serialize) -> io::R
 /// It cannot be written to. A reader that has seen enough, such as `head`, is no error.
 pub fn print(text: impl Display) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match writeln!(stdout, "{}", program::called(&text.to_string())).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
     }
@@ -277,7 +277,7 @@ pub fn print(text: impl Display) -> io::Result<()> {
 /// Writes to standard error, whether or not anybody still reads it.
 pub fn tell(text: impl Display) {
     let end = if terminal::is_raw() { "\r\n" } else { "\n" };
-    drop(write!(io::stderr(), "{text}{end}"));
+    drop(write!(io::stderr(), "{}{end}", program::called(&text.to_string())));
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 use std::time::Duration;
 
-use stack::finding::Finding;
+use stack::diagnosis;
+use stack::finding::{Cause, Finding};
 use stack::inventory::Agent;
-use stack::{Event, Events, Resource, Stack, finding};
+use stack::{Diagnosis, Event, Events, Resource, Stack};
 use tokio::time::Instant;
 
 use super::{Purpose, find_agent, start, terminate};
 use crate::poll::{Backoff, Probe};
-use crate::{Cloud, Error, Stop, instance, observe};
+use crate::{Cloud, Depth, Error, Stop, examine, instance, reboot};
 
 /// A healthy agent registers within this time; later it is worth looking for a reason.
 const GRACE: Duration = Duration::from_secs(10);
@@ -16,10 +17,28 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 const UNANSWERED_AT_MOST: u32 = 3;
 
+/// How long to wait, and what to do about an agent that does nothing by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Counts from the call.
+    pub limit: Duration,
+    /// What to do about an agent that sleeps.
+    pub asleep: Asleep,
+}
+
+/// What to do about an agent that was refused at its boot and sleeps, though nothing is in its way any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asleep {
+    /// Its machine is rebooted, once.
+    IsWoken,
+    /// It is waited for.
+    IsLeft,
+}
+
 /// Waits until a session to the instance can really be opened, and returns its agent.
 ///
 /// An agent that is online is not enough: for some seconds more, sessions are refused as `TargetNotConnected`. So a
-/// session is started and ended again. `limit` counts from this call.
+/// session is started and ended again.
 ///
 /// # Errors
 /// [`Error::NotReachable`] holds the last status seen and the reasons found, and comes long before `limit` where a
@@ -28,7 +47,7 @@ pub async fn wait_until_openable(
     cloud: &Cloud,
     stack: &Stack,
     instance: &str,
-    limit: Duration,
+    patience: Patience,
     events: &Events,
     stop: &Stop,
 ) -> Result<Agent, Error> {
@@ -38,6 +57,7 @@ pub async fn wait_until_openable(
     let mut last_status = String::new();
     let mut suspects: Vec<Finding> = Vec::new();
     let mut look_at = GRACE;
+    let Patience { limit, mut asleep } = patience;
     loop {
         match probe(cloud, stack, instance).await {
             Ok(Probe::Ready(agent)) => return Ok(agent),
@@ -59,11 +79,16 @@ pub async fn wait_until_openable(
         };
         if waited >= limit {
             // A failed look must not hide that time is over.
-            let findings = findings(cloud, stack, instance).await.unwrap_or_default();
-            return refuse(findings);
+            let found = look(cloud, stack, instance).await.map(|diagnosis| diagnosis.findings());
+            return refuse(found.unwrap_or_default());
         }
         if waited >= look_at {
-            let found = findings(cloud, stack, instance).await?;
+            let diagnosis = look(cloud, stack, instance).await?;
+            if asleep == Asleep::IsWoken && sleeps(&diagnosis) {
+                asleep = Asleep::IsLeft;
+                reboot(cloud, instance, events, stop).await?;
+            }
+            let found = obstacles(diagnosis);
             if !found.is_empty() && found == suspects {
                 return refuse(found);
             }
@@ -97,11 +122,21 @@ async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Age
 }
 
 /// Looks for reasons. An instance that is gone takes no session, however long one waits for it.
-async fn findings(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Vec<Finding>, Error> {
+async fn look(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Diagnosis, Error> {
     if instance::find(cloud, instance).await?.is_none() {
         let (subject, status) = (format!("bastion `{instance}`"), "gone".to_owned());
         return Err(Error::Failed { subject, status });
     }
-    let inventory = Box::pin(observe(cloud, stack)).await?;
-    Ok(finding::bastion(stack, &inventory))
+    let facts = Box::pin(examine(cloud, stack, Depth::Bastion)).await?;
+    Ok(diagnosis::bastion(stack, &facts))
+}
+
+fn sleeps(diagnosis: &Diagnosis) -> bool {
+    diagnosis.root().is_some_and(|link| link.cause == Some(Cause::AgentAsleep))
+}
+
+/// Returns what keeps the agent away: all that is broken but the agent itself.
+fn obstacles(mut diagnosis: Diagnosis) -> Vec<Finding> {
+    diagnosis.links.retain(|link| link.name != diagnosis::AGENT);
+    diagnosis.findings()
 }

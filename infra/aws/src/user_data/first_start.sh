@@ -15,6 +15,12 @@ esac
 PROFILE
 chmod 644 /etc/motd.d/drawbridge /etc/profile.d/drawbridge.sh
 
+# Minutes; 0 if nothing but the idle timer ends it. Before all else: this end must come whatever fails.
+ttl='@TTL@'
+if [ "$ttl" -gt 0 ]; then
+  shutdown --poweroff "+$ttl"
+fi
+
 # Seconds; 0 if it is never to stop by itself.
 idle='@IDLE@'
 # Before anything that needs the network: whatever fails below, the instance does not run on for nobody.

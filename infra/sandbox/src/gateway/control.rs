@@ -5,12 +5,14 @@
 //! | `GET health` | agents that were refused and databases that did not start, with the reasons |
 //! | `GET journal` | the calls |
 //! | `GET`, `POST`, `DELETE faults` | what is still to go wrong, one more, none |
+//! | `GET`, `POST`, `DELETE denials` | what nobody may do, one more (`{"service":"ssm","operation":"StartSession"}`), none |
 //! | `POST disconnect` | closes every data channel |
 //! | `POST reset` | empties everything |
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::denial::Action;
 use super::fault::Fault;
 use super::reply::Reply;
 use super::request::Request;
@@ -41,6 +43,18 @@ pub(crate) async fn answer(state: &State, request: &Request) -> Reply {
         },
         (&Method::DELETE, "faults") => {
             state.faults.clear();
+            Reply::json(&json!([]))
+        }
+        (&Method::GET, "denials") => Reply::json(&json!(state.denials.all())),
+        (&Method::POST, "denials") => match serde_json::from_slice::<Action>(&request.body) {
+            Ok(action) => {
+                state.denials.deny(action);
+                Reply::json(&json!(state.denials.all()))
+            }
+            Err(error) => Reply::plain(StatusCode::BAD_REQUEST, error.to_string()),
+        },
+        (&Method::DELETE, "denials") => {
+            state.denials.clear();
             Reply::json(&json!([]))
         }
         (&Method::POST, "disconnect") => {

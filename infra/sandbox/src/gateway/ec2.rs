@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Error;
+use super::blackhole;
 use super::instance;
 use super::inventory::{Group, Inventory};
 use super::reply::Reply;
@@ -17,6 +18,7 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
         Some("DeleteSubnet") => subnet_in_use(&inventory, request).await?,
         Some("DetachInternetGateway") => addresses_in_use(&inventory, request).await?,
         Some("DeleteVpc") => vpc_in_use(&inventory, request).await?,
+        Some("DescribeRouteTables") => return Ok(Some(blackhole::describe(state, request).await?)),
         _ => return instance::answer(state, request).await,
     };
     Ok(violation.map(|message| Reply::refuse(Protocol::Ec2, 400, "DependencyViolation", &message)))

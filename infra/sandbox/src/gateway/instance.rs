@@ -27,6 +27,8 @@ struct Memory {
     launches: HashMap<(String, String), Arc<Launch>>,
     /// How many launches with a new profile are still to be refused.
     new_profiles: HashMap<String, u32>,
+    /// When instances were last started, which moto does not note: RFC 3339.
+    starts: HashMap<String, String>,
     /// Instances that moto is to end in a moment.
     ending: HashSet<String>,
 }
@@ -68,6 +70,11 @@ impl Launches {
         }
     }
 
+    fn note_start(&self, id: &str) {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string();
+        self.lock().starts.insert(id.to_owned(), now);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,7 +87,11 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
         Some("TerminateInstances") => return terminate(state, request).await,
         Some("DescribeInstances") => dress(state, request, forward(state, request).await?),
         Some("StartInstances") => {
-            after(state, request, |id| registration::boot(state, request.region(), id)).await?
+            let start = |id: &str| {
+                state.launches.note_start(id);
+                registration::boot(state, request.region(), id);
+            };
+            after(state, request, start).await?
         }
         Some("StopInstances") => after(state, request, |id| leave(state, id)).await?,
         Some("RebootInstances") => {
@@ -263,19 +274,42 @@ async fn is_protected(state: &State, region: &str, id: &str) -> Result<bool, Err
     Ok(text(document.root_element(), &["disableApiTermination", "value"]) == Some("true"))
 }
 
-/// Shows the instances that are about to end as `shutting-down`, to those who want to see such.
+/// Shows the instances that are about to end as `shutting-down`, to those who want to see such, and when others were
+/// started.
 fn dress(state: &State, request: &Request, reply: Reply) -> Reply {
-    let ending = state.launches.lock().ending.clone();
-    if ending.is_empty() || reply.status != StatusCode::OK {
+    let (ending, starts) = {
+        let memory = state.launches.lock();
+        (memory.ending.clone(), memory.starts.clone())
+    };
+    if reply.status != StatusCode::OK {
         return reply;
     }
-    let xml = reply.text();
-    match Document::parse(&xml) {
-        Ok(document) => {
-            Reply { body: Bytes::from(show_ending(&xml, &document, &ending, wants_ending(request))), ..reply }
+    let edit = |reply: Reply, edit: &dyn Fn(&str, &Document<'_>) -> String| {
+        let xml = reply.text();
+        match Document::parse(&xml) {
+            Ok(document) => Reply { body: Bytes::from(edit(&xml, &document)), ..reply },
+            Err(_) => reply,
         }
-        Err(_) => reply,
+    };
+    let mut reply = reply;
+    if !starts.is_empty() {
+        reply = edit(reply, &|xml, document| show_starts(xml, document, &starts));
     }
+    if !ending.is_empty() {
+        reply = edit(reply, &|xml, document| show_ending(xml, document, &ending, wants_ending(request)));
+    }
+    reply
+}
+
+/// Writes into an answer when instances were started last.
+fn show_starts(xml: &str, document: &Document<'_>, starts: &HashMap<String, String>) -> String {
+    let instances = all(document, "instancesSet").into_iter().flat_map(|set| set.children());
+    let edits = instances.filter_map(|item| {
+        let start = starts.get(text(item, &["instanceId"])?)?;
+        let time = find(item, &["launchTime"])?;
+        Some((time.range(), format!("<launchTime>{start}</launchTime>")))
+    });
+    replace(xml, edits.collect())
 }
 
 /// Whether a request's filters let instances through that are shutting down.

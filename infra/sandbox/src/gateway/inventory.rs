@@ -3,6 +3,7 @@
 use roxmltree::{Document, Node};
 
 use super::Error;
+use super::acl::Acl;
 use super::upstream::Upstream;
 use super::xml::{all, items, text, texts};
 
@@ -102,10 +103,22 @@ pub(crate) struct Subnet {
     pub(crate) zone: String,
 }
 
+/// An interface endpoint of a VPC.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// `com.amazonaws.REGION.SERVICE`
+    pub(crate) service: String,
+    pub(crate) state: String,
+    /// Whether the service's usual name leads to it.
+    pub(crate) private_dns: bool,
+    pub(crate) groups: Vec<String>,
+}
+
 /// An RDS instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pub(crate) identifier: String,
+    pub(crate) status: String,
     pub(crate) address: Option<String>,
     pub(crate) port: Option<u16>,
     pub(crate) groups: Vec<String>,
@@ -121,6 +134,7 @@ impl Database {
     pub(crate) fn read(node: Node<'_, '_>) -> Option<Database> {
         Some(Database {
             identifier: text(node, &["DBInstanceIdentifier"])?.to_owned(),
+            status: owned(node, &["DBInstanceStatus"]),
             address: text(node, &["Endpoint", "Address"]).map(str::to_owned),
             port: text(node, &["Endpoint", "Port"]).and_then(|port| port.parse().ok()),
             groups: texts(node, &["VpcSecurityGroups"], &["VpcSecurityGroupId"]),
@@ -193,6 +207,28 @@ impl<'a> Inventory<'a> {
         Ok(texts(document.root_element(), &["internetGatewaySet"], &["internetGatewayId"]))
     }
 
+    /// Returns every attached internet gateway, with its VPC.
+    pub(crate) async fn attachments(&self) -> Result<Vec<(String, String)>, Error> {
+        let xml = self.ec2("DescribeInternetGateways", None).await?;
+        let document = Document::parse(&xml)?;
+        let gateways = items(document.root_element(), &["internetGatewaySet"]).into_iter();
+        Ok(gateways
+            .flat_map(|gateway| {
+                let vpcs = texts(gateway, &["attachmentSet"], &["vpcId"]).into_iter();
+                vpcs.map(move |vpc| (owned(gateway, &["internetGatewayId"]), vpc))
+            })
+            .collect())
+    }
+
+    /// Returns the ids of the NAT gateways that work.
+    pub(crate) async fn nat_gateways(&self) -> Result<Vec<String>, Error> {
+        let xml = self.ec2("DescribeNatGateways", None).await?;
+        let document = Document::parse(&xml)?;
+        let gateways = items(document.root_element(), &["natGatewaySet"]).into_iter();
+        let works = |gateway: &Node<'_, '_>| text(*gateway, &["state"]) == Some("available");
+        Ok(gateways.filter(works).map(|gateway| owned(gateway, &["natGatewayId"])).collect())
+    }
+
     /// Returns the route tables of a VPC.
     pub(crate) async fn route_tables(&self, vpc: &str) -> Result<Vec<RouteTable>, Error> {
         let xml = self.ec2("DescribeRouteTables", Some(("vpc-id", vpc))).await?;
@@ -213,6 +249,40 @@ impl<'a> Inventory<'a> {
             .collect())
     }
 
+    /// Returns the network ACLs of a VPC.
+    pub(crate) async fn acls(&self, vpc: &str) -> Result<Vec<Acl>, Error> {
+        let xml = self.ec2("DescribeNetworkAcls", Some(("vpc-id", vpc))).await?;
+        let document = Document::parse(&xml)?;
+        Ok(items(document.root_element(), &["networkAclSet"]).into_iter().map(Acl::read).collect())
+    }
+
+    /// Returns the interface endpoints of a VPC.
+    pub(crate) async fn endpoints(&self, vpc: &str) -> Result<Vec<Endpoint>, Error> {
+        let xml = self.ec2("DescribeVpcEndpoints", Some(("vpc-id", vpc))).await?;
+        let document = Document::parse(&xml)?;
+        let endpoints = items(document.root_element(), &["vpcEndpointSet"]).into_iter();
+        let is_interface = |node: &Node<'_, '_>| {
+            text(*node, &["vpcEndpointType"]).is_some_and(|kind| kind.eq_ignore_ascii_case("interface"))
+        };
+        Ok(endpoints
+            .filter(is_interface)
+            .map(|endpoint| Endpoint {
+                service: owned(endpoint, &["serviceName"]),
+                state: owned(endpoint, &["state"]),
+                private_dns: text(endpoint, &["privateDnsEnabled"]) == Some("true"),
+                groups: texts(endpoint, &["groupSet"], &["groupId"]),
+            })
+            .collect())
+    }
+
+    /// Returns whether names resolve in a VPC.
+    pub(crate) async fn has_dns(&self, vpc: &str) -> Result<bool, Error> {
+        let params = [("VpcId", vpc), ("Attribute", "enableDnsSupport")];
+        let xml = self.upstream.query("ec2", self.region, "DescribeVpcAttribute", &params).await?;
+        let document = Document::parse(&xml)?;
+        Ok(text(document.root_element(), &["enableDnsSupport", "value"]) != Some("false"))
+    }
+
     /// Returns all subnets.
     pub(crate) async fn subnets(&self) -> Result<Vec<Subnet>, Error> {
         let xml = self.ec2("DescribeSubnets", None).await?;
@@ -227,12 +297,6 @@ impl<'a> Inventory<'a> {
                 zone: owned(subnet, &["availabilityZone"]),
             })
             .collect())
-    }
-
-    /// Returns the address ranges of those subnets.
-    pub(crate) async fn subnet_cidrs(&self, ids: &[String]) -> Result<Vec<String>, Error> {
-        let subnets = self.subnets().await?.into_iter();
-        Ok(subnets.filter(|subnet| ids.contains(&subnet.id)).map(|subnet| subnet.cidr).collect())
     }
 
     /// Returns the address range of a VPC.

@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::Error;
+use super::acl;
 use super::emulator::{Emulator, Upstreams};
-use super::inventory::{Group, Instance, Inventory, Rule};
+use super::inventory::{Endpoint, Group, Instance, Inventory, Rule};
 use super::upstream::Upstream;
 
 /// Answers who can reach whom. Cheap to clone.
@@ -63,7 +64,21 @@ impl Network {
         if database.vpc != instance.vpc {
             return Ok(Err(format!("`{instance_id}` and `{endpoint}` are in different networks")));
         }
-        let cidrs = inventory.subnet_cidrs(&database.subnets).await?;
+        if database.status != "available" {
+            return Ok(Err(format!("nothing answers at `{endpoint}`: it is {}", database.status)));
+        }
+        let (subnets, acls) = tokio::try_join!(inventory.subnets(), inventory.acls(&instance.vpc))?;
+        let of_database = subnets.iter().filter(|subnet| database.subnets.contains(&subnet.id));
+        let to: Vec<(String, String)> =
+            of_database.map(|subnet| (subnet.id.clone(), subnet.cidr.clone())).collect();
+        let own_range = subnets.iter().find(|subnet| subnet.id == instance.subnet);
+        let from = (instance.subnet.as_str(), own_range.map_or("", |subnet| subnet.cidr.as_str()));
+        if !acl::lets_between(&acls, from, &to, port) {
+            return Ok(Err(format!(
+                "a network ACL lets nothing through between `{instance_id}` and `{endpoint}`"
+            )));
+        }
+        let cidrs: Vec<String> = to.into_iter().map(|(_, cidr)| cidr).collect();
         let out = groups_of(&groups, &instance.groups).flat_map(|group| &group.egress);
         if !out.into_iter().any(|rule| rule.covers(port) && leads_to(rule, &database.groups, &cidrs)) {
             return Ok(Err(format!("no group of `{instance_id}` lets port {port} out to `{endpoint}`")));
@@ -102,10 +117,14 @@ impl Network {
         let Some(profile) = &instance.profile else {
             return Ok(Some("the instance has no instance profile".to_owned()));
         };
-        let (tables, gateways, groups, policies) = tokio::try_join!(
-            inventory.route_tables(&instance.vpc),
-            inventory.gateways(&instance.vpc),
-            inventory.groups(Some(("vpc-id", &instance.vpc))),
+        let vpc = &instance.vpc;
+        let (tables, gateways, groups, acls, endpoints, has_dns, policies) = tokio::try_join!(
+            inventory.route_tables(vpc),
+            inventory.gateways(vpc),
+            inventory.groups(Some(("vpc-id", vpc))),
+            inventory.acls(vpc),
+            inventory.endpoints(vpc),
+            inventory.has_dns(vpc),
             inventory.profile_policies(profile)
         )?;
         let table = tables
@@ -120,11 +139,32 @@ impl Network {
         if !out.any(|rule| rule.covers(443) && rule.cidrs.iter().any(|cidr| cidr == "0.0.0.0/0")) {
             return Ok(Some("no group lets port 443 out".to_owned()));
         }
+        if let Some(why) = acl::closes_https(&acls, &instance.subnet) {
+            return Ok(Some(why.to_owned()));
+        }
+        if !has_dns {
+            return Ok(Some("no name resolves in its network".to_owned()));
+        }
+        if let Some(endpoint) = endpoints.iter().find(|endpoint| shuts_out(endpoint, instance, &groups)) {
+            return Ok(Some(format!("the endpoint for `{}` does not let it in", endpoint.service)));
+        }
         if !policies.iter().any(|arn| arn.ends_with(&format!("/{POLICY}"))) {
             return Ok(Some(format!("the role does not have `{POLICY}`")));
         }
         Ok(None)
     }
+}
+
+/// Tells whether the agent's way leads to an endpoint that it cannot use.
+fn shuts_out(endpoint: &Endpoint, instance: &Instance, groups: &[Group]) -> bool {
+    let of_agent = [".ssm", ".ssmmessages"].iter().any(|service| endpoint.service.ends_with(service));
+    if !of_agent || !endpoint.private_dns || matches!(endpoint.state.as_str(), "deleted" | "deleting") {
+        return false;
+    }
+    let own: Vec<String> = instance.private_ip.iter().map(|ip| format!("{ip}/32")).collect();
+    let mut into = groups_of(groups, &endpoint.groups).flat_map(|group| &group.ingress);
+    endpoint.state != "available"
+        || !into.any(|rule| rule.covers(443) && leads_to(rule, &instance.groups, &own))
 }
 
 fn groups_of<'a>(groups: &'a [Group], ids: &'a [String]) -> impl Iterator<Item = &'a Group> {
@@ -143,7 +183,7 @@ fn region_of(endpoint: &str) -> Option<&str> {
 }
 
 /// Tells whether one range of addresses lies within another.
-fn holds(wide: &str, narrow: &str) -> bool {
+pub(crate) fn holds(wide: &str, narrow: &str) -> bool {
     let (Some((wide, wide_bits)), Some((narrow, narrow_bits))) = (parse_cidr(wide), parse_cidr(narrow))
     else {
         return false;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hyper::StatusCode;
+use jiff::{SignedDuration, Timestamp};
 use roxmltree::Document;
 
 use super::Error;
@@ -24,6 +25,8 @@ enum Phase {
     Creating,
     Available,
     Deleting,
+    /// Until RDS starts it by itself.
+    Stopped(Timestamp),
     /// It did not start; the reason.
     Failed(String),
 }
@@ -43,7 +46,7 @@ impl Phases {
         let phases = self.lock();
         let failed = phases.iter().filter_map(|(id, phase)| match phase {
             Phase::Failed(why) => Some((id.clone(), why.clone())),
-            Phase::Creating | Phase::Available | Phase::Deleting => None,
+            Phase::Creating | Phase::Available | Phase::Deleting | Phase::Stopped(_) => None,
         });
         failed.collect()
     }
@@ -82,14 +85,29 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
                 None => standin::ensure_subnets(state, request).await,
             };
         }
-        Some("DescribeDBInstances" | "RebootDBInstance" | "StartDBInstance" | "StopDBInstance") => {
-            forward(state, request).await?
+        Some("StartDBInstance") => turn(state, request, Phase::Available).await?,
+        Some("StopDBInstance") => {
+            let restart = Timestamp::now().saturating_add(STOPPED_AT_MOST).unwrap_or(Timestamp::MAX);
+            turn(state, request, Phase::Stopped(restart)).await?
         }
+        Some("DescribeDBInstances" | "RebootDBInstance") => forward(state, request).await?,
         _ => return Ok(None),
     };
     // A secret may have got its stand-in after the answer came.
     let reply = Reply { body: state.upstream.standins().take_out(&reply.body), ..reply };
     Ok(Some(dress(&state.phases, reply)))
+}
+
+/// RDS starts a database that was stopped by itself after seven days.
+const STOPPED_AT_MOST: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Starts or stops a database: moto does it, and the phase tells the rest.
+async fn turn(state: &Arc<State>, request: &Request, phase: Phase) -> Result<Reply, Error> {
+    let reply = forward(state, request).await?;
+    if let (StatusCode::OK, Some(identifier)) = (reply.status, request.param("DBInstanceIdentifier")) {
+        state.phases.set(identifier, phase);
+    }
+    Ok(reply)
 }
 
 async fn create(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
@@ -211,7 +229,7 @@ fn refuse_deletion(request: &Request, database: &Database, phase: &Phase) -> Opt
         (_, true, Some(_)) => {
             combination("FinalDBSnapshotIdentifier can not be specified when SkipFinalSnapshot is true.")
         }
-        (Phase::Available | Phase::Failed(_), ..) => None,
+        (Phase::Available | Phase::Stopped(_) | Phase::Failed(_), ..) => None,
     }
 }
 
@@ -307,6 +325,13 @@ fn show(xml: &str, document: &Document<'_>, phases: &Phases) -> String {
         let Some(database) = Database::read(node) else { continue };
         let (status, endpoint) = match phases.get(&database.identifier) {
             Phase::Available => continue,
+            Phase::Stopped(restart) => {
+                if let Some(at) = find(node, &["DBInstanceStatus"]) {
+                    let time = format!("<AutomaticRestartTime>{restart}</AutomaticRestartTime>");
+                    edits.push((at.range().end..at.range().end, time));
+                }
+                continue;
+            }
             Phase::Creating => ("creating", None),
             Phase::Deleting => ("deleting", Some(())),
             Phase::Failed(_) => ("failed", None),
@@ -341,6 +366,14 @@ mod tests {
         assert_eq!(shown(Phase::Available), XML);
         let deleting = shown(Phase::Deleting);
         assert!(deleting.contains("<DBInstanceStatus>deleting<") && deleting.contains("<Address>h<"));
+    }
+
+    #[test]
+    fn a_stopped_database_says_when_it_starts_again() {
+        let restart = Timestamp::from_second(1_800_000_000).unwrap();
+        let shown = shown(Phase::Stopped(restart));
+        assert!(shown.contains("<AutomaticRestartTime>2027-01-15T08:00:00Z<"), "{shown}");
+        assert!(shown.contains("<DBInstanceStatus>available<"), "the status is moto's: {shown}");
     }
 
     #[test]

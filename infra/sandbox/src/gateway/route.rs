@@ -9,7 +9,7 @@ use hyper::header::CONTENT_TYPE;
 use super::reply::Reply;
 use super::request::Request;
 use super::state::State;
-use super::{Error, ec2, instance, rds, ssm};
+use super::{Error, denial, ec2, instance, rds, ssm};
 
 /// Answers a call.
 pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Reply {
@@ -26,6 +26,7 @@ async fn attempt(state: &Arc<State>, request: &Request) -> Result<Reply, Error> 
         ("ec2", _) => ec2::answer(state, request).await?,
         ("rds", _) => rds::answer(state, request).await?,
         ("iam", "CreateInstanceProfile") => Some(instance::create_profile(state, request).await?),
+        ("iam", "SimulatePrincipalPolicy") => Some(denial::simulate(&state.denials, request)),
         ("secretsmanager", "GetSecretValue") => Some(get_secret_value(state, request).await?),
         _ => None,
     };

@@ -109,6 +109,11 @@ async fn call(
     work: BoxFuture<'static, Reply>,
 ) -> Result<Reply, Lost> {
     let number = state.journal.begin(service, operation);
+    if let Some((status, code, message)) = state.denials.refusal(service, operation, protocol) {
+        let served_by = Some(ServedBy::Gateway);
+        state.journal.end(number, Ending { status: Some(status), fault: None, served_by });
+        return Ok(Reply::refuse(protocol, status, code, &message));
+    }
     // Counted at the arrival: the order of calls is then the order of the journal.
     let fault = state.faults.meet(service, operation);
     if !state.options.latency.is_zero() {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::denial::Denials;
 use super::fault::Faults;
 use super::instance::Launches;
 use super::journal::Journal;
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) tasks: Tasks,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
+    pub(crate) denials: Denials,
     pub(crate) launches: Launches,
     pub(crate) agents: Agents,
     pub(crate) sessions: Sessions,
@@ -41,6 +43,7 @@ impl State {
             tasks: Tasks::new(),
             journal: Journal::new(),
             faults: Faults::new(),
+            denials: Denials::default(),
             launches: Launches::default(),
             agents: Agents::default(),
             sessions: Sessions::default(),
@@ -58,6 +61,7 @@ impl State {
     pub(crate) async fn reset(&self) -> Result<(), super::Error> {
         self.resets.fetch_add(1, Ordering::Relaxed);
         self.faults.clear();
+        self.denials.clear();
         for instance in self.agents.clear() {
             self.options.machines.halt(&instance);
         }

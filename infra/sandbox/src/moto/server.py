@@ -83,6 +83,8 @@ def warm_up():
 
 
 def serve(host, port, tell):
+    # What moto makes it keeps; looking for garbage among it took a twelfth of its time.
+    gc.set_threshold(50_000, 20, 20)
     server = make_server(host, port, Dispatcher(create_backend_app), threaded=True, request_handler=RequestHandler)
     os.environ["MOTO_PORT"] = str(server.server_port)
     tell(server.server_port)

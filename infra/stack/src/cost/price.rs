@@ -3,6 +3,7 @@
 use std::fmt;
 use std::iter::Sum;
 use std::ops::Add;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -56,7 +57,17 @@ pub struct HourlyPrice(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MonthlyPrice(u64);
 
+/// US dollars, exact to a millionth. It reads as `$0.42`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount(u64);
+
 impl HourlyPrice {
+    /// Returns what so long a time costs.
+    pub fn over(self, time: Duration) -> Amount {
+        let millionths = u128::from(self.0) * u128::from(time.as_secs()) / 3600;
+        Amount(u64::try_from(millionths).unwrap_or(u64::MAX))
+    }
+
     /// Returns the price in US dollars.
     pub fn dollars(self) -> f64 {
         dollars(self.0)
@@ -80,6 +91,11 @@ impl MonthlyPrice {
     /// Returns the price of so many.
     pub fn times(self, count: u32) -> MonthlyPrice {
         MonthlyPrice(self.0.saturating_mul(u64::from(count)))
+    }
+
+    /// Returns the price without what is already paid; never less than nothing.
+    pub fn less(self, other: MonthlyPrice) -> MonthlyPrice {
+        MonthlyPrice(self.0.saturating_sub(other.0))
     }
 
     /// Returns the price of one of the month's 730 hours.
@@ -110,8 +126,24 @@ impl fmt::Display for HourlyPrice {
 
 impl fmt::Display for MonthlyPrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cents = self.0.saturating_add(5_000) / 10_000;
-        write!(f, "${}.{:02}", cents / 100, cents % 100)
+        cents(self.0, f)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        cents(self.0, f)
+    }
+}
+
+fn cents(millionths: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let cents = millionths.saturating_add(5_000) / 10_000;
+    write!(f, "${}.{:02}", cents / 100, cents % 100)
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_f64(dollars(self.0))
     }
 }
 

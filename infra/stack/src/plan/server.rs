@@ -73,7 +73,7 @@ pub(super) fn database(stack: &Stack, inventory: &Inventory) -> Verdict {
 }
 
 /// Tells whether the database serves and may be changed in this status.
-fn is_settled(status: &str) -> bool {
+pub fn is_settled(status: &str) -> bool {
     matches!(status, "available" | "backing-up" | "storage-optimization")
 }
 

@@ -44,6 +44,30 @@ pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
     plan
 }
 
+/// Returns what must be done so that a bastion that is stopped, or on its way, takes sessions; nothing else is touched.
+///
+/// `None` if there is no bastion, or one that cannot be mended: that is [`up`]'s to make.
+pub fn start(stack: &Stack, inventory: &Inventory) -> Option<Plan> {
+    let instance = match server::instance(stack, inventory) {
+        Verdict::Create(_) | Verdict::Repair(_) => return None,
+        Verdict::Fine => None,
+        Verdict::Start(detail) => Some((Action::Start, detail)),
+        Verdict::Wait(detail) => Some((Action::Wait, detail)),
+    };
+    let mut plan = Plan { direction: Direction::Up, steps: Vec::new(), unchanged: 0 };
+    let mut add = |resource, action: Action, detail| {
+        let typical = duration::typical(resource, &action);
+        plan.steps.push(Step { resource, action, detail, typical });
+    };
+    if let Some((action, detail)) = instance {
+        add(Resource::Instance, action, detail);
+    }
+    if let Verdict::Wait(detail) = server::session(stack, inventory) {
+        add(Resource::Session, Action::Wait, detail);
+    }
+    Some(plan)
+}
+
 fn judge(stack: &Stack, inventory: &Inventory, resource: Resource) -> Verdict {
     use Resource as R;
     match resource {

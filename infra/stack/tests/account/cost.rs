@@ -1,6 +1,8 @@
 //! What a month costs.
 
-use stack::cost::{MonthlyPrice, bastion_hourly, of_inventory, of_stack};
+use std::time::Duration;
+
+use stack::cost::{MonthlyPrice, bastion_hourly, difference, of_inventory, of_stack};
 use stack::{Inventory, Stack, config};
 
 use crate::fixture;
@@ -114,4 +116,35 @@ fn a_bill_reads_in_dollars_as_json() {
     };
     let json = serde_json::to_value(of_stack(&unknown)).unwrap();
     assert!(json["items"][2]["monthly_running"].is_null());
+}
+
+#[test]
+fn what_a_stopped_bastion_costs_now_is_its_volume() {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    let running = of_inventory(&stack, &account);
+    assert_eq!(running.now(), running.running());
+    account.instances[0].state = "stopped".into();
+    let stopped = of_inventory(&stack, &account);
+    assert_eq!(stopped.now(), running.stopped());
+    assert_eq!(difference(stopped.now(), stopped.running()), "$27.50 a month now, $38.74 then: $11.24 more");
+    assert_eq!(difference(running.now(), stopped.now()), "$38.74 a month now, $27.50 then: $11.24 less");
+    assert!(difference(running.now(), running.now()).ends_with(": no more, no less"));
+}
+
+#[test]
+fn a_difference_to_an_unknown_price_is_said_to_be_one() {
+    let mut stack = shipped();
+    let now = of_inventory(&stack, &Inventory::default()).now();
+    stack.bastion.instance_type = "z9.gigantic".into();
+    let text = difference(now, of_stack(&stack).running());
+    assert_eq!(text, "$0.00 a month now, at least $31.55 then: $31.55 more, as far as prices are known");
+}
+
+#[test]
+fn an_hourly_price_over_a_time_is_exact_to_the_cent() {
+    let hourly = bastion_hourly("t3.micro", 8).unwrap();
+    assert_eq!(hourly.over(Duration::from_secs(1)).to_string(), "$0.00");
+    // 0.0104 + 0.005 + 0.64 / 730, a hundred times.
+    assert_eq!(hourly.over(Duration::from_secs(360_000)).to_string(), "$1.63");
 }

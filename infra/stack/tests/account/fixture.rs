@@ -69,8 +69,17 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             subnets: vec!["subnet-a".into(), "subnet-b".into()],
         }),
         database: Some(database(stack, "sg-d")),
-        role: Some(Role { name: stack.role_name(), policies: vec!["AmazonSSMManagedInstanceCore".into()] }),
-        profile: Some(Profile { name: stack.role_name(), arn: ARN.into(), roles: vec![stack.role_name()] }),
+        role: Some(Role {
+            name: stack.role_name(),
+            policies: vec!["AmazonSSMManagedInstanceCore".into()],
+            created_at: None,
+        }),
+        profile: Some(Profile {
+            name: stack.role_name(),
+            arn: ARN.into(),
+            roles: vec![stack.role_name()],
+            created_at: None,
+        }),
         instances: vec![instance("i-1", "subnet-p", "sg-b")],
         agent: Some(Agent { instance: "i-1".into(), ping_status: "Online".into(), version: None }),
         image: Some("ami-1".into()),
@@ -99,6 +108,7 @@ pub(crate) fn database(stack: &Stack, group: &str) -> DatabaseInstance {
         public: false,
         encrypted: true,
         groups: vec![group.into()],
+        restarts_at: None,
     }
 }
 
@@ -112,6 +122,10 @@ pub(crate) fn instance(id: &str, subnet: &str, group: &str) -> Instance {
         profile_arn: Some(ARN.into()),
         groups: vec![group.into()],
         launched_at: None,
+        rebooted_at: None,
         volume_gib: Some(8),
+        keep_until: None,
+        expires_at: None,
+        reads_tags: true,
     }
 }

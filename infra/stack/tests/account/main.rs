@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has found what it looks for")]
 
 mod cost;
+mod diagnosis;
 mod finding;
 mod fixture;
 mod plan;

@@ -170,3 +170,23 @@ fn a_plan_reads_well_as_json() {
     assert_eq!(json["steps"][0]["action"]["action"], "create");
     assert_eq!(json["steps"][0]["typical_seconds"], 90);
 }
+
+#[test]
+fn a_start_touches_nothing_but_the_bastion() {
+    use stack::plan::start;
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    assert!(start(&stack, &account).unwrap().is_empty());
+    // What else is wrong is for `up` to mend.
+    account.gateways.clear();
+    account.instances[0].state = "stopped".into();
+    account.agent = None;
+    let plan = start(&stack, &account).unwrap();
+    let steps: Vec<_> = plan.steps.iter().map(|step| (step.resource, step.action.clone())).collect();
+    assert_eq!(steps, [(Resource::Instance, Action::Start), (Resource::Session, Action::Wait)]);
+    assert_eq!(plan.needs(1), [0]);
+    account.instances[0].profile_arn = None;
+    assert_eq!(start(&stack, &account), None, "no start mends that");
+    account.instances.clear();
+    assert_eq!(start(&stack, &account), None);
+}

@@ -1,4 +1,6 @@
-//! `bastion shell`: a terminal on the bastion, or a single command there.
+//! `bastion ..`; here is `bastion shell`: a terminal on the bastion, or a single command there.
+
+mod reboot;
 
 use std::future::pending;
 use std::io::{self, Read, Write};
@@ -16,6 +18,7 @@ use tunnel::{Error, Shell, ShellEvent, ShellHandle, ShellOptions};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::ssm::{Shown, Ssm};
+use crate::task::power;
 use crate::terminal::{self, Raw};
 
 /// How long a command that has ended, or was told to, may take to say its last words.
@@ -27,12 +30,17 @@ const CTRL_D: &[u8] = b"\x04";
 pub async fn run(context: &Context, task: &xtask::Bastion) -> Result<ExitCode, Failure> {
     match task {
         xtask::Bastion::Shell(args) => shell(context, args).await,
+        xtask::Bastion::Start => power::start(context).await,
+        xtask::Bastion::Stop => power::stop(context).await,
+        xtask::Bastion::Extend(args) => power::extend(context, args).await,
+        xtask::Bastion::Keep => power::keep(context).await,
+        xtask::Bastion::Reboot => reboot::run(context).await,
     }
 }
 
 /// Opens the session and ends it again, whatever comes of it.
 async fn shell(context: &Context, args: &xtask::BastionShell) -> Result<ExitCode, Failure> {
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let is_terminal = args.command.is_empty();
     let purpose = if is_terminal { Purpose::Shell } else { Purpose::Command(args.command.clone()) };
     let control = Ssm::open(context, &cloud, &inventory, purpose).await?;

@@ -2,17 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::failure::Failure;
-use crate::view;
+use crate::{program, view};
 
 /// Prints the script on standard output.
 pub fn run(args: &xtask::Completions) -> Result<ExitCode, Failure> {
     let shell: Shell = args.shell.parse().map_err(Failure::usage)?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut xtask::Cli::command(), "cargo-xtask", &mut script);
+    clap_complete::generate(shell, &mut program::command(), program::file_name(), &mut script);
     view::print(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

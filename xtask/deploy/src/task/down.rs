@@ -10,7 +10,7 @@ use stack::{Component, Inventory, Plan};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::task::{audit, plan};
-use crate::{confirm, cost, view};
+use crate::{confirm, cost, power, view};
 
 /// Shows the plan, asks for the stack's name, carries it out, and looks again.
 pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Failure> {
@@ -19,11 +19,19 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
     let plan = stack::plan::down(&context.stack, &inventory, &only);
     let shown = plan::render(&context.stack, &inventory, &plan);
     if args.dry_run {
-        view::result(context.json, &shown, &plan::document(&context.stack, &plan))?;
+        view::result(context.json, &shown, &plan::document(&context.stack, &inventory, &plan))?;
         return Ok(ExitCode::SUCCESS);
     }
     context.view.say(shown.trim_end());
     refuse_protected(&inventory, &plan, args)?;
+    let goes = |id: &str| {
+        plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
+    };
+    let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
+    let connected = power::connected(&cloud, going).await?;
+    if !connected.is_empty() {
+        context.view.say(power::render(&connected).trim_end());
+    }
     if !plan.is_empty() {
         if only.is_empty() {
             let question = "this deletes the whole stack, every tenant's data included";
@@ -38,7 +46,9 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
     view::result(
         context.json,
         &text,
-        &json!({ "stack": context.stack.name, "deleted": removed, "plan": plan, "left": [] }),
+        &json!({
+            "stack": context.stack.name, "deleted": removed, "plan": plan, "left": [], "connected": connected,
+        }),
     )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,7 @@ pub async fn run(context: &Context, args: &xtask::TenantDrop) -> Result<ExitCode
         tenant::known(context, &args.tenant)?;
     }
     let programs = if args.no_dump { None } else { Some(Programs::find().await?) };
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let master = bridge::master(context, &cloud).await?;
     let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
     let server = bridge.server(context)?;

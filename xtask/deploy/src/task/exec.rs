@@ -51,7 +51,7 @@ pub async fn with_tunnel(
         tenant_name.map(|name| tenant::known(context, name)).transpose()?;
     }
     let listener = listener::bind(0).await?;
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let early = if is_listed { None } else { Some(login(context, &cloud, tenant_name).await?) };
     let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
     let login = match early {

@@ -8,7 +8,7 @@ use db::Server;
 use db::migrate::{JoinOptions, Joined, RunName, RunOptions, Target};
 use serde_json::{Value, json};
 
-use super::migrate::{failed, forward, judge, line};
+use super::migrate::{failed, forward, judge};
 use crate::bridge;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -46,7 +46,7 @@ fn tell(context: &Context, args: &xtask::Migrate, run: &RunName, joined: &Joined
     let mut tenants = Vec::new();
     for (report, runner) in reports.iter().zip(runners) {
         let by = runner.as_ref().map(|runner| format!(" (by {runner})")).unwrap_or_default();
-        let _ = writeln!(text, "{}: {}{by}", report.tenant, line(&report.outcome));
+        let _ = writeln!(text, "{}: {}{by}", report.tenant, report::outcome(&report.outcome));
         let mut tenant = json!(report);
         if let Value::Object(fields) = &mut tenant {
             fields.insert("runner".to_owned(), json!(runner));

@@ -38,7 +38,7 @@ pub async fn run(
     let dir =
         args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| place::workspace().join("db/migrations"));
     let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
     let result = Box::pin(look(context, args, &cloud, &server, &mut sets)).await;

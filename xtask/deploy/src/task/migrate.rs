@@ -38,7 +38,7 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
     if known.as_ref().is_some_and(Vec::is_empty) {
         return nobody(context, args).map(|()| ExitCode::SUCCESS);
     }
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
     let work = async {
@@ -112,6 +112,22 @@ fn share(tenants: Vec<Tenant>, args: &xtask::Migrate) -> Result<Vec<Tenant>, Fai
 }
 
 fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunOptions {
+    let mut options = configured(context, tenants, args.lock_timeout);
+    options.late = if args.out_of_order { Late::Apply } else { Late::Refuse };
+    options.check = if args.check_first { Check::AllFirst } else { Check::EachInTurn };
+    if let Some(budget) = args.error_budget {
+        options.error_budget = usize::try_from(budget).unwrap_or(usize::MAX);
+    }
+    match args.on_error {
+        Some(xtask::OnError::Continue) => options.on_error = OnError::Continue,
+        Some(xtask::OnError::Stop) => options.on_error = OnError::Stop,
+        None => {}
+    }
+    options
+}
+
+/// Returns what the stack file says of waves and errors; `lock_timeout` is in seconds, 0 for none.
+fn configured(context: &Context, tenants: &[Tenant], lock_timeout: u32) -> RunOptions {
     let told = &context.stack.migrate;
     let labels: Vec<Vec<String>> = tenants.iter().map(|tenant| tenant.labels.clone()).collect();
     for wave in &told.waves {
@@ -121,20 +137,32 @@ fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunO
         }
     }
     // A statement that waits for its lock keeps everybody out who comes after it.
-    let lock_timeout = (args.lock_timeout > 0).then(|| Duration::from_secs(args.lock_timeout.into()));
+    let lock_timeout = (lock_timeout > 0).then(|| Duration::from_secs(lock_timeout.into()));
     RunOptions {
         connect: ConnectOptions { lock_timeout, ..ConnectOptions::default() },
-        late: if args.out_of_order { Late::Apply } else { Late::Refuse },
-        check: if args.check_first { Check::AllFirst } else { Check::EachInTurn },
         waves: db::migrate::deal(&told.waves, &labels),
-        error_budget: usize::try_from(args.error_budget.unwrap_or(told.error_budget)).unwrap_or(usize::MAX),
-        on_error: match args.on_error {
-            Some(xtask::OnError::Continue) => OnError::Continue,
-            Some(xtask::OnError::Stop) => OnError::Stop,
-            None => told.on_error,
-        },
+        error_budget: usize::try_from(told.error_budget).unwrap_or(usize::MAX),
+        on_error: told.on_error,
         ..RunOptions::default()
     }
+}
+
+/// Migrates them as the stack file says, in its waves.
+///
+/// # Errors
+/// A secret that cannot be had; a tenant's own failure is in its report.
+pub(super) async fn in_waves(
+    context: &Context,
+    cloud: &Cloud,
+    server: &Server,
+    tenants: &[Tenant],
+    sets: &mut Sets,
+    lock_timeout: u32,
+) -> Result<Vec<TenantReport>, Failure> {
+    let targets = sets.targets(tenants, logins(context, cloud, tenants).await?)?;
+    let mut options = configured(context, tenants, lock_timeout);
+    options.jobs = jobs(context, None, server, &targets).await?;
+    Ok(migrate(context, server, &targets, &options).await)
 }
 
 /// Returns how many tenants at a time: as told, or as the server has room.
@@ -251,26 +279,10 @@ pub(super) fn forward(context: &Context, flag: &Stop) -> tokio::task::JoinHandle
 fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
     let mut text = String::new();
     for report in reports {
-        let _ = writeln!(text, "{}: {}", report.tenant, line(&report.outcome));
+        let _ = writeln!(text, "{}: {}", report.tenant, report::outcome(&report.outcome));
     }
     view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed(reports) }))?;
     judge(reports)
-}
-
-/// Returns what became of a tenant, for people.
-pub(super) fn line(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::UpToDate => "up to date".to_owned(),
-        Outcome::Applied { migrations } => format!("applied {}", migrations.join(", ")),
-        Outcome::Failed { applied, migration, error } => {
-            let at = migration.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
-            format!("failed{at} after {} applied: {}", applied.len(), error.chain())
-        }
-        Outcome::Interrupted { applied, state } => {
-            format!("interrupted after {} applied: {state}", applied.len())
-        }
-        Outcome::NotStarted { reason } => format!("not started: {reason}"),
-    }
 }
 
 /// Tells whether every tenant is migrated.

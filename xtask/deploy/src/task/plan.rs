@@ -15,7 +15,11 @@ use crate::{cost, table, view};
 pub async fn run(context: &Context, args: &xtask::Plan) -> Result<ExitCode, Failure> {
     let (_, inventory) = context.observe().await?;
     let plan = stack::plan::up(&context.stack, &inventory, &components(&args.components));
-    view::result(context.json, &render(&context.stack, &inventory, &plan), &document(&context.stack, &plan))?;
+    view::result(
+        context.json,
+        &render(&context.stack, &inventory, &plan),
+        &document(&context.stack, &inventory, &plan),
+    )?;
     if args.check && !plan.is_empty() {
         return Err(Failure::told(Exit::Drift));
     }
@@ -56,22 +60,26 @@ pub fn render(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String {
         plan.unchanged,
         minutes(plan.critical_path())
     );
+    let now = stack::cost::of_inventory(stack, inventory);
     if plan.direction == Direction::Up {
-        let now = stack::cost::of_inventory(stack, inventory);
         let then = stack::cost::of_stack(stack);
-        let _ = writeln!(text, "\n{}now {} a month", cost::render(&then), now.running());
+        let difference = stack::cost::difference(now.now(), then.running());
+        let _ = writeln!(text, "\n{}{difference}", cost::render(&then));
+    } else {
+        let _ = writeln!(text, "{} a month now", now.now());
     }
     text
 }
 
 /// Returns the plan as JSON.
-pub fn document(stack: &Stack, plan: &Plan) -> serde_json::Value {
+pub fn document(stack: &Stack, inventory: &Inventory, plan: &Plan) -> serde_json::Value {
     json!({
         "stack": stack.name,
         "region": stack.region,
         "plan": plan,
         "typical_seconds": plan.critical_path().as_secs(),
         "monthly_cost": stack::cost::of_stack(stack),
+        "monthly_cost_now": stack::cost::of_inventory(stack, inventory).now(),
     })
 }
 

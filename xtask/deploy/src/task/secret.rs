@@ -23,7 +23,7 @@ pub async fn run(context: &Context, task: &xtask::Secret) -> Result<ExitCode, Fa
         // A misspelt name is told before anything is contacted.
         targets(context, args)?;
     }
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
     let result = Box::pin(work(context, args, &cloud, &server)).await;

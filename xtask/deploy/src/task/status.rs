@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use stack::plan::Action;
 use stack::resource::CREATE_ORDER;
+use stack::spec::KEPT;
 use stack::{Inventory, Plan, Resource, Stack};
 
 use crate::context::Context;
@@ -41,6 +42,10 @@ pub fn show(context: &Context, inventory: &Inventory) -> std::io::Result<bool> {
         .collect();
     let mut text = table::render(&["part", "state", "id", ""], &rows);
     let _ = writeln!(text, "\n{ready} of {} parts ready", parts.len());
+    let notes = notes(stack, inventory);
+    for note in &notes {
+        let _ = writeln!(text, "note: {note}");
+    }
     for finding in &findings {
         let _ = writeln!(text, "finding: {} ({}); {}", finding.sentence, finding.evidence, finding.command);
     }
@@ -65,11 +70,41 @@ pub fn show(context: &Context, inventory: &Inventory) -> std::io::Result<bool> {
         "parts": parts.iter().map(Part::document).collect::<Vec<_>>(),
         "drift": drift,
         "findings": findings,
+        "notes": notes,
         "cost": bill,
         "inventory": inventory,
     });
     view::result(context.json, &text, &document)?;
     Ok(healthy)
+}
+
+/// Returns what changes by itself, sooner or later.
+fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
+    let mut notes = Vec::new();
+    for secret in inventory.secrets.iter().filter(|secret| secret.scheduled_for_deletion) {
+        let restore = match secret.name == stack.master_secret_name() {
+            true => "`cargo xtask up secrets` restores it",
+            false => "`cargo xtask tenant create` restores it if a tenant needs it",
+        };
+        notes.push(format!("secret `{}` is scheduled for deletion; {restore}", secret.name));
+    }
+    if let Some(database) = inventory.database.as_ref().filter(|database| database.status == "stopped") {
+        let when = database.restarts_at.as_deref().unwrap_or("an unknown time, seven days after its stop");
+        notes.push(format!(
+            "database `{}` is stopped; RDS starts it by itself at {when}, and `cargo xtask up database` does so now",
+            database.identifier
+        ));
+    }
+    if let Some(bastion) = inventory.bastion() {
+        if let Some(until) = &bastion.keep_until {
+            let until = if until == KEPT { "it is stopped by name" } else { until };
+            notes.push(format!("bastion {} does not stop by itself until {until}", bastion.id));
+        }
+        if let Some(end) = &bastion.expires_at {
+            notes.push(format!("bastion {} is ephemeral and removes itself at {end}", bastion.id));
+        }
+    }
+    notes
 }
 
 struct Part {

@@ -26,7 +26,7 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
         // A misspelt name is told before anything is contacted.
         named(context, task)?;
     }
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let master = bridge::master(context, &cloud).await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
@@ -256,8 +256,7 @@ pub async fn verify(
     master: &Login,
     tenants: &[Tenant],
 ) -> Result<Vec<Verification>, Failure> {
-    let specs = specs(context, cloud, tenants).await?;
-    let verifications = db::tenant::verify(server, master, &specs).await?;
+    let verifications = look(context, cloud, server, master, tenants).await?;
     let mut text = String::new();
     for one in &verifications {
         let _ = writeln!(text, "{}: {}", one.tenant, one.verdict());
@@ -266,10 +265,33 @@ pub async fn verify(
         }
     }
     view::result(context.json, &text, &json!({ "tenants": verifications }))?;
+    judge_verified(&verifications)?;
+    Ok(verifications)
+}
+
+/// Verifies.
+///
+/// # Errors
+/// What concerns all tenants; a tenant's own failure is in its checks.
+pub(super) async fn look(
+    context: &Context,
+    cloud: &Cloud,
+    server: &Server,
+    master: &Login,
+    tenants: &[Tenant],
+) -> Result<Vec<Verification>, Failure> {
+    let specs = specs(context, cloud, tenants).await?;
+    Ok(db::tenant::verify(server, master, &specs).await?)
+}
+
+/// Tells whether every tenant was proved to be as it should be.
+///
+/// # Errors
+/// Exit 6 or 7 if all or some were not.
+pub(super) fn judge_verified(verifications: &[Verification]) -> Result<(), Failure> {
     // What could not be proved is not proved.
     let failed = verifications.iter().filter(|one| one.verdict() != Verdict::Pass).count();
-    verdict(failed, verifications.len())?;
-    Ok(verifications)
+    verdict(failed, verifications.len())
 }
 
 /// For how many tenants each secret is read by itself, with the password of a rotation that was cut off. Secrets of more

@@ -17,7 +17,7 @@ use crate::bridge::{Bridge, Route, Silence};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::listener::{self, Wrap};
-use crate::{bridge, cost, view};
+use crate::{bridge, view};
 
 /// A local port, and where it is to lead.
 struct Way {
@@ -30,7 +30,7 @@ struct Way {
 pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Failure> {
     // Before any session is started: a port that is taken ends everything here.
     let ways = ways(args).await?;
-    let (cloud, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.reach().await?;
     let sessions = args.sessions.unwrap_or(context.stack.bastion.sessions);
     let silence = if args.keep_alive { Silence::KeptAlive } else { Silence::TimesOut };
     let opening = ways.into_iter().map(|Way { listener, target }| {
@@ -66,9 +66,6 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
     served?;
     closed.into_iter().collect::<Result<(), Failure>>()?;
     context.view.say("tunnel closed");
-    for line in cost::still_running(&inventory) {
-        context.view.say(format!("still running: {line}"));
-    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,22 +2,27 @@
 
 use std::process::ExitCode;
 
-use aws::{ApplyOptions, Cloud};
+use aws::{ApplyOptions, Cloud, Ephemeral};
 use serde_json::json;
-use stack::{Component, Inventory, Plan};
+use stack::plan::{Action, Step};
+use stack::{Component, Inventory, Plan, Resource};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::task::plan;
+use crate::task::{plan, power};
 use crate::{confirm, cost, view};
 
 /// Shows the plan, asks, carries it out.
 pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failure> {
+    let ttl = args.ttl.as_deref().map(|ttl| power::span("--ttl", ttl)).transpose()?;
     let (cloud, inventory) = context.observe().await?;
     let plan = stack::plan::up(&context.stack, &inventory, &plan::components(&args.components));
+    if ttl.is_some() {
+        refuse_lasting(&inventory, &plan)?;
+    }
     let shown = plan::render(&context.stack, &inventory, &plan);
     if args.dry_run {
-        view::result(context.json, &shown, &plan::document(&context.stack, &plan))?;
+        view::result(context.json, &shown, &plan::document(&context.stack, &inventory, &plan))?;
         return Ok(ExitCode::SUCCESS);
     }
     context.view.say(shown.trim_end());
@@ -26,11 +31,14 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
         inventory
     } else {
         confirm::yes(context, "carry this out?")?;
-        carry_out(context, &cloud, &plan, inventory).await?
+        // Counted from here, not from before the question; the bastion's own timer counts from its launch.
+        let ephemeral = ttl.map(|ttl| Ephemeral { ttl, expires_at: power::after(ttl).to_string() });
+        let options = ApplyOptions { ephemeral, ..ApplyOptions::default() };
+        carry_out(context, &cloud, &plan, inventory, &options).await?
     };
     let running = cost::still_running(&inventory);
     let text = match steps {
-        0 => "unchanged".to_owned(),
+        0 => format!("unchanged\n{}", lines("running", &running)),
         _ => format!("up: {steps} steps done\n{}", lines("running", &running)),
     };
     let document =
@@ -39,12 +47,35 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses to call a bastion ephemeral that was launched to stay: its end is fixed at its launch.
+fn refuse_lasting(inventory: &Inventory, plan: &Plan) -> Result<(), Failure> {
+    let is_launched = |step: &Step| step.resource == Resource::Instance && step.action == Action::Create;
+    match inventory.bastion() {
+        Some(bastion) if bastion.expires_at.is_none() && !plan.steps.iter().any(is_launched) => {
+            let text = format!("bastion {} is there already, and stays; nothing was changed", bastion.id);
+            Err(Failure::usage(text).hint("run `cargo xtask down bastion` first, or leave `--ephemeral` out"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Brings up those components (all, if none is named) without asking, and returns what exists then.
 pub async fn converge(context: &Context, only: &[Component]) -> Result<(Cloud, Inventory, usize), Failure> {
     let (cloud, inventory) = context.observe().await?;
     let plan = stack::plan::up(&context.stack, &inventory, only);
-    let inventory = carry_out(context, &cloud, &plan, inventory).await?;
+    let inventory = carry_out(context, &cloud, &plan, inventory, &ApplyOptions::default()).await?;
     Ok((cloud, inventory, plan.steps.len()))
+}
+
+/// Brings up those components without asking, from what was observed before, and returns what exists then.
+pub(super) async fn bring(
+    context: &Context,
+    cloud: &Cloud,
+    inventory: Inventory,
+    only: &[Component],
+) -> Result<Inventory, Failure> {
+    let plan = stack::plan::up(&context.stack, &inventory, only);
+    carry_out(context, cloud, &plan, inventory, &ApplyOptions::default()).await
 }
 
 /// Carries out a plan for `up`.
@@ -56,10 +87,9 @@ async fn carry_out(
     cloud: &Cloud,
     plan: &Plan,
     inventory: Inventory,
+    options: &ApplyOptions,
 ) -> Result<Inventory, Failure> {
-    let options = ApplyOptions::default();
-    let applied =
-        aws::apply(cloud, &context.stack, plan, inventory, &options, &context.events, &context.stop);
+    let applied = aws::apply(cloud, &context.stack, plan, inventory, options, &context.events, &context.stop);
     applied.await.map_err(|error| {
         Failure::from(error)
             .hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")

@@ -1,0 +1,129 @@
+mod bastion;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use stack::diagnosis::{Caller, Fact, Facts, Listing};
+use stack::inventory::{SecretEntry, Vpc};
+use stack::surroundings::{Endpoint, NetworkAcl};
+use stack::{Inventory, Stack};
+
+use crate::error::one_line;
+use crate::state::sort;
+use crate::{
+    Cloud, Error, database, gateway, profile, role, route_table, secret, security_group, subnet,
+    surroundings, vpc,
+};
+
+/// How far to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What the bastion's agent needs.
+    Bastion,
+    /// All of it, with an attempt to start a session, which is ended at once.
+    Session,
+}
+
+/// Returns what can be seen of the stack and of what lies around it, for a diagnosis.
+///
+/// All is asked at the same time; what needs an id comes second, and nothing comes third but the rules of endpoints. A
+/// call that fails hides what it asks for and nothing else: [`Facts::unseen`] and [`Fact::Unknown`] say so. Secrets and
+/// tenants are not looked at but for the master user's secret.
+///
+/// # Errors
+/// Those of [`Cloud::identity`]: without credentials there is nothing to see.
+pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts, Error> {
+    // One call of the SDK is a future of ten kilobytes.
+    let (identity, subnets, gateways, route_tables, groups, secret, database, role, profile, around, bastion) = tokio::join!(
+        Box::pin(cloud.identity()),
+        Box::pin(subnet::list(cloud, stack)),
+        Box::pin(gateway::list(cloud, stack)),
+        Box::pin(route_table::list(cloud, stack)),
+        Box::pin(security_group::list(cloud, stack)),
+        Box::pin(master_secret(cloud, stack)),
+        Box::pin(database::find(cloud, stack)),
+        Box::pin(role::find(cloud, stack)),
+        Box::pin(profile::find(cloud, stack)),
+        Box::pin(around(cloud, stack)),
+        Box::pin(bastion::look(cloud, stack, depth)),
+    );
+    let identity = identity?;
+    let mut unseen = BTreeMap::new();
+    let mut inventory = Inventory {
+        vpcs: kept(&mut unseen, Listing::Vpcs, around.vpcs),
+        subnets: kept(&mut unseen, Listing::Subnets, subnets),
+        gateways: kept(&mut unseen, Listing::Gateways, gateways),
+        route_tables: kept(&mut unseen, Listing::RouteTables, route_tables),
+        groups: kept(&mut unseen, Listing::Groups, groups),
+        secrets: kept(&mut unseen, Listing::Secrets, secret).into_iter().collect(),
+        database: kept(&mut unseen, Listing::Database, database),
+        role: kept(&mut unseen, Listing::Role, role),
+        profile: kept(&mut unseen, Listing::Profile, profile),
+        instances: kept(&mut unseen, Listing::Instances, bastion.instances),
+        agent: kept(&mut unseen, Listing::Agent, bastion.agent),
+        ..Inventory::default()
+    };
+    sort(&mut inventory);
+    let region = cloud.region().to_owned();
+    Ok(Facts {
+        now: Timestamp::now(),
+        caller: Caller { account: identity.account, arn: identity.arn, region },
+        inventory,
+        unseen,
+        acls: around.acls,
+        endpoints: around.endpoints,
+        attached_at: bastion.attached_at,
+        connection: bastion.connection,
+        console: bastion.console,
+        simulation: bastion.simulation,
+        session: bastion.session,
+    })
+}
+
+/// Returns the list; one that could not be had is empty, and noted down as such.
+fn kept<T: Default>(unseen: &mut BTreeMap<Listing, String>, listing: Listing, result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|error| {
+        unseen.insert(listing, one_line(&error));
+        T::default()
+    })
+}
+
+/// Returns what was seen, or why not.
+fn fact<T>(result: Result<T, Error>) -> Fact<T> {
+    match result {
+        Ok(seen) => Fact::Known(seen),
+        Err(error) => Fact::Unknown(one_line(&error)),
+    }
+}
+
+async fn master_secret(cloud: &Cloud, stack: &Stack) -> Result<Option<SecretEntry>, Error> {
+    secret::describe(cloud, stack, &stack.master_secret_name()).await
+}
+
+struct Around {
+    vpcs: Result<Vec<Vpc>, Error>,
+    acls: Fact<Vec<NetworkAcl>>,
+    endpoints: Fact<Vec<Endpoint>>,
+}
+
+async fn around(cloud: &Cloud, stack: &Stack) -> Around {
+    // The first look shows the ids; the DNS attributes come beside the rest.
+    let listed = match vpc::list(cloud, stack).await {
+        Ok(listed) => listed,
+        Err(error) => {
+            let why = one_line(&error);
+            let (acls, endpoints) = (Fact::Unknown(why.clone()), Fact::Unknown(why));
+            return Around { vpcs: Err(error), acls, endpoints };
+        }
+    };
+    let ids: Vec<String> = listed.iter().map(|vpc| vpc.id.clone()).collect();
+    let (vpcs, acls, endpoints) = tokio::join!(
+        Box::pin(vpc::list_with_dns(cloud, stack)),
+        Box::pin(surroundings::acls(cloud, &ids)),
+        Box::pin(surroundings::endpoints(cloud, &ids))
+    );
+    if ids.is_empty() {
+        return Around { vpcs, acls: Fact::Unasked, endpoints: Fact::Unasked };
+    }
+    Around { vpcs, acls: fact(acls), endpoints: fact(endpoints) }
+}

@@ -1,0 +1,182 @@
+//! The database: whether it serves, who is let through to it, and where its password is.
+
+use super::Judgement;
+use super::facts::{Facts, Listing};
+use super::network::{Wall, acl_of, foreign, refusal};
+use crate::finding::{Cause, Finding};
+use crate::inventory::{DatabaseInstance, Direction, Instance, Inventory, Peer, Rule, Subnet};
+use crate::spec::{Cidr, Stack};
+use crate::surroundings::{EPHEMERAL, Says};
+
+const UP: &str = "cargo xtask up database";
+
+pub(super) fn database(stack: &Stack, facts: &Facts) -> Judgement {
+    facts.with(&[Listing::Database], |inventory| {
+        let name = &stack.database.identifier;
+        let Some(database) = &inventory.database else {
+            let evidence = format!("RDS knows no `{name}` with the stack's tag");
+            return Finding::mended_by(UP, Cause::NoDatabase, "the stack has no database", evidence).into();
+        };
+        let DatabaseInstance { status, class, engine_version, .. } = database;
+        match (&database.endpoint, crate::plan::serves(status)) {
+            (Some((host, port)), true) => {
+                Judgement::Pass(format!("{status}, {class}, {engine_version}, at {host}:{port}"))
+            }
+            _ => {
+                let sentence = format!("database `{name}` is {status}");
+                let evidence = format!("RDS says `{status}`");
+                Finding::mended_by(UP, Cause::DatabaseUnavailable, sentence, evidence).into()
+            }
+        }
+    })
+}
+
+pub(super) fn rules(stack: &Stack, facts: &Facts) -> Judgement {
+    let needs = [Listing::Database, Listing::Groups, Listing::Subnets, Listing::Vpcs];
+    facts.with_bastion(&needs, |inventory, bastion| {
+        let Some(database) = &inventory.database else {
+            return Judgement::Skipped("there is no database".to_owned());
+        };
+        let port = database.endpoint.as_ref().map_or(stack.database.port, |(_, port)| *port);
+        let name = &database.identifier;
+        let up = "cargo xtask up security-groups";
+        let fail = |command: &str, sentence: String, evidence: String| {
+            Finding::mended_by(command, Cause::DatabaseGroupClosed, sentence, evidence).into()
+        };
+        let into: Vec<Rule> = rules_of(inventory, &database.groups);
+        if !admits(inventory, &into, bastion, port) {
+            if let Some(other) = foreign(inventory, &database.groups) {
+                let ours = inventory.group("database-group").map(|group| &group.id);
+                if ours.is_some_and(|ours| !database.groups.contains(ours)) {
+                    let sentence = format!("database `{name}` is not in the stack's security group");
+                    return fail(UP, sentence, format!("it is in `{other}`"));
+                }
+                return Judgement::Unknown(format!("the rules of security group `{other}` were not read"));
+            }
+            let sentence = format!(
+                "no security group of database `{name}` lets bastion `{}` in at {port}/tcp",
+                bastion.id
+            );
+            return fail(up, sentence, evidence(&database.groups, &into));
+        }
+        let out: Vec<Rule> = rules_of(inventory, &bastion.groups);
+        let targets = subnets(inventory).iter().map(|(_, range)| *range).collect::<Vec<_>>();
+        let leads = |rule: &Rule| {
+            covers(rule, Direction::Egress, port)
+                && match &rule.peer {
+                    Peer::Group(id) => database.groups.contains(id),
+                    Peer::Cidr(range) => Cidr::parse(range).is_ok_and(|wide| {
+                        !targets.is_empty() && targets.iter().all(|range| wide.contains(*range))
+                    }),
+                    Peer::Ipv6(_) | Peer::PrefixList(_) => false,
+                }
+        };
+        if out.iter().any(leads) {
+            return Judgement::Pass(format!(
+                "`{}` may reach `{name}` at {port}/tcp, by both groups",
+                bastion.id
+            ));
+        }
+        if let Some(other) = foreign(inventory, &bastion.groups) {
+            return Judgement::Unknown(format!("the rules of security group `{other}` were not read"));
+        }
+        let sentence =
+            format!("no security group of bastion `{}` lets {port}/tcp out to database `{name}`", bastion.id);
+        fail(up, sentence, evidence(&bastion.groups, &out))
+    })
+}
+
+fn evidence(groups: &[String], rules: &[Rule]) -> String {
+    format!("its groups: {}, with {} rules", groups.join(", "), rules.len())
+}
+
+/// Tells whether rules let the bastion in at that port.
+pub(super) fn admits(inventory: &Inventory, rules: &[Rule], bastion: &Instance, port: u16) -> bool {
+    let subnet = inventory.subnets.iter().find(|subnet| Some(&subnet.id) == bastion.subnet.as_ref());
+    let own = subnet.and_then(|subnet| Cidr::parse(&subnet.cidr).ok());
+    rules.iter().any(|rule| {
+        covers(rule, Direction::Ingress, port)
+            && match &rule.peer {
+                Peer::Group(id) => bastion.groups.contains(id),
+                Peer::Cidr(range) => {
+                    Cidr::parse(range).ok().zip(own).is_some_and(|(wide, own)| wide.contains(own))
+                }
+                Peer::Ipv6(_) | Peer::PrefixList(_) => false,
+            }
+    })
+}
+
+fn covers(rule: &Rule, direction: Direction, port: u16) -> bool {
+    let has_port = rule.ports.is_none_or(|(first, last)| (first..=last).contains(&port));
+    rule.direction == direction && (rule.protocol == "-1" || rule.protocol == "tcp" && has_port)
+}
+
+fn rules_of(inventory: &Inventory, groups: &[String]) -> Vec<Rule> {
+    let groups = inventory.groups.iter().filter(|group| groups.contains(&group.id));
+    groups.flat_map(|group| group.rules.clone()).collect()
+}
+
+/// Returns the subnets that the database may be in, with their ranges.
+fn subnets(inventory: &Inventory) -> Vec<(&Subnet, Cidr)> {
+    let private = ["private-subnet-a", "private-subnet-b"];
+    let found = private.iter().filter_map(|tag| inventory.subnet(tag));
+    found.filter_map(|subnet| Some((subnet, Cidr::parse(&subnet.cidr).ok()?))).collect()
+}
+
+pub(super) fn acl(stack: &Stack, facts: &Facts) -> Judgement {
+    let needs = [Listing::Database, Listing::Subnets, Listing::Vpcs];
+    facts.with_bastion(&needs, |inventory, bastion| {
+        let Some(database) = &inventory.database else {
+            return Judgement::Skipped("there is no database".to_owned());
+        };
+        let port = database.endpoint.as_ref().map_or(stack.database.port, |(_, port)| *port);
+        let own = inventory.subnets.iter().find(|subnet| Some(&subnet.id) == bastion.subnet.as_ref());
+        let Some((own, near)) = own.and_then(|own| Some((own, Cidr::parse(&own.cidr).ok()?))) else {
+            return Judgement::Unknown("the range of the bastion's subnet is not known".to_owned());
+        };
+        let mut seen = Vec::new();
+        for (subnet, far) in subnets(inventory) {
+            use Direction::{Egress, Ingress};
+            let ways = [
+                (&own.id, Egress, (port, port), far, "connections out to the database"),
+                (&subnet.id, Ingress, (port, port), near, "the bastion in to the database"),
+                (&subnet.id, Egress, EPHEMERAL, near, "answers out to the bastion"),
+                (&own.id, Ingress, EPHEMERAL, far, "the database's answers in"),
+            ];
+            for (id, direction, ports, range, what) in ways {
+                let acl = match acl_of(facts, id) {
+                    Ok(acl) => acl,
+                    Err(judgement) => return judgement,
+                };
+                let says = acl.lets(direction, ports, range);
+                if says != Says::Yes {
+                    let cause = Cause::DatabaseAcl;
+                    return refusal(facts, acl, &says, Wall { direction, ports, range, cause, what });
+                }
+                if !seen.contains(&acl.id) {
+                    seen.push(acl.id.clone());
+                }
+            }
+        }
+        match seen.as_slice() {
+            [] => Judgement::Unknown("the database's subnets are not known".to_owned()),
+            seen => Judgement::Pass(format!("{} let both ways through", seen.join(", "))),
+        }
+    })
+}
+
+pub(super) fn secret(stack: &Stack, facts: &Facts) -> Judgement {
+    facts.with(&[Listing::Secrets], |inventory| {
+        let name = stack.master_secret_name();
+        let fail = |what: &str| {
+            let sentence = format!("secret `{name}` {what}");
+            let evidence = "the master user's password is in it".to_owned();
+            Finding::mended_by("cargo xtask up secrets", Cause::NoSecret, sentence, evidence).into()
+        };
+        match inventory.secret(&name) {
+            None => fail("does not exist"),
+            Some(secret) if secret.scheduled_for_deletion => fail("is scheduled for deletion"),
+            Some(_) => Judgement::Pass(format!("`{name}` is there")),
+        }
+    })
+}

@@ -1,0 +1,149 @@
+//! `bastion start|stop|extend|keep`: the bastion's hours, which are what it costs.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aws::Cloud;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use stack::Inventory;
+use stack::inventory::Instance;
+use stack::spec::KEPT;
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::{confirm, cost, power, view};
+
+/// Starts it and waits until it takes sessions.
+pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
+    let (cloud, inventory) = context.observe().await?;
+    let was = find(&inventory)?.state.clone();
+    let plan = stack::plan::start(&context.stack, &inventory)
+        .ok_or_else(|| Failure::new(Exit::Failure, anyhow::Error::msg("the bastion cannot be mended")))
+        .map_err(|failure| failure.hint("run `cargo xtask up bastion` to replace it"))?;
+    let options = aws::ApplyOptions::default();
+    let applied =
+        aws::apply(&cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
+    let inventory = Box::pin(applied).await?;
+    let bastion = find(&inventory)?;
+    let outcome = if plan.is_empty() { "unchanged" } else { "started" };
+    let text = format!("{outcome}: bastion {} takes sessions", bastion.id);
+    view::result(
+        context.json,
+        &text,
+        &json!({ "bastion": bastion.id, "outcome": outcome, "was": was, "state": bastion.state }),
+    )?;
+    context.ending.set_farewell(cost::bastion_running(&inventory));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says who is connected, asks, and stops it.
+pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
+    let (cloud, inventory) = context.observe().await?;
+    let bastion = find(&inventory)?;
+    let told = |outcome: &str, connected: &[aws::bastion::Connected]| {
+        let rest = stack::cost::of_inventory(&context.stack, &inventory).stopped();
+        let text = format!("{outcome}: bastion {}; the stack now costs {rest} a month", bastion.id);
+        view::result(
+            context.json,
+            &text,
+            &json!({ "bastion": bastion.id, "outcome": outcome, "connected": connected, "monthly": rest }),
+        )
+    };
+    if bastion.state == "stopped" {
+        told("unchanged", &[])?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if bastion.expires_at.is_some() {
+        // Its end is a timer in memory, which a stop would lose.
+        return Err(Failure::usage(format!("bastion {} is ephemeral, it is not stopped", bastion.id))
+            .hint("run `cargo xtask down bastion` to remove it"));
+    }
+    let connected = power::connected(&cloud, std::iter::once(bastion)).await?;
+    if !connected.is_empty() {
+        context.view.say(power::render(&connected).trim_end());
+        confirm::yes(context, "they lose their connections; stop it?")?;
+    }
+    Box::pin(aws::bastion::stop(&cloud, &bastion.id, &context.events, &context.stop)).await?;
+    if bastion.keep_until.is_some() {
+        aws::bastion::keep(&cloud, &bastion.id, None).await?;
+    }
+    told("stopped", &connected)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps it from stopping by itself for a while.
+pub async fn extend(context: &Context, args: &xtask::BastionExtend) -> Result<ExitCode, Failure> {
+    let span = span("DURATION", &args.duration)?;
+    let (cloud, inventory) = context.observe().await?;
+    let until = after(span).to_string();
+    set_keep(context, &cloud, &inventory, &until).await?;
+    context.view.say("without sessions it stops by itself at the next look after that, within a minute");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps it from stopping by itself.
+pub async fn keep(context: &Context) -> Result<ExitCode, Failure> {
+    let (cloud, inventory) = context.observe().await?;
+    set_keep(context, &cloud, &inventory, KEPT).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn set_keep(
+    context: &Context,
+    cloud: &Cloud,
+    inventory: &Inventory,
+    until: &str,
+) -> Result<(), Failure> {
+    let bastion = find(inventory)?;
+    if let Some(end) = &bastion.expires_at {
+        let text = format!("bastion {} is ephemeral and ends at {end}, whatever is asked of it", bastion.id);
+        return Err(Failure::usage(text));
+    }
+    if bastion.state != "running" && bastion.state != "pending" {
+        let text = format!("bastion {} is {}", bastion.id, bastion.state);
+        return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text))
+            .hint("run `cargo xtask bastion start` first"));
+    }
+    if !bastion.reads_tags {
+        let text = format!(
+            "bastion {} was launched without access to its own tags, so it would not know",
+            bastion.id
+        );
+        return Err(Failure::usage(text)
+            .hint("run `cargo xtask down bastion`, then `cargo xtask up bastion`, to replace it"));
+    }
+    Box::pin(aws::bastion::keep(cloud, &bastion.id, Some(until))).await?;
+    let text = match until {
+        KEPT => {
+            format!("kept: bastion {} does not stop by itself until `cargo xtask bastion stop`", bastion.id)
+        }
+        _ => format!("extended: bastion {} does not stop by itself before {until}", bastion.id),
+    };
+    view::result(context.json, &text, &json!({ "bastion": bastion.id, "keep_until": until }))?;
+    context.ending.set_farewell(cost::bastion_running(inventory));
+    Ok(())
+}
+
+/// Returns the duration that an argument means.
+///
+/// # Errors
+/// Exit 2, naming the argument.
+pub fn span(argument: &str, text: &str) -> Result<Duration, Failure> {
+    stack::config::span(text)
+        .map_err(|(message, help)| Failure::usage(format!("{argument}: {message}")).hint(help))
+}
+
+/// Returns the time after that, in whole seconds.
+pub fn after(span: Duration) -> Timestamp {
+    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
+    now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+fn find(inventory: &Inventory) -> Result<&Instance, Failure> {
+    inventory.bastion().ok_or_else(|| {
+        Failure::new(Exit::Failure, anyhow::Error::msg("the stack has no bastion"))
+            .hint("run `cargo xtask up bastion`")
+    })
+}

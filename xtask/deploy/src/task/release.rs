@@ -1,0 +1,247 @@
+//! `release`: what a release step does with the databases, in one task that may be run twice, and twice at once.
+
+use std::env;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use aws::{ApplyOptions, Cloud};
+use db::{ConnectOptions, Login, Server, Session, lock};
+use stack::spec::Tenant;
+use stack::{Component, Event, Inventory};
+use xtask::BastionAfter;
+
+use crate::bridge::{self, Bridge};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::report::{self, release::Release};
+use crate::sets::Sets;
+use crate::task::{migrate, tenant, up};
+use crate::{confirm, place, power, registry, view};
+
+/// Where GitHub collects what it shows of a run.
+const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+/// Brings up the bastion, creates what tenants are missing, migrates, verifies, and leaves the bastion as told.
+///
+/// # Errors
+/// Those of its parts, with their exit codes; the report is written all the same.
+pub async fn run(context: &Context, args: &xtask::Release) -> Result<ExitCode, Failure> {
+    let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
+    let known = registry::is_complete(context).then_some(context.stack.tenants.as_slice());
+    // A bad file is the user's to mend before anything costs.
+    let mut sets = Sets::load(&dir, known, &context.events)?;
+    let mut release = Release { stack: context.stack.name.clone(), ..Release::default() };
+    let result = Box::pin(work(context, args, &mut sets, &mut release)).await;
+    release.exit = result.as_ref().err().map_or(0, |failure| failure.exit as u8);
+    release.error = result.as_ref().err().map(Failure::chain).filter(|chain| !chain.is_empty());
+    let written = tell(context, args, &release);
+    result?;
+    written?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(context: &Context, args: &xtask::Release, release: &Release) -> Result<(), Failure> {
+    view::result(context.json, &release.text(), release)?;
+    if let Some(file) = &args.report {
+        let text = serde_json::to_string_pretty(release).expect("invariant: strings and numbers are JSON");
+        report::write(file, &(text + "\n"))?;
+    }
+    if let Some(file) = env::var_os(SUMMARY).filter(|file| !file.is_empty()) {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+        file.write_all(release.markdown().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// How the bastion was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Absent,
+    Stopped,
+    Running,
+}
+
+impl Found {
+    fn of(inventory: &Inventory) -> Found {
+        match inventory.bastion() {
+            None => Found::Absent,
+            Some(bastion) if matches!(bastion.state.as_str(), "stopped" | "stopping") => Found::Stopped,
+            Some(_) => Found::Running,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Found::Absent => "created",
+            Found::Stopped => "started",
+            Found::Running => "ran",
+        }
+    }
+}
+
+async fn work(
+    context: &Context,
+    args: &xtask::Release,
+    sets: &mut Sets,
+    release: &mut Release,
+) -> Result<(), Failure> {
+    let (cloud, inventory) = context.observe().await?;
+    // Not created by a release: what costs the most is somebody's decision.
+    bridge::endpoint(&inventory)?;
+    let mut found = Found::of(&inventory);
+    if found != Found::Running {
+        confirm::yes(context, "bring up the bastion?")?;
+    }
+    let mut inventory = bring(context, &cloud, inventory).await?;
+    let mut opened = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await;
+    if opened.as_ref().is_err_and(|failure| failure.exit == Exit::Tunnel) {
+        // Another release may have put it away a moment ago.
+        let (_, now) = context.observe().await?;
+        if Found::of(&now) != Found::Running {
+            found = Found::of(&now);
+            inventory = bring(context, &cloud, now).await?;
+            opened = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await;
+        }
+    }
+    release.bastion.push(found.word());
+    let result = match opened {
+        Ok(bridge) => Box::pin(databases(context, args, (&cloud, bridge), sets, release)).await,
+        Err(failure) => Err(failure),
+    };
+    let put = Box::pin(put_away(context, args, (&cloud, inventory), found, release)).await;
+    // What went wrong first says more.
+    result.and(put)
+}
+
+async fn bring(context: &Context, cloud: &Cloud, inventory: Inventory) -> Result<Inventory, Failure> {
+    phase(context, "bastion", up::bring(context, cloud, inventory, &[Component::Bastion])).await
+}
+
+async fn databases(
+    context: &Context,
+    args: &xtask::Release,
+    (cloud, bridge): (&Cloud, Bridge),
+    sets: &mut Sets,
+    release: &mut Release,
+) -> Result<(), Failure> {
+    let server = bridge.server(context)?;
+    let result = Box::pin(alone(context, args, (cloud, &server), sets, release)).await;
+    drop(server);
+    let closed = bridge.close().await;
+    result.and(closed)
+}
+
+/// Does it while no other release of this stack does.
+async fn alone(
+    context: &Context,
+    args: &xtask::Release,
+    (cloud, server): (&Cloud, &Server),
+    sets: &mut Sets,
+    release: &mut Release,
+) -> Result<(), Failure> {
+    let master = bridge::master(context, cloud).await?;
+    let session = db::connect(server, &master, &ConnectOptions::default()).await?;
+    let limit = Duration::from_secs(u64::from(args.wait) * 60);
+    let taken = lock::acquire(&session, lock::RELEASE, "release", limit, &context.events);
+    tokio::select! {
+        taken = taken => taken?,
+        () = context.stop.raised() => context.check_interrupted()?,
+    }
+    let began = Instant::now();
+    let result = Box::pin(each_part(context, args, cloud, (server, &master), sets, release)).await;
+    release.elapsed = began.elapsed();
+    let held = still_held(session).await;
+    result.and(held)
+}
+
+/// Says whether nobody else can have begun meanwhile, and lets the next one in.
+async fn still_held(session: Session) -> Result<(), Failure> {
+    let released = lock::release(&session, lock::RELEASE).await;
+    session.close().await;
+    Ok(released?)
+}
+
+async fn each_part(
+    context: &Context,
+    args: &xtask::Release,
+    cloud: &Cloud,
+    (server, master): (&Server, &Login),
+    sets: &mut Sets,
+    release: &mut Release,
+) -> Result<(), Failure> {
+    let context = &*registry::complete(context, cloud, server).await?;
+    let tenants: Vec<Tenant> = tenant::chosen(context, &[])?;
+    let created = phase(context, "tenants", tenant::create(context, cloud, server, master, &tenants)).await?;
+    release.on_created(&created);
+    let creating = tenant::judge_created(&created);
+    // Whoever could not be created cannot be migrated; the others can, unless we were interrupted.
+    if creating.as_ref().is_err_and(|failure| matches!(failure.exit, Exit::Interrupted | Exit::AllTenants)) {
+        return creating;
+    }
+    let there: Vec<Tenant> = tenants.into_iter().filter(|tenant| !failed(&created, &tenant.name)).collect();
+    let migrating = migrate::in_waves(context, cloud, server, &there, sets, args.lock_timeout);
+    let reports = phase(context, "migrations", migrating).await?;
+    release.on_migrated(&reports);
+    migrate::judge(&reports)?;
+    let verified = phase(context, "verify", tenant::look(context, cloud, server, master, &there)).await?;
+    release.on_verified(&verified);
+    creating.and(tenant::judge_verified(&verified))
+}
+
+fn failed(created: &[db::tenant::Created], name: &str) -> bool {
+    created.iter().any(|one| one.tenant == name && matches!(one.outcome, db::tenant::Outcome::Failed(_)))
+}
+
+async fn phase<T>(
+    context: &Context,
+    name: &str,
+    part: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    context.check_interrupted()?;
+    context.events.emit(Event::PhaseStarted { name: name.to_owned() });
+    let start = Instant::now();
+    let value = Box::pin(part).await?;
+    context.events.emit(Event::PhaseFinished { name: name.to_owned(), elapsed: start.elapsed() });
+    Ok(value)
+}
+
+/// Leaves the bastion as told, unless somebody else uses it: the last one puts it away.
+async fn put_away(
+    context: &Context,
+    args: &xtask::Release,
+    (cloud, inventory): (&Cloud, Inventory),
+    found: Found,
+    release: &mut Release,
+) -> Result<(), Failure> {
+    let after = match (args.bastion, found) {
+        (BastionAfter::AsFound, Found::Absent) => BastionAfter::Destroy,
+        (BastionAfter::AsFound, Found::Stopped) => BastionAfter::Stop,
+        (BastionAfter::AsFound, Found::Running) => BastionAfter::Keep,
+        (told, _) => told,
+    };
+    let (Some(bastion), true) = (inventory.bastion(), after != BastionAfter::Keep) else {
+        release.bastion.push("kept");
+        return Ok(());
+    };
+    let others = power::connected(cloud, std::iter::once(bastion)).await?;
+    if !others.is_empty() {
+        context.view.say(power::render(&others).trim_end());
+        release.bastion.push("left to others");
+        return Ok(());
+    }
+    let word = if after == BastionAfter::Destroy {
+        let plan = stack::plan::down(&context.stack, &inventory, &[Component::Bastion]);
+        let options = ApplyOptions::default();
+        let applied =
+            aws::apply(cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
+        Box::pin(applied).await?;
+        "destroyed"
+    } else {
+        Box::pin(aws::bastion::stop(cloud, &bastion.id, &context.events, &context.stop)).await?;
+        "stopped"
+    };
+    context.ending.set_farewell(None);
+    release.bastion.push(word);
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! `sweep --expired`: ends ephemeral bastions whose time is over.
+//!
+//! Each ends itself by a timer of its own. Behind that stands this task, for one whose timer was lost or never set.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use aws::bastion::{self, Ephemeral};
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::{confirm, view};
+
+/// Shows what is over, asks, and ends it. What carries no date that can be read is left, and exit 9 says so.
+pub async fn run(context: &Context, args: &xtask::Sweep) -> Result<ExitCode, Failure> {
+    let cloud = Box::pin(context.access.connect(&context.stack)).await?;
+    let identity = Box::pin(cloud.identity()).await?;
+    context
+        .view
+        .say(format!("account {}, region {}, as {}", identity.account, context.stack.region, identity.arn));
+    let of = (!args.all_stacks).then_some(context.stack.name.as_str());
+    let found = Box::pin(bastion::ephemeral(&cloud, of)).await?;
+    let (expired, unreadable, alive) = sort(&found, Timestamp::now());
+    let mut text = String::new();
+    for (label, list) in [("expired", &expired), ("unreadable date", &unreadable), ("still alive", &alive)] {
+        for Ephemeral { id, stack, state, expires_at } in list {
+            let _ = writeln!(
+                text,
+                "{label}: {id} of stack `{stack}`, {state}, ends at `{}`",
+                expires_at.escape_debug()
+            );
+        }
+    }
+    let is_looked_at_only = args.dry_run || expired.is_empty();
+    if !is_looked_at_only {
+        context.view.say(text.trim_end());
+        confirm::yes(context, "terminate those that are expired?")?;
+        for Ephemeral { id, .. } in &expired {
+            context.check_interrupted()?;
+            Box::pin(bastion::terminate(&cloud, id)).await?;
+        }
+        text = format!("swept: {} terminated\n", expired.len());
+    } else if found.is_empty() {
+        text = "nothing to sweep\n".to_owned();
+    }
+    view::result(
+        context.json,
+        &text,
+        &json!({
+            "expired": expired, "unreadable": unreadable, "alive": alive,
+            "terminated": if is_looked_at_only { 0 } else { expired.len() },
+        }),
+    )?;
+    if unreadable.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let names: Vec<&str> = unreadable.iter().map(|bastion| bastion.id.as_str()).collect();
+    Err(Failure::told(Exit::Leftovers).hint(format!(
+        "look at the tag `{}` of {}: it is no date, so they were left",
+        stack::spec::EXPIRY_TAG,
+        names.join(", ")
+    )))
+}
+
+type Sorted<'a> = (Vec<&'a Ephemeral>, Vec<&'a Ephemeral>, Vec<&'a Ephemeral>);
+
+/// Returns those whose time is over, those whose date cannot be read, and the others.
+fn sort(found: &[Ephemeral], now: Timestamp) -> Sorted<'_> {
+    let mut sorted: Sorted<'_> = Default::default();
+    for bastion in found {
+        match bastion.expires_at.parse::<Timestamp>() {
+            Ok(end) if end <= now => sorted.0.push(bastion),
+            Ok(_) => sorted.2.push(bastion),
+            Err(_) => sorted.1.push(bastion),
+        }
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_surely_over_is_swept() {
+        let bastion = |id: &str, end: &str| Ephemeral {
+            id: id.to_owned(),
+            stack: "shop-ci".to_owned(),
+            state: "running".to_owned(),
+            expires_at: end.to_owned(),
+        };
+        let found = [
+            bastion("i-over", "2026-11-25T10:00:00Z"),
+            bastion("i-alive", "2026-11-25T10:00:01Z"),
+            bastion("i-odd", "yesterday"),
+            bastion("i-none", ""),
+        ];
+        let (expired, unreadable, alive) = sort(&found, "2026-11-25T10:00:00Z".parse().unwrap());
+        assert_eq!(expired, [&found[0]]);
+        assert_eq!(alive, [&found[1]]);
+        assert_eq!(unreadable, [&found[2], &found[3]]);
+    }
+}
