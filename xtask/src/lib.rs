@@ -516,8 +516,10 @@ fn account(text: &str) -> Result<String, &'static str> {
 /// A task, by what it must be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum IamTask {
-    /// `plan`, `status`, `audit`: looking
+    /// `plan`, `status`, `audit`, `cost`: looking
     Status,
+    /// `doctor`
+    Doctor,
     /// `tunnel`, `exec`, `psql`, `bastion shell`
     Connect,
     /// `migrate`, `migrate status`
@@ -526,6 +528,8 @@ pub enum IamTask {
     Tenant,
     /// `secret rotate`
     Rotate,
+    /// `bastion start`, `stop`, `extend`, `keep`, `reboot`; `sweep`
+    Bastion,
     /// `up`
     Up,
     /// `down`

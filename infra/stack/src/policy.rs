@@ -24,8 +24,10 @@ pub const MANAGED_POLICY_LIMIT: usize = 6144;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// `plan`, `status`, `audit`.
+    /// `plan`, `status`, `audit`, `cost`.
     Status,
+    /// `doctor`.
+    Doctor,
     /// `tunnel`, `exec`, `psql`, `bastion shell`.
     Connect,
     /// `migrate`, `migrate status`.
@@ -34,6 +36,8 @@ pub enum Task {
     Tenant,
     /// `secret rotate`.
     Rotate,
+    /// `bastion start`, `stop`, `extend`, `keep`, `reboot`; `sweep`.
+    Bastion,
     /// `up`.
     Up,
     /// `down`.
@@ -42,8 +46,17 @@ pub enum Task {
 
 impl Task {
     /// Every task.
-    pub const ALL: [Task; 7] =
-        [Task::Status, Task::Connect, Task::Migrate, Task::Tenant, Task::Rotate, Task::Up, Task::Down];
+    pub const ALL: [Task; 9] = [
+        Task::Status,
+        Task::Doctor,
+        Task::Connect,
+        Task::Migrate,
+        Task::Tenant,
+        Task::Rotate,
+        Task::Bastion,
+        Task::Up,
+        Task::Down,
+    ];
 
     /// Returns the actions that the task's policy allows.
     pub fn actions(self) -> BTreeSet<&'static str> {

@@ -64,7 +64,9 @@ fn nothing_is_changed_that_is_not_named_or_tagged_as_the_stacks() {
         for statement in policy::of(&shipped(), ACCOUNT, task).statement {
             let looks = |action: &str| {
                 let (_, verb) = action.split_once(':').unwrap();
-                ["Describe", "List", "Get", "BatchGet"].iter().any(|start| verb.starts_with(start))
+                ["Describe", "List", "Get", "BatchGet", "Simulate"]
+                    .iter()
+                    .any(|start| verb.starts_with(start))
             };
             let tagged = statement.condition.as_ref().is_some_and(|condition| {
                 let equals = condition["StringEquals"].as_object();

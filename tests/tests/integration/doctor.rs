@@ -388,8 +388,15 @@ async fn boots(site: &mut Site) {
     site.look_again().await;
 }
 
-/// The role comes after the boot: the agent was refused, and sleeps though all is in order now. `up` wakes it, once.
-async fn asleep(site: &Site) {
+/// Starts a sandbox with a stack whose agent sleeps though all is in order.
+pub(crate) async fn with_an_agent_asleep() -> Fixture {
+    let site = Site::start().await;
+    fall_asleep(&site).await;
+    site.fixture
+}
+
+/// The role comes after the boot: the agent was refused, and sleeps though all is in order now.
+async fn fall_asleep(site: &Site) {
     let role = site.fixture.context.stack.role_name();
     let path = site.fixture.context.stack.iam_path();
     let in_profile = [("InstanceProfileName", role.as_str()), ("RoleName", &role)];
@@ -404,6 +411,11 @@ async fn asleep(site: &Site) {
     site.iam("CreateRole", &made).await;
     site.iam("AttachRolePolicy", &policy).await;
     site.iam("AddRoleToInstanceProfile", &in_profile).await;
+}
+
+/// `up` wakes it, once.
+async fn asleep(site: &Site) {
+    fall_asleep(site).await;
     let said = site.names(&names("tries again about", "agent", "agent-asleep")).await;
     assert_eq!(said["root"]["command"], "cargo xtask bastion reboot");
 

@@ -87,7 +87,32 @@ fn up_is_allowed_what_it_calls_whatever_it_finds() {
         damage::short_subnet_group(&fixture).await;
         // moto loses a group that is modified, and refuses the database then.
         up.run(&["up", "--yes"], 4).await;
+        let asleep = crate::doctor::with_an_agent_asleep().await;
+        up.on(&asleep);
+        up.run(&["up", "--yes"], 0).await;
         up.expect_exactly_the_policy();
+        asleep.stop().await;
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn the_bastions_hours_and_doctor_are_allowed_what_they_call() {
+    tests::block_on(async {
+        let fixture = Fixture::start(Want::Databases).await;
+        let own = ["up", "--yes", "--ephemeral", "--ttl", "30m"];
+        fixture.run(&own).await.expect(0);
+        let mut bastion = Recording::of(&fixture, Task::Bastion);
+        damage::time_is_over(&fixture).await;
+        bastion.run(&["sweep", "--expired", "--yes"], 0).await;
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        let mut doctor = Recording::of(&fixture, Task::Doctor);
+        doctor.run(&["doctor"], 0).await;
+        doctor.expect_exactly_the_policy();
+        for task in ["keep", "stop", "start", "reboot"] {
+            bastion.run(&["bastion", task, "--yes"], 0).await;
+        }
+        bastion.expect_exactly_the_policy();
         fixture.stop().await;
     });
 }
@@ -118,12 +143,14 @@ fn whoever_looks_or_connects_is_allowed_what_that_calls() {
         status.run(&["plan"], 0).await;
         status.run(&["status"], 0).await;
         status.run(&["audit"], 9).await;
+        status.run(&["cost"], 0).await;
         status.expect_exactly_the_policy();
 
         let key: Value = serde_json::from_str(&fixture.raw().kms("CreateKey", &json!({})).await).unwrap();
         let alias = json!({ "AliasName": "alias/sessions", "TargetKeyId": key["KeyMetadata"]["KeyId"] });
         fixture.raw().kms("CreateAlias", &alias).await;
         let mut connect = Recording::of(&fixture, Task::Connect);
+        fixture.run(&["bastion", "stop", "--yes"]).await.expect(0);
         connect.run_on_a_line_that_breaks(&["exec", "--", "true"], 0).await;
         connect.run(&["bastion", "shell", "--", "true"], 0).await;
         connect.expect_exactly_the_policy();
@@ -139,6 +166,7 @@ fn tenants_migrations_and_rotations_are_allowed_what_they_call() {
         let scheduled = fixture.context.stack.role_secret_name("fintech_experiment");
         damage::scheduled_secret(&fixture, &scheduled, None).await;
         let mut tenant = Recording::of(&fixture, Task::Tenant);
+        fixture.run(&["bastion", "stop", "--yes"]).await.expect(0);
         tenant.run_on_a_line_that_breaks(&["tenant", "create"], 0).await;
         tenant.run(&["tenant", "list"], 0).await;
         tenant.run(&["tenant", "verify"], 0).await;
@@ -154,12 +182,14 @@ fn tenants_migrations_and_rotations_are_allowed_what_they_call() {
         let many = ["--stack", file.to_str().unwrap()];
         fixture.run(&[&many[..], &["tenant", "create"]].concat()).await.expect(0);
         let mut migrate = Recording::of(&fixture, Task::Migrate);
+        fixture.run(&["bastion", "stop", "--yes"]).await.expect(0);
         migrate.run_on_a_line_that_breaks(&["migrate"], 0).await;
         migrate.run(&[&many[..], &["migrate", "--plan"]].concat(), 0).await;
         migrate.run(&["migrate", "status"], 0).await;
         migrate.expect_exactly_the_policy();
 
         let mut rotate = Recording::of(&fixture, Task::Rotate);
+        fixture.run(&["bastion", "stop", "--yes"]).await.expect(0);
         rotate.run_on_a_line_that_breaks(&["secret", "rotate", "--all", "--yes"], 0).await;
         rotate.expect_exactly_the_policy();
         fixture.stop().await;

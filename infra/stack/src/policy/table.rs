@@ -1,5 +1,5 @@
 use super::Task;
-use super::Task::{Connect, Down, Migrate, Rotate, Status, Tenant, Up};
+use super::Task::{Bastion, Connect, Doctor, Down, Migrate, Rotate, Status, Tenant, Up};
 use super::clause::Clause;
 
 /// One action: whose policy has it, in which statement, and the calls at which IAM asks for it.
@@ -33,8 +33,14 @@ const fn at(
 }
 
 const ALL: &[Task] = &Task::ALL;
+/// Those that look at every part; `doctor` looks at what is on the way to the database.
+const WHOLE: &[Task] = &[Status, Connect, Migrate, Tenant, Rotate, Bastion, Up, Down];
 /// Those that open tunnels or shells.
-const SESSIONS: &[Task] = &[Connect, Migrate, Tenant, Rotate];
+const SESSIONS: &[Task] = &[Connect, Migrate, Tenant, Rotate, Doctor];
+/// Those that open sessions, if only to see whether that is possible.
+const OPENING: &[Task] = &[Connect, Migrate, Tenant, Rotate, Doctor, Bastion, Up];
+/// Those that look for the reason when no session can be opened.
+const REASONS: &[Task] = &[Doctor, Up];
 
 /// Calls that need no permission.
 pub(super) const FREE: [&str; 1] = ["sts:GetCallerIdentity"];
@@ -49,36 +55,44 @@ pub(super) const TABLE: &[Grant] = &[
     own("ec2:DescribeRouteTables", ALL, Clause::Look),
     own("ec2:DescribeSecurityGroups", ALL, Clause::Look),
     own("ec2:DescribeSubnets", ALL, Clause::Look),
-    own("ec2:DescribeVolumes", ALL, Clause::Look),
+    own("ec2:DescribeVolumes", WHOLE, Clause::Look),
     own("ec2:DescribeVpcAttribute", ALL, Clause::Look),
     own("ec2:DescribeVpcs", ALL, Clause::Look),
     own("iam:GetInstanceProfile", ALL, Clause::ReadRole),
     own("iam:GetRole", ALL, Clause::ReadRole),
     own("iam:ListAttachedRolePolicies", ALL, Clause::ReadRole),
     own("rds:DescribeDBInstances", ALL, Clause::Database),
-    own("rds:DescribeDBSubnetGroups", ALL, Clause::Database),
-    own("rds:ListTagsForResource", ALL, Clause::Database),
+    own("rds:DescribeDBSubnetGroups", WHOLE, Clause::Database),
+    own("rds:ListTagsForResource", WHOLE, Clause::Database),
     own("secretsmanager:DescribeSecret", ALL, Clause::Secrets),
-    own("secretsmanager:ListSecrets", ALL, Clause::Look),
+    own("secretsmanager:ListSecrets", WHOLE, Clause::Look),
     own("ssm:DescribeInstanceInformation", ALL, Clause::Look),
-    own("ssm:GetParameter", ALL, Clause::ImageParameter),
+    own("ssm:GetParameter", WHOLE, Clause::ImageParameter),
     // Proving that nothing is left.
     own("ec2:DescribeNetworkInterfaces", &[Status, Up, Down], Clause::Look),
     own("iam:ListInstanceProfiles", &[Status, Down], Clause::Look),
     own("iam:ListRoles", &[Status, Down], Clause::Look),
+    // Finding out why the bastion is not reached.
+    own("ec2:DescribeIamInstanceProfileAssociations", REASONS, Clause::Look),
+    own("ec2:DescribeNetworkAcls", REASONS, Clause::Look),
+    own("ec2:DescribeVpcEndpoints", REASONS, Clause::Look),
+    own("ec2:GetConsoleOutput", REASONS, Clause::Own),
+    own("iam:SimulatePrincipalPolicy", &[Doctor], Clause::Look),
+    own("ssm:GetConnectionStatus", &[Doctor, Bastion, Up], Clause::Look),
+    own("ssm:DescribeSessions", &[Bastion, Down], Clause::Look),
     // Sessions.
-    own("ssm:StartSession", &[Connect, Migrate, Tenant, Rotate, Up], Clause::Bastion),
-    own("ssm:StartSession", &[Connect, Migrate, Tenant, Rotate, Up], Clause::Forward),
+    own("ssm:StartSession", OPENING, Clause::Bastion),
+    own("ssm:StartSession", OPENING, Clause::Forward),
     own("ssm:StartSession", &[Connect], Clause::Shell),
-    own("ssm:TerminateSession", &[Connect, Migrate, Tenant, Rotate, Up], Clause::OwnSessions),
-    own("ssm:ResumeSession", SESSIONS, Clause::OwnSessions),
+    own("ssm:TerminateSession", OPENING, Clause::OwnSessions),
+    own("ssm:ResumeSession", &[Connect, Migrate, Tenant, Rotate], Clause::OwnSessions),
     own("ssmmessages:OpenDataChannel", SESSIONS, Clause::Channel),
     own("kms:GenerateDataKey", &[Connect], Clause::SessionKey),
     // Passwords.
     own("secretsmanager:BatchGetSecretValue", &[Migrate, Tenant], Clause::Look),
     at(
         "secretsmanager:GetSecretValue",
-        &[Connect, Migrate, Tenant, Rotate, Up],
+        &[Connect, Migrate, Tenant, Rotate, Doctor, Up],
         Clause::Secrets,
         &["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"],
     ),
@@ -132,8 +146,13 @@ pub(super) const TABLE: &[Grant] = &[
     own("ec2:RunInstances", &[Up], Clause::Make),
     own("ec2:RunInstances", &[Up], Clause::Own),
     own("ec2:RunInstances", &[Up], Clause::Image),
-    own("ec2:StartInstances", &[Up], Clause::Own),
-    own("ec2:TerminateInstances", &[Up, Down], Clause::Own),
+    // Whoever needs the bastion starts it.
+    own("ec2:StartInstances", &[Connect, Migrate, Tenant, Rotate, Bastion, Up], Clause::Own),
+    own("ec2:StopInstances", &[Bastion], Clause::Own),
+    own("ec2:RebootInstances", &[Bastion, Up], Clause::Own),
+    own("ec2:CreateTags", &[Bastion, Up], Clause::Own),
+    own("ec2:DeleteTags", &[Bastion], Clause::Own),
+    own("ec2:TerminateInstances", &[Bastion, Up, Down], Clause::Own),
     own("iam:AddRoleToInstanceProfile", &[Up], Clause::Role),
     own("iam:AttachRolePolicy", &[Up], Clause::Attach),
     own("iam:CreateInstanceProfile", &[Up], Clause::Role),

@@ -14,9 +14,14 @@ pub(super) struct Recording<'a> {
     calls: BTreeSet<String>,
 }
 
-impl Recording<'_> {
-    pub(super) fn of(fixture: &Fixture, task: Task) -> Recording<'_> {
+impl<'a> Recording<'a> {
+    pub(super) fn of(fixture: &'a Fixture, task: Task) -> Recording<'a> {
         Recording { fixture, task, calls: BTreeSet::new() }
+    }
+
+    /// Goes on in another account.
+    pub(super) fn on(&mut self, fixture: &'a Fixture) {
+        self.fixture = fixture;
     }
 
     /// Runs the program and notes its calls.

@@ -3,6 +3,7 @@
 use sandbox::gateway::{Fault, FaultKind};
 use serde_json::json;
 use stack::Inventory;
+use stack::spec::EXPIRY_TAG;
 use tests::{Fixture, element};
 
 async fn observe(fixture: &Fixture) -> Inventory {
@@ -155,6 +156,17 @@ async fn other_table(fixture: &Fixture, inventory: &Inventory) {
         nth: 1,
         kind: FaultKind::Error { status: 400, code: "Resource.AlreadyAssociated".to_owned() },
     });
+}
+
+/// An ephemeral bastion that should have ended by itself.
+pub(super) async fn time_is_over(fixture: &Fixture) {
+    let bastion = observe(fixture).await.bastion().unwrap().id.clone();
+    let tag = [
+        ("ResourceId.1", bastion.as_str()),
+        ("Tag.1.Key", EXPIRY_TAG),
+        ("Tag.1.Value", "2026-01-01T00:00:00Z"),
+    ];
+    fixture.raw().ec2("CreateTags", &tag).await;
 }
 
 const BY_HAND: &str =

@@ -37,6 +37,8 @@ pub async fn run(context: &Context, task: &xtask::Iam) -> Result<ExitCode, Failu
 fn wanted(task: xtask::IamTask) -> Task {
     match task {
         xtask::IamTask::Status => Task::Status,
+        xtask::IamTask::Doctor => Task::Doctor,
+        xtask::IamTask::Bastion => Task::Bastion,
         xtask::IamTask::Connect => Task::Connect,
         xtask::IamTask::Migrate => Task::Migrate,
         xtask::IamTask::Tenant => Task::Tenant,
