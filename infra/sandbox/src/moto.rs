@@ -1,14 +1,19 @@
 //! moto's server, which answers for every AWS service that the gateway does not answer itself.
 
+mod nursery;
+
 use std::fs::{self, File};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use self::nursery::Nursery;
 use crate::process::{self, Attached};
 use crate::{Error, Runtime};
 
@@ -17,7 +22,7 @@ const IMAGE: &str = "motoserver/moto:5.2.5";
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Serves on the address in argv, tells the port on stdout, and ends when its stdin does.
+/// Serves on the address in argv or, without one, copies itself for each server that it is asked for.
 const SERVER: &str = include_str!("moto/server.py");
 
 /// Where moto comes from.
@@ -43,8 +48,27 @@ impl MotoSource {
 /// A running server. It ends when this is dropped, and when the process that holds it is killed.
 #[derive(Debug)]
 pub struct Moto {
-    server: Attached,
+    server: Server,
     port: u16,
+}
+
+#[derive(Debug)]
+enum Server {
+    Forked(Forked),
+    Container(Box<Attached>),
+}
+
+/// A copy of a Python that others are copied from as well.
+#[derive(Debug)]
+struct Forked {
+    nursery: Arc<Nursery>,
+    pid: u32,
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        self.nursery.end(self.pid);
+    }
 }
 
 impl Moto {
@@ -55,26 +79,17 @@ impl Moto {
     pub async fn start(source: &MotoSource, dir: &Path) -> Result<Moto, Error> {
         let log_path = dir.join("moto.log");
         let log = File::create(&log_path).map_err(Error::file("create", &log_path))?;
-        let container = format!("drawbridge-moto-{}", uuid::Uuid::new_v4().simple());
-        let command = match source {
-            MotoSource::Python(runtime) => python(runtime),
-            MotoSource::Docker { image } => docker(image, &container),
-        };
-        let mut server = Attached::spawn(command, &log, Stdio::piped())?;
         let started = tokio::time::timeout(READY_LIMIT, async {
-            let told = read_port(&mut server).await?;
-            let port = match source {
-                MotoSource::Python(_) => told,
-                MotoSource::Docker { .. } => published_port(&container)?,
-            };
-            answers(port).await.then_some(port)
+            let (server, port) = match source {
+                MotoSource::Python(runtime) => fork(runtime, &log, &log_path).await,
+                MotoSource::Docker { image } => contain(image, &log, &log_path).await,
+            }?;
+            Ok(answers(port).await.then_some(Moto { server, port }))
         });
         match started.await {
-            Ok(Some(port)) => Ok(Moto { server, port }),
-            Ok(None) | Err(_) => {
-                server.stop(STOP_LIMIT).await;
-                Err(not_ready("moto", log_path))
-            }
+            Ok(Ok(Some(moto))) => Ok(moto),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(None)) | Err(_) => Err(not_ready("moto", log_path)),
         }
     }
 
@@ -85,7 +100,55 @@ impl Moto {
 
     /// Ends the server and waits until it is gone.
     pub async fn stop(self) {
-        self.server.stop(STOP_LIMIT).await;
+        match self.server {
+            Server::Forked(forked) => drop(tokio::task::spawn_blocking(|| drop(forked)).await),
+            Server::Container(server) => server.stop(STOP_LIMIT).await,
+        }
+    }
+}
+
+async fn fork(runtime: &Runtime, log: &File, log_path: &Path) -> Result<(Server, u16), Error> {
+    let nursery = Nursery::of(python(runtime), log)?;
+    let guard = Guard(Some(nursery.clone()));
+    let path = log_path.to_owned();
+    let born = tokio::task::spawn_blocking(move || {
+        nursery.bear(&path).map(|(pid, port)| (Server::Forked(Forked { nursery, pid }), port))
+    });
+    let born = born.await.map_err(io::Error::other).and_then(|born| born);
+    guard.release();
+    born.map_err(|_| not_ready("moto", log_path.to_owned()))
+}
+
+/// Ends a nursery that does not answer: nobody can wait for it any more.
+struct Guard(Option<Arc<Nursery>>);
+
+impl Guard {
+    fn release(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(nursery) = self.0.take() {
+            nursery.kill();
+        }
+    }
+}
+
+async fn contain(image: &str, log: &File, log_path: &Path) -> Result<(Server, u16), Error> {
+    let container = format!("drawbridge-moto-{}", uuid::Uuid::new_v4().simple());
+    let mut server = Attached::spawn(docker(image, &container), log, Stdio::piped())?;
+    let port = match read_line(&mut server).await {
+        Some(_) => published_port(&container),
+        None => None,
+    };
+    match port {
+        Some(port) => Ok((Server::Container(Box::new(server)), port)),
+        None => {
+            server.stop(STOP_LIMIT).await;
+            Err(not_ready("moto", log_path.to_owned()))
+        }
     }
 }
 
@@ -102,7 +165,7 @@ const SETTINGS: [(&str, &str); 2] =
 fn python(runtime: &Runtime) -> Command {
     let mut command = Command::new(runtime.python());
     // Isolated from the user's Python settings; and no AWS credentials of the user may reach moto.
-    command.args(["-I", "-c", SERVER, "127.0.0.1", "0"]);
+    command.args(["-I", "-c", SERVER]);
     for (name, _) in std::env::vars_os() {
         let known = name.to_string_lossy();
         if known.starts_with("AWS_") || known.starts_with("MOTO_") {
@@ -123,10 +186,10 @@ fn docker(image: &str, container: &str) -> Command {
     command
 }
 
-async fn read_port(server: &mut Attached) -> Option<u16> {
+async fn read_line(server: &mut Attached) -> Option<String> {
     let mut line = String::new();
     BufReader::new(server.take_stdout()?).read_line(&mut line).await.ok()?;
-    line.trim().parse().ok()
+    Some(line).filter(|line| !line.is_empty())
 }
 
 fn published_port(container: &str) -> Option<u16> {

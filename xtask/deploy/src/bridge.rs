@@ -44,6 +44,7 @@ pub enum Silence {
 
 /// An open tunnel to one target.
 pub struct Bridge {
+    control: Arc<Ssm>,
     tunnel: Arc<Tunnel>,
     /// The target, as the bastion sees it.
     pub host: String,
@@ -97,8 +98,8 @@ impl Bridge {
             options.sessions = sessions;
         }
         options.events = control.events(Shown::All);
-        let tunnel = Arc::new(Tunnel::open(control, options).await?);
-        Ok(Bridge { tunnel, host, port })
+        let tunnel = Arc::new(Tunnel::open(control.clone(), options).await?);
+        Ok(Bridge { control, tunnel, host, port })
     }
 
     /// Returns the server at the far end, for `db`.
@@ -132,6 +133,7 @@ impl Bridge {
     /// # Errors
     /// A session could not be ended in good order; it ends by itself when its idle time is over.
     pub async fn close(&self) -> Result<(), Failure> {
+        self.control.close();
         Ok(self.tunnel.close().await?)
     }
 }

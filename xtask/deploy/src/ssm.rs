@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws::Cloud;
 use aws::session::{Purpose, Started};
+use aws::{Cloud, Stop};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use stack::{Event, Inventory};
@@ -16,6 +16,9 @@ use crate::failure::{Exit, Failure};
 
 /// How long Session Manager may say that a bastion is not connected although its agent is online.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may say so of one that had a session before: shorter than a connection to the database waits, so that the
+/// reason is told, and not that the time was over.
+const CONNECTED_AGAIN_WITHIN: Duration = Duration::from_secs(20);
 
 /// The way to sessions of one purpose.
 pub struct Ssm {
@@ -27,6 +30,11 @@ pub struct Ssm {
     first: Mutex<Option<SessionToken>>,
     /// Sessions that AWS was not told to end yet.
     open: Mutex<Vec<String>>,
+    /// How long the next session may take to be started. Nothing after one failed: whoever shares the bastion would
+    /// wait as long as that one did, and for nothing.
+    patience: Mutex<Duration>,
+    /// Nobody wants another session.
+    closed: Stop,
 }
 
 impl Ssm {
@@ -71,6 +79,8 @@ impl Ssm {
             purpose,
             first: Mutex::default(),
             open: Mutex::default(),
+            patience: Mutex::new(CONNECTED_WITHIN),
+            closed: Stop::new(),
         });
         context.ending.remember(ssm.clone());
         // Not left to the tunnel: the inventory may tell why it fails.
@@ -84,26 +94,35 @@ impl Ssm {
         &self.bastion
     }
 
+    /// Gives up whatever session is being started.
+    pub fn close(&self) {
+        self.closed.raise();
+    }
+
     /// Starts a session; `TargetNotConnected`, and it alone, is tried again.
     async fn begin(&self) -> Result<SessionToken, aws::Error> {
         let began = Instant::now();
+        let patience = *lock(&self.patience);
         let mut pause = Duration::from_millis(200);
         loop {
             match aws::session::start(&self.cloud, &self.bastion, &self.purpose).await {
-                Err(error)
-                    if error.code() == Some("TargetNotConnected") && began.elapsed() < CONNECTED_WITHIN =>
-                {
+                Err(error) if error.code() == Some("TargetNotConnected") && began.elapsed() < patience => {
                     let status = "Session Manager says that it is not connected yet".to_owned();
                     self.context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
                 }
                 Ok(started) => {
                     lock(&self.open).push(started.session_id.clone());
+                    *lock(&self.patience) = CONNECTED_AGAIN_WITHIN;
                     return Ok(token(started));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    *lock(&self.patience) = Duration::ZERO;
+                    return Err(error);
+                }
             }
             tokio::select! {
                 () = self.context.stop.raised() => return Err(aws::Error::Interrupted),
+                () = self.closed.raised() => return Err(aws::Error::Interrupted),
                 () = tokio::time::sleep(pause) => (),
             }
             pause = (pause * 2).min(Duration::from_secs(3));

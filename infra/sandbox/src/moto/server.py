@@ -1,22 +1,28 @@
+# `HOST PORT` in argv: one server, until stdin ends. Nothing in argv: a process that has read moto and copies itself for
+# each line `start LOG`, which it answers with `PID PORT`; `stop PID` ends that copy, and the end of stdin all of them.
 import functools
+import gc
 import importlib
 import importlib.util
 import json
 import os
+import signal
 import sys
 import threading
 
 
-def end_with_parent():
-    while os.read(0, 1024):
+def end_with(pipe):
+    while os.read(pipe, 1024):
         pass
     os._exit(0)
 
 
-threading.Thread(target=end_with_parent, daemon=True).start()
+if len(sys.argv) > 1:
+    threading.Thread(target=end_with, args=(0,), daemon=True).start()
 
 from moto import backends
 from moto.core import responses
+from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -67,13 +73,6 @@ responses.method_names_from_class = functools.cache(responses.method_names_from_
 modules = tuple(backends.list_of_moto_modules())
 backends.list_of_moto_modules = lambda: modules
 
-host, port = sys.argv[1], int(sys.argv[2])
-server = make_server(host, port, Dispatcher(create_backend_app), threaded=True, request_handler=RequestHandler)
-os.environ["MOTO_PORT"] = str(server.server_port)
-print(server.server_port, flush=True)
-# Whoever reads the port closes the pipe then; later prints go to the log.
-os.dup2(2, 1)
-
 
 def warm_up():
     # moto imports a service at its first request, EC2 for a second. Importing alone takes no lock of the server's,
@@ -83,5 +82,49 @@ def warm_up():
         importlib.import_module(f"moto.{service}.urls")
 
 
-threading.Thread(target=warm_up, daemon=True).start()
-server.serve_forever()
+def serve(host, port, tell):
+    server = make_server(host, port, Dispatcher(create_backend_app), threaded=True, request_handler=RequestHandler)
+    os.environ["MOTO_PORT"] = str(server.server_port)
+    tell(server.server_port)
+    threading.Thread(target=warm_up, daemon=True).start()
+    server.serve_forever()
+
+
+def tell_and_log(port):
+    print(port, flush=True)
+    # Whoever reads the port closes the pipe then; later prints go to the log.
+    os.dup2(2, 1)
+
+
+def be_copied():
+    lifeline, held = os.pipe()
+    for line in sys.stdin:
+        task, what = line.rstrip("\n").split(" ", 1)
+        if task == "stop":
+            os.kill(int(what), signal.SIGKILL)
+            os.waitpid(int(what), 0)
+            print("gone", flush=True)
+        elif os.fork() == 0:
+            # Held by the original alone: it closes when that one ends, in whatever way.
+            os.close(held)
+            # Python gives its own generator a new seed, but not moto's.
+            mock_random.seed()
+            threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
+            log = os.open(what, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+            def tell(port):
+                print(os.getpid(), port, flush=True)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+
+            serve("127.0.0.1", 0, tell)
+        else:
+            # After the first copy, which answers sooner for it; the second finds everything read.
+            warm_up()
+            gc.freeze()
+
+
+if len(sys.argv) > 1:
+    serve(sys.argv[1], int(sys.argv[2]), tell_and_log)
+else:
+    be_copied()

@@ -294,10 +294,21 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
             .hint("run the same again: it goes on from there, and what is done costs one round trip"));
     }
     let is_refused = |report: &TenantReport| matches!(&report.outcome, Outcome::Failed { error, .. } if error.sqlstate() == Some("28P01"));
-    tenant::verdict(failed(reports), reports.len()).map_err(|failure| match reports.iter().any(is_refused) {
-        // Secrets of many roles are read together, and only the versions that are current.
-        true => failure.hint("a rotation that was cut off is finished by `cargo xtask secret rotate ROLE`"),
-        false => failure,
+    let is_cut_off = |report: &TenantReport| {
+        matches!(&report.outcome, Outcome::Failed { error: db::Error::Dial { .. }, .. })
+    };
+    tenant::verdict(failed(reports), reports.len()).map_err(|mut failure| {
+        if reports.iter().any(is_refused) {
+            // Secrets of many roles are read together, and only the versions that are current.
+            failure =
+                failure.hint("a rotation that was cut off is finished by `cargo xtask secret rotate ROLE`");
+        }
+        if reports.iter().any(is_cut_off) {
+            failure = failure.hint(
+                "`cargo xtask doctor` says why there is no connection; the same again goes on from here",
+            );
+        }
+        failure
     })
 }
 
