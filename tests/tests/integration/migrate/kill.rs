@@ -95,7 +95,7 @@ impl Stage {
         for _ in 0..FILES {
             self.count += 1;
             let n = self.count;
-            let mode = if n % 2 == 0 { "-- drawbridge: own-transaction\n" } else { "" };
+            let mode = if n.is_multiple_of(2) { "-- drawbridge: own-transaction\n" } else { "" };
             let insert = format!("INSERT INTO done VALUES ({n});\n");
             // Long enough for a kill to come in the middle.
             let sql = format!("{mode}{insert}SELECT pg_sleep(0.02);\n{insert}");
