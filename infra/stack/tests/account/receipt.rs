@@ -1,6 +1,6 @@
 //! A receipt never says more than was seen.
 
-use stack::plan::{Plan, down};
+use stack::plan::{Action, Plan, down};
 use stack::receipt::*;
 
 use crate::fixture;
@@ -23,15 +23,15 @@ fn head() -> Head {
 
 /// Evidence that all of the plan is gone.
 fn all_gone(plan: &Plan) -> Evidence {
-    let gone = plan.steps.iter().filter(|step| is_thing(step)).filter_map(|step| match &step.action {
-        stack::plan::Action::Delete { id } => Some(Gone {
+    let gone = plan.steps.iter().filter(|step| is_thing(step)).filter_map(|step| {
+        let Action::Delete { id } = &step.action else { return None };
+        Some(Gone {
             kind: step.subject().to_owned(),
             id: id.clone(),
             at: "2026-01-01T00:05:00Z".to_owned(),
             call: "ec2:DescribeVpcs".to_owned(),
             answer: "none".to_owned(),
-        }),
-        _ => None,
+        })
     });
     Evidence { gone: gone.collect(), ..Evidence::default() }
 }

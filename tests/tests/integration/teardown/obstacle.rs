@@ -80,6 +80,9 @@ pub(crate) enum Obstacle {
     SecondSubnet,
 }
 
+/// Service, operation, parameters.
+type Call = (&'static str, &'static str, Vec<(&'static str, String)>);
+
 /// What was put there.
 #[derive(Default)]
 pub(crate) struct Placed {
@@ -87,7 +90,7 @@ pub(crate) struct Placed {
     pub(crate) names: Vec<String>,
     /// What must be there to type.
     pub(crate) commands: Vec<String>,
-    undo: Vec<(&'static str, &'static str, Vec<(&'static str, String)>)>,
+    undo: Vec<Call>,
 }
 
 impl Placed {
@@ -146,10 +149,8 @@ impl Obstacle {
     }
 
     pub(crate) fn verdict(self) -> &'static str {
-        match self {
-            Obstacle::DeniedFirstList | Obstacle::DeniedLastList => "unproved",
-            _ => "left",
-        }
+        let is_blind = matches!(self, Obstacle::DeniedFirstList | Obstacle::DeniedLastList);
+        if is_blind { "unproved" } else { "left" }
     }
 
     /// Tells whether `down` gets as far as a plan.
@@ -285,6 +286,7 @@ impl Obstacle {
     }
 
     /// Looks for what the receipt alone does not show.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of most obstacles the receipt shows all")]
     pub(crate) fn check(self, fixture: &Fixture, before: &Account, after: &Account) {
         let has_secret = after.has("secret", SECRET);
         match self {
