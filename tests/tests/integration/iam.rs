@@ -124,7 +124,8 @@ fn down_is_allowed_what_it_calls_whatever_it_finds() {
         up::converge(&fixture.context, &[]).await.unwrap();
         damage::what_makes_down_hard(&fixture).await;
         let mut down = Recording::of(&fixture, Task::Down);
-        down.run(&["down", "--yes", "--unprotect"], 0).await;
+        let snapshot = format!("{}-final-last", fixture.context.stack.database.identifier);
+        down.run(&["down", "--yes", "--unprotect", "--snapshot", &snapshot], 0).await;
         down.expect_exactly_the_policy();
         fixture.stop().await;
     });

@@ -63,6 +63,7 @@ pub(super) const TABLE: &[Grant] = &[
     own("iam:ListAttachedRolePolicies", ALL, Clause::ReadRole),
     own("rds:DescribeDBInstances", ALL, Clause::Database),
     own("rds:DescribeDBSubnetGroups", WHOLE, Clause::Database),
+    own("rds:DescribeDBSnapshots", &[Down], Clause::Snapshot),
     own("rds:ListTagsForResource", WHOLE, Clause::Database),
     own("secretsmanager:DescribeSecret", ALL, Clause::Secrets),
     own("secretsmanager:ListSecrets", WHOLE, Clause::Look),
