@@ -15,20 +15,18 @@ if [ "$gateway" = None ]; then
         --query InternetGateway.InternetGatewayId)
     aws ec2 attach-internet-gateway --internet-gateway-id "$gateway" --vpc-id "$vpc"
 fi
-subnet() {
-    local id
+subnet() (
     id=$(ids subnets "$1" 'Subnets[0].SubnetId')
     if [ "$id" = None ]; then
         id=$(aws ec2 create-subnet --vpc-id "$vpc" --cidr-block "$2" --availability-zone "$3" \
             --tag-specifications "$(tags subnet "$1")" --query Subnet.SubnetId)
     fi
     echo "$id"
-}
+)
 public=$(subnet script-public 10.9.0.0/24 "${AWS_REGION}a")
 private_a=$(subnet script-private-a 10.9.1.0/24 "${AWS_REGION}a")
 private_b=$(subnet script-private-b 10.9.2.0/24 "${AWS_REGION}b")
-routes() {
-    local id
+routes() (
     id=$(ids route-tables "$1" 'RouteTables[0].RouteTableId')
     if [ "$id" = None ]; then
         id=$(aws ec2 create-route-table --vpc-id "$vpc" --tag-specifications "$(tags route-table "$1")" \
@@ -39,7 +37,7 @@ routes() {
         done
     fi
     echo "$id"
-}
+)
 public_routes=$(routes script-public-routes "$public")
 route=$(aws ec2 describe-route-tables --route-table-ids "$public_routes" \
     --query "RouteTables[0].Routes[?DestinationCidrBlock=='0.0.0.0/0'].GatewayId")
@@ -47,14 +45,13 @@ if [ -z "$route" ]; then
     aws ec2 create-route --route-table-id "$public_routes" --destination-cidr-block 0.0.0.0/0 --gateway-id "$gateway"
 fi
 routes script-private-routes "$private_a" "$private_b"
-group() {
-    local id
+group() (
     id=$(aws ec2 describe-security-groups --filters "Name=group-name,Values=$1" --query 'SecurityGroups[0].GroupId')
     if [ "$id" = None ]; then
         id=$(aws ec2 create-security-group --vpc-id "$vpc" --group-name "$1" --description "$1" --query GroupId)
     fi
     echo "$id"
-}
+)
 bastion_group=$(group script-bastion)
 database_group=$(group script-database)
 from=$(aws ec2 describe-security-groups --group-ids "$database_group" \
