@@ -90,3 +90,25 @@ fn the_tests_do_not_build_the_sdk_a_second_time() {
         all.iter().filter(|line| shared.contains(&package(line)) && !deploy.contains(*line)).collect();
     assert!(other.is_empty(), "`cargo xtask test` would build these with other features: {other:#?}");
 }
+
+#[test]
+fn every_test_that_the_page_for_users_of_the_scripts_names_is_there() {
+    let root =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace");
+    let page = std::fs::read_to_string(root.join("docs/scripts.md")).expect("the page is there");
+    let mut sources = String::new();
+    for folder in ["tests/tests/integration", "infra/stack/tests"] {
+        crate::flow::read_all(&root.join(folder), &mut sources);
+    }
+    let mut named = 0;
+    for code in page.split('`').skip(1).step_by(2) {
+        let name = code.rsplit("::").next().unwrap_or(code);
+        if code.contains('/') && code.ends_with(".rs") {
+            assert!(root.join(code).is_file(), "{code}");
+        } else if code.contains("::") || name.starts_with("an_") {
+            assert!(sources.contains(&format!("fn {name}(")), "{code}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "the page names only {named} tests");
+}
