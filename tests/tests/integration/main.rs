@@ -9,6 +9,7 @@ mod env;
 mod fault;
 mod flow;
 mod iam;
+mod killed;
 mod layers;
 mod lint;
 mod migrate;

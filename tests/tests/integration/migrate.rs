@@ -6,7 +6,7 @@ mod disk;
 mod engine;
 mod fleet;
 mod history;
-mod join;
+pub(crate) mod join;
 mod kill;
 mod program;
 mod runners;

@@ -196,7 +196,7 @@ impl AsyncWrite for MortalStream {
 }
 
 /// Returns numbers that look like chance and are the same each time.
-fn chance(seed: u64) -> impl FnMut(usize) -> usize {
+pub(crate) fn chance(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed;
     move |below| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
