@@ -73,6 +73,9 @@ fn a_release_does_what_is_due_and_names_exactly_that() {
         let ran = run(checkout.release(&fixture, &[]), 1).await;
         assert!(ran.stderr.contains("the stack has no database"), "{ran:?}");
         fixture.run(&["up", "--yes"]).await.expect(0);
+        // Found before anything is done, not after it.
+        let ran = run(checkout.release(&fixture, &["--report", "no/such/folder.json"]), 2).await;
+        assert!(ran.stderr.contains("no/such/folder.json"), "{ran:?}");
 
         // Two at once: one waits for the other, and nothing is done twice.
         let first = run(checkout.release(&fixture, &[]), 0);
@@ -182,6 +185,12 @@ fn the_program_needs_neither_cargo_nor_its_own_name() {
     // Nothing is read from where it was built.
     let ran = tests::run(start(&["plan"])).expect(2);
     assert!(ran.stderr.contains("cannot read the stack file `infra/stack.toml`"), "{ran:?}");
+    let ran = tests::run(start(&["sandbox", "status"])).expect(2);
+    assert!(ran.stderr.contains("set HOME"), "{ran:?}");
+    let ran = tests::run(start(&["check"])).expect(2);
+    assert!(ran.stderr.contains("needs Drawbridge's sources"), "{ran:?}");
+    let ran = tests::run(start(&["man", "drawbridge/pages"])).expect(2);
+    assert!(ran.stderr.contains("drawbridge/pages"), "{ran:?}");
     let script = tests::run(start(&["completions", "bash"])).expect(0).stdout;
     assert!(script.contains("_drawbridge"), "{script}");
     tests::run(start(&["man", "pages"])).expect(0);

@@ -85,7 +85,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Images(_)
         | Task::Dist(_)
         | Task::Migration(_) => {
-            return Err(Failure::usage("this task needs the sources; run it by `cargo`, as `cargo` `xtask`"));
+            return Err(Failure::usage("this task needs Drawbridge's sources, and cargo to run it"));
         }
         Task::Plan(_)
         | Task::Up(_)

@@ -20,12 +20,20 @@ pub fn workspace() -> PathBuf {
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Returns the folder for everything that sandboxes keep: `sandbox` in the target directory.
+/// Returns the folder for everything that sandboxes keep: `sandbox` in the target directory, or in the user's cache where
+/// there is none.
 ///
 /// # Errors
-/// This program does not lie in a target directory.
+/// There is neither.
 pub fn sandboxes() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
+    if program::is_installed() {
+        let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+        let cache =
+            cache.ok_or_else(|| Failure::usage("the sandbox needs a folder: set HOME or XDG_CACHE_HOME"))?;
+        return Ok(cache.join("drawbridge/sandbox"));
+    }
     // A test binary lies one folder deeper, in `deps`.
     let target = own.ancestors().skip(1).find(|dir| dir.ends_with("debug") || dir.ends_with("release"));
     let target = target.and_then(Path::parent).ok_or_else(|| {

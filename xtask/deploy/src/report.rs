@@ -6,12 +6,22 @@ pub mod junit;
 pub mod matrix;
 pub mod release;
 
+use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 
 use db::migrate;
 
 use crate::failure::Failure;
+
+/// Says before the work whether its report can be written after it.
+///
+/// # Errors
+/// Exit 2, naming the file.
+pub fn try_writing(path: &Path) -> Result<(), Failure> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map(drop).map_err(|error| Failure::usage(format!("cannot write `{}`: {error}", path.display())))
+}
 
 /// Writes a report, or replaces the one that is there.
 ///

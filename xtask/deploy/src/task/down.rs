@@ -1,6 +1,5 @@
 //! `down`: takes everything down and proves that nothing is left.
 
-use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -76,7 +75,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
         }
     }
     if let Some(path) = &args.receipt {
-        try_writing(path)?;
+        report::try_writing(path)?;
     }
     let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
     give(context, args.receipt.as_deref(), &receipt)?;
@@ -208,16 +207,6 @@ fn leftover(step: &Step) -> Option<Left> {
     let Action::Delete { id } = &step.action else { return None };
     let (kind, id) = (step.subject().to_owned(), id.clone());
     Some(Left { kind, id, why: step.detail.clone(), blockers: Vec::new(), command: None })
-}
-
-/// Fails before anything is deleted if the receipt could not be written afterwards.
-fn try_writing(path: &Path) -> Result<(), Failure> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map(drop)
-        .map_err(|error| Failure::usage(format!("cannot write the receipt `{}`: {error}", path.display())))
 }
 
 fn give(context: &Context, path: Option<&Path>, receipt: &Receipt) -> Result<(), Failure> {

@@ -8,10 +8,11 @@ use crate::program;
 /// Writes the pages.
 ///
 /// # Errors
-/// The folder cannot be made or written to.
+/// Exit 2 if the folder cannot be made or written to.
 pub fn run(args: &xtask::Man) -> Result<ExitCode, Failure> {
-    std::fs::create_dir_all(&args.dir)?;
     let command = program::command().name(program::file_name());
-    clap_mangen::generate_to(command, &args.dir)?;
+    let written =
+        std::fs::create_dir_all(&args.dir).and_then(|()| clap_mangen::generate_to(command, &args.dir));
+    written.map_err(|error| Failure::usage(format!("cannot write to `{}`: {error}", args.dir.display())))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,9 @@
 //! `release`: what a release step does with the databases, in one task that may be run twice, and twice at once.
 
 use std::env;
-use std::io::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,9 @@ pub async fn run(context: &Context, args: &xtask::Release) -> Result<ExitCode, F
     let known = registry::is_complete(context).then_some(context.stack.tenants.as_slice());
     // A bad file is the user's to mend before anything costs.
     let mut sets = Sets::load(&dir, known, &context.events)?;
+    if let Some(file) = &args.report {
+        report::try_writing(file)?;
+    }
     let mut release = Release { stack: context.stack.name.clone(), ..Release::default() };
     let result = Box::pin(work(context, args, &mut sets, &mut release)).await;
     release.exit = result.as_ref().err().map_or(0, |failure| failure.exit as u8);
@@ -47,11 +52,17 @@ fn tell(context: &Context, args: &xtask::Release, release: &Release) -> Result<(
         let text = serde_json::to_string_pretty(release).expect("invariant: strings and numbers are JSON");
         report::write(file, &(text + "\n"))?;
     }
-    if let Some(file) = env::var_os(SUMMARY).filter(|file| !file.is_empty()) {
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
-        file.write_all(release.markdown().as_bytes())?;
+    if let Some(file) = env::var_os(SUMMARY).filter(|file| !file.is_empty())
+        && let Err(error) = append(Path::new(&file), &release.markdown())
+    {
+        // What was released is not undone by it.
+        context.events.warn(format!("cannot write the summary `{}`: {error}", file.display()));
     }
     Ok(())
+}
+
+fn append(file: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().create(true).append(true).open(file)?.write_all(text.as_bytes())
 }
 
 /// How the bastion was found.
