@@ -48,23 +48,7 @@ pub async fn audit(cloud: &Cloud, stack: &Stack) -> Audit {
 
 /// Returns what is told of a look that failed.
 pub fn unseen(what: &str, error: &Error) -> Unseen {
-    let call = match error {
-        Error::Service { service, operation, .. }
-        | Error::NoAnswer { service, operation, .. }
-        | Error::Incomplete { service, operation, .. } => format!("{service}:{operation}"),
-        Error::Credentials { .. }
-        | Error::Missing { .. }
-        | Error::Foreign { .. }
-        | Error::Protected { .. }
-        | Error::Blocked { .. }
-        | Error::Unlisted { .. }
-        | Error::Failed { .. }
-        | Error::TimedOut { .. }
-        | Error::NotReachable { .. }
-        | Error::Secret { .. }
-        | Error::Signing { .. }
-        | Error::Interrupted => "none".to_owned(),
-    };
+    let call = error.call().unwrap_or_else(|| "none".to_owned());
     Unseen { what: what.to_owned(), call, why: chain(error) }
 }
 
