@@ -21,7 +21,7 @@ use crate::step::Job;
 use crate::{Cloud, Error, Stop, database, password, tag};
 
 pub use batch::{ensure_all, find_all};
-pub(crate) use fate::{Fallen, destroy, kept, take_back};
+pub(crate) use fate::{Fallen, destroy, kept};
 pub use version::{Credentials, Version};
 
 const SERVICE: &str = "secretsmanager";
@@ -305,7 +305,8 @@ async fn create(cloud: &Cloud, stop: &Stop, fresh: &Fresh) -> Result<Origin, Err
     .await
 }
 
-async fn restore(cloud: &Cloud, name: &str) -> Result<(), Error> {
+/// Takes a secret back that is scheduled for deletion.
+pub(crate) async fn restore(cloud: &Cloud, name: &str) -> Result<(), Error> {
     let call = cloud.secrets.restore_secret().secret_id(name).send();
     call.await.map(|_| ()).map_err(failed(SERVICE, "RestoreSecret"))
 }

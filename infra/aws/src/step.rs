@@ -30,7 +30,7 @@ pub(crate) async fn carry_out(job: &Job<'_>, step: &Step, state: &State) -> Resu
             Box::pin(ensure(job, step.resource, state)).await
         }
         Action::Restore { id } => {
-            secret::take_back(job.cloud, id).await?;
+            secret::restore(job.cloud, id).await?;
             Ok(Change::Restored(id.clone()))
         }
         Action::Delete { id } => {

@@ -5,7 +5,7 @@ use stack::inventory::SecretEntry;
 use stack::plan::SecretFate;
 use stack::receipt::Kept;
 
-use super::{SERVICE, restore};
+use super::SERVICE;
 use crate::error::failed;
 use crate::poll::delete;
 use crate::proof::{Proof, Seen, absent};
@@ -61,11 +61,6 @@ async fn schedule(job: &Job<'_>, name: &str, days: u8) -> Result<Fallen, Error> 
         why: format!("can be restored; deletion was asked for at, or is due at, {date}"),
         command: forget(job.cloud, name),
     }))
-}
-
-/// Takes a secret back that is scheduled for deletion.
-pub(crate) async fn take_back(cloud: &Cloud, name: &str) -> Result<(), Error> {
-    restore(cloud, name).await
 }
 
 /// Returns what the receipt says of a secret that was to stay.
