@@ -6,8 +6,8 @@ use stack::receipt::{Audit, Left, Unseen};
 
 use crate::apply::chain;
 use crate::{
-    Cloud, Error, database, gateway, instance, interface, profile, role, route_table, secret, security_group,
-    subnet, subnet_group, volume, vpc,
+    Cloud, Error, database, gateway, instance, interface, lock, profile, role, route_table, secret,
+    security_group, subnet, subnet_group, volume, vpc,
 };
 
 type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Left>, Error>> + Send + 'a>>;
@@ -16,7 +16,7 @@ type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Left>, Error>> + Send + '
 ///
 /// One list that fails hides nothing of the others. A final snapshot is meant to stay, so it is not asked for.
 pub async fn audit(cloud: &Cloud, stack: &Stack) -> Audit {
-    let looks: [(&str, Look<'_>); 15] = [
+    let looks: [(&str, Look<'_>); 16] = [
         ("vpcs", Box::pin(vpcs(cloud, stack))),
         ("subnets", Box::pin(subnets(cloud, stack))),
         ("internet gateways", Box::pin(gateways(cloud, stack))),
@@ -32,6 +32,7 @@ pub async fn audit(cloud: &Cloud, stack: &Stack) -> Audit {
         ("roles", Box::pin(roles(cloud, stack))),
         ("instance profile", Box::pin(named_profile(cloud, stack))),
         ("instance profiles", Box::pin(profiles(cloud, stack))),
+        ("locks", Box::pin(locks(cloud, stack))),
     ];
     let looks = looks.into_iter().map(|(what, look)| async move { (what, look.await) });
     let mut audit = Audit::default();
@@ -132,6 +133,17 @@ async fn named_profile(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error>
 async fn profiles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
     let found = profile::list_names(cloud, stack).await?;
     Ok(found.iter().map(|name| under_path(stack, "instance profile", name)).collect())
+}
+
+/// The lock of the run that looks is given back after it.
+async fn locks(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = lock::list(cloud, stack).await?.into_iter().filter(|lock| !lock::is_mine(lock));
+    Ok(found
+        .map(|lock| {
+            let holder = lock.holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
+            left("lock", &lock.name, format!("held by {holder}"))
+        })
+        .collect())
 }
 
 fn tagged(stack: &Stack, kind: &str, id: &str, state: &str) -> Left {

@@ -150,6 +150,12 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// Another run took this one for dead, and changes the stack now.
+    #[error("{to} took the stack's lock from this run, which had shown no life for a minute")]
+    LockLost {
+        /// Who has it now.
+        to: String,
+    },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,

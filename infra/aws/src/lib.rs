@@ -38,6 +38,7 @@ mod vpc;
 
 pub mod bastion;
 pub mod kms;
+pub mod lock;
 pub mod secret;
 pub mod session;
 

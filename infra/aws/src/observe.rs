@@ -4,8 +4,8 @@ use stack::{Inventory, Stack};
 
 use crate::state::sort;
 use crate::{
-    Cloud, Error, database, gateway, instance, profile, role, route_table, secret, security_group, session,
-    subnet, subnet_group, volume, vpc,
+    Cloud, Error, database, gateway, instance, lock, profile, role, route_table, secret, security_group,
+    session, subnet, subnet_group, volume, vpc,
 };
 
 /// Returns what exists of the stack.
@@ -28,6 +28,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         profile,
         (instances, agent),
         image,
+        locks,
     ) = try_join!(
         vpc::list_with_dns(cloud, stack),
         subnet::list(cloud, stack),
@@ -41,6 +42,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         profile::find(cloud, stack),
         instances(cloud, stack),
         instance::find_image(cloud),
+        lock::list(cloud, stack),
     )?;
     let mut inventory = Inventory {
         vpcs,
@@ -56,6 +58,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         instances,
         agent,
         image,
+        locks,
     };
     sort(&mut inventory);
     Ok(inventory)

@@ -1,6 +1,8 @@
 //! What exists in the account for one stack, as the services themselves describe it.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// Everything that carries the stack's tag or one of its deterministic names.
 ///
@@ -34,6 +36,38 @@ pub struct Inventory {
     pub agent: Option<Agent>,
     /// The Amazon Linux 2023 image that the region offers now.
     pub image: Option<String>,
+    /// The locks of those who change the stack: none, one, and more if some died with theirs.
+    pub locks: Vec<Lock>,
+}
+
+/// A lock on the stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lock {
+    /// Its parameter's name.
+    pub name: String,
+    /// The last part of the name: one more than the dead locks' before it.
+    pub number: u64,
+    /// Who holds it; `None` if that cannot be read.
+    pub holder: Option<Holder>,
+    /// How often it was written, which a living holder does again and again.
+    pub version: i64,
+}
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// What it does: `up`.
+    pub task: String,
+    /// Whose program it is: user and machine.
+    pub by: String,
+    /// Its process id there.
+    pub process: u32,
+    /// Tells this program on this machine from all others.
+    pub program: String,
+    /// Tells this run of the program from its others.
+    pub token: String,
+    /// The tokens of the dead whose locks were there.
+    pub displaced: Vec<String>,
 }
 
 /// A VPC.
@@ -281,6 +315,12 @@ pub struct Agent {
     pub version: Option<String>,
 }
 
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` of {}, process {}", self.task, self.by, self.process)
+    }
+}
+
 impl Inventory {
     /// Tells whether nothing of the stack is left.
     pub fn is_empty(&self) -> bool {
@@ -298,6 +338,8 @@ impl Inventory {
             instances,
             agent: _,
             image: _,
+            // It is taken away with the rest, and alone it is nothing that works or costs.
+            locks: _,
         } = self;
         vpcs.is_empty()
             && subnets.is_empty()

@@ -248,6 +248,11 @@ impl Stack {
         format!("{}-{part}", self.name)
     }
 
+    /// Returns the path in Parameter Store under which the locks are that keep two runs from changing the stack at once.
+    pub fn lock_path(&self) -> String {
+        format!("/drawbridge/{}/lock", self.name)
+    }
+
     /// Returns the IAM path of the stack's role and profile.
     pub fn iam_path(&self) -> String {
         format!("/drawbridge/{}/{}/", self.project, self.environment)

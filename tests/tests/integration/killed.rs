@@ -1,7 +1,11 @@
-//! Runs that are killed at random moments, one after the other: nothing is there twice, and one `down` empties the account.
+//! Runs that are killed at random moments, one after the other, and runs at once: nothing is there twice, and one `down`
+//! empties the account.
+
+use std::process::{Command, Output, Stdio};
 
 use deploy::failure::Failure;
 use deploy::task::{down, up};
+use futures_util::future::join_all;
 use sandbox::gateway::{Fault, FaultKind};
 use tests::{Fixture, Want};
 
@@ -54,6 +58,62 @@ fn kills_at_random_moments_one_after_the_other_leave_nothing_twice() {
                 gateway.reset().await.expect("an empty account can be made new");
             }
         }
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn twenty_runs_of_up_at_once_make_one_stack() {
+    tests::block_on(async {
+        let fixture = Fixture::start(Want::ControlPlane).await;
+        let told = |failure: Failure| failure.render_text();
+        let runs = (0..20).map(|_| async {
+            let (_, _, steps) = up::converge(&fixture.context, &[]).await.map_err(told)?;
+            Ok::<usize, String>(steps)
+        });
+        let steps: Vec<usize> =
+            join_all(runs).await.into_iter().collect::<Result<_, _>>().expect("each comes to its end");
+        assert_eq!(steps.iter().filter(|steps| **steps > 0).count(), 1, "one makes it: {steps:?}");
+        settle(&fixture).await;
+        fixture.stop().await;
+    });
+}
+
+/// Runs the program to its end without a thread of its own.
+async fn ended(mut command: Command) -> Output {
+    command.stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("it can be run")
+}
+
+#[test]
+fn up_down_and_release_at_once_in_any_mix_leave_nothing_twice() {
+    tests::block_on(async {
+        let fixture = Fixture::start(Want::Databases).await;
+        let mut random = crate::migrate::join::chance(20_261_126);
+        let runs = if tests::sweeps_fully() { 20 } else { 6 };
+        let programs: Vec<(&str, Command)> = (0..runs)
+            .map(|run| {
+                // One of each, then whatever comes.
+                let task = ["up", "release", "down"][if run < 3 { run } else { random(3) }];
+                let mut args = vec![task, "--yes"];
+                if task == "down" {
+                    args.extend(["--unprotect", "--no-snapshot"]);
+                }
+                (task, fixture.program(&args))
+            })
+            .collect();
+        let ended =
+            join_all(programs.into_iter().map(|(task, program)| async move { (task, ended(program).await) }));
+        for (task, output) in ended.await {
+            let told = String::from_utf8_lossy(&output.stderr);
+            match (task, output.status.code()) {
+                (_, Some(0)) => (),
+                // The database is taken away below it, or never was there: it says so, and not that it was done.
+                ("release", Some(code @ 1..=7)) => assert!(told.contains("error: "), "{code}: {told}"),
+                (task, code) => panic!("`{task}` ended with {code:?}: {told}"),
+            }
+        }
+        settle(&fixture).await;
         fixture.stop().await;
     });
 }

@@ -4,6 +4,7 @@
 //! are made here and nowhere else.
 
 pub mod access;
+pub mod alone;
 pub mod bridge;
 pub mod confirm;
 pub mod context;
@@ -14,6 +15,7 @@ pub mod ending;
 pub mod failure;
 pub mod interrupt;
 pub mod listener;
+pub mod machine;
 pub mod place;
 pub mod power;
 pub mod program;

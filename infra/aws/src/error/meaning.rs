@@ -32,6 +32,7 @@ impl Error {
             | Error::NotReachable { .. } => Kind::Refused,
             Error::Foreign { .. } | Error::Protected { .. } => Kind::Usage,
             Error::Interrupted => Kind::Interrupted,
+            Error::LockLost { .. } => Kind::Refused,
             Error::Incomplete { .. }
             | Error::Missing { .. }
             | Error::Secret { .. }
@@ -107,6 +108,7 @@ impl Error {
             | Error::NotReachable { .. }
             | Error::Secret { .. }
             | Error::Signing { .. }
+            | Error::LockLost { .. }
             | Error::Interrupted => false,
         }
     }

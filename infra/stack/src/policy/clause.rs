@@ -17,6 +17,8 @@ pub(super) enum Clause {
     Image,
     /// The parameter that names the image.
     ImageParameter,
+    /// The locks that keep two runs from changing the stack at once.
+    Lock,
     /// Role and profile, also by a name that nothing has yet.
     ReadRole,
     /// Role and profile.
@@ -90,13 +92,14 @@ impl<'a> Place<'a> {
 
 impl Clause {
     /// Every clause, in the order in which a policy shows them.
-    pub(super) const ALL: [Clause; 21] = [
+    pub(super) const ALL: [Clause; 22] = [
         Clause::Look,
         Clause::Make,
         Clause::Own,
         Clause::Tag,
         Clause::Image,
         Clause::ImageParameter,
+        Clause::Lock,
         Clause::ReadRole,
         Clause::Role,
         Clause::Attach,
@@ -122,6 +125,7 @@ impl Clause {
             Clause::Tag => "Tag",
             Clause::Image => "Image",
             Clause::ImageParameter => "ImageParameter",
+            Clause::Lock => "Lock",
             Clause::ReadRole => "ReadRole",
             Clause::Role => "Role",
             Clause::Attach => "Attach",
@@ -147,6 +151,14 @@ impl Clause {
             Clause::Make | Clause::Own | Clause::Tag => vec![place.arn("ec2", "*/*")],
             Clause::Image => vec![place.shared("ec2", "image/*")],
             Clause::ImageParameter => vec![place.shared("ssm", &format!("parameter{AMI_PARAMETER}"))],
+            // The list is of the path, the rest of what is below it.
+            Clause::Lock => {
+                let path = stack.lock_path();
+                vec![
+                    place.arn("ssm", &format!("parameter{path}")),
+                    place.arn("ssm", &format!("parameter{path}/*")),
+                ]
+            }
             // Only what exists has a path; a question for a name that nothing has is about the name alone.
             Clause::ReadRole => vec![
                 place.role(),
@@ -220,6 +232,7 @@ impl Clause {
             }
             Clause::Look
             | Clause::ImageParameter
+            | Clause::Lock
             | Clause::ReadRole
             | Clause::Role
             | Clause::Database

@@ -83,6 +83,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
         instances: vec![instance("i-1", "subnet-p", "sg-b")],
         agent: Some(Agent { instance: "i-1".into(), ping_status: "Online".into(), version: None }),
         image: Some("ami-1".into()),
+        locks: Vec::new(),
     }
 }
 

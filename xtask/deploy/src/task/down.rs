@@ -9,6 +9,7 @@ use stack::plan::{Action, Fate, SecretFate, Snapshot, Step};
 use stack::receipt::{Audit, Evidence, Head, Left, Verdict, is_thing};
 use stack::{Component, Inventory, Plan, Receipt, Resource};
 
+use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::{self, Exit, Failure};
 use crate::task::{audit, plan};
@@ -107,17 +108,25 @@ impl Job<'_> {
         inventory: Inventory,
         began_at: String,
     ) -> Result<(Receipt, Teardown), Failure> {
-        let Job { context, cloud, plan, options, .. } = self;
-        let (events, stop) = (&context.events, &context.stop);
-        let going = aws::teardown(cloud, &context.stack, plan, inventory, options, events, stop);
-        let mut teardown = Box::pin(going).await;
-        let found = if self.only.is_empty() {
-            Box::pin(aws::audit(cloud, &context.stack)).await
-        } else {
-            self.look_again().await
+        let Job { context, cloud, options, .. } = self;
+        let work = async |inventory: Inventory| {
+            let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
+            // Another run may have made more, or less is there.
+            let plan = stack::plan::down_with(&inventory, &self.only, &options.fate);
+            let going = aws::teardown(cloud, stack, &plan, inventory, options, events, stop);
+            let teardown = Box::pin(going).await;
+            let found = if self.only.is_empty() {
+                Box::pin(aws::audit(cloud, stack)).await
+            } else {
+                self.look_again().await
+            };
+            Ok((plan, teardown, found))
         };
+        // Though there be nothing to do: the last look must not find what another run has just begun.
+        let alone = alone::change(context, cloud, ("down", Belief::UnlessLocked), inventory, work);
+        let (plan, mut teardown, found) = Box::pin(alone).await?;
         let head = head(context, self.account.clone(), began_at)?;
-        let receipt = Receipt::new(head, plan, std::mem::take(&mut teardown.evidence), found);
+        let receipt = Receipt::new(head, &plan, std::mem::take(&mut teardown.evidence), found);
         Ok((receipt, teardown))
     }
 

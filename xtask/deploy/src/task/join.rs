@@ -9,11 +9,10 @@ use db::migrate::{JoinOptions, Joined, RunName, RunOptions, Target};
 use serde_json::{Value, json};
 
 use super::migrate::{failed, forward, judge};
-use crate::bridge;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::report::{self, junit};
-use crate::view;
+use crate::{bridge, machine, view};
 
 /// Takes part in the run until all of it is over, and prints what became of each of its tenants.
 ///
@@ -60,14 +59,5 @@ fn tell(context: &Context, args: &xtask::Migrate, run: &RunName, joined: &Joined
 
 /// Returns this machine's name and this process's number, for people to find a runner by.
 fn runner() -> String {
-    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
-    let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
-    let host: String = host
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
-        .take(64)
-        .collect();
-    let host = if host.is_empty() { "runner" } else { &host };
-    format!("{host}-{}", std::process::id())
+    format!("{}-{}", machine::name().unwrap_or_else(|| "runner".to_owned()), std::process::id())
 }

@@ -13,6 +13,7 @@ use stack::spec::Tenant;
 use stack::{Component, Event, Inventory};
 use xtask::BastionAfter;
 
+use crate::alone::{self, Belief};
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -242,11 +243,14 @@ async fn put_away(
         return Ok(());
     }
     let word = if after == BastionAfter::Destroy {
-        let plan = stack::plan::down(&context.stack, &inventory, &[Component::Bastion]);
-        let options = ApplyOptions::default();
-        let applied =
-            aws::apply(cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
-        Box::pin(applied).await?;
+        let work = async |inventory: Inventory| {
+            let plan = stack::plan::down(&context.stack, &inventory, &[Component::Bastion]);
+            let (options, events, stop) = (ApplyOptions::default(), &context.events, &context.stop);
+            let applied = aws::apply(cloud, &context.stack, &plan, inventory, &options, events, stop);
+            Ok(Box::pin(applied).await.map(drop)?)
+        };
+        let alone = alone::change(context, cloud, ("release", Belief::UnlessLocked), inventory, work);
+        Box::pin(alone).await?;
         "destroyed"
     } else {
         Box::pin(aws::bastion::stop(cloud, &bastion.id, &context.events, &context.stop)).await?;

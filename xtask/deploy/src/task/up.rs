@@ -7,6 +7,7 @@ use serde_json::json;
 use stack::plan::{Action, Step};
 use stack::{Component, Inventory, Plan, Resource};
 
+use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::{plan, power};
@@ -26,15 +27,15 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
         return Ok(ExitCode::SUCCESS);
     }
     context.view.say(shown.trim_end());
-    let steps = plan.steps.len();
-    let inventory = if plan.is_empty() {
-        inventory
+    let (steps, inventory) = if plan.is_empty() {
+        (0, inventory)
     } else {
         confirm::yes(context, "carry this out?")?;
         // Counted from here, not from before the question; the bastion's own timer counts from its launch.
         let ephemeral = ttl.map(|ttl| Ephemeral { ttl, expires_at: power::after(ttl).to_string() });
         let options = ApplyOptions { ephemeral, ..ApplyOptions::default() };
-        carry_out(context, &cloud, &plan, inventory, &options).await?
+        let only = plan::components(&args.components);
+        carry_out(context, &cloud, &only, inventory, &options).await?
     };
     let running = cost::still_running(&inventory);
     let text = match steps {
@@ -62,9 +63,8 @@ fn refuse_lasting(inventory: &Inventory, plan: &Plan) -> Result<(), Failure> {
 /// Brings up those components (all, if none is named) without asking, and returns what exists then.
 pub async fn converge(context: &Context, only: &[Component]) -> Result<(Cloud, Inventory, usize), Failure> {
     let (cloud, inventory) = context.observe().await?;
-    let plan = stack::plan::up(&context.stack, &inventory, only);
-    let inventory = carry_out(context, &cloud, &plan, inventory, &ApplyOptions::default()).await?;
-    Ok((cloud, inventory, plan.steps.len()))
+    let (steps, inventory) = carry_out(context, &cloud, only, inventory, &ApplyOptions::default()).await?;
+    Ok((cloud, inventory, steps))
 }
 
 /// Brings up those components without asking, from what was observed before, and returns what exists then.
@@ -74,26 +74,39 @@ pub(super) async fn bring(
     inventory: Inventory,
     only: &[Component],
 ) -> Result<Inventory, Failure> {
-    let plan = stack::plan::up(&context.stack, &inventory, only);
-    carry_out(context, cloud, &plan, inventory, &ApplyOptions::default()).await
+    let (_, inventory) = carry_out(context, cloud, only, inventory, &ApplyOptions::default()).await?;
+    Ok(inventory)
 }
 
-/// Carries out a plan for `up`.
+/// Carries out what there is to do while nobody else does, and returns the number of steps and what exists then.
 ///
 /// # Errors
 /// Says what is done, what still runs and costs, and that another `up` goes on from here.
 async fn carry_out(
     context: &Context,
     cloud: &Cloud,
-    plan: &Plan,
-    inventory: Inventory,
+    only: &[Component],
+    seen: Inventory,
     options: &ApplyOptions,
-) -> Result<Inventory, Failure> {
-    let applied = aws::apply(cloud, &context.stack, plan, inventory, options, &context.events, &context.stop);
-    applied.await.map_err(|error| {
-        Failure::from(error)
-            .hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
-    })
+) -> Result<(usize, Inventory), Failure> {
+    if stack::plan::up(&context.stack, &seen, only).is_empty() {
+        return Ok((0, seen));
+    }
+    let work = async |inventory: Inventory| {
+        // Another run may have done some of it, or all.
+        let plan = stack::plan::up(&context.stack, &inventory, only);
+        if options.ephemeral.is_some() {
+            refuse_lasting(&inventory, &plan)?;
+        }
+        let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
+        let applied = aws::apply(cloud, stack, &plan, inventory, options, events, stop);
+        let inventory = Box::pin(applied).await.map_err(|error| {
+            Failure::from(error)
+                .hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
+        })?;
+        Ok((plan.steps.len(), inventory))
+    };
+    alone::change(context, cloud, ("up", Belief::IfEmpty), seen, work).await
 }
 
 fn lines(label: &str, lines: &[String]) -> String {

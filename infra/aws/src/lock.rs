@@ -1,0 +1,205 @@
+//! One run at a time changes a stack: a lock in Parameter Store, where no name can be made twice.
+//!
+//! EC2 makes as many VPCs of one tag as it is asked for, so two runs at once would each make one, and each remove the
+//! other's. A lock is a parameter `<path>/<number>`. Whoever finds none makes number 1; whoever finds the dead's makes
+//! the next number, which only one can. The holder writes it again every fifteen seconds and deletes it at the end. No
+//! clocks are compared: a lock is dead if it was not written for a minute as the one who waits measures it, or if its
+//! program was on this machine and is there no more.
+
+mod program;
+mod watch;
+
+use std::time::Duration;
+
+use stack::inventory::{Holder, Lock};
+use stack::{Event, Events, Stack};
+
+use self::program::Token;
+use self::watch::Watch;
+use crate::apply::chain;
+use crate::error::failed;
+use crate::poll::Backoff;
+use crate::{Cloud, Error, Stop};
+
+/// How often a holder shows that it lives.
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+/// What one call of DeleteParameters takes.
+const A_CALL: usize = 10;
+
+/// A lock that is held until it is [given back](Held::give_back). If it is dropped instead, runs of this machine take it
+/// at once, others after a minute.
+#[derive(Debug)]
+pub struct Held<'a> {
+    cloud: &'a Cloud,
+    path: String,
+    name: String,
+    holder: Holder,
+    token: Token,
+    /// The names of the dead's locks.
+    displaced: Vec<String>,
+    waited: bool,
+}
+
+/// Returns the stack's locks, smallest number first.
+///
+/// # Errors
+/// The list was refused.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Lock>, Error> {
+    under(cloud, &stack.lock_path()).await
+}
+
+async fn under(cloud: &Cloud, path: &str) -> Result<Vec<Lock>, Error> {
+    let mut pages = cloud.ssm.get_parameters_by_path().path(path).into_paginator().send();
+    let mut locks = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(failed("ssm", "GetParametersByPath"))?;
+        locks.extend(page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| {
+            let name = parameter.name?;
+            let number = name.rsplit('/').next()?.parse().ok()?;
+            let holder = parameter.value.and_then(|value| serde_json::from_str(&value).ok());
+            Some(Lock { name, number, holder, version: parameter.version })
+        }));
+    }
+    locks.sort_by_key(|lock| lock.number);
+    Ok(locks)
+}
+
+/// Takes the lock, waiting for whoever has it, however long that takes.
+///
+/// `task` is what it is taken for (`up`) and `by` whose program this is, for the others to read; `seen` are the locks
+/// that were there a moment ago.
+///
+/// # Errors
+/// AWS refused, or the user asked to stop.
+pub async fn take<'a>(
+    cloud: &'a Cloud,
+    stack: &Stack,
+    (task, by): (&str, &str),
+    seen: &[Lock],
+    events: &Events,
+    stop: &Stop,
+) -> Result<Held<'a>, Error> {
+    let path = stack.lock_path();
+    let token = Token::new();
+    let mut holder = Holder {
+        task: task.to_owned(),
+        by: by.to_owned(),
+        process: std::process::id(),
+        program: program::this(),
+        token: token.as_str().to_owned(),
+        displaced: Vec::new(),
+    };
+    let mut watch = Watch::default();
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
+    // Most often there is none, and then one call takes it.
+    let mut dead = if seen.is_empty() { Some(Vec::new()) } else { None };
+    loop {
+        if let Some(dead) = dead.take() {
+            let name = format!("{path}/{}", dead.last().map_or(0, |lock: &Lock| lock.number) + 1);
+            holder.displaced = tokens(&dead);
+            if create(cloud, &name, &holder).await? {
+                let displaced = dead.into_iter().map(|lock| lock.name).collect();
+                return Ok(Held { cloud, path, name, holder, token, displaced, waited: watch.has_waited() });
+            }
+        }
+        let locks = under(cloud, &path).await?;
+        let is_mine = |lock: &Lock| lock.holder.as_ref().is_some_and(|by| by.token == holder.token);
+        if let Some(mine) = locks.iter().find(|lock| is_mine(lock)) {
+            // The reply that it was made was lost.
+            let name = mine.name.clone();
+            let displaced = locks.iter().filter(|lock| lock.number < mine.number);
+            let displaced = displaced.map(|lock| lock.name.clone()).collect();
+            return Ok(Held { cloud, path, name, holder, token, displaced, waited: watch.has_waited() });
+        }
+        match watch.living(&locks) {
+            None => dead = Some(locks),
+            Some(living) => {
+                if let Some(status) = watch.news(living) {
+                    let subject = format!("lock of stack `{}`", stack.name);
+                    events.emit(Event::StepWaiting { subject, status });
+                }
+                stop.sleep(backoff.pause()).await?;
+            }
+        }
+    }
+}
+
+/// Tells whether it is held by a run of this program.
+pub(crate) fn is_mine(lock: &Lock) -> bool {
+    lock.holder.as_ref().is_some_and(program::is_mine)
+}
+
+fn tokens(locks: &[Lock]) -> Vec<String> {
+    locks.iter().filter_map(|lock| lock.holder.as_ref()).map(|holder| holder.token.clone()).collect()
+}
+
+/// Makes the lock of that name, and tells whether there was none before.
+async fn create(cloud: &Cloud, name: &str, holder: &Holder) -> Result<bool, Error> {
+    match put(cloud, name, holder, false).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_duplicate() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn put(cloud: &Cloud, name: &str, holder: &Holder, overwrite: bool) -> Result<(), Error> {
+    let value = serde_json::to_string(holder).expect("invariant: strings and a number are JSON");
+    let call = cloud.ssm.put_parameter().name(name).value(value).overwrite(overwrite);
+    let call = call.r#type(aws_sdk_ssm::types::ParameterType::String).send();
+    call.await.map(drop).map_err(failed("ssm", "PutParameter"))
+}
+
+impl Held<'_> {
+    /// Tells whether somebody else had it first, so that what was seen before may be old.
+    pub fn has_waited(&self) -> bool {
+        self.waited
+    }
+
+    /// Does the work, showing all the while that this run lives.
+    ///
+    /// # Errors
+    /// [`Error::LockLost`] if another run took this one for dead: the work was ended where it was.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            value = work => Ok(value),
+            error = self.renew() => Err(error),
+        }
+    }
+
+    /// Returns once the lock is lost.
+    async fn renew(&self) -> Error {
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            // Looked at first: a program that slept with its machine must not make again what was taken from it.
+            let Ok(locks) = under(self.cloud, &self.path).await else { continue };
+            let took_it = |lock: &&Lock| {
+                lock.holder.as_ref().is_some_and(|by| by.displaced.contains(&self.holder.token))
+            };
+            let thief = locks.iter().find(took_it).and_then(|lock| lock.holder.as_ref());
+            if thief.is_some() || !locks.iter().any(|lock| lock.holder.as_ref() == Some(&self.holder)) {
+                return Error::LockLost {
+                    to: thief.map_or_else(|| "another run".to_owned(), Holder::to_string),
+                };
+            }
+            // If it fails it is tried again, three times before others take this run for dead.
+            drop(put(self.cloud, &self.name, &self.holder, true).await);
+        }
+    }
+
+    /// Gives the lock back, and removes those that the dead left. A failure is told, and is none of the work's.
+    pub async fn give_back(self, events: &Events) {
+        let names: Vec<String> = self.displaced.into_iter().chain([self.name]).collect();
+        for names in names.chunks(A_CALL) {
+            let call = self.cloud.ssm.delete_parameters().set_names(Some(names.to_vec())).send();
+            if let Err(error) = call.await.map_err(failed("ssm", "DeleteParameters")) {
+                let why = chain(&error);
+                events.warn(format!(
+                    "the lock could not be given back, and the next run may wait a minute: {why}"
+                ));
+            }
+        }
+        // Until here this run counts as alive.
+        drop(self.token);
+    }
+}
