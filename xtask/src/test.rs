@@ -13,7 +13,7 @@ use sweeper::Sweeper;
 
 /// What the container tests label all that they make with. They run only where it is set.
 const RUN_VARIABLE: &str = "DRAWBRIDGE_TEST_RUN";
-/// `full`: every kind of fault at every call. Otherwise every second call meets one kind, which takes an eighth of the time.
+/// `full`: every kind of fault at every call. Otherwise every sixth call meets one kind, which takes a twentieth of the time.
 const SWEEP_VARIABLE: &str = "DRAWBRIDGE_TEST_SWEEP";
 /// How many tests `cargo test` runs at a time: most of them wait for containers and servers more than they compute.
 const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";

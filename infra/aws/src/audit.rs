@@ -135,10 +135,13 @@ async fn profiles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
     Ok(found.iter().map(|name| under_path(stack, "instance profile", name)).collect())
 }
 
-/// The lock of the run that looks is given back after it.
+/// The lock of the run that looks is given back after it, and the dead's before it with it.
 async fn locks(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = lock::list(cloud, stack).await?.into_iter().filter(|lock| !lock::is_mine(lock));
+    let found = lock::list(cloud, stack).await?;
+    let mine = found.iter().rposition(lock::is_mine).map_or(0, |mine| mine + 1);
     Ok(found
+        .into_iter()
+        .skip(mine)
         .map(|lock| {
             let holder = lock.holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
             left("lock", &lock.name, format!("held by {holder}"))

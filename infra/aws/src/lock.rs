@@ -133,6 +133,16 @@ fn tokens(locks: &[Lock]) -> Vec<String> {
     locks.iter().filter_map(|lock| lock.holder.as_ref()).map(|holder| holder.token.clone()).collect()
 }
 
+/// Returns who has taken the holder for dead, if somebody has.
+fn lost_to(holder: &Holder, locks: &[Lock]) -> Option<String> {
+    let holders = || locks.iter().filter_map(|lock| lock.holder.as_ref());
+    match holders().find(|other| other.displaced.contains(&holder.token)) {
+        Some(thief) => Some(thief.to_string()),
+        // Whoever took it may be done, and has removed both.
+        None => (!holders().any(|other| other == holder)).then(|| "another run".to_owned()),
+    }
+}
+
 /// Makes the lock of that name, and tells whether there was none before.
 async fn create(cloud: &Cloud, name: &str, holder: &Holder) -> Result<bool, Error> {
     match put(cloud, name, holder, false).await {
@@ -173,14 +183,8 @@ impl Held<'_> {
             tokio::time::sleep(RENEW_EVERY).await;
             // Looked at first: a program that slept with its machine must not make again what was taken from it.
             let Ok(locks) = under(self.cloud, &self.path).await else { continue };
-            let took_it = |lock: &&Lock| {
-                lock.holder.as_ref().is_some_and(|by| by.displaced.contains(&self.holder.token))
-            };
-            let thief = locks.iter().find(took_it).and_then(|lock| lock.holder.as_ref());
-            if thief.is_some() || !locks.iter().any(|lock| lock.holder.as_ref() == Some(&self.holder)) {
-                return Error::LockLost {
-                    to: thief.map_or_else(|| "another run".to_owned(), Holder::to_string),
-                };
+            if let Some(to) = lost_to(&self.holder, &locks) {
+                return Error::LockLost { to };
             }
             // If it fails it is tried again, three times before others take this run for dead.
             drop(put(self.cloud, &self.name, &self.holder, true).await);
@@ -201,5 +205,34 @@ impl Held<'_> {
         }
         // Until here this run counts as alive.
         drop(self.token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(number: u64, token: &str, displaced: &[&str]) -> Lock {
+        let holder = Holder {
+            task: "up".to_owned(),
+            by: "ann@laptop".to_owned(),
+            process: 7,
+            program: "elsewhere".to_owned(),
+            token: token.to_owned(),
+            displaced: displaced.iter().map(|token| (*token).to_owned()).collect(),
+        };
+        Lock { name: format!("/lock/{number}"), number, holder: Some(holder), version: 1 }
+    }
+
+    #[test]
+    fn a_run_that_slept_reads_who_took_it_for_dead() {
+        let mine = lock(1, "mine", &[]);
+        let holder = mine.holder.clone().unwrap();
+        assert_eq!(lost_to(&holder, &[mine.clone()]), None);
+        let taken = [mine.clone(), lock(2, "theirs", &["mine"])];
+        assert_eq!(lost_to(&holder, &taken).as_deref(), Some("`up` of ann@laptop, process 7"));
+        assert_eq!(lost_to(&holder, &[]).as_deref(), Some("another run"));
+        // Left by one that died while it gave back what it had taken over from others.
+        assert_eq!(lost_to(&holder, &[mine, lock(2, "dead", &["long ago"])]), None);
     }
 }

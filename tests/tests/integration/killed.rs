@@ -3,10 +3,13 @@
 
 use std::process::{Command, Output, Stdio};
 
+use aws::lock;
+use deploy::context::Context;
 use deploy::failure::Failure;
 use deploy::task::{down, up};
 use futures_util::future::join_all;
 use sandbox::gateway::{Fault, FaultKind};
+use stack::{Event, Events};
 use tests::{Fixture, Want};
 
 /// Brings everything up once more and finds nothing twice, then takes it down and finds nothing left.
@@ -41,7 +44,7 @@ async fn attempt(fixture: &Fixture, goes_up: bool) {
 fn kills_at_random_moments_one_after_the_other_leave_nothing_twice() {
     tests::block_on(async {
         let fixture = Fixture::start(Want::ControlPlane).await;
-        let kills = if tests::sweeps_fully() { 200 } else { 40 };
+        let kills = if tests::sweeps_fully() { 200 } else { 20 };
         let mut random = crate::migrate::join::chance(20_261_125);
         for kill in 1..=kills {
             let gateway = fixture.cloud.gateway();
@@ -114,6 +117,44 @@ fn up_down_and_release_at_once_in_any_mix_leave_nothing_twice() {
             }
         }
         settle(&fixture).await;
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn a_lock_is_waited_for_while_its_run_lives_and_taken_over_once_it_is_dead() {
+    tests::block_on(async {
+        let fixture = Fixture::start(Want::ControlPlane).await;
+        let Context { stack, stop, .. } = &fixture.context;
+        let (cloud, nothing) = fixture.context.observe().await.expect("the account can be observed");
+        let take = async |task, seen| {
+            lock::take(&cloud, stack, (task, "ann@laptop"), seen, &Events::none(), stop)
+                .await
+                .expect("it is free")
+        };
+        drop(take("up", &nothing.locks).await);
+        let left = aws::audit(&cloud, stack).await.left;
+        assert!(left[0].kind == "lock" && left[0].why.contains("`up` of ann@laptop"), "{left:?}");
+
+        let (_, seen) = fixture.context.observe().await.expect("the account can be observed");
+        let living = take("release", &seen.locks).await;
+        assert!(!living.has_waited(), "the dead hold nobody up");
+        let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+        let events = Events::new(move |event| drop(told.send(event)));
+        let second = Context { events, ..fixture.context.clone() };
+        let first_ends = async {
+            while let Some(event) = hears.recv().await {
+                if let Event::StepWaiting { status, .. } = event {
+                    assert!(status.starts_with("held by `release` of ann@laptop, process "), "{status}");
+                    break;
+                }
+            }
+            living.give_back(&Events::none()).await;
+        };
+        let (came_up, ()) = tokio::join!(up::converge(&second, &[]), first_ends);
+        assert!(came_up.is_ok_and(|(_, _, steps)| steps > 0));
+        let (_, seen) = fixture.context.observe().await.expect("the account can be observed");
+        assert_eq!(seen.locks, [], "neither the dead's nor the living's is left");
         fixture.stop().await;
     });
 }
