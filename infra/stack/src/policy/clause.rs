@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
-use crate::spec::{AMI_PARAMETER, SSM_POLICY, STACK_TAG, Stack};
+use crate::alarm;
+use crate::spec::{AMI_PARAMETER, MONITORING_PATH, MONITORING_POLICY, SSM_POLICY, STACK_TAG, Stack};
 
 /// On what an action is allowed, and when: a statement of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +20,11 @@ pub(super) enum Clause {
     ImageParameter,
     /// Role and profile, also by a name that nothing has yet.
     ReadRole,
-    /// Role and profile.
+    /// Roles and profile.
     Role,
-    /// The one policy that may be attached to the role.
+    /// The policies that may be attached to the roles.
     Attach,
-    /// The role, given to EC2 alone.
+    /// The roles, given to EC2 and to RDS's monitoring alone.
     PassRole,
     /// Database and subnet group.
     Database,
@@ -33,6 +34,12 @@ pub(super) enum Clause {
     Snapshot,
     /// RDS's own role, which the first database of an account makes.
     ServiceRole,
+    /// The topic of the alarms.
+    Topic,
+    /// The alarms on the database.
+    Alarms,
+    /// The log groups of the database.
+    Logs,
     /// The secrets under the stack's prefix.
     Secrets,
     /// Sessions to the stack's bastion, with a document that is allowed as well.
@@ -79,6 +86,10 @@ impl<'a> Place<'a> {
         self.iam(&format!("role{}{}", self.stack.iam_path(), self.stack.role_name()))
     }
 
+    fn monitoring_role(&self) -> String {
+        self.iam(&format!("role{}{}", self.stack.iam_path(), self.stack.monitoring_role_name()))
+    }
+
     fn profile(&self) -> String {
         self.iam(&format!("instance-profile{}{}", self.stack.iam_path(), self.stack.role_name()))
     }
@@ -90,7 +101,7 @@ impl<'a> Place<'a> {
 
 impl Clause {
     /// Every clause, in the order in which a policy shows them.
-    pub(super) const ALL: [Clause; 21] = [
+    pub(super) const ALL: [Clause; 24] = [
         Clause::Look,
         Clause::Make,
         Clause::Own,
@@ -105,6 +116,9 @@ impl Clause {
         Clause::Defaults,
         Clause::Snapshot,
         Clause::ServiceRole,
+        Clause::Topic,
+        Clause::Alarms,
+        Clause::Logs,
         Clause::Secrets,
         Clause::Bastion,
         Clause::Forward,
@@ -130,6 +144,9 @@ impl Clause {
             Clause::Defaults => "Defaults",
             Clause::Snapshot => "Snapshot",
             Clause::ServiceRole => "ServiceRole",
+            Clause::Topic => "Topic",
+            Clause::Alarms => "Alarms",
+            Clause::Logs => "Logs",
             Clause::Secrets => "Secrets",
             Clause::Bastion => "Bastion",
             Clause::Forward => "Forward",
@@ -151,11 +168,13 @@ impl Clause {
             Clause::ReadRole => vec![
                 place.role(),
                 place.profile(),
+                place.monitoring_role(),
                 place.iam(&format!("role/{}", stack.role_name())),
+                place.iam(&format!("role/{}", stack.monitoring_role_name())),
                 place.iam(&format!("instance-profile/{}", stack.role_name())),
             ],
-            Clause::Role => vec![place.role(), place.profile()],
-            Clause::Attach | Clause::PassRole => vec![place.role()],
+            Clause::Role => vec![place.role(), place.monitoring_role(), place.profile()],
+            Clause::Attach | Clause::PassRole => vec![place.role(), place.monitoring_role()],
             Clause::Database => {
                 vec![place.database(), place.arn("rds", &format!("subgrp:{}", stack.subnet_group_name()))]
             }
@@ -166,6 +185,13 @@ impl Clause {
             ],
             Clause::ServiceRole => {
                 vec![place.iam("role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS")]
+            }
+            Clause::Topic => vec![place.arn("sns", &stack.topic_name())],
+            Clause::Alarms => {
+                vec![place.arn("cloudwatch", &format!("alarm:{}*", alarm::name_prefix(stack)))]
+            }
+            Clause::Logs => {
+                vec![place.arn("logs", &format!("log-group:{}*", stack.log_group_prefix()))]
             }
             Clause::Secrets => {
                 vec![place.arn("secretsmanager", &format!("secret:{}/*", stack.database.secret_prefix))]
@@ -197,11 +223,13 @@ impl Clause {
             })),
             Clause::Image => Some(json!({ "StringEquals": { "ec2:Owner": "amazon" } })),
             Clause::Attach => {
-                let policy = format!("arn:{}:iam::aws:policy/{SSM_POLICY}", place.partition);
-                Some(json!({ "ArnEquals": { "iam:PolicyARN": policy } }))
+                let policy = |name: &str| format!("arn:{}:iam::aws:policy/{name}", place.partition);
+                let policies = [policy(SSM_POLICY), policy(&format!("{MONITORING_PATH}{MONITORING_POLICY}"))];
+                Some(json!({ "ArnEquals": { "iam:PolicyARN": policies } }))
             }
             Clause::PassRole => {
-                Some(json!({ "StringEquals": { "iam:PassedToService": "ec2.amazonaws.com" } }))
+                let services = ["ec2.amazonaws.com", "monitoring.rds.amazonaws.com"];
+                Some(json!({ "StringEquals": { "iam:PassedToService": services } }))
             }
             Clause::ServiceRole => {
                 Some(json!({ "StringEquals": { "iam:AWSServiceName": "rds.amazonaws.com" } }))
@@ -225,6 +253,9 @@ impl Clause {
             | Clause::Database
             | Clause::Defaults
             | Clause::Snapshot
+            | Clause::Topic
+            | Clause::Alarms
+            | Clause::Logs
             | Clause::Secrets
             | Clause::Forward
             | Clause::Shell
