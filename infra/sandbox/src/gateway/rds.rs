@@ -201,9 +201,9 @@ async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
         match deleted {
             // moto keeps it until now, so that what it uses stays in use.
             Ok(()) => {
-                drop(shared.upstream.forward(&order).await);
                 // Its last lines: log groups that were deleted under it are there again.
                 drop(log::ensure(&shared, order.region(), &identifier, &database.logs).await);
+                drop(shared.upstream.forward(&order).await);
                 if let Some(arn) = &database.secret_arn {
                     drop(secret::remove(&shared, order.region(), arn).await);
                 }

@@ -5,8 +5,8 @@ use crate::alarm::{self, Overrides};
 use crate::spec::{Alarms, Database};
 
 pub(super) const KEYS: Keys = &[
-    ("email", "\"ops@example.com\""),
     ("enabled", "true"),
+    ("email", "\"ops@example.com\""),
     ("cpu_percent", "80"),
     ("free_storage_gib", "2"),
     ("connections", "180"),
