@@ -72,8 +72,9 @@ async fn alarms_come_with_up_tell_whom_the_file_says_and_go_with_down() {
     assert_eq!(alarms(&fixture).await.len(), 4);
 
     // The file says something else now.
+    watched_stack_file(fixture.cloud.dir(), "night@example.com");
     let text = std::fs::read_to_string(&file).expect("it was written");
-    let text = text.replace(OPS, "night@example.com\"\ncpu_percent = 65\n# \"");
+    let text = text.replace("[alarms]\nemail", "[alarms]\ncpu_percent = 65\nemail");
     std::fs::write(&file, text).expect("it can be written");
     run(&fixture, &watched(&["up", "--yes"]), 0).await;
     let cpu = alarms(&fixture).await.into_iter().find(|alarm| alarm["AlarmName"] == cpu);
