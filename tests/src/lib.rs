@@ -159,7 +159,10 @@ pub fn shipped_stack() -> Stack {
 pub fn watched_stack_file(dir: &Path, email: &str) -> String {
     let shipped = std::fs::read_to_string(STACK_FILE).expect("the stack file is there");
     let text = shipped
-        .replace("[database]\n", "[database]\nmonitoring_interval = 60\nlogs = [\"postgresql\", \"upgrade\"]\n")
+        .replace(
+            "[database]\n",
+            "[database]\nmonitoring_interval = 60\nlogs = [\"postgresql\", \"upgrade\"]\n",
+        )
         .replace("[bastion]\n", &format!("[alarms]\nemail = \"{email}\"\n\n[bastion]\n"));
     let file = dir.join("watched.toml");
     std::fs::write(&file, text).expect("the folder can be written to");

@@ -6,8 +6,8 @@ use stack::receipt::{Audit, Left, Unseen};
 
 use crate::apply::chain;
 use crate::{
-    Cloud, Error, alarm, database, gateway, instance, interface, log_group, profile, role, route_table, secret, security_group,
-    subnet, subnet_group, topic, volume, vpc,
+    Cloud, Error, alarm, database, gateway, instance, interface, log_group, profile, role, route_table,
+    secret, security_group, subnet, subnet_group, topic, volume, vpc,
 };
 
 type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Left>, Error>> + Send + 'a>>;

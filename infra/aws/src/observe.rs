@@ -4,8 +4,8 @@ use stack::{Inventory, Stack};
 
 use crate::state::sort;
 use crate::{
-    Cloud, Error, alarm, database, gateway, instance, log_group, profile, role, route_table, secret, security_group, session,
-    subnet, subnet_group, topic, volume, vpc,
+    Cloud, Error, alarm, database, gateway, instance, log_group, profile, role, route_table, secret,
+    security_group, session, subnet, subnet_group, topic, volume, vpc,
 };
 
 /// Returns what exists of the stack.

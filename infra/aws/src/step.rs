@@ -8,8 +8,8 @@ use crate::apply::ApplyOptions;
 use crate::proof::Proof;
 use crate::state::{Change, Proved, State};
 use crate::{
-    Cloud, Error, Stop, alarm, database, gateway, instance, log_group, profile, role, route_table, secret, security_group,
-    session, subnet, subnet_group, topic, vpc,
+    Cloud, Error, Stop, alarm, database, gateway, instance, log_group, profile, role, route_table, secret,
+    security_group, session, subnet, subnet_group, topic, vpc,
 };
 
 /// What every step is given.

@@ -111,7 +111,10 @@ async fn monitoring_has_a_role_of_its_own_and_logs_go_after_the_database() {
     run(&fixture, &owned(&["--stack", &file, "up", "--yes"]), 0).await;
     let database = fixture.raw().rds("DescribeDBInstances", &[]).await;
     assert!(database.contains("<MonitoringInterval>60<"), "{database}");
-    assert!(database.contains("role/drawbridge/startupwebapp/prod/startupwebapp-prod-monitoring<"), "{database}");
+    assert!(
+        database.contains("role/drawbridge/startupwebapp/prod/startupwebapp-prod-monitoring<"),
+        "{database}"
+    );
     assert_eq!(log_groups(&fixture).await.len(), 2);
 
     // Off: RDS lets go of the role before it is deleted. The logs stay, they are data.
@@ -148,9 +151,12 @@ async fn a_reply_that_is_lost_leaves_neither_a_second_topic_nor_an_alarm_behind(
             kind: FaultKind::LostReply,
         });
     };
-    for (service, operation) in
-        [("sns", "CreateTopic"), ("sns", "Subscribe"), ("monitoring", "PutMetricAlarm"), ("iam", "CreateRole")]
-    {
+    for (service, operation) in [
+        ("sns", "CreateTopic"),
+        ("sns", "Subscribe"),
+        ("monitoring", "PutMetricAlarm"),
+        ("iam", "CreateRole"),
+    ] {
         lose(service, operation);
     }
     // Lost replies are asked for again, or the run fails and the next one goes on.
@@ -173,7 +179,8 @@ async fn a_reply_that_is_lost_leaves_neither_a_second_topic_nor_an_alarm_behind(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_is_refused_is_not_an_empty_one_and_what_others_made_is_left_alone() {
     let fixture = Fixture::start(Want::ControlPlane).await;
-    for (service, operation) in [("monitoring", "DescribeAlarms"), ("sns", "ListTopics"), ("logs", "DescribeLogGroups")]
+    for (service, operation) in
+        [("monitoring", "DescribeAlarms"), ("sns", "ListTopics"), ("logs", "DescribeLogGroups")]
     {
         fixture.cloud.gateway().deny(service, operation);
         let audit = fixture.run(&["audit", "--json"]).await.expect(9).json();

@@ -82,9 +82,7 @@ fn doomed(inventory: &Inventory, resource: Resource, fate: &Fate) -> Vec<(String
             .iter()
             .map(|topic| (topic.arn.clone(), format!("{} subscriptions", topic.subscriptions.len())))
             .collect(),
-        R::Alarms => {
-            inventory.alarms.iter().map(|alarm| (alarm.name.clone(), alarm.state.clone())).collect()
-        }
+        R::Alarms => inventory.alarms.iter().map(|alarm| (alarm.name.clone(), alarm.state.clone())).collect(),
         R::Role => inventory.role.iter().map(policies).collect(),
         R::Profile => {
             inventory.profile.iter().map(|profile| (profile.name.clone(), profile.roles.join(", "))).collect()
@@ -106,9 +104,11 @@ fn policies(role: &Role) -> (String, String) {
 fn log_groups(inventory: &Inventory) -> Vec<(String, String)> {
     let folder = |name: &String| name.rfind('/').map(|at| name[..=at].to_owned());
     let logging = inventory.database.iter().filter(|database| !database.logs.is_empty());
-    let prefix = inventory.log_groups.iter().find_map(folder).or_else(|| {
-        logging.map(|database| format!("{LOG_GROUPS}{}/", database.identifier)).next()
-    });
+    let prefix = inventory
+        .log_groups
+        .iter()
+        .find_map(folder)
+        .or_else(|| logging.map(|database| format!("{LOG_GROUPS}{}/", database.identifier)).next());
     let detail = match inventory.log_groups.len() {
         0 => "whatever RDS makes until it is gone".to_owned(),
         count => format!("{count} of them"),

@@ -67,7 +67,8 @@ impl<'a> Recording<'a> {
 
     fn note(&mut self, before: usize) {
         let journal = self.fixture.cloud.gateway().journal();
-        let calls = journal[before..].iter().map(|call| format!("{}:{}", iam_name(&call.service), call.operation));
+        let calls =
+            journal[before..].iter().map(|call| format!("{}:{}", iam_name(&call.service), call.operation));
         self.calls.extend(calls);
     }
 
