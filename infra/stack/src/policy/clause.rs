@@ -82,12 +82,9 @@ impl<'a> Place<'a> {
         format!("arn:{}:iam::{}:{rest}", self.partition, self.account)
     }
 
-    fn role(&self) -> String {
-        self.iam(&format!("role{}{}", self.stack.iam_path(), self.stack.role_name()))
-    }
-
-    fn monitoring_role(&self) -> String {
-        self.iam(&format!("role{}{}", self.stack.iam_path(), self.stack.monitoring_role_name()))
+    /// Returns the roles under the stack's path: in one line, as a policy's characters are counted.
+    fn roles(&self) -> String {
+        self.iam(&format!("role{}*", self.stack.iam_path()))
     }
 
     fn profile(&self) -> String {
@@ -166,15 +163,13 @@ impl Clause {
             Clause::ImageParameter => vec![place.shared("ssm", &format!("parameter{AMI_PARAMETER}"))],
             // Only what exists has a path; a question for a name that nothing has is about the name alone.
             Clause::ReadRole => vec![
-                place.role(),
+                place.roles(),
                 place.profile(),
-                place.monitoring_role(),
-                place.iam(&format!("role/{}", stack.role_name())),
-                place.iam(&format!("role/{}", stack.monitoring_role_name())),
+                place.iam(&format!("role/{}-*", stack.name)),
                 place.iam(&format!("instance-profile/{}", stack.role_name())),
             ],
-            Clause::Role => vec![place.role(), place.monitoring_role(), place.profile()],
-            Clause::Attach | Clause::PassRole => vec![place.role(), place.monitoring_role()],
+            Clause::Role => vec![place.roles(), place.profile()],
+            Clause::Attach | Clause::PassRole => vec![place.roles()],
             Clause::Database => {
                 vec![place.database(), place.arn("rds", &format!("subgrp:{}", stack.subnet_group_name()))]
             }
