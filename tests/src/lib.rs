@@ -154,6 +154,21 @@ pub fn shipped_stack() -> Stack {
     stack::config::parse_bytes(&text, "infra/stack.toml").expect("the shipped stack file is right")
 }
 
+/// Returns a copy of the shipped stack file in which the database is watched in every way: alarms with mail to that
+/// address, enhanced monitoring, logs that go to CloudWatch.
+pub fn watched_stack_file(dir: &Path, email: &str) -> String {
+    let shipped = std::fs::read_to_string(STACK_FILE).expect("the stack file is there");
+    let text = shipped
+        .replace(
+            "[database]\n",
+            "[database]\nmonitoring_interval = 60\nlogs = [\"postgresql\", \"upgrade\"]\n",
+        )
+        .replace("[bastion]\n", &format!("[alarms]\nemail = \"{email}\"\n\n[bastion]\n"));
+    let file = dir.join("watched.toml");
+    std::fs::write(&file, text).expect("the folder can be written to");
+    file.to_str().expect("the folder's name is UTF-8").to_owned()
+}
+
 /// What a program that ran to its end left.
 #[derive(Clone, Debug)]
 pub struct Ran {

@@ -40,6 +40,21 @@ impl Raw {
         self.json("kms", "TrentService", operation, body).await
     }
 
+    /// Calls an operation of SNS and returns the answer's XML.
+    pub async fn sns(&self, action: &str, parameters: &[(&str, &str)]) -> String {
+        self.query("sns", "2010-03-31", action, parameters).await
+    }
+
+    /// Calls an operation of CloudWatch and returns the answer's JSON.
+    pub async fn cloudwatch(&self, operation: &str, body: &serde_json::Value) -> String {
+        self.json("monitoring", "GraniteServiceVersion20100801", operation, body).await
+    }
+
+    /// Calls an operation of CloudWatch Logs and returns the answer's JSON.
+    pub async fn logs(&self, operation: &str, body: &serde_json::Value) -> String {
+        self.json("logs", "Logs_20140328", operation, body).await
+    }
+
     /// Calls an operation of Secrets Manager and returns the answer's JSON.
     pub async fn secrets(&self, operation: &str, body: &serde_json::Value) -> String {
         self.json("secretsmanager", "secretsmanager", operation, body).await

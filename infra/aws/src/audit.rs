@@ -6,8 +6,8 @@ use stack::receipt::{Audit, Left, Unseen};
 
 use crate::apply::chain;
 use crate::{
-    Cloud, Error, database, gateway, instance, interface, lock, profile, role, route_table, secret,
-    security_group, subnet, subnet_group, volume, vpc,
+    Cloud, Error, alarm, database, gateway, instance, interface, lock, log_group, profile, role, route_table,
+    secret, security_group, subnet, subnet_group, topic, volume, vpc,
 };
 
 type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Left>, Error>> + Send + 'a>>;
@@ -16,7 +16,7 @@ type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Left>, Error>> + Send + '
 ///
 /// One list that fails hides nothing of the others. A final snapshot is meant to stay, so it is not asked for.
 pub async fn audit(cloud: &Cloud, stack: &Stack) -> Audit {
-    let looks: [(&str, Look<'_>); 16] = [
+    let looks: [(&str, Look<'_>); 20] = [
         ("vpcs", Box::pin(vpcs(cloud, stack))),
         ("subnets", Box::pin(subnets(cloud, stack))),
         ("internet gateways", Box::pin(gateways(cloud, stack))),
@@ -28,7 +28,11 @@ pub async fn audit(cloud: &Cloud, stack: &Stack) -> Audit {
         ("secrets", Box::pin(secrets(cloud, stack))),
         ("database", Box::pin(databases(cloud, stack))),
         ("database subnet group", Box::pin(subnet_groups(cloud, stack))),
-        ("role", Box::pin(named_role(cloud, stack))),
+        ("log groups", Box::pin(log_groups(cloud, stack))),
+        ("alarm topic", Box::pin(topics(cloud, stack))),
+        ("alarms", Box::pin(alarms(cloud, stack))),
+        ("role", Box::pin(named_role(cloud, stack, role::of_bastion(stack)))),
+        ("monitoring role", Box::pin(named_role(cloud, stack, role::of_monitoring(stack)))),
         ("roles", Box::pin(roles(cloud, stack))),
         ("instance profile", Box::pin(named_profile(cloud, stack))),
         ("instance profiles", Box::pin(profiles(cloud, stack))),
@@ -114,9 +118,26 @@ async fn subnet_groups(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error>
     Ok(found.iter().map(|group| tagged(stack, "database subnet group", &group.name, "")).collect())
 }
 
+async fn log_groups(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = log_group::list(cloud, stack).await?;
+    let why = || format!("under {}", stack.log_group_prefix());
+    Ok(found.iter().map(|name| left("log group", name, why())).collect())
+}
+
+async fn topics(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = topic::find(cloud, stack).await?;
+    Ok(found.iter().map(|topic| tagged(stack, "alarm topic", &topic.arn, "")).collect())
+}
+
+async fn alarms(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = alarm::list(cloud, stack).await?;
+    let why = || format!("watches database `{}`", stack.database.identifier);
+    Ok(found.iter().map(|alarm| left("alarm", &alarm.name, why())).collect())
+}
+
 /// By name as well as by path: a list may be behind.
-async fn named_role(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = role::find(cloud, stack).await?;
+async fn named_role(cloud: &Cloud, stack: &Stack, want: role::Want) -> Result<Vec<Left>, Error> {
+    let found = role::find(cloud, stack, &want).await?;
     Ok(found.iter().map(|role| under_path(stack, "role", &role.name)).collect())
 }
 

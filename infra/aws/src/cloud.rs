@@ -15,11 +15,14 @@ use crate::error::failed;
 /// The connections to one region of one account. Cheap to clone.
 #[derive(Clone)]
 pub struct Cloud {
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) kms: aws_sdk_kms::Client,
+    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) rds: aws_sdk_rds::Client,
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
+    pub(crate) sns: aws_sdk_sns::Client,
     pub(crate) ssm: aws_sdk_ssm::Client,
     pub(crate) sts: aws_sdk_sts::Client,
     pub(crate) region: String,
@@ -80,11 +83,14 @@ impl Cloud {
             source: "no provider of credentials is configured".into(),
         })?;
         Ok(Cloud {
+            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
             ec2: aws_sdk_ec2::Client::new(config),
             iam: aws_sdk_iam::Client::new(config),
             kms: aws_sdk_kms::Client::new(config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(config),
             rds: aws_sdk_rds::Client::new(config),
             secrets: aws_sdk_secretsmanager::Client::new(config),
+            sns: aws_sdk_sns::Client::new(config),
             ssm: aws_sdk_ssm::Client::new(config),
             sts: aws_sdk_sts::Client::new(config),
             region: region.to_owned(),

@@ -4,7 +4,7 @@ mod remains;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_rds::types::{DbInstance, Tag};
+use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, DbInstance, Tag};
 use stack::inventory::{DatabaseInstance, Inventory};
 use stack::plan::Snapshot;
 use stack::{Resource, Secret, Stack};
@@ -14,7 +14,7 @@ use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, retry_while, wait_until};
 use crate::proof::{Proof, proof};
 use crate::state::{Proved, State};
-use crate::step::{Job, group_of};
+use crate::step::{Job, group_of, missing};
 use crate::{Cloud, Error, secret, tag};
 
 /// AWS's documents say 15 minutes at most; a standby or a restore may take twice that.
@@ -26,6 +26,12 @@ const GONE_WITHIN: Duration = Duration::from_secs(60 * 60);
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<DatabaseInstance>, Error> {
     let found = describe(cloud, &stack.database.identifier).await?;
     Ok(found.filter(|database| is_ours(stack, database)).as_ref().map(read))
+}
+
+/// Tells whether a database that is not the stack's has the stack's identifier.
+pub(crate) async fn is_taken(cloud: &Cloud, stack: &Stack) -> Result<bool, Error> {
+    let found = describe(cloud, &stack.database.identifier).await?;
+    Ok(found.is_some_and(|database| !is_ours(stack, &database)))
 }
 
 async fn describe(cloud: &Cloud, identifier: &str) -> Result<Option<DbInstance>, Error> {
@@ -91,6 +97,9 @@ async fn create(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error>
             .auto_minor_version_upgrade(true)
             .master_username(&want.master_user)
             .master_user_password(password.expose())
+            .monitoring_interval(number(want.monitoring_interval))
+            .set_monitoring_role_arn(monitoring_role(job.stack, &state.inventory)?)
+            .set_enable_cloudwatch_logs_exports((!want.logs.is_empty()).then(|| want.logs.clone()))
             .set_tags(Some(tags.clone()))
             .send()
             .await
@@ -111,9 +120,24 @@ async fn create(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error>
     }
 }
 
-/// RDS may learn of a new group or subnet group a moment later.
+/// RDS may learn of a new group, subnet group or role a moment later.
 fn is_unknown_yet(error: &Error) -> bool {
-    error.is_gone() || error.code() == Some("InvalidVPCNetworkStateFault")
+    error.is_gone() || error.code() == Some("InvalidVPCNetworkStateFault") || is_role_unknown_yet(error)
+}
+
+/// `InvalidParameterValue` is RDS's word for many things; here it names what the role is for.
+fn is_role_unknown_yet(error: &Error) -> bool {
+    matches!(error, Error::Service { code, message, .. }
+        if code == "InvalidParameterValue" && message.contains("ENHANCED_MONITORING"))
+}
+
+/// Returns the ARN of the role of enhanced monitoring, if the stack has that.
+fn monitoring_role(stack: &Stack, inventory: &Inventory) -> Result<Option<String>, Error> {
+    if stack.database.monitoring_interval == 0 {
+        return Ok(None);
+    }
+    let role = inventory.monitoring_role.as_ref().ok_or_else(|| missing(Resource::MonitoringRole))?;
+    Ok(Some(role.arn.clone()))
 }
 
 async fn start(job: &Job<'_>, identifier: &str) -> Result<DatabaseInstance, Error> {
@@ -139,9 +163,20 @@ async fn repair(
     database: DatabaseInstance,
 ) -> Result<DatabaseInstance, Error> {
     let group = group_of(inventory, Resource::DatabaseGroup)?;
-    let protection = job.stack.database.deletion_protection;
-    let has_groups = database.groups == [group];
-    if has_groups && database.deletion_protection == protection {
+    let want = &job.stack.database;
+    let role = monitoring_role(job.stack, inventory)?;
+    let is_monitored = |have: &DatabaseInstance| {
+        have.monitoring_interval == want.monitoring_interval
+            && (role.is_none() || have.monitoring_role == role)
+    };
+    // The old groups stay listed as `removing` for a while.
+    let is_right = |have: &DatabaseInstance| {
+        have.groups == [group]
+            && have.deletion_protection == want.deletion_protection
+            && have.logs == want.logs
+            && is_monitored(have)
+    };
+    if is_right(&database) {
         return Ok(database);
     }
     let mut call = job
@@ -150,19 +185,37 @@ async fn repair(
         .modify_db_instance()
         .db_instance_identifier(&database.identifier)
         .apply_immediately(true)
-        .deletion_protection(protection);
-    if !has_groups {
+        .deletion_protection(want.deletion_protection);
+    if database.groups != [group] {
         call = call.vpc_security_group_ids(group);
+    }
+    if !is_monitored(&database) {
+        let interval = i32::try_from(want.monitoring_interval).unwrap_or(i32::MAX);
+        call = call.monitoring_interval(interval).set_monitoring_role_arn(role.clone());
+    }
+    if database.logs != want.logs {
+        call = call.cloudwatch_logs_export_configuration(exports(&database.logs, &want.logs));
     }
     modify(job, call).await?;
     wait_until(job, AVAILABLE_WITHIN, || async {
         let found = get(job, &database.identifier).await?;
         let now = read(&found);
-        // The old groups stay listed as `removing` for a while.
-        let is_done = is_serving(&now) && now.deletion_protection == protection && now.groups == [group];
+        let is_done = is_serving(&now) && is_right(&now);
         Ok(if is_done { Probe::Ready(now) } else { Probe::Pending(now.status) })
     })
     .await
+}
+
+/// Returns what turns these logs into those.
+fn exports(have: &[String], want: &[String]) -> CloudwatchLogsExportConfiguration {
+    let without = |some: &[String], others: &[String]| -> Option<Vec<String>> {
+        let rest: Vec<String> = some.iter().filter(|one| !others.contains(one)).cloned().collect();
+        (!rest.is_empty()).then_some(rest)
+    };
+    CloudwatchLogsExportConfiguration::builder()
+        .set_enable_log_types(without(want, have))
+        .set_disable_log_types(without(have, want))
+        .build()
 }
 
 /// Gives the master user that password and waits until it holds. A database that is stopped is started: its own step
@@ -193,8 +246,9 @@ async fn modify(
         let call = call.clone().send();
         async { call.await.map_err(failed("rds", "ModifyDBInstance")) }
     };
-    // Refused as long as an earlier change is under way.
-    retry_while(job.stop, job.options.settle_within, Error::is_conflict, send).await.map(|_| ())
+    // Refused as long as an earlier change is under way, or a new role is not known yet.
+    let not_yet = |error: &Error| error.is_conflict() || is_role_unknown_yet(error);
+    retry_while(job.stop, job.options.settle_within, not_yet, send).await.map(|_| ())
 }
 
 /// Deletes the database and waits until it is gone.
@@ -318,6 +372,8 @@ fn read(database: &DbInstance) -> DatabaseInstance {
         .endpoint()
         .and_then(|endpoint| Some((endpoint.address()?.to_owned(), u16::try_from(endpoint.port()?).ok()?)));
     let groups = database.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id());
+    let mut logs = database.enabled_cloudwatch_logs_exports().to_vec();
+    logs.sort();
     DatabaseInstance {
         identifier: text(database.db_instance_identifier()),
         arn: text(database.db_instance_arn()),
@@ -331,6 +387,9 @@ fn read(database: &DbInstance) -> DatabaseInstance {
         public: database.publicly_accessible().unwrap_or(false),
         encrypted: database.storage_encrypted().unwrap_or(false),
         groups: groups.map(str::to_owned).collect(),
+        monitoring_interval: database.monitoring_interval().and_then(|s| u32::try_from(s).ok()).unwrap_or(0),
+        monitoring_role: database.monitoring_role_arn().map(str::to_owned),
+        logs,
         restarts_at: database
             .automatic_restart_time()
             .and_then(|time| time.fmt(aws_sdk_rds::primitives::DateTimeFormat::DateTime).ok()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use stack::diagnosis::{Caller, Fact, Facts, Listing};
-use stack::inventory::{SecretEntry, Vpc};
+use stack::inventory::{Role, SecretEntry, Vpc};
 use stack::surroundings::{Endpoint, NetworkAcl};
 use stack::{Inventory, Stack};
 
@@ -42,7 +42,7 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
         Box::pin(security_group::list(cloud, stack)),
         Box::pin(master_secret(cloud, stack)),
         Box::pin(database::find(cloud, stack)),
-        Box::pin(role::find(cloud, stack)),
+        Box::pin(bastion_role(cloud, stack)),
         Box::pin(profile::find(cloud, stack)),
         Box::pin(around(cloud, stack)),
         Box::pin(bastion::look(cloud, stack, depth)),
@@ -98,6 +98,10 @@ fn fact<T>(result: Result<T, Error>) -> Fact<T> {
 
 async fn master_secret(cloud: &Cloud, stack: &Stack) -> Result<Option<SecretEntry>, Error> {
     secret::describe(cloud, stack, &stack.master_secret_name()).await
+}
+
+async fn bastion_role(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, Error> {
+    role::find(cloud, stack, &role::of_bastion(stack)).await
 }
 
 struct Around {

@@ -22,10 +22,12 @@ mod tag;
 mod teardown;
 mod user_data;
 
+mod alarm;
 mod database;
 mod gateway;
 mod instance;
 mod interface;
+mod log_group;
 mod password;
 mod profile;
 mod role;
@@ -33,6 +35,7 @@ mod route_table;
 mod security_group;
 mod subnet;
 mod subnet_group;
+mod topic;
 mod volume;
 mod vpc;
 

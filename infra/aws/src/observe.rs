@@ -4,17 +4,19 @@ use stack::{Inventory, Stack};
 
 use crate::state::sort;
 use crate::{
-    Cloud, Error, database, gateway, instance, lock, profile, role, route_table, secret, security_group,
-    session, subnet, subnet_group, volume, vpc,
+    Cloud, Error, alarm, database, gateway, instance, lock, log_group, profile, role, route_table, secret,
+    security_group, session, subnet, subnet_group, topic, volume, vpc,
 };
 
 /// Returns what exists of the stack.
 ///
-/// All lists are asked for at the same time; only what needs an id from a list comes second.
+/// All lists are asked for at the same time; only what needs an id from a list comes second. What the stack file turns
+/// off is looked for as well: it may have been on before.
 ///
 /// # Errors
 /// The first list that failed: what could not be seen is not taken for absent.
 pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
+    let (of_bastion, of_monitoring) = (role::of_bastion(stack), role::of_monitoring(stack));
     let (
         vpcs,
         subnets,
@@ -24,6 +26,10 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         secrets,
         subnet_group,
         database,
+        monitoring_role,
+        log_groups,
+        topic,
+        alarms,
         role,
         profile,
         (instances, agent),
@@ -38,7 +44,11 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         secret::list(cloud, stack),
         subnet_group::find(cloud, stack),
         database::find(cloud, stack),
-        role::find(cloud, stack),
+        role::find(cloud, stack, &of_monitoring),
+        log_group::list(cloud, stack),
+        topic::find(cloud, stack),
+        alarm::list(cloud, stack),
+        role::find(cloud, stack, &of_bastion),
         profile::find(cloud, stack),
         instances(cloud, stack),
         instance::find_image(cloud),
@@ -53,6 +63,10 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         secrets,
         subnet_group,
         database,
+        monitoring_role,
+        log_groups,
+        topic,
+        alarms,
         role,
         profile,
         instances,

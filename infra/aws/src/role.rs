@@ -1,10 +1,10 @@
-//! The bastion's IAM role.
+//! The stack's IAM roles: the bastion's, and the one in which RDS writes enhanced monitoring.
 
 use aws_sdk_iam::primitives::DateTimeFormat;
 use aws_sdk_iam::types::{AttachedPolicy, Tag};
 use futures_util::future::{join, try_join_all};
-use stack::inventory::{Inventory, Role};
-use stack::spec::SSM_POLICY;
+use stack::inventory::Role;
+use stack::spec::{MONITORING_PATH, MONITORING_POLICY, SSM_POLICY};
 use stack::{Resource, Stack};
 
 use crate::error::failed;
@@ -13,27 +13,70 @@ use crate::proof::{Proof, Seen, absent};
 use crate::step::Job;
 use crate::{Cloud, Error, tag};
 
-const TRUST_EC2: &str = r#"{
-  "Version": "2012-10-17",
-  "Statement": [
-    { "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" }
-  ]
-}"#;
+/// A role as it is meant.
+pub(crate) struct Want {
+    resource: Resource,
+    name: String,
+    /// The one managed policy, and the path before it in its ARN.
+    policy: &'static str,
+    path: &'static str,
+    /// The service that may take the role.
+    trusted: &'static str,
+    description: String,
+}
 
-/// Returns the stack's role; one of that name under another path is not the stack's.
-pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, Error> {
-    let name = stack.role_name();
+/// Returns the role that lets the bastion's agent register and open sessions.
+pub(crate) fn of_bastion(stack: &Stack) -> Want {
+    Want {
+        resource: Resource::Role,
+        name: stack.role_name(),
+        policy: SSM_POLICY,
+        path: "",
+        trusted: "ec2.amazonaws.com",
+        description: format!("Lets the bastion of drawbridge stack {} talk to Systems Manager", stack.name),
+    }
+}
+
+/// Returns the role that lets RDS write what it sees of the database's machine.
+pub(crate) fn of_monitoring(stack: &Stack) -> Want {
+    Want {
+        resource: Resource::MonitoringRole,
+        name: stack.monitoring_role_name(),
+        policy: MONITORING_POLICY,
+        path: MONITORING_PATH,
+        trusted: "monitoring.rds.amazonaws.com",
+        description: format!("Lets RDS write the enhanced monitoring of drawbridge stack {}", stack.name),
+    }
+}
+
+impl Want {
+    fn policy_arn(&self, stack: &Stack) -> String {
+        format!("arn:{}:iam::aws:policy/{}{}", stack.partition(), self.path, self.policy)
+    }
+
+    fn trust(&self) -> String {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{}"}},"Action":"sts:AssumeRole"}}]}}"#,
+            self.trusted
+        )
+    }
+}
+
+/// Returns the role; one of that name under another path is not the stack's.
+pub(crate) async fn find(cloud: &Cloud, stack: &Stack, want: &Want) -> Result<Option<Role>, Error> {
+    let name = &want.name;
     let role = async {
-        let call = cloud.iam.get_role().role_name(&name).send().await.map_err(failed("iam", "GetRole"));
+        let call = cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"));
         absent_is_none(call)
     };
-    let (role, policies) = join(role, attached(cloud, &name)).await;
+    let (role, policies) = join(role, attached(cloud, name)).await;
     let is_ours = |role: &aws_sdk_iam::types::Role| role.path() == stack.iam_path();
     let role = role?.and_then(|answer| answer.role).filter(is_ours);
     let policies = policies?;
     Ok(role.map(|role| Role {
         policies: policies.iter().filter_map(|p| p.policy_name()).map(str::to_owned).collect(),
-        name,
+        name: name.clone(),
+        arn: role.arn().to_owned(),
         created_at: role.create_date().fmt(DateTimeFormat::DateTime).ok(),
     }))
 }
@@ -53,27 +96,27 @@ pub(crate) async fn list_names(cloud: &Cloud, stack: &Stack) -> Result<Vec<Strin
     Ok(roles.iter().map(|role| role.role_name().to_owned()).collect())
 }
 
-/// Returns the role with Systems Manager's policy attached, creating what is not there.
-pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Role, Error> {
-    let mut role = match &inventory.role {
+/// Returns the role with its policy attached, creating what is not there.
+pub(crate) async fn ensure(job: &Job<'_>, have: Option<&Role>, want: &Want) -> Result<Role, Error> {
+    let mut role = match have {
         Some(role) => role.clone(),
-        None => create(job).await?,
+        None => create(job, want).await?,
     };
-    if !role.policies.iter().any(|policy| policy == SSM_POLICY) {
-        let policy = ssm_policy(job.stack);
+    if !role.policies.iter().any(|policy| policy == want.policy) {
+        let policy = want.policy_arn(job.stack);
         visible(job, || async {
             let call = job.cloud.iam.attach_role_policy().role_name(&role.name).policy_arn(&policy).send();
             call.await.map_err(failed("iam", "AttachRolePolicy"))
         })
         .await?;
-        role.policies.push(SSM_POLICY.to_owned());
+        role.policies.push(want.policy.to_owned());
     }
     Ok(role)
 }
 
-async fn create(job: &Job<'_>) -> Result<Role, Error> {
-    let name = job.stack.role_name();
-    let tags = tag::pairs(job.stack, Resource::Role);
+async fn create(job: &Job<'_>, want: &Want) -> Result<Role, Error> {
+    let name = want.name.clone();
+    let tags = tag::pairs(job.stack, want.resource);
     let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build());
     let tags: Result<Vec<Tag>, _> = tags.into_iter().collect();
     let call = job
@@ -82,30 +125,37 @@ async fn create(job: &Job<'_>) -> Result<Role, Error> {
         .create_role()
         .role_name(&name)
         .path(job.stack.iam_path())
-        .description(format!(
-            "Lets the bastion of drawbridge stack {} talk to Systems Manager",
-            job.stack.name
-        ))
-        .assume_role_policy_document(TRUST_EC2)
+        .description(&want.description)
+        .assume_role_policy_document(want.trust())
         .set_tags(Some(tags.expect("invariant: every tag has a key and a value")));
     match call.send().await.map_err(failed("iam", "CreateRole")) {
-        Ok(_) => Ok(Role { name, policies: Vec::new(), created_at: None }),
+        Ok(answer) => match answer.role {
+            Some(role) => {
+                Ok(Role { name, arn: role.arn().to_owned(), policies: Vec::new(), created_at: None })
+            }
+            None => Err(Error::Incomplete { service: "iam", operation: "CreateRole", field: "role" }),
+        },
         // A lost reply, or someone else's: no two in an account have the same name.
         Err(error) if error.is_duplicate() => {
-            find(job.cloud, job.stack).await?.ok_or(Error::Foreign { what: "role", name })
+            find(job.cloud, job.stack, want).await?.ok_or(Error::Foreign { what: "role", name })
         }
         Err(error) => Err(error),
     }
 }
 
 /// Takes the policies off the role, deletes it, and waits until IAM does not know it any more.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<Proof, Error> {
-    let known = inventory.role.iter().flat_map(|role| &role.policies);
+pub(crate) async fn destroy(
+    job: &Job<'_>,
+    name: &str,
+    have: Option<&Role>,
+    want: &Want,
+) -> Result<Proof, Error> {
+    let known = have.iter().flat_map(|role| &role.policies);
     // The ones of ours by name alone; others need their ARN first.
-    if known.clone().any(|policy| policy != SSM_POLICY) {
+    if known.clone().any(|policy| policy != want.policy) {
         strip(job, name).await?;
     } else if known.count() > 0 {
-        detach(job, name, &ssm_policy(job.stack)).await?;
+        detach(job, name, &want.policy_arn(job.stack)).await?;
     }
     let call = || async {
         let call = job.cloud.iam.delete_role().role_name(name).send();
@@ -154,10 +204,6 @@ async fn strip(job: &Job<'_>, name: &str) -> Result<(), Error> {
 async fn detach(job: &Job<'_>, name: &str, arn: &str) -> Result<(), Error> {
     let call = job.cloud.iam.detach_role_policy().role_name(name).policy_arn(arn).send().await;
     absent_is_none(call.map_err(failed("iam", "DetachRolePolicy"))).map(|_| ())
-}
-
-fn ssm_policy(stack: &Stack) -> String {
-    format!("arn:{}:iam::aws:policy/{SSM_POLICY}", stack.partition())
 }
 
 /// Turns "there is no such thing" into `None`.

@@ -1,8 +1,8 @@
 //! What exists, as the steps of a running plan see it and change it.
 
 use stack::inventory::{
-    Agent, DatabaseInstance, Instance, InternetGateway, Profile, Role, RouteTable, SecretEntry,
-    SecurityGroup, Subnet, SubnetGroup, Vpc,
+    Agent, Alarm, DatabaseInstance, Instance, InternetGateway, Profile, Role, RouteTable, SecretEntry,
+    SecurityGroup, Subnet, SubnetGroup, Topic, Vpc,
 };
 use stack::receipt::{Evidence, Gone, Kept, Unseen};
 use stack::{Inventory, Resource, Secret};
@@ -27,6 +27,10 @@ pub(crate) enum Change {
     MasterSecret(SecretEntry, Secret),
     SubnetGroup(SubnetGroup),
     Database(Box<DatabaseInstance>),
+    MonitoringRole(Role),
+    LogGroups(Vec<String>),
+    Topic(Topic),
+    Alarms(Vec<Alarm>),
     Role(Role),
     Profile(Profile),
     Instance(Box<Instance>),
@@ -61,6 +65,10 @@ impl State {
             }
             Change::SubnetGroup(group) => inventory.subnet_group = Some(group),
             Change::Database(database) => inventory.database = Some(*database),
+            Change::MonitoringRole(role) => inventory.monitoring_role = Some(role),
+            Change::LogGroups(names) => inventory.log_groups = names,
+            Change::Topic(topic) => inventory.topic = Some(topic),
+            Change::Alarms(alarms) => inventory.alarms = alarms,
             Change::Role(role) => inventory.role = Some(role),
             Change::Profile(profile) => inventory.profile = Some(profile),
             Change::Instance(instance) => put(&mut inventory.instances, *instance, |instance| &instance.id),
@@ -100,6 +108,8 @@ pub(crate) fn sort(inventory: &mut Inventory) {
     inventory.groups.sort_by(|a, b| (&a.resource, &a.id).cmp(&(&b.resource, &b.id)));
     inventory.groups.iter_mut().for_each(|group| group.rules.sort());
     inventory.secrets.sort_by(|a, b| a.name.cmp(&b.name));
+    inventory.log_groups.sort();
+    inventory.alarms.sort_by(|a, b| a.name.cmp(&b.name));
     inventory.instances.sort_by(|a, b| a.id.cmp(&b.id));
 }
 
@@ -121,6 +131,10 @@ fn remove(inventory: &mut Inventory, resource: Resource, id: &str) {
         R::MasterSecret => inventory.secrets.retain(|secret| secret.name != id),
         R::SubnetGroup => inventory.subnet_group = None,
         R::Database => inventory.database = None,
+        R::MonitoringRole => inventory.monitoring_role = None,
+        R::LogGroups => inventory.log_groups.clear(),
+        R::Topic => inventory.topic = None,
+        R::Alarms => inventory.alarms.retain(|alarm| alarm.name != id),
         R::Role => inventory.role = None,
         R::Profile => inventory.profile = None,
         R::Instance => {

@@ -8,8 +8,8 @@ use crate::apply::ApplyOptions;
 use crate::proof::Proof;
 use crate::state::{Change, Proved, State};
 use crate::{
-    Cloud, Error, Stop, database, gateway, instance, profile, role, route_table, secret, security_group,
-    session, subnet, subnet_group, vpc,
+    Cloud, Error, Stop, alarm, database, gateway, instance, log_group, profile, role, route_table, secret,
+    security_group, session, subnet, subnet_group, topic, vpc,
 };
 
 /// What every step is given.
@@ -69,7 +69,18 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
         }
         R::SubnetGroup => Change::SubnetGroup(subnet_group::ensure(job, inventory).await?),
         R::Database => Change::Database(Box::new(database::ensure(job, state).await?)),
-        R::Role => Change::Role(role::ensure(job, inventory).await?),
+        R::MonitoringRole => {
+            let (have, want) = (inventory.monitoring_role.as_ref(), role::of_monitoring(job.stack));
+            Change::MonitoringRole(role::ensure(job, have, &want).await?)
+        }
+        // RDS makes them; no plan has such a step.
+        R::LogGroups => Change::LogGroups(log_group::list(job.cloud, job.stack).await?),
+        R::Topic => Change::Topic(topic::ensure(job, inventory).await?),
+        R::Alarms => Change::Alarms(alarm::ensure(job, inventory).await?),
+        R::Role => {
+            let (have, want) = (inventory.role.as_ref(), role::of_bastion(job.stack));
+            Change::Role(role::ensure(job, have, &want).await?)
+        }
         R::Profile => Change::Profile(profile::ensure(job, inventory).await?),
         R::Instance => Change::Instance(Box::new(instance::ensure(job, inventory).await?)),
         R::Session => {
@@ -107,7 +118,17 @@ async fn destroy(
         },
         R::SubnetGroup => subnet_group::destroy(job, id).await?,
         R::Database => database::destroy(job, id, inventory, &mut proved).await?,
-        R::Role => role::destroy(job, id, inventory).await?,
+        R::MonitoringRole => {
+            let (have, want) = (inventory.monitoring_role.as_ref(), role::of_monitoring(job.stack));
+            role::destroy(job, id, have, &want).await?
+        }
+        R::LogGroups => log_group::destroy(job, id).await?,
+        R::Topic => topic::destroy(job, id).await?,
+        R::Alarms => alarm::destroy(job, id).await?,
+        R::Role => {
+            let (have, want) = (inventory.role.as_ref(), role::of_bastion(job.stack));
+            role::destroy(job, id, have, &want).await?
+        }
         R::Profile => profile::destroy(job, id, inventory).await?,
         R::Instance => instance::destroy(job, id).await?,
         // An attribute of the VPC, and a proof: neither is a thing that could be left.

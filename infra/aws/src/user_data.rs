@@ -102,6 +102,8 @@ mod tests {
                 multi_az: false,
                 deletion_protection: false,
                 final_snapshot: false,
+                monitoring_interval: 0,
+                logs: Vec::new(),
                 secret_prefix: "rds/shop".to_owned(),
             },
             bastion: Bastion {
@@ -112,7 +114,7 @@ mod tests {
                 message_bytes: 1024,
                 idle: Some(Duration::from_secs(3600)),
             },
-            alarms: Alarms { enabled: false, email: None },
+            alarms: Alarms { enabled: false, email: None, thresholds: None },
             migrate: Migrate::default(),
             tenants: (0..tenants).map(tenant).collect(),
             registry: None,

@@ -1,5 +1,6 @@
 //! `stack.toml` as people write it, checked to the last key and resolved to a [`Stack`].
 
+mod alarms;
 mod csv;
 mod error;
 mod form;
@@ -19,7 +20,7 @@ use self::error::{Problem, Source};
 pub use self::name::is_migration_set;
 pub use self::record::{FIELDS, Fault, Record, tenants};
 use self::table::{Keys, Table};
-use crate::spec::{Alarms, Bastion, Database, Stack, Tenant};
+use crate::spec::{Bastion, Database, Stack, Tenant};
 
 const ROOT: Keys = &[
     ("project", "\"startupwebapp\""),
@@ -28,7 +29,7 @@ const ROOT: Keys = &[
     ("network", "{ cidr = \"10.42.0.0/16\" }"),
     ("database", "{ class = \"db.t4g.small\" }"),
     ("bastion", "{ instance_type = \"t3.micro\" }"),
-    ("alarms", "{ enabled = false }"),
+    ("alarms", "{ email = \"ops@example.com\" }"),
     ("migrate", "{ waves = [\"canary\", \"rest\"] }"),
     ("tenant", "[{ name = \"webshop_prod\" }]"),
     ("tenants", "{ file = \"tenants.csv\" }"),
@@ -44,6 +45,8 @@ const DATABASE: Keys = &[
     ("multi_az", "false"),
     ("deletion_protection", "true"),
     ("final_snapshot", "true"),
+    ("monitoring_interval", "60"),
+    ("logs", "[\"postgresql\"]"),
     ("secret_prefix", "\"rds/startupwebapp/multi-tenant\""),
 ];
 const BASTION: Keys = &[
@@ -67,7 +70,6 @@ const IDLE: form::Span = form::Span {
 };
 const SPAN: form::Span =
     form::Span { seconds: 300..=86400, words: "`5m` to `24h`", hint: "write it as `90m` or `2h`" };
-const ALARMS: Keys = &[("enabled", "true"), ("email", "\"ops@example.com\"")];
 
 /// Lengths that leave room for the longest name made of them: a role's 64 characters, a database's 63.
 const PROJECT_LIMIT: usize = 32;
@@ -79,7 +81,7 @@ fn home_of(key: &str) -> Option<&'static str> {
         ("[network]", network::KEYS),
         ("[database]", DATABASE),
         ("[bastion]", BASTION),
-        ("[alarms]", ALARMS),
+        ("[alarms]", alarms::KEYS),
         ("[migrate]", migrate::KEYS),
         ("[[tenant]]", tenant::KEYS),
         ("[tenants]", tenant::REGISTRY),
@@ -184,7 +186,7 @@ fn resolve(source: Source<'_>, root: &Table<'_>) -> Result<Stack, ConfigError> {
     let database = root.table("database", "[database]", DATABASE)?;
     let database = resolve_database(source, &database, &project, &environment)?;
     let bastion = resolve_bastion(source, &root.table("bastion", "[bastion]", BASTION)?)?;
-    let alarms = resolve_alarms(source, &root.table("alarms", "[alarms]", ALARMS)?)?;
+    let alarms = alarms::resolve(source, &root.table("alarms", "[alarms]", alarms::KEYS)?, &database)?;
     let migrate = migrate::resolve(source, &root.table("migrate", "[migrate]", migrate::KEYS)?)?;
     let tenants = root.tables("tenant", "[[tenant]]", tenant::KEYS)?;
     let tenants = tenant::resolve(source, &tenants, &database.master_user)?;
@@ -229,6 +231,8 @@ fn resolve_database(
         multi_az: flag("multi_az", false)?,
         deletion_protection: flag("deletion_protection", is_prod)?,
         final_snapshot: flag("final_snapshot", is_prod)?,
+        monitoring_interval: monitoring_interval(source, table)?,
+        logs: logs(source, table)?,
         secret_prefix: text(
             "secret_prefix",
             format!("rds/{project}/multi-tenant-{environment}"),
@@ -263,17 +267,26 @@ fn resolve_bastion(source: Source<'_>, table: &Table<'_>) -> Result<Bastion, Con
     })
 }
 
-fn resolve_alarms(source: Source<'_>, table: &Table<'_>) -> Result<Alarms, ConfigError> {
-    let enabled = table.flag("enabled")?.is_some_and(|flag| flag.value);
-    let email = table.text("email")?;
-    if let Some(email) = email {
-        form::email(email.value).map_err(|problem| source.fail(email.at, problem))?;
+fn monitoring_interval(source: Source<'_>, table: &Table<'_>) -> Result<u32, ConfigError> {
+    let Some(seconds) = table.number_at("monitoring_interval", 0..=60)? else {
+        return Ok(0);
+    };
+    form::monitoring_interval(seconds.value).map_err(|problem| source.fail(seconds.at, problem))?;
+    Ok(seconds.value)
+}
+
+fn logs(source: Source<'_>, table: &Table<'_>) -> Result<Vec<String>, ConfigError> {
+    let mut logs: Vec<String> = Vec::new();
+    for text in table.texts("logs")?.map(|(_, texts)| texts).unwrap_or_default() {
+        form::log(text.value).map_err(|problem| source.fail(text.at, problem))?;
+        if logs.iter().any(|log| log == text.value) {
+            let message = format!("log `{}` is there twice", text.value);
+            return Err(source.fail(text.at, Problem::new(message, "remove one")));
+        }
+        logs.push(text.value.to_owned());
     }
-    // An alarm that tells nobody is none.
-    if enabled && email.is_none() {
-        return Err(table.missing("email"));
-    }
-    Ok(Alarms { enabled, email: email.map(|email| email.value.to_owned()) })
+    logs.sort();
+    Ok(logs)
 }
 
 fn required(

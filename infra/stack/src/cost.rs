@@ -53,7 +53,8 @@ pub fn of_stack(stack: &Stack) -> Bill {
     let mut items = database(&stack.database.class, stack.database.storage_gib, stack.database.multi_az);
     items.extend(bastion(&stack.bastion.instance_type, stack.bastion.volume_gib));
     items.push(secrets(1 + owners.len()));
-    items.extend(alarms(stack));
+    items.extend(alarms(if stack.alarms.enabled { ALARMS } else { 0 }));
+    items.extend(logs(&stack.database.logs, stack.database.monitoring_interval));
     bill(stack, items)
 }
 
@@ -73,6 +74,7 @@ pub fn of_inventory(stack: &Stack, inventory: &Inventory) -> Bill {
         }
         items.extend(lines);
     }
+    let logging = inventory.database.as_ref().map(|have| logs(&have.logs, have.monitoring_interval));
     for instance in &inventory.instances {
         let volume = instance.volume_gib.unwrap_or(stack.bastion.volume_gib);
         let mut lines = bastion(&instance.instance_type, volume);
@@ -87,6 +89,8 @@ pub fn of_inventory(stack: &Stack, inventory: &Inventory) -> Bill {
         0 => (),
         count => items.push(secrets(count)),
     }
+    items.extend(alarms(u32::try_from(inventory.alarms.len()).unwrap_or(u32::MAX)));
+    items.extend(logging.flatten());
     bill(stack, items)
 }
 
@@ -198,13 +202,28 @@ fn secrets(count: usize) -> Item {
     constant(name, Some(price::SECRET.times(count)), format!("{} each", price::SECRET))
 }
 
-fn alarms(stack: &Stack) -> Option<Item> {
-    const COUNT: u32 = 4;
-    stack.alarms.enabled.then(|| {
-        let note = "an account's first ten are free".to_owned();
-        let charged = price::ALARM.times(COUNT.saturating_sub(price::FREE_ALARMS));
-        constant(format!("{COUNT} alarms"), Some(charged), note)
+const ALARMS: u32 = 4;
+
+fn alarms(count: u32) -> Option<Item> {
+    (count > 0).then(|| {
+        let note = format!("{} each, an account's first ten are free", price::ALARM);
+        let charged = price::ALARM.times(count.saturating_sub(price::FREE_ALARMS));
+        constant(format!("{count} alarms"), Some(charged), note)
     })
+}
+
+/// What CloudWatch keeps is billed by volume, which nobody knows before: it is told, and nothing is counted for it.
+fn logs(logs: &[String], monitoring_interval: u32) -> Option<Item> {
+    let mut what = Vec::new();
+    if !logs.is_empty() {
+        what.push(format!("logs {}", logs.join(", ")));
+    }
+    if monitoring_interval > 0 {
+        what.push(format!("enhanced monitoring every {monitoring_interval} s"));
+    }
+    let note =
+        format!("{} a GB, {} a GB and month; the first 5 GB are free", price::LOG_GB, price::LOG_GB_KEPT);
+    (!what.is_empty()).then(|| constant(what.join(" and "), Some(MonthlyPrice::ZERO), note))
 }
 
 fn constant(name: String, monthly: Option<MonthlyPrice>, note: String) -> Item {

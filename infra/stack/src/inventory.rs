@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm;
+
 /// Everything that carries the stack's tag or one of its deterministic names.
 ///
 /// Lists hold more than one entry where AWS allows two of a kind: a reply that was lost after the work was done
@@ -26,6 +28,14 @@ pub struct Inventory {
     pub subnet_group: Option<SubnetGroup>,
     /// The RDS instance.
     pub database: Option<DatabaseInstance>,
+    /// The role in which RDS writes enhanced monitoring.
+    pub monitoring_role: Option<Role>,
+    /// The names of the log groups that RDS has made for the database.
+    pub log_groups: Vec<String>,
+    /// The topic that alarms go to.
+    pub topic: Option<Topic>,
+    /// The alarms on the database that have the stack's names.
+    pub alarms: Vec<Alarm>,
     /// The bastion's role.
     pub role: Option<Role>,
     /// The bastion's instance profile.
@@ -245,8 +255,49 @@ pub struct DatabaseInstance {
     pub encrypted: bool,
     /// Its security groups.
     pub groups: Vec<String>,
+    /// How many seconds lie between two looks of enhanced monitoring; 0 if it is off.
+    pub monitoring_interval: u32,
+    /// The ARN of the role of enhanced monitoring.
+    pub monitoring_role: Option<String>,
+    /// The logs that go to CloudWatch.
+    pub logs: Vec<String>,
     /// When RDS starts it by itself, RFC 3339, if it is stopped: seven days after the stop.
     pub restarts_at: Option<String>,
+}
+
+/// An SNS topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Topic {
+    /// Its ARN.
+    pub arn: String,
+    /// Who is told.
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// A subscription to a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Subscription {
+    /// `email`, `https`, ..
+    pub protocol: String,
+    /// The address.
+    pub endpoint: String,
+    /// Its ARN; `None` as long as the address has not confirmed it.
+    pub arn: Option<String>,
+}
+
+/// A CloudWatch alarm.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alarm {
+    /// Its name.
+    pub name: String,
+    /// What it watches and when it goes off.
+    pub rule: alarm::Rule,
+    /// Whether it tells anybody at all.
+    pub actions_enabled: bool,
+    /// The ARNs of what it tells when it goes off.
+    pub actions: Vec<String>,
+    /// CloudWatch's own word: `OK`, `ALARM`, `INSUFFICIENT_DATA`.
+    pub state: String,
 }
 
 /// An IAM role.
@@ -254,6 +305,8 @@ pub struct DatabaseInstance {
 pub struct Role {
     /// Its name.
     pub name: String,
+    /// Its ARN.
+    pub arn: String,
     /// The names of the managed policies attached to it.
     pub policies: Vec<String>,
     /// When it was made, RFC 3339.
@@ -333,6 +386,10 @@ impl Inventory {
             secrets,
             subnet_group,
             database,
+            monitoring_role,
+            log_groups,
+            topic,
+            alarms,
             role,
             profile,
             instances,
@@ -349,6 +406,10 @@ impl Inventory {
             && secrets.is_empty()
             && subnet_group.is_none()
             && database.is_none()
+            && monitoring_role.is_none()
+            && log_groups.is_empty()
+            && topic.is_none()
+            && alarms.is_empty()
             && role.is_none()
             && profile.is_none()
             && instances.is_empty()

@@ -2,8 +2,10 @@
 //!
 //! Architecture invariant: no I/O, no clock, no async. Everything here can be tested with values alone.
 
+mod class;
 mod secret;
 
+pub mod alarm;
 pub mod config;
 pub mod cost;
 pub mod diagnosis;

@@ -9,6 +9,7 @@ mod rules;
 mod scope;
 mod server;
 mod up;
+mod watch;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use self::fate::{Fate, SecretFate, Snapshot};
 pub use self::rules::{bastion_rules, database_rules};
 pub use self::server::is_settled as serves;
 pub use self::up::{start, up};
+pub use self::watch::flaw as alarm_flaw;
 use crate::resource::{CREATE_ORDER, Resource};
 
 /// Steps in an order that can be carried out one by one; [`Plan::needs`] tells which may run at the same time.
@@ -90,6 +92,7 @@ impl Step {
             Action::Delete { .. } | Action::Restore { .. } if self.resource == Resource::MasterSecret => {
                 "secret"
             }
+            Action::Delete { .. } if self.resource == Resource::Alarms => "alarm",
             Action::Create
             | Action::Repair
             | Action::Start
@@ -122,13 +125,13 @@ impl Plan {
 
     /// Returns the indices of the steps that must end before step `index` may begin.
     ///
-    /// A need that has no step of its own passes on its own needs. On the way up a removal waits for nothing, and
-    /// what is made anew waits until what it replaces is gone.
+    /// A need that has no step of its own passes on its own needs. On the way up a removal waits for nothing but what
+    /// still uses the thing, and what is made anew waits until what it replaces is gone.
     pub fn needs(&self, index: usize) -> Vec<usize> {
         let step = &self.steps[index];
         let deletes = matches!(step.action, Action::Delete { .. });
         if self.direction == Direction::Up && deletes {
-            return Vec::new();
+            return self.users_of(step.resource);
         }
         let mut open: Vec<Resource> = self.neighbours(step.resource);
         let mut seen: Vec<Resource> = Vec::new();
@@ -165,6 +168,37 @@ impl Plan {
     /// Returns [`Plan::critical_path`] in whole minutes, rounded up.
     pub fn minutes(&self) -> u64 {
         self.critical_path().as_secs().div_ceil(60)
+    }
+
+    /// Returns the steps on the way up that let go of what is removed.
+    fn users_of(&self, resource: Resource) -> Vec<usize> {
+        match resource {
+            // With the role gone first, RDS would go on without the right to.
+            Resource::MonitoringRole => self.steps_of(Resource::Database),
+            // An alarm must not tell a topic that is gone.
+            Resource::Topic => self.removals_of(Resource::Alarms),
+            Resource::Vpc
+            | Resource::VpcDns
+            | Resource::InternetGateway
+            | Resource::PublicSubnet
+            | Resource::PrivateSubnetA
+            | Resource::PrivateSubnetB
+            | Resource::PublicRoutes
+            | Resource::PrivateRoutes
+            | Resource::BastionGroup
+            | Resource::DatabaseGroup
+            | Resource::BastionRules
+            | Resource::DatabaseRules
+            | Resource::MasterSecret
+            | Resource::LogGroups
+            | Resource::SubnetGroup
+            | Resource::Database
+            | Resource::Alarms
+            | Resource::Role
+            | Resource::Profile
+            | Resource::Instance
+            | Resource::Session => Vec::new(),
+        }
     }
 
     fn removals_of(&self, resource: Resource) -> Vec<usize> {

@@ -14,7 +14,7 @@ pub enum Component {
     SecurityGroups,
     /// The master password.
     Secrets,
-    /// The subnet group and the RDS instance.
+    /// The subnet group and the RDS instance, with what watches it.
     Database,
     /// Role, instance profile and the EC2 instance.
     Bastion,
@@ -83,10 +83,18 @@ pub enum Resource {
     DatabaseRules,
     /// The generated master password.
     MasterSecret,
+    /// The role in which RDS writes enhanced monitoring.
+    MonitoringRole,
+    /// The log groups that RDS makes for the database. Nothing is created.
+    LogGroups,
     /// The database subnet group over both private subnets.
     SubnetGroup,
     /// The RDS instance.
     Database,
+    /// The SNS topic that alarms go to, with the e-mail subscription.
+    Topic,
+    /// The CloudWatch alarms on the database.
+    Alarms,
     /// The bastion's role with `AmazonSSMManagedInstanceCore` attached.
     Role,
     /// The instance profile with the role in it.
@@ -98,7 +106,7 @@ pub enum Resource {
 }
 
 /// The one place where order is written: a resource comes after all that it needs. Teardown is the reverse.
-pub const CREATE_ORDER: [Resource; 19] = [
+pub const CREATE_ORDER: [Resource; 23] = [
     Resource::Vpc,
     Resource::VpcDns,
     Resource::InternetGateway,
@@ -112,8 +120,12 @@ pub const CREATE_ORDER: [Resource; 19] = [
     Resource::BastionRules,
     Resource::DatabaseRules,
     Resource::MasterSecret,
+    Resource::MonitoringRole,
+    Resource::LogGroups,
     Resource::SubnetGroup,
     Resource::Database,
+    Resource::Topic,
+    Resource::Alarms,
     Resource::Role,
     Resource::Profile,
     Resource::Instance,
@@ -125,7 +137,7 @@ impl Resource {
     pub fn needs(self) -> &'static [Resource] {
         use Resource as R;
         match self {
-            R::Vpc | R::MasterSecret | R::Role => &[],
+            R::Vpc | R::MasterSecret | R::MonitoringRole | R::LogGroups | R::Topic | R::Role => &[],
             R::VpcDns
             | R::InternetGateway
             | R::PublicSubnet
@@ -137,7 +149,12 @@ impl Resource {
             R::PrivateRoutes => &[R::Vpc, R::PrivateSubnetA, R::PrivateSubnetB],
             R::BastionRules | R::DatabaseRules => &[R::BastionGroup, R::DatabaseGroup],
             R::SubnetGroup => &[R::PrivateSubnetA, R::PrivateSubnetB],
-            R::Database => &[R::SubnetGroup, R::DatabaseGroup, R::MasterSecret],
+            // A dying database writes until it is gone: at teardown its log groups come after it.
+            R::Database => {
+                &[R::SubnetGroup, R::DatabaseGroup, R::MasterSecret, R::MonitoringRole, R::LogGroups]
+            }
+            // An alarm knows the database by its identifier, which is fixed: neither waits for the other.
+            R::Alarms => &[R::Topic],
             R::Profile => &[R::Role],
             // The agent asks once and then sleeps for minutes: everything that it needs comes first.
             R::Instance => &[R::PublicSubnet, R::PublicRoutes, R::BastionGroup, R::BastionRules, R::Profile],
@@ -161,7 +178,9 @@ impl Resource {
                 Component::SecurityGroups
             }
             R::MasterSecret => Component::Secrets,
-            R::SubnetGroup | R::Database => Component::Database,
+            R::MonitoringRole | R::LogGroups | R::SubnetGroup | R::Database | R::Topic | R::Alarms => {
+                Component::Database
+            }
             R::Role | R::Profile | R::Instance | R::Session => Component::Bastion,
         }
     }
@@ -183,8 +202,12 @@ impl Resource {
             R::BastionRules => "bastion-rules",
             R::DatabaseRules => "database-rules",
             R::MasterSecret => "master-secret",
+            R::MonitoringRole => "monitoring-role",
+            R::LogGroups => "log-groups",
             R::SubnetGroup => "subnet-group",
             R::Database => "database",
+            R::Topic => "topic",
+            R::Alarms => "alarms",
             R::Role => "role",
             R::Profile => "profile",
             R::Instance => "instance",
@@ -209,8 +232,12 @@ impl Resource {
             R::BastionRules => "bastion rules",
             R::DatabaseRules => "database rules",
             R::MasterSecret => "master secret",
+            R::MonitoringRole => "monitoring role",
+            R::LogGroups => "log groups",
             R::SubnetGroup => "database subnet group",
             R::Database => "database",
+            R::Topic => "alarm topic",
+            R::Alarms => "alarms",
             R::Role => "bastion role",
             R::Profile => "instance profile",
             R::Instance => "bastion",

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::resource::Resource;
+
 /// The tag that marks what belongs to a stack; its value is the stack's name.
 pub const STACK_TAG: &str = "drawbridge:stack";
 /// The tag that says which [`Resource`](crate::Resource) of the stack this is; its value is the kebab-case name.
@@ -21,6 +23,12 @@ pub const EXPIRY_TAG: &str = "drawbridge:expires-at";
 pub const REBOOT_TAG: &str = "drawbridge:rebooted-at";
 /// The managed policy that lets the agent register and open sessions.
 pub const SSM_POLICY: &str = "AmazonSSMManagedInstanceCore";
+/// The managed policy that lets RDS write enhanced monitoring; its ARN has the path [`MONITORING_PATH`].
+pub const MONITORING_POLICY: &str = "AmazonRDSEnhancedMonitoringRole";
+/// The path of [`MONITORING_POLICY`].
+pub const MONITORING_PATH: &str = "service-role/";
+/// What the names of the log groups of RDS's databases begin with; the identifier follows, and the log.
+pub const LOG_GROUPS: &str = "/aws/rds/instance/";
 /// The public parameter that names the newest Amazon Linux 2023 image with the agent in it (not the minimal one).
 pub const AMI_PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
 
@@ -104,6 +112,10 @@ pub struct Database {
     pub deletion_protection: bool,
     /// `down` takes a last snapshot first.
     pub final_snapshot: bool,
+    /// How many seconds lie between two looks of enhanced monitoring; 0 turns it off.
+    pub monitoring_interval: u32,
+    /// The logs that go to CloudWatch, such as `postgresql`.
+    pub logs: Vec<String>,
     /// The start of every secret's name, such as `rds/startupwebapp/multi-tenant`.
     pub secret_prefix: String,
 }
@@ -134,6 +146,21 @@ pub struct Alarms {
     pub enabled: bool,
     /// Who is told by e-mail.
     pub email: Option<String>,
+    /// When they go off; `None` if there are none and the class does not tell.
+    pub thresholds: Option<Thresholds>,
+}
+
+/// When the alarms go off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Thresholds {
+    /// More of the CPU is used than so much of a hundred.
+    pub cpu_percent: u32,
+    /// Less storage is free.
+    pub free_storage_bytes: u64,
+    /// There are more connections.
+    pub connections: u32,
+    /// Less memory is free.
+    pub freeable_memory_bytes: u64,
 }
 
 /// One tenant: a database with an owner of its own.
@@ -261,6 +288,50 @@ impl Stack {
     /// Returns the name of the role, which is the instance profile's as well.
     pub fn role_name(&self) -> String {
         self.name_of("bastion")
+    }
+
+    /// Returns the name of the role of enhanced monitoring.
+    pub fn monitoring_role_name(&self) -> String {
+        self.name_of("monitoring")
+    }
+
+    /// Returns the name of the topic that alarms go to.
+    pub fn topic_name(&self) -> String {
+        self.name_of("alarms")
+    }
+
+    /// Returns what the names of the log groups begin with that RDS makes for the database.
+    pub fn log_group_prefix(&self) -> String {
+        format!("{LOG_GROUPS}{}/", self.database.identifier)
+    }
+
+    /// Tells whether the stack has such a part: some are off unless they are turned on.
+    pub fn wants(&self, resource: Resource) -> bool {
+        use Resource as R;
+        match resource {
+            R::MonitoringRole => self.database.monitoring_interval > 0,
+            R::LogGroups => !self.database.logs.is_empty(),
+            R::Topic | R::Alarms => self.alarms.enabled,
+            R::Vpc
+            | R::VpcDns
+            | R::InternetGateway
+            | R::PublicSubnet
+            | R::PrivateSubnetA
+            | R::PrivateSubnetB
+            | R::PublicRoutes
+            | R::PrivateRoutes
+            | R::BastionGroup
+            | R::DatabaseGroup
+            | R::BastionRules
+            | R::DatabaseRules
+            | R::MasterSecret
+            | R::SubnetGroup
+            | R::Database
+            | R::Role
+            | R::Profile
+            | R::Instance
+            | R::Session => true,
+        }
     }
 
     /// Returns the name of the database subnet group.

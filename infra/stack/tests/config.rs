@@ -57,6 +57,7 @@ fn three_lines_are_a_whole_stack() {
     assert_eq!((stack.bastion.sessions, stack.bastion.message_bytes), (4, 1024));
     assert_eq!(stack.bastion.idle, Some(Duration::from_secs(3600)));
     assert!(!stack.alarms.enabled && stack.tenants.is_empty());
+    assert!(stack.database.monitoring_interval == 0 && stack.database.logs.is_empty());
 }
 
 #[test]
@@ -70,6 +71,17 @@ fn waves_are_labels_shares_and_the_rest() {
     assert_eq!((stack.migrate.error_budget, stack.migrate.jobs), (2, None));
     assert_eq!(stack.migrate.on_error, OnError::Stop);
     assert_eq!(stack.tenants[0].labels, ["canary", "eu-1"]);
+}
+
+#[test]
+fn an_address_turns_the_alarms_on_and_one_word_off_again() {
+    let on = stack(&format!("{MINIMAL}[alarms]\nemail = \"ops@example.com\"\n"));
+    assert!(on.alarms.enabled && on.alarms.thresholds.is_some());
+    let off = stack(&format!("{MINIMAL}[alarms]\nemail = \"ops@example.com\"\nenabled = false\n"));
+    assert!(!off.alarms.enabled);
+    // Without alarms nobody needs to know the class's memory.
+    let class = "[database]\nclass = \"db.x2g.large\"\n";
+    assert_eq!(stack(&format!("{MINIMAL}{class}")).alarms.thresholds, None);
 }
 
 #[test]
@@ -98,10 +110,12 @@ fn every_value_that_is_written_is_the_one_that_counts() {
          network = { cidr = '172.16.0.0/20', zones = ['us-gov-west-1c', 'us-gov-west-1a'] }\n\
          [database]\nidentifier = 'x-1'\nengine_version = '17.2'\nclass = 'db.m7g.2xlarge'\nstorage_gib = 1_000\n\
          master_user = 'postgres'\nport = 0x1539\nbackup_days = 0\nmulti_az = true\ndeletion_protection = true\n\
-         final_snapshot = true\nsecret_prefix = 'A/b.c'\n\
+         final_snapshot = true\nsecret_prefix = 'A/b.c'\nmonitoring_interval = 30\n\
+         logs = ['upgrade', 'postgresql']\n\
          [bastion]\ninstance_type = 'm5.metal'\nvolume_gib = 9\nready_within = '90s'\nsessions = 16\n\
          message_bytes = 32768\nidle = 'never'\n\
-         [alarms]\nenabled = true\nemail = 'first.last+aws@example.co.uk'\n\
+         [alarms]\nenabled = true\nemail = 'first.last+aws@example.co.uk'\ncpu_percent = 70\n\
+         free_storage_gib = 9\nconnections = 50\nfreeable_memory_mib = 1\n\
          [[tenant]]\nname = 'one'\nowner = 'both'\nencoding = 'LATIN1'\nlocale = 'C'\n\
          [[tenant]]\nname = '_two'\nowner = 'both'\nlabels = ['beta', 'eu-1']\nmigrations = 'two'\n\
          [tenants]\nquery = 'SELECT name FROM tenant'\n",
@@ -119,6 +133,11 @@ fn every_value_that_is_written_is_the_one_that_counts() {
     assert_eq!((stack.bastion.sessions, stack.bastion.message_bytes), (16, 32768));
     assert_eq!(stack.bastion.idle, None);
     assert_eq!(stack.alarms.email.as_deref(), Some("first.last+aws@example.co.uk"));
+    let limits = stack.alarms.thresholds.unwrap();
+    assert_eq!((limits.cpu_percent, limits.connections), (70, 50));
+    assert_eq!((limits.free_storage_bytes, limits.freeable_memory_bytes), (9 << 30, 1 << 20));
+    assert_eq!(stack.database.monitoring_interval, 30);
+    assert_eq!(stack.database.logs, ["postgresql", "upgrade"]);
     assert_eq!((stack.tenants[0].owner.as_str(), stack.tenants[1].owner.as_str()), ("both", "both"));
     assert_eq!(stack.tenants[0].encoding, "LATIN1");
     assert_eq!((stack.tenants[0].labels.len(), stack.tenants[0].migrations.as_deref()), (0, None));

@@ -317,6 +317,27 @@ const BODIES: &[(&str, &str, &str)] = &[
         "[alarms]\nemail = →\"a@example.com\\nBcc: x\"\n",
         "is not an e-mail address",
     ),
+    ("CPU of all", "[alarms]\ncpu_percent = →100\n", "outside of 1 to 99"),
+    ("more free than there is", "[alarms]\nfree_storage_gib = →20\n", "`20`, outside of 1 to 19"),
+    ("no connections", "[alarms]\nconnections = →0\n", "outside of 1 to 262143"),
+    ("memory in words", "[alarms]\nfreeable_memory_mib = →\"1 GiB\"\n", "must be a whole number"),
+    ("thresholds that tell nobody", "→[alarms]\ncpu_percent = 70\n", "`email` is missing in `[alarms]`"),
+    (
+        "alarms on a class of unknown memory",
+        "[database]\nclass = \"db.x2g.large\"\n→[alarms]\nemail = \"a@example.com\"\n",
+        "the memory of `db.x2g.large` is not known, so `connections` and `freeable_memory_mib` must be given",
+    ),
+    (
+        "one threshold on a class of unknown memory",
+        "[database]\nclass = \"db.x2g.large\"\n→[alarms]\nemail = \"a@example.com\"\nconnections = 9\n",
+        "so `freeable_memory_mib` must be given",
+    ),
+    ("monitoring every 7 s", "[database]\nmonitoring_interval = →7\n", "none of 0, 1, 5, 10, 15, 30 and 60"),
+    ("monitoring every 90 s", "[database]\nmonitoring_interval = →90\n", "outside of 0 to 60"),
+    ("monitoring as a duration", "[database]\nmonitoring_interval = →\"60s\"\n", "must be a whole number"),
+    ("a log of MySQL", "[database]\nlogs = [→\"slowquery\"]\n", "is not a log of PostgreSQL on RDS"),
+    ("a log twice", "[database]\nlogs = [\"upgrade\", →\"upgrade\"]\n", "log `upgrade` is there twice"),
+    ("logs as text", "[database]\nlogs = →\"upgrade\"\n", "must be a list of strings"),
     ("e-mail at one label", "[alarms]\nemail = →\"root@localhost\"\n", "is not an e-mail address"),
 ];
 

@@ -141,20 +141,23 @@ fn a_session_is_tied_to_the_bastion_its_document_and_its_owner() {
 }
 
 #[test]
-fn a_role_is_handed_to_ec2_alone_and_gets_one_policy() {
+fn roles_are_handed_to_ec2_and_to_monitoring_alone_and_get_their_policies() {
     let document = serde_json::to_value(policy::of(&shipped(), ACCOUNT, Task::Up)).unwrap();
     let statement = |sid: &str| {
         document["Statement"].as_array().unwrap().iter().find(|one| one["Sid"] == sid).unwrap().clone()
     };
-    let role =
-        json!(["arn:aws:iam::123456789012:role/drawbridge/startupwebapp/prod/startupwebapp-prod-bastion"]);
+    let role = json!(["arn:aws:iam::123456789012:role/drawbridge/startupwebapp/prod/*"]);
     let pass = statement("PassRole");
     assert_eq!((&pass["Action"], &pass["Resource"]), (&json!(["iam:PassRole"]), &role));
-    assert_eq!(pass["Condition"], json!({ "StringEquals": { "iam:PassedToService": "ec2.amazonaws.com" } }));
+    let services = json!(["ec2.amazonaws.com", "monitoring.rds.amazonaws.com"]);
+    assert_eq!(pass["Condition"], json!({ "StringEquals": { "iam:PassedToService": services } }));
     let attach = statement("Attach");
     assert_eq!((&attach["Action"], &attach["Resource"]), (&json!(["iam:AttachRolePolicy"]), &role));
-    let policy = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
-    assert_eq!(attach["Condition"], json!({ "ArnEquals": { "iam:PolicyARN": policy } }));
+    let policies = json!([
+        "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",
+        "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole",
+    ]);
+    assert_eq!(attach["Condition"], json!({ "ArnEquals": { "iam:PolicyARN": policies } }));
 }
 
 #[test]

@@ -7,7 +7,6 @@ mod damage;
 
 use std::collections::BTreeSet;
 
-use deploy::task::up;
 use sandbox::{Challenge, Encryption, Pacing};
 use serde_json::{Value, json};
 use stack::policy::Task;
@@ -81,6 +80,14 @@ fn up_is_allowed_what_it_calls_whatever_it_finds() {
         damage::what_is_left(&fixture).await;
         up.run(&["up", "--yes"], 0).await;
         fixture.run(&["plan", "--check"]).await.expect(0);
+        // Watched, with mail to one and then to another, and not watched any more.
+        let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
+        up.run(&["--stack", &watched, "up", "--yes"], 0).await;
+        damage::confirmed_mail(&fixture, "ops@example.com").await;
+        let watched = tests::watched_stack_file(fixture.cloud.dir(), "night@example.com");
+        up.run(&["--stack", &watched, "up", "--yes"], 0).await;
+        up.run(&["up", "--yes"], 0).await;
+        fixture.run(&["plan", "--check"]).await.expect(0);
         // In an account that is empty again.
         fixture.cloud.gateway().reset().await.unwrap();
         up.run(&["up", "network", "--yes"], 0).await;
@@ -100,12 +107,13 @@ fn up_is_allowed_what_it_calls_whatever_it_finds() {
 fn the_bastions_hours_and_doctor_are_allowed_what_they_call() {
     tests::block_on(async {
         let fixture = Fixture::start(Want::Databases).await;
-        let own = ["up", "--yes", "--ephemeral", "--ttl", "30m"];
+        let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
+        let own = ["--stack", &watched, "up", "--yes", "--ephemeral", "--ttl", "30m"];
         fixture.run(&own).await.expect(0);
         let mut bastion = Recording::of(&fixture, Task::Bastion);
         damage::time_is_over(&fixture).await;
         bastion.run(&["sweep", "--expired", "--yes"], 0).await;
-        fixture.run(&["up", "--yes"]).await.expect(0);
+        fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
         let mut doctor = Recording::of(&fixture, Task::Doctor);
         doctor.run(&["doctor"], 0).await;
         doctor.expect_exactly_the_policy();
@@ -121,7 +129,8 @@ fn the_bastions_hours_and_doctor_are_allowed_what_they_call() {
 fn down_is_allowed_what_it_calls_whatever_it_finds() {
     tests::block_on(async {
         let fixture = Fixture::start(Want::ControlPlane).await;
-        up::converge(&fixture.context, &[]).await.unwrap();
+        let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
+        fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
         damage::what_makes_down_hard(&fixture).await;
         let mut down = Recording::of(&fixture, Task::Down);
         let snapshot = format!("{}-final-last", fixture.context.stack.database.identifier);
@@ -139,7 +148,8 @@ fn whoever_looks_or_connects_is_allowed_what_that_calls() {
             agent.encryption = Some(Encryption { key_id, challenge: Challenge::Asked });
         })
         .await;
-        up::converge(&fixture.context, &[]).await.unwrap();
+        let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
+        fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
         let mut status = Recording::of(&fixture, Task::Status);
         status.run(&["plan"], 0).await;
         status.run(&["status"], 0).await;
@@ -163,7 +173,8 @@ fn whoever_looks_or_connects_is_allowed_what_that_calls() {
 fn tenants_migrations_and_rotations_are_allowed_what_they_call() {
     tests::block_on(async {
         let fixture = Fixture::start_agent(Want::Databases, |agent| agent.pacing = Pacing::Unlimited).await;
-        up::converge(&fixture.context, &[]).await.unwrap();
+        let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
+        fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
         let scheduled = fixture.context.stack.role_secret_name("fintech_experiment");
         damage::scheduled_secret(&fixture, &scheduled, None).await;
         let mut tenant = Recording::of(&fixture, Task::Tenant);

@@ -12,7 +12,8 @@ use self::obstacle::{ACCESS, AS_TOLD, FOREIGN, Obstacle};
 
 /// Brings up, puts the obstacle there, takes down, compares the receipt with the account, clears, takes down again.
 async fn meet(fixture: &Fixture, obstacle: Obstacle) {
-    fixture.run(&["up", "--yes"]).await.expect(0);
+    let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
+    fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
     let before = Account::look(fixture).await;
     let placed = obstacle.place(fixture).await;
     let file = tests::fresh_dir().join("receipt.json");

@@ -48,7 +48,7 @@ impl Denials {
             match protocol {
                 Protocol::Ec2 => (403, "UnauthorizedOperation", message),
                 Protocol::Query => (403, "AccessDenied", message),
-                Protocol::Json => (400, "AccessDeniedException", message),
+                Protocol::Json | Protocol::Cbor => (400, "AccessDeniedException", message),
             }
         })
     }

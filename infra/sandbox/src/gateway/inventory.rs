@@ -128,6 +128,8 @@ pub(crate) struct Database {
     pub(crate) master_user: String,
     pub(crate) secret_arn: Option<String>,
     pub(crate) deletion_protection: bool,
+    /// The logs that go to CloudWatch.
+    pub(crate) logs: Vec<String>,
 }
 
 impl Database {
@@ -144,6 +146,7 @@ impl Database {
             master_user: owned(node, &["MasterUsername"]),
             secret_arn: text(node, &["MasterUserSecret", "SecretArn"]).map(str::to_owned),
             deletion_protection: text(node, &["DeletionProtection"]) == Some("true"),
+            logs: texts(node, &["EnabledCloudwatchLogsExports"], &[]),
         })
     }
 }

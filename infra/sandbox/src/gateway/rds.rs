@@ -11,6 +11,7 @@ use roxmltree::Document;
 use super::Error;
 use super::database::{DatabaseSpec, Password};
 use super::inventory::{Database, Inventory};
+use super::log;
 use super::reply::Reply;
 use super::request::{Protocol, Request};
 use super::route::forward;
@@ -131,7 +132,8 @@ async fn create(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
         master_password: password,
         database_name: request.param("DBName").map(str::to_owned),
     };
-    let identifier = database.identifier;
+    let (identifier, logs) = (database.identifier, database.logs);
+    log::ensure(state, request.region(), &identifier, &logs).await?;
     state.phases.set(&identifier, Phase::Creating);
     let shared = Arc::clone(state);
     state.tasks.spawn(async move {
@@ -158,6 +160,7 @@ async fn modify(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     };
     let reply = forward(state, request).await?;
     let Some(database) = described(&reply)? else { return Ok(reply) };
+    log::ensure(state, request.region(), identifier, &database.logs).await?;
     if let Some(arn) = unmanaged {
         secret::remove(state, request.region(), &arn).await?;
     }
@@ -198,6 +201,8 @@ async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
         match deleted {
             // moto keeps it until now, so that what it uses stays in use.
             Ok(()) => {
+                // Its last lines: log groups that were deleted under it are there again.
+                drop(log::ensure(&shared, order.region(), &identifier, &database.logs).await);
                 drop(shared.upstream.forward(&order).await);
                 if let Some(arn) = &database.secret_arn {
                     drop(secret::remove(&shared, order.region(), arn).await);

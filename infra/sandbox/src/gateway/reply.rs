@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::cbor;
 use super::request::Protocol;
 use super::xml::escape;
 
@@ -74,6 +75,7 @@ impl Reply {
                 "application/x-amz-json-1.1",
                 json!({ "__type": code, "message": message }).to_string(),
             ),
+            Protocol::Cbor => cbor::reply(status, &json!({ "__type": code, "message": message })),
         }
     }
 

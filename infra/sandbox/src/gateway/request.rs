@@ -7,6 +7,8 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, Uri};
 use serde_json::Value;
 
+use super::cbor;
+
 /// How a service writes requests, answers and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -16,6 +18,8 @@ pub(crate) enum Protocol {
     Query,
     /// JSON both ways, the operation in `X-Amz-Target`.
     Json,
+    /// CBOR both ways, the operation in the path: CloudWatch.
+    Cbor,
 }
 
 /// The scope of a SigV4 signature.
@@ -100,6 +104,7 @@ impl Request {
     pub(crate) fn protocol(&self) -> Protocol {
         match self.service() {
             "ec2" => Protocol::Ec2,
+            _ if self.headers.get(cbor::HEADER.0).is_some_and(|it| it == cbor::HEADER.1) => Protocol::Cbor,
             _ if self.form.contains_key("Action") => Protocol::Query,
             _ => Protocol::Json,
         }

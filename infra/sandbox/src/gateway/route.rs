@@ -7,9 +7,9 @@ use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
 
 use super::reply::Reply;
-use super::request::Request;
+use super::request::{Protocol, Request};
 use super::state::State;
-use super::{Error, denial, ec2, instance, rds, ssm};
+use super::{Error, cbor, denial, ec2, instance, rds, sns, ssm};
 
 /// Answers a call.
 pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Reply {
@@ -25,6 +25,8 @@ async fn attempt(state: &Arc<State>, request: &Request) -> Result<Reply, Error> 
         ("ssm", _) => ssm::answer(state, request).await?,
         ("ec2", _) => ec2::answer(state, request).await?,
         ("rds", _) => rds::answer(state, request).await?,
+        ("sns", _) => sns::answer(state, request).await?,
+        ("monitoring", _) if request.protocol() == Protocol::Cbor => Some(cbor::pass(state, request).await?),
         ("iam", "CreateInstanceProfile") => Some(instance::create_profile(state, request).await?),
         ("iam", "SimulatePrincipalPolicy") => Some(denial::simulate(&state.denials, request)),
         ("secretsmanager", "GetSecretValue") => Some(get_secret_value(state, request).await?),

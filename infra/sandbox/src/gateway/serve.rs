@@ -138,7 +138,7 @@ async fn call(
         Some(FaultKind::Throttle) => match protocol {
             Protocol::Ec2 => refuse(503, "RequestLimitExceeded", "Request limit exceeded."),
             Protocol::Query => refuse(400, "Throttling", "Rate exceeded"),
-            Protocol::Json => refuse(400, "ThrottlingException", "Rate exceeded"),
+            Protocol::Json | Protocol::Cbor => refuse(400, "ThrottlingException", "Rate exceeded"),
         },
         Some(FaultKind::Timeout) => {
             state.journal.end(number, Ending { fault: name, ..Ending::default() });

@@ -12,6 +12,7 @@ use super::options::Options;
 use super::rds::Phases;
 use super::registration::Agents;
 use super::session::Sessions;
+use super::sns::Confirmed;
 use super::task::Tasks;
 use super::upstream::Upstream;
 
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub(crate) agents: Agents,
     pub(crate) sessions: Sessions,
     pub(crate) phases: Phases,
+    pub(crate) confirmed: Confirmed,
     resets: AtomicU64,
 }
 
@@ -48,6 +50,7 @@ impl State {
             agents: Agents::default(),
             sessions: Sessions::default(),
             phases: Phases::default(),
+            confirmed: Confirmed::default(),
             resets: AtomicU64::new(0),
         }
     }
@@ -67,6 +70,7 @@ impl State {
         }
         self.sessions.clear();
         self.launches.clear();
+        self.confirmed.clear();
         for identifier in self.phases.clear() {
             // What cannot be removed is reported by the next that tries to use it.
             drop(self.options.databases.delete(&identifier).await);

@@ -108,6 +108,7 @@ impl Upstream {
         let version = match service {
             "ec2" => "2016-11-15",
             "iam" => "2010-05-08",
+            "sns" => "2010-03-31",
             _ => "2014-10-31",
         };
         let mut pairs = vec![("Action", action), ("Version", version)];

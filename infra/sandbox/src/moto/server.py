@@ -77,7 +77,7 @@ backends.list_of_moto_modules = lambda: modules
 def warm_up():
     # moto imports a service at its first request, EC2 for a second. Importing alone takes no lock of the server's,
     # so that requests are answered meanwhile.
-    for service in ("sts", "iam", "secretsmanager", "ssm", "ec2", "rds"):
+    for service in ("sts", "iam", "secretsmanager", "ssm", "ec2", "rds", "sns", "cloudwatch", "logs"):
         importlib.import_module(f"moto.{service}.models")
         importlib.import_module(f"moto.{service}.urls")
 

@@ -173,6 +173,25 @@ pub(super) fn locale(text: &str) -> Result<(), Problem> {
     Err(Problem::new(format!("{} is not a locale", shown(text)), "write it as `en_US.UTF-8`"))
 }
 
+/// Checks that RDS looks at a machine in such steps.
+pub(super) fn monitoring_interval(seconds: u32) -> Result<(), Problem> {
+    // Source: the parameter `MonitoringInterval` of CreateDBInstance in RDS's API reference.
+    if matches!(seconds, 0 | 1 | 5 | 10 | 15 | 30 | 60) {
+        return Ok(());
+    }
+    let message = format!("`monitoring_interval` is `{seconds}`, none of 0, 1, 5, 10, 15, 30 and 60");
+    Err(Problem::new(message, "write it as `monitoring_interval = 60`, in seconds; 0 turns it off"))
+}
+
+/// Checks that PostgreSQL on RDS has a log of that name.
+pub(super) fn log(text: &str) -> Result<(), Problem> {
+    if matches!(text, "postgresql" | "upgrade" | "iam-db-auth-error") {
+        return Ok(());
+    }
+    let message = format!("{} is not a log of PostgreSQL on RDS", shown(text));
+    Err(Problem::new(message, "there are `postgresql`, `upgrade` and `iam-db-auth-error`"))
+}
+
 /// Returns the way of rotating passwords that a text means.
 pub(super) fn rotation(text: &str) -> Result<Rotation, Problem> {
     match text {

@@ -150,6 +150,15 @@ impl<'a> Table<'a> {
         key: &str,
         range: RangeInclusive<i64>,
     ) -> Result<Option<T>, ConfigError> {
+        Ok(self.number_at(key, range)?.map(|number| number.value))
+    }
+
+    /// Returns the whole number under `key`, and where it stands.
+    pub(super) fn number_at<T: TryFrom<i64>>(
+        &self,
+        key: &str,
+        range: RangeInclusive<i64>,
+    ) -> Result<Option<At<T>>, ConfigError> {
         let Some((at, value)) = self.find(key) else {
             return Ok(None);
         };
@@ -160,7 +169,7 @@ impl<'a> Table<'a> {
             .ok()
             .filter(|number| range.contains(number))
             .and_then(|number| T::try_from(number).ok())
-            .map(Some)
+            .map(|value| Some(At { value, at }))
             .ok_or_else(|| {
                 let (first, last) = range.into_inner();
                 let message = format!("`{key}` is {}, outside of {first} to {last}", shown(number.as_str()));
@@ -177,6 +186,11 @@ impl<'a> Table<'a> {
             .as_bool()
             .ok_or_else(|| self.mistyped(at, key, "`true` or `false`", value, self.example(key)))?;
         Ok(Some(At { value, at }))
+    }
+
+    /// Says that something is wrong with the table as a whole.
+    pub(super) fn refuse(&self, problem: Problem) -> ConfigError {
+        self.source.fail(self.at, problem)
     }
 
     /// Says that `key` is not there, pointing at the table.

@@ -28,6 +28,11 @@ pub(super) const ALARM: MonthlyPrice = MonthlyPrice(100_000);
 /// So many alarms of an account cost nothing.
 pub(super) const FREE_ALARMS: u32 = 10;
 
+/// A GB that CloudWatch Logs takes in.
+pub(super) const LOG_GB: MonthlyPrice = MonthlyPrice(500_000);
+/// A GB that CloudWatch Logs keeps.
+pub(super) const LOG_GB_KEPT: MonthlyPrice = MonthlyPrice(30_000);
+
 /// Returns the price of an instance type, if the table has it.
 pub(super) fn instance(instance_type: &str) -> Option<HourlyPrice> {
     Some(HourlyPrice(match instance_type {

@@ -1,7 +1,7 @@
 use super::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step, duration, scope};
-use crate::inventory::{DatabaseInstance, Instance, Inventory, Peer, SecretEntry, SecurityGroup};
+use crate::inventory::{DatabaseInstance, Instance, Inventory, Peer, Role, SecretEntry, SecurityGroup};
 use crate::resource::{Component, Resource};
-use crate::spec::Stack;
+use crate::spec::{LOG_GROUPS, Stack};
 
 /// Returns what must be removed so that nothing of the components, and of all that depends on them, is left.
 ///
@@ -75,7 +75,15 @@ fn doomed(inventory: &Inventory, resource: Resource, fate: &Fate) -> Vec<(String
             .iter()
             .map(|database| (database.identifier.clone(), database_detail(database, fate)))
             .collect(),
-        R::Role => inventory.role.iter().map(|role| (role.name.clone(), role.policies.join(", "))).collect(),
+        R::MonitoringRole => inventory.monitoring_role.iter().map(policies).collect(),
+        R::LogGroups => log_groups(inventory),
+        R::Topic => inventory
+            .topic
+            .iter()
+            .map(|topic| (topic.arn.clone(), format!("{} subscriptions", topic.subscriptions.len())))
+            .collect(),
+        R::Alarms => inventory.alarms.iter().map(|alarm| (alarm.name.clone(), alarm.state.clone())).collect(),
+        R::Role => inventory.role.iter().map(policies).collect(),
         R::Profile => {
             inventory.profile.iter().map(|profile| (profile.name.clone(), profile.roles.join(", "))).collect()
         }
@@ -86,6 +94,26 @@ fn doomed(inventory: &Inventory, resource: Resource, fate: &Fate) -> Vec<(String
         // An attribute of the VPC, and a proof: neither is a thing that could be left.
         R::VpcDns | R::Session => Vec::new(),
     }
+}
+
+fn policies(role: &Role) -> (String, String) {
+    (role.name.clone(), role.policies.join(", "))
+}
+
+/// Returns the one step for all log groups: a database makes more of them until it is gone.
+fn log_groups(inventory: &Inventory) -> Vec<(String, String)> {
+    let folder = |name: &String| name.rfind('/').map(|at| name[..=at].to_owned());
+    let logging = inventory.database.iter().filter(|database| !database.logs.is_empty());
+    let prefix = inventory
+        .log_groups
+        .iter()
+        .find_map(folder)
+        .or_else(|| logging.map(|database| format!("{LOG_GROUPS}{}/", database.identifier)).next());
+    let detail = match inventory.log_groups.len() {
+        0 => "whatever RDS makes until it is gone".to_owned(),
+        count => format!("{count} of them"),
+    };
+    prefix.map(|prefix| (prefix, detail)).into_iter().collect()
 }
 
 fn secret_detail(secret: &SecretEntry, fate: &Fate) -> String {

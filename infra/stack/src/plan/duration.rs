@@ -25,7 +25,7 @@ fn create(resource: Resource) -> u64 {
         R::Session => wait(resource),
         // IAM tells its news to EC2 in about ten seconds.
         R::Profile => 12,
-        R::Role | R::SubnetGroup | R::PublicRoutes | R::PrivateRoutes => 3,
+        R::Role | R::MonitoringRole | R::SubnetGroup | R::PublicRoutes | R::PrivateRoutes => 3,
         R::Vpc
         | R::VpcDns
         | R::InternetGateway
@@ -36,7 +36,10 @@ fn create(resource: Resource) -> u64 {
         | R::DatabaseGroup
         | R::BastionRules
         | R::DatabaseRules
-        | R::MasterSecret => 2,
+        | R::MasterSecret
+        | R::LogGroups
+        | R::Topic
+        | R::Alarms => 2,
     }
 }
 
@@ -66,7 +69,11 @@ fn wait(resource: Resource) -> u64 {
         | R::BastionRules
         | R::DatabaseRules
         | R::MasterSecret
+        | R::MonitoringRole
+        | R::LogGroups
         | R::SubnetGroup
+        | R::Topic
+        | R::Alarms
         | R::Role
         | R::Profile
         | R::Instance => 20,
@@ -78,7 +85,7 @@ fn delete(resource: Resource) -> u64 {
     match resource {
         R::Database => 360,
         R::Instance => 60,
-        R::InternetGateway | R::SubnetGroup | R::Role | R::Profile => 3,
+        R::InternetGateway | R::SubnetGroup | R::MonitoringRole | R::Role | R::Profile => 3,
         R::Vpc
         | R::VpcDns
         | R::PublicSubnet
@@ -91,6 +98,9 @@ fn delete(resource: Resource) -> u64 {
         | R::BastionRules
         | R::DatabaseRules
         | R::MasterSecret
+        | R::LogGroups
+        | R::Topic
+        | R::Alarms
         | R::Session => 2,
     }
 }

@@ -92,7 +92,29 @@ fn repairable(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance)
     for other in database.groups.iter().filter(|other| Some(*other) != group) {
         wrong.push(format!("is in {other} as well and will be taken out"));
     }
+    wrong.extend(monitoring(stack, inventory, database));
+    let (want, have) = (&stack.database.logs, &database.logs);
+    for log in want.iter().filter(|log| !have.contains(log)) {
+        wrong.push(format!("its log {log} does not go to CloudWatch"));
+    }
+    for log in have.iter().filter(|log| !want.contains(log)) {
+        wrong.push(format!("its log {log} goes to CloudWatch and will not any more"));
+    }
     wrong
+}
+
+fn monitoring(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance) -> Option<String> {
+    let (want, have) = (stack.database.monitoring_interval, database.monitoring_interval);
+    if want != have {
+        let words = |seconds| match seconds {
+            0 => "off".to_owned(),
+            seconds => format!("every {seconds} s"),
+        };
+        return Some(format!("enhanced monitoring is {}, not {}", words(have), words(want)));
+    }
+    let role = inventory.monitoring_role.as_ref().map(|role| &role.arn);
+    (want > 0 && (role.is_none() || database.monitoring_role.as_ref() != role))
+        .then(|| "enhanced monitoring has another role than the stack's".to_owned())
 }
 
 pub(super) fn role(stack: &Stack, inventory: &Inventory) -> Verdict {

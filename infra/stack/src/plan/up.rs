@@ -1,4 +1,4 @@
-use super::{Action, Direction, Plan, Step, duration, network, rules, scope, server};
+use super::{Action, Direction, Plan, Step, duration, network, rules, scope, server, watch};
 use crate::inventory::Inventory;
 use crate::resource::{Component, Resource};
 use crate::spec::Stack;
@@ -25,7 +25,12 @@ pub(super) type Surplus = (String, String);
 /// No component means all of them.
 pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
     let mut plan = Plan { direction: Direction::Up, steps: Vec::new(), unchanged: 0 };
+    let mut unwanted = Vec::new();
     for resource in scope::with_needs(only) {
+        if !stack.wants(resource) {
+            unwanted.push(resource);
+            continue;
+        }
         let mut add = |action: Action, detail: String| {
             let typical = duration::typical(resource, &action);
             plan.steps.push(Step { resource, action, detail, typical });
@@ -41,7 +46,45 @@ pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
             Verdict::Wait(detail) => add(Action::Wait, detail),
         }
     }
+    // Users before what they need, and both after the steps that let go of them.
+    for resource in unwanted.into_iter().rev() {
+        for (id, detail) in turned_off(inventory, resource) {
+            let action = Action::Delete { id };
+            let typical = duration::typical(resource, &action);
+            plan.steps.push(Step { resource, action, detail, typical });
+        }
+    }
     plan
+}
+
+/// Returns what is left of a part that was turned off in the stack file. Logs stay: they are data.
+fn turned_off(inventory: &Inventory, resource: Resource) -> Vec<Surplus> {
+    use Resource as R;
+    match resource {
+        R::MonitoringRole => watch::surplus_role(inventory),
+        R::Topic => watch::surplus_topic(inventory),
+        R::Alarms => watch::surplus_alarms(inventory),
+        R::Vpc
+        | R::VpcDns
+        | R::InternetGateway
+        | R::PublicSubnet
+        | R::PrivateSubnetA
+        | R::PrivateSubnetB
+        | R::PublicRoutes
+        | R::PrivateRoutes
+        | R::BastionGroup
+        | R::DatabaseGroup
+        | R::BastionRules
+        | R::DatabaseRules
+        | R::MasterSecret
+        | R::LogGroups
+        | R::SubnetGroup
+        | R::Database
+        | R::Role
+        | R::Profile
+        | R::Instance
+        | R::Session => Vec::new(),
+    }
 }
 
 /// Returns what must be done so that a bastion that is stopped, or on its way, takes sessions; nothing else is touched.
@@ -84,6 +127,11 @@ fn judge(stack: &Stack, inventory: &Inventory, resource: Resource) -> Verdict {
         R::MasterSecret => server::secret(stack, inventory),
         R::SubnetGroup => server::subnet_group(stack, inventory),
         R::Database => server::database(stack, inventory),
+        R::MonitoringRole => watch::role(stack, inventory),
+        // RDS makes them with the first line that it logs.
+        R::LogGroups => Verdict::Fine,
+        R::Topic => watch::topic(stack, inventory),
+        R::Alarms => watch::alarms(stack, inventory),
         R::Role => server::role(stack, inventory),
         R::Profile => server::profile(stack, inventory),
         R::Instance => server::instance(stack, inventory),
@@ -108,7 +156,11 @@ fn surplus(stack: &Stack, inventory: &Inventory, resource: Resource) -> Vec<Surp
         | R::BastionRules
         | R::DatabaseRules
         | R::MasterSecret
+        | R::MonitoringRole
+        | R::LogGroups
         | R::Database
+        | R::Topic
+        | R::Alarms
         | R::Role
         | R::Profile
         | R::Session => Vec::new(),

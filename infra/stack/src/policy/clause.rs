@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
-use crate::spec::{AMI_PARAMETER, SSM_POLICY, STACK_TAG, Stack};
+use crate::alarm;
+use crate::spec::{AMI_PARAMETER, MONITORING_PATH, MONITORING_POLICY, SSM_POLICY, STACK_TAG, Stack};
 
 /// On what an action is allowed, and when: a statement of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,11 @@ pub(super) enum Clause {
     Lock,
     /// Role and profile, also by a name that nothing has yet.
     ReadRole,
-    /// Role and profile.
+    /// Roles and profile.
     Role,
-    /// The one policy that may be attached to the role.
+    /// The policies that may be attached to the roles.
     Attach,
-    /// The role, given to EC2 alone.
+    /// The roles, given to EC2 and to RDS's monitoring alone.
     PassRole,
     /// Database and subnet group.
     Database,
@@ -35,6 +36,12 @@ pub(super) enum Clause {
     Snapshot,
     /// RDS's own role, which the first database of an account makes.
     ServiceRole,
+    /// The topic of the alarms.
+    Topic,
+    /// The alarms on the database.
+    Alarms,
+    /// The log groups of the database.
+    Logs,
     /// The secrets under the stack's prefix.
     Secrets,
     /// Sessions to the stack's bastion, with a document that is allowed as well.
@@ -77,8 +84,9 @@ impl<'a> Place<'a> {
         format!("arn:{}:iam::{}:{rest}", self.partition, self.account)
     }
 
-    fn role(&self) -> String {
-        self.iam(&format!("role{}{}", self.stack.iam_path(), self.stack.role_name()))
+    /// Returns the roles under the stack's path: in one line, as a policy's characters are counted.
+    fn roles(&self) -> String {
+        self.iam(&format!("role{}*", self.stack.iam_path()))
     }
 
     fn profile(&self) -> String {
@@ -92,7 +100,7 @@ impl<'a> Place<'a> {
 
 impl Clause {
     /// Every clause, in the order in which a policy shows them.
-    pub(super) const ALL: [Clause; 22] = [
+    pub(super) const ALL: [Clause; 25] = [
         Clause::Look,
         Clause::Make,
         Clause::Own,
@@ -108,6 +116,9 @@ impl Clause {
         Clause::Defaults,
         Clause::Snapshot,
         Clause::ServiceRole,
+        Clause::Topic,
+        Clause::Alarms,
+        Clause::Logs,
         Clause::Secrets,
         Clause::Bastion,
         Clause::Forward,
@@ -134,6 +145,9 @@ impl Clause {
             Clause::Defaults => "Defaults",
             Clause::Snapshot => "Snapshot",
             Clause::ServiceRole => "ServiceRole",
+            Clause::Topic => "Topic",
+            Clause::Alarms => "Alarms",
+            Clause::Logs => "Logs",
             Clause::Secrets => "Secrets",
             Clause::Bastion => "Bastion",
             Clause::Forward => "Forward",
@@ -161,13 +175,13 @@ impl Clause {
             }
             // Only what exists has a path; a question for a name that nothing has is about the name alone.
             Clause::ReadRole => vec![
-                place.role(),
+                place.roles(),
                 place.profile(),
-                place.iam(&format!("role/{}", stack.role_name())),
+                place.iam(&format!("role/{}-*", stack.name)),
                 place.iam(&format!("instance-profile/{}", stack.role_name())),
             ],
-            Clause::Role => vec![place.role(), place.profile()],
-            Clause::Attach | Clause::PassRole => vec![place.role()],
+            Clause::Role => vec![place.roles(), place.profile()],
+            Clause::Attach | Clause::PassRole => vec![place.roles()],
             Clause::Database => {
                 vec![place.database(), place.arn("rds", &format!("subgrp:{}", stack.subnet_group_name()))]
             }
@@ -178,6 +192,13 @@ impl Clause {
             ],
             Clause::ServiceRole => {
                 vec![place.iam("role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS")]
+            }
+            Clause::Topic => vec![place.arn("sns", &stack.topic_name())],
+            Clause::Alarms => {
+                vec![place.arn("cloudwatch", &format!("alarm:{}*", alarm::name_prefix(stack)))]
+            }
+            Clause::Logs => {
+                vec![place.arn("logs", &format!("log-group:{}*", stack.log_group_prefix()))]
             }
             Clause::Secrets => {
                 vec![place.arn("secretsmanager", &format!("secret:{}/*", stack.database.secret_prefix))]
@@ -209,11 +230,13 @@ impl Clause {
             })),
             Clause::Image => Some(json!({ "StringEquals": { "ec2:Owner": "amazon" } })),
             Clause::Attach => {
-                let policy = format!("arn:{}:iam::aws:policy/{SSM_POLICY}", place.partition);
-                Some(json!({ "ArnEquals": { "iam:PolicyARN": policy } }))
+                let policy = |name: &str| format!("arn:{}:iam::aws:policy/{name}", place.partition);
+                let policies = [policy(SSM_POLICY), policy(&format!("{MONITORING_PATH}{MONITORING_POLICY}"))];
+                Some(json!({ "ArnEquals": { "iam:PolicyARN": policies } }))
             }
             Clause::PassRole => {
-                Some(json!({ "StringEquals": { "iam:PassedToService": "ec2.amazonaws.com" } }))
+                let services = ["ec2.amazonaws.com", "monitoring.rds.amazonaws.com"];
+                Some(json!({ "StringEquals": { "iam:PassedToService": services } }))
             }
             Clause::ServiceRole => {
                 Some(json!({ "StringEquals": { "iam:AWSServiceName": "rds.amazonaws.com" } }))
@@ -238,6 +261,9 @@ impl Clause {
             | Clause::Database
             | Clause::Defaults
             | Clause::Snapshot
+            | Clause::Topic
+            | Clause::Alarms
+            | Clause::Logs
             | Clause::Secrets
             | Clause::Forward
             | Clause::Shell

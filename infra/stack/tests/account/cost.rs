@@ -90,6 +90,13 @@ fn alarms_are_free_up_to_the_tenth() {
     let mut stack = shipped();
     stack.alarms.enabled = true;
     assert_eq!(price(&stack, "4 alarms").0, "$0.00");
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    let alarm = account.alarms[0].clone();
+    account.alarms.extend(std::iter::repeat_n(alarm, 8));
+    let bill = of_inventory(&stack, &account);
+    let item = bill.items.iter().find(|item| item.name == "12 alarms").unwrap();
+    assert_eq!(item.monthly_now.unwrap().to_string(), "$0.20");
 }
 
 #[test]

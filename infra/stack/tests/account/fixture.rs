@@ -9,9 +9,25 @@ pub(crate) const ARN: &str =
 
 pub(crate) fn stack() -> Stack {
     let text = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"us-east-1\"\n\
+                [database]\nmonitoring_interval = 60\nlogs = [\"postgresql\"]\n\
+                [alarms]\nemail = \"ops@example.com\"\n\
                 [[tenant]]\nname = \"one\"\n[[tenant]]\nname = \"two\"\n";
     config::parse(text, "stack.toml").unwrap()
 }
+
+/// Returns the stack without anything that watches the database.
+pub(crate) fn without_watch() -> Stack {
+    let mut stack = stack();
+    stack.alarms.enabled = false;
+    stack.database.monitoring_interval = 0;
+    stack.database.logs.clear();
+    stack
+}
+
+pub(crate) const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:webshop-test-alarms";
+pub(crate) const MONITORING: &str =
+    "arn:aws:iam::123456789012:role/drawbridge/webshop/test/webshop-test-monitoring";
+pub(crate) const LOGS: &str = "/aws/rds/instance/webshop-multi-tenant-test/";
 
 /// Returns an account in which the whole stack exists and serves.
 pub(crate) fn complete(stack: &Stack) -> Inventory {
@@ -69,8 +85,30 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             subnets: vec!["subnet-a".into(), "subnet-b".into()],
         }),
         database: Some(database(stack, "sg-d")),
+        monitoring_role: Some(Role {
+            name: stack.monitoring_role_name(),
+            arn: MONITORING.into(),
+            policies: vec!["AmazonRDSEnhancedMonitoringRole".into()],
+            created_at: None,
+        }),
+        log_groups: vec![format!("{LOGS}postgresql")],
+        topic: Some(Topic {
+            arn: TOPIC.into(),
+            subscriptions: vec![subscription("ops@example.com", Some("arn:aws:sns:1"))],
+        }),
+        alarms: stack::alarm::wanted(stack)
+            .into_iter()
+            .map(|want| Alarm {
+                name: want.name,
+                rule: want.rule,
+                actions_enabled: true,
+                actions: vec![TOPIC.into()],
+                state: "OK".into(),
+            })
+            .collect(),
         role: Some(Role {
             name: stack.role_name(),
+            arn: "arn:aws:iam::123456789012:role/drawbridge/webshop/test/webshop-test-bastion".into(),
             policies: vec!["AmazonSSMManagedInstanceCore".into()],
             created_at: None,
         }),
@@ -91,6 +129,10 @@ pub(crate) fn vpc(id: &str) -> Vpc {
     Vpc { id: id.into(), cidr: "10.42.0.0/16".into(), dns_support: Some(true), dns_hostnames: Some(true) }
 }
 
+pub(crate) fn subscription(email: &str, arn: Option<&str>) -> Subscription {
+    Subscription { protocol: "email".into(), endpoint: email.into(), arn: arn.map(str::to_owned) }
+}
+
 pub(crate) fn secret(name: &str) -> SecretEntry {
     SecretEntry { name: name.into(), arn: format!("arn:{name}"), scheduled_for_deletion: false, tagged: true }
 }
@@ -109,6 +151,9 @@ pub(crate) fn database(stack: &Stack, group: &str) -> DatabaseInstance {
         public: false,
         encrypted: true,
         groups: vec![group.into()],
+        monitoring_interval: stack.database.monitoring_interval,
+        monitoring_role: (stack.database.monitoring_interval > 0).then(|| MONITORING.into()),
+        logs: stack.database.logs.clone(),
         restarts_at: None,
     }
 }

@@ -17,10 +17,12 @@ fn resources(plan: &stack::Plan) -> Vec<Resource> {
 fn an_empty_account_gets_everything_in_order() {
     let plan = up(&fixture::stack(), &Inventory::default(), &[]);
     assert_eq!(plan.direction, Direction::Up);
-    assert_eq!(resources(&plan), CREATE_ORDER);
-    assert!(plan.steps[..18].iter().all(|step| step.action == Action::Create));
-    assert_eq!(plan.steps[18].action, Action::Wait);
-    assert_eq!(plan.unchanged, 0);
+    // RDS makes the log groups.
+    let order: Vec<Resource> = CREATE_ORDER.into_iter().filter(|one| *one != Resource::LogGroups).collect();
+    assert_eq!(resources(&plan), order);
+    assert!(plan.steps[..21].iter().all(|step| step.action == Action::Create));
+    assert_eq!(plan.steps[21].action, Action::Wait);
+    assert_eq!(plan.unchanged, 1);
 }
 
 #[test]
@@ -52,8 +54,15 @@ fn down_names_every_single_thing() {
             "i-1",
             "webshop-test-bastion",
             "webshop-test-bastion",
+            "webshop-test-database-cpu",
+            "webshop-test-database-free-storage",
+            "webshop-test-database-connections",
+            "webshop-test-database-freeable-memory",
+            "arn:aws:sns:us-east-1:123456789012:webshop-test-alarms",
             "webshop-multi-tenant-test",
             "webshop-test-database",
+            "/aws/rds/instance/webshop-multi-tenant-test/",
+            "webshop-test-monitoring",
             "rds/webshop/multi-tenant-test/master",
             "rds/webshop/multi-tenant-test/one",
             "rds/webshop/multi-tenant-test/two",
@@ -98,7 +107,8 @@ fn down_says_what_becomes_of_the_data() {
     let mut stack = fixture::stack();
     let mut account = fixture::complete(&stack);
     let detail = |stack: &stack::Stack, account: &Inventory| {
-        down(stack, account, &[Component::Database]).steps[0].detail.clone()
+        let plan = down(stack, account, &[Component::Database]);
+        plan.steps.into_iter().find(|step| step.resource == Resource::Database).unwrap().detail
     };
     assert_eq!(detail(&stack, &account), "WITHOUT a final snapshot");
     stack.database.final_snapshot = true;
@@ -159,13 +169,46 @@ fn removals_on_the_way_down_wait_for_their_users_alone() {
 }
 
 #[test]
+fn log_groups_go_after_the_database_that_writes_them() {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    account.log_groups.clear();
+    let plan = down(&stack, &account, &[]);
+    let at = |resource| plan.steps.iter().position(|step| step.resource == resource).unwrap();
+    assert_eq!(plan.needs(at(Resource::LogGroups)), [at(Resource::Database)]);
+    assert_eq!(plan.steps[at(Resource::LogGroups)].detail, "whatever RDS makes until it is gone");
+    // Nothing logs, nothing was logged.
+    account.database.as_mut().unwrap().logs.clear();
+    let plan = down(&stack, &account, &[]);
+    assert!(!resources(&plan).contains(&Resource::LogGroups));
+}
+
+#[test]
+fn what_is_off_is_neither_made_nor_counted() {
+    let stack = fixture::without_watch();
+    let off = [Resource::MonitoringRole, Resource::LogGroups, Resource::Topic, Resource::Alarms];
+    let plan = up(&stack, &Inventory::default(), &[]);
+    assert!(plan.steps.iter().all(|step| !off.contains(&step.resource)));
+    let account = fixture::complete(&stack);
+    let plan = up(&stack, &account, &[]);
+    assert_eq!(plan.unchanged, CREATE_ORDER.len() - off.len());
+    // What was on goes: the topic after the alarms that tell it. Logs stay, they are data.
+    let account = Inventory { alarms: fixture::complete(&fixture::stack()).alarms, ..account };
+    let plan = up(&stack, &account, &[]);
+    let subjects: Vec<&str> = plan.steps.iter().map(stack::plan::Step::subject).collect();
+    assert_eq!(subjects, ["alarm", "alarm", "alarm", "alarm", "alarm topic", "monitoring role"]);
+    assert_eq!(plan.needs(4), [0, 1, 2, 3]);
+    assert_eq!(plan.steps[0].detail, "alarms are off in the stack file");
+}
+
+#[test]
 fn a_plan_reads_well_as_json() {
     let mut account = fixture::complete(&fixture::stack());
     account.instances.clear();
     let plan = up(&fixture::stack(), &account, &[]);
     let json = serde_json::to_value(&plan).unwrap();
     assert_eq!(json["direction"], "up");
-    assert_eq!(json["unchanged"], 17);
+    assert_eq!(json["unchanged"], 21);
     assert_eq!(json["steps"][0]["resource"], "instance");
     assert_eq!(json["steps"][0]["action"]["action"], "create");
     assert_eq!(json["steps"][0]["typical_seconds"], 90);

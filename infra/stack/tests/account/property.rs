@@ -48,6 +48,18 @@ const FLAWS: &[Flaw] = &[
     |i| i.database.iter_mut().for_each(|database| database.status = "stopped".into()),
     |i| i.database.iter_mut().for_each(|database| database.deletion_protection ^= true),
     |i| i.database.iter_mut().for_each(|database| database.groups = vec!["sg-default".into()]),
+    |i| i.database.iter_mut().for_each(|database| database.monitoring_interval = 0),
+    |i| i.database.iter_mut().for_each(|database| database.monitoring_role = Some("arn:other".into())),
+    |i| i.database.iter_mut().for_each(|database| database.logs.clear()),
+    |i| i.monitoring_role = None,
+    |i| i.monitoring_role.iter_mut().for_each(|role| role.policies.clear()),
+    |i| i.log_groups.clear(),
+    |i| i.topic = None,
+    |i| i.topic.iter_mut().for_each(|topic| topic.subscriptions.clear()),
+    |i| i.alarms.clear(),
+    |i| i.alarms.truncate(3),
+    |i| i.alarms.iter_mut().for_each(|alarm| alarm.rule.threshold += 1.0),
+    |i| i.alarms.iter_mut().for_each(|alarm| alarm.actions.clear()),
     |i| i.role = None,
     |i| i.role.iter_mut().for_each(|role| role.policies.clear()),
     |i| i.profile = None,
@@ -148,6 +160,21 @@ proptest! {
         apply(&stack, &mut account, &plan, &picks);
         prop_assert!(account.is_empty(), "{account:?}");
         prop_assert!(down(&stack, &account, &[]).is_empty());
+    }
+
+    #[test]
+    fn up_removes_what_was_turned_off(account in accounts(), picks in picks()) {
+        let stack = fixture::without_watch();
+        let mut account = account;
+        let plan = up(&stack, &account, &[]);
+        for index in 0..plan.steps.len() {
+            prop_assert!(plan.needs(index).iter().all(|need| *need < index), "{:?}", plan.steps);
+        }
+        apply(&stack, &mut account, &plan, &picks);
+        prop_assert!(account.topic.is_none() && account.alarms.is_empty());
+        prop_assert!(account.monitoring_role.is_none());
+        let again = up(&stack, &account, &[]);
+        prop_assert!(again.is_empty(), "{:?}", again.steps);
     }
 
     #[test]

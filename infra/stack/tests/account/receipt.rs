@@ -48,7 +48,7 @@ fn ids(left: &[Left]) -> Vec<(&str, &str)> {
 fn all_that_was_to_go_is_gone_only_if_each_was_proved_and_the_last_look_was_whole() {
     let plan = plan();
     let receipt = Receipt::new(head(), &plan, all_gone(&plan), Audit::default());
-    assert_eq!((receipt.verdict, receipt.gone.len()), (Verdict::Gone, 17));
+    assert_eq!((receipt.verdict, receipt.gone.len()), (Verdict::Gone, 24));
     for without in 0..receipt.gone.len() {
         let mut evidence = all_gone(&plan);
         let lost = evidence.gone.remove(without);

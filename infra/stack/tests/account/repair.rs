@@ -287,3 +287,46 @@ fn what_up_would_not_change_by_itself_is_drift() {
         ["zone", "route", "tag", "engine_version", "class", "public", "encrypted", "status", "instance_type"]
     );
 }
+
+#[test]
+fn alarms_that_say_something_else_than_the_file() {
+    let of = |spoil: fn(&mut Alarm)| move |i: &mut Inventory| spoil(&mut i.alarms[0]);
+    let repairs = |detail: &str, spoil: fn(&mut Alarm)| {
+        repairs(Resource::Alarms, &format!("webshop-test-database-cpu {detail}"), of(spoil));
+    };
+    repairs("has the threshold 95, not 80", |alarm| alarm.rule.threshold = 95.0);
+    repairs("watches something else", |alarm| alarm.rule.metric = "ReadLatency".into());
+    repairs("watches something else", |alarm| alarm.rule.periods = 1);
+    repairs("does not tell the topic", |alarm| alarm.actions.clear());
+    repairs("tells nobody, as its actions are off", |alarm| alarm.actions_enabled = false);
+    repairs("is missing", |alarm| alarm.name = "other".into());
+}
+
+#[test]
+fn mail_that_goes_to_somebody_else() {
+    repairs(Resource::Topic, "ops@example.com is not subscribed", |i| {
+        i.topic.as_mut().unwrap().subscriptions.clear();
+    });
+    repairs(Resource::Topic, "old@example.com is subscribed as well and will be taken out", |i| {
+        let subscriptions = &mut i.topic.as_mut().unwrap().subscriptions;
+        subscriptions.push(fixture::subscription("old@example.com", Some("arn:aws:sns:2")));
+        // It cannot be taken out, and lapses by itself.
+        subscriptions.push(fixture::subscription("older@example.com", None));
+    });
+}
+
+#[test]
+fn monitoring_and_logs_that_are_not_as_in_the_file() {
+    repairs(Resource::Database, "enhanced monitoring is off, not every 60 s", |i| {
+        i.database.as_mut().unwrap().monitoring_interval = 0;
+    });
+    repairs(Resource::Database, "enhanced monitoring has another role than the stack's", |i| {
+        i.database.as_mut().unwrap().monitoring_role = Some("arn:other".into());
+    });
+    repairs(Resource::Database, "its log upgrade goes to CloudWatch and will not any more", |i| {
+        i.database.as_mut().unwrap().logs.push("upgrade".into());
+    });
+    repairs(Resource::MonitoringRole, "AmazonRDSEnhancedMonitoringRole is not attached", |i| {
+        i.monitoring_role.as_mut().unwrap().policies.clear();
+    });
+}

@@ -30,7 +30,7 @@ fn carry_out(stack: &Stack, inventory: &mut Inventory, step: &Step) {
             secret.scheduled_for_deletion = false;
         }
         Action::Create | Action::Repair | Action::Start | Action::Wait => {
-            for need in step.resource.needs() {
+            for need in step.resource.needs().iter().filter(|need| stack.wants(**need)) {
                 assert!(exists(stack, inventory, *need), "{} before {need}", step.resource);
             }
             ensure(stack, inventory, step.resource, &step.action);
@@ -55,6 +55,10 @@ fn exists(stack: &Stack, inventory: &Inventory, resource: Resource) -> bool {
         }
         R::SubnetGroup => inventory.subnet_group.is_some(),
         R::Database => inventory.database.is_some(),
+        R::MonitoringRole => inventory.monitoring_role.as_ref().is_some_and(|role| !role.policies.is_empty()),
+        R::LogGroups => true,
+        R::Topic => inventory.topic.is_some(),
+        R::Alarms => inventory.alarms.len() == 4,
         R::Role => inventory.role.as_ref().is_some_and(|role| !role.policies.is_empty()),
         R::Profile => inventory.profile.as_ref().is_some_and(|profile| !profile.roles.is_empty()),
         R::Instance => inventory.bastion().is_some_and(|bastion| bastion.state == "running"),
@@ -135,6 +139,10 @@ fn ensure(stack: &Stack, inventory: &mut Inventory, resource: Resource, action: 
         R::Database => {
             inventory.database = Some(fixture::database(stack, &group(inventory, "database-group").unwrap()));
         }
+        R::MonitoringRole => inventory.monitoring_role = whole.monitoring_role,
+        R::LogGroups => panic!("RDS makes them"),
+        R::Topic => inventory.topic = whole.topic,
+        R::Alarms => inventory.alarms = whole.alarms,
         R::Role => inventory.role = whole.role,
         R::Profile => inventory.profile = whole.profile,
         R::Instance => {
@@ -203,7 +211,25 @@ fn delete(inventory: &mut Inventory, resource: Resource, id: &str) {
             absent(inventory.database.is_none(), "the database");
             inventory.subnet_group = None;
         }
-        R::Database => inventory.database = None,
+        R::Database => {
+            // Its last lines.
+            let logs = inventory.database.take().map(|database| database.logs).unwrap_or_default();
+            inventory.log_groups = logs.iter().map(|log| format!("{}{log}", fixture::LOGS)).collect();
+        }
+        R::MonitoringRole => {
+            absent(!inventory.database.iter().any(|d| d.monitoring_interval > 0), "the database");
+            inventory.monitoring_role = None;
+        }
+        R::LogGroups => {
+            absent(inventory.database.is_none(), "the database");
+            inventory.log_groups.retain(|name| !name.starts_with(id));
+            return;
+        }
+        R::Topic => {
+            absent(inventory.alarms.is_empty(), "the alarms that tell it");
+            inventory.topic = None;
+        }
+        R::Alarms => inventory.alarms.retain(|alarm| alarm.name != id),
         R::Role => {
             absent(inventory.profile.is_none(), "the profile");
             inventory.role = None;

@@ -7,6 +7,11 @@ use sandbox::gateway::Goodbye;
 use stack::policy::{self, Task};
 use tests::Fixture;
 
+/// Returns the name by which IAM knows a service: requests to CloudWatch are signed for another one.
+fn iam_name(service: &str) -> &str {
+    if service == "monitoring" { "cloudwatch" } else { service }
+}
+
 /// The calls of one task's runs.
 pub(super) struct Recording<'a> {
     fixture: &'a Fixture,
@@ -62,7 +67,8 @@ impl<'a> Recording<'a> {
 
     fn note(&mut self, before: usize) {
         let journal = self.fixture.cloud.gateway().journal();
-        let calls = journal[before..].iter().map(|call| format!("{}:{}", call.service, call.operation));
+        let calls =
+            journal[before..].iter().map(|call| format!("{}:{}", iam_name(&call.service), call.operation));
         self.calls.extend(calls);
     }
 

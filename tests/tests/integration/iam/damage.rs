@@ -158,6 +158,12 @@ async fn other_table(fixture: &Fixture, inventory: &Inventory) {
     });
 }
 
+/// The alarms' mail, once its address has followed the link.
+pub(super) async fn confirmed_mail(fixture: &Fixture, email: &str) {
+    let topic = observe(fixture).await.topic.expect("there is a topic").arn;
+    fixture.raw().sns("ConfirmSubscription", &[("TopicArn", &topic), ("Token", email)]).await;
+}
+
 /// An ephemeral bastion that should have ended by itself.
 pub(super) async fn time_is_over(fixture: &Fixture) {
     let bastion = observe(fixture).await.bastion().unwrap().id.clone();

@@ -16,6 +16,9 @@ pub(crate) struct Account {
     subnet_groups: String,
     roles: String,
     profiles: String,
+    topics: String,
+    alarms: String,
+    log_groups: String,
     pub(crate) secrets: String,
 }
 
@@ -33,6 +36,9 @@ impl Account {
         ids.extend(inventory.secrets.iter().map(|one| one.name.clone()));
         ids.extend(inventory.database.iter().map(|one| one.identifier.clone()));
         ids.extend(inventory.role.iter().map(|one| one.name.clone()));
+        ids.extend(inventory.monitoring_role.iter().map(|one| one.name.clone()));
+        ids.extend(inventory.topic.iter().map(|one| one.arn.clone()));
+        ids.extend(inventory.alarms.iter().map(|one| one.name.clone()));
         Account {
             ids,
             subnets: raw.ec2("DescribeSubnets", &[]).await,
@@ -47,6 +53,9 @@ impl Account {
             subnet_groups: raw.rds("DescribeDBSubnetGroups", &[]).await,
             roles: raw.iam("ListRoles", &[]).await,
             profiles: raw.iam("ListInstanceProfiles", &[]).await,
+            topics: raw.sns("ListTopics", &[]).await,
+            alarms: raw.cloudwatch("DescribeAlarms", &serde_json::json!({})).await,
+            log_groups: raw.logs("DescribeLogGroups", &serde_json::json!({})).await,
             secrets: raw.secrets("ListSecrets", &serde_json::json!({ "IncludePlannedDeletion": true })).await,
         }
     }
@@ -74,7 +83,11 @@ impl Account {
             "bastion" => return self.instances.iter().any(|one| one == id),
             "database" => &self.databases,
             "database subnet group" => &self.subnet_groups,
-            "bastion role" => &self.roles,
+            "bastion role" | "monitoring role" => &self.roles,
+            "alarm topic" => &self.topics,
+            "alarm" => return self.alarms.contains(&format!("\"{id}\"")),
+            // All under that prefix.
+            "log groups" => return self.log_groups.contains(&format!("\"{id}")),
             "instance profile" => return self.profiles.contains(&format!("<InstanceProfileName>{id}<")),
             "secret" => return self.secrets.contains(&format!("\"{id}\"")),
             other => panic!("no list is known for {other}"),

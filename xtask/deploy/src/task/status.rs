@@ -1,9 +1,11 @@
 //! `status`: what exists, in which state, and what it costs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde_json::json;
+use stack::inventory::Subscription;
 use stack::plan::Action;
 use stack::resource::CREATE_ORDER;
 use stack::spec::KEPT;
@@ -33,7 +35,7 @@ pub fn show(context: &Context, inventory: &Inventory) -> std::io::Result<bool> {
     let healthy = plan.is_empty() && drift.is_empty() && findings.is_empty();
     let bill = stack::cost::of_inventory(stack, inventory);
     let parts: Vec<Part> =
-        CREATE_ORDER.into_iter().map(|resource| part(resource, stack, inventory, &plan)).collect();
+        shown(stack, &plan).map(|resource| part(resource, stack, inventory, &plan)).collect();
     let ready = parts.iter().filter(|part| part.state == "ready").count();
 
     let rows: Vec<Vec<String>> = parts
@@ -95,6 +97,15 @@ fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
             database.identifier
         ));
     }
+    for one in inventory.topic.iter().flat_map(|topic| &topic.subscriptions).filter(|one| one.arn.is_none()) {
+        notes.push(format!(
+            "the subscription of {} is not confirmed, so no alarm reaches it; follow the link in the mail from AWS",
+            one.endpoint
+        ));
+    }
+    for alarm in inventory.alarms.iter().filter(|alarm| alarm.state == "ALARM") {
+        notes.push(format!("alarm `{}` has gone off", alarm.name));
+    }
     if let Some(bastion) = inventory.bastion() {
         if let Some(until) = &bastion.keep_until {
             let until = if until == KEPT { "it is stopped by name" } else { until };
@@ -105,6 +116,12 @@ fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Returns the parts that the stack has, and those that it has no more.
+fn shown<'a>(stack: &'a Stack, plan: &'a Plan) -> impl Iterator<Item = Resource> + 'a {
+    let has_step = |resource| plan.steps.iter().any(|step| step.resource == resource);
+    CREATE_ORDER.into_iter().filter(move |resource| stack.wants(*resource) || has_step(*resource))
 }
 
 struct Part {
@@ -135,6 +152,7 @@ fn part(resource: Resource, stack: &Stack, inventory: &Inventory, plan: &Plan) -
 
 fn id_of(resource: Resource, stack: &Stack, inventory: &Inventory) -> String {
     use Resource as R;
+    let (prefix, alarms) = (stack.log_group_prefix(), stack::alarm::name_prefix(stack));
     let id = match resource {
         R::Vpc | R::VpcDns => inventory.vpc().map(|vpc| &vpc.id),
         R::InternetGateway => inventory.gateway().map(|gateway| &gateway.id),
@@ -148,6 +166,10 @@ fn id_of(resource: Resource, stack: &Stack, inventory: &Inventory) -> String {
         R::MasterSecret => inventory.secret(&stack.master_secret_name()).map(|secret| &secret.name),
         R::SubnetGroup => inventory.subnet_group.as_ref().map(|group| &group.name),
         R::Database => inventory.database.as_ref().map(|database| &database.identifier),
+        R::MonitoringRole => inventory.monitoring_role.as_ref().map(|role| &role.name),
+        R::LogGroups => Some(&prefix).filter(|_| !inventory.log_groups.is_empty()),
+        R::Topic => inventory.topic.as_ref().map(|topic| &topic.arn),
+        R::Alarms => Some(&alarms).filter(|_| !inventory.alarms.is_empty()),
         R::Role => inventory.role.as_ref().map(|role| &role.name),
         R::Profile => inventory.profile.as_ref().map(|profile| &profile.name),
         R::Instance | R::Session => inventory.bastion().map(|bastion| &bastion.id),
@@ -178,6 +200,15 @@ fn state_of(resource: Resource, inventory: &Inventory) -> String {
                 agent.version.as_deref().unwrap_or("of unknown version")
             )
         }),
+        Resource::LogGroups => Some(format!("{} so far", inventory.log_groups.len())),
+        Resource::Topic => inventory.topic.as_ref().map(|topic| {
+            let words = |one: &Subscription| match one.arn {
+                Some(_) => one.endpoint.clone(),
+                None => format!("{}, not confirmed", one.endpoint),
+            };
+            topic.subscriptions.iter().map(words).collect::<Vec<_>>().join("; ")
+        }),
+        Resource::Alarms => Some(alarm_states(inventory)),
         Resource::Vpc
         | Resource::VpcDns
         | Resource::InternetGateway
@@ -192,8 +223,18 @@ fn state_of(resource: Resource, inventory: &Inventory) -> String {
         | Resource::DatabaseRules
         | Resource::MasterSecret
         | Resource::SubnetGroup
+        | Resource::MonitoringRole
         | Resource::Role
         | Resource::Profile => None,
     };
     detail.unwrap_or_default()
+}
+
+/// Returns how many alarms are in which state: `3 OK, 1 ALARM`.
+fn alarm_states(inventory: &Inventory) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for alarm in &inventory.alarms {
+        *counts.entry(alarm.state.as_str()).or_default() += 1;
+    }
+    counts.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
 }
