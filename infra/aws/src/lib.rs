@@ -36,6 +36,7 @@ mod subnet_group;
 mod volume;
 mod vpc;
 
+pub mod adopt;
 pub mod bastion;
 pub mod kms;
 pub mod secret;

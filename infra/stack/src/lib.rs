@@ -4,6 +4,7 @@
 
 mod secret;
 
+pub mod adopt;
 pub mod config;
 pub mod cost;
 pub mod diagnosis;

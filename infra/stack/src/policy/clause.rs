@@ -13,6 +13,8 @@ pub(super) enum Clause {
     Own,
     /// The tags of EC2's parts, in the call that makes them.
     Tag,
+    /// The tags of EC2's parts that have no stack's tag yet.
+    Adopt,
     /// The image that the bastion starts from.
     Image,
     /// The parameter that names the image.
@@ -75,12 +77,31 @@ impl<'a> Place<'a> {
         format!("arn:{}:iam::{}:{rest}", self.partition, self.account)
     }
 
-    fn role(&self) -> String {
-        self.iam(&format!("role{}{}", self.stack.iam_path(), self.stack.role_name()))
+    /// Returns the role's ARN; the two that it may have, if its name is written in the stack file.
+    fn roles(&self) -> Vec<String> {
+        self.under_paths("role", &self.stack.role_name(), self.stack.bastion.role.is_some())
     }
 
-    fn profile(&self) -> String {
-        self.iam(&format!("instance-profile{}{}", self.stack.iam_path(), self.stack.role_name()))
+    /// The same of the instance profile.
+    fn profiles(&self) -> Vec<String> {
+        self.under_paths("instance-profile", &self.stack.profile_name(), self.stack.bastion.profile.is_some())
+    }
+
+    fn under_paths(&self, kind: &str, name: &str, is_written: bool) -> Vec<String> {
+        let own = self.iam(&format!("{kind}{}{name}", self.stack.iam_path()));
+        let without = is_written.then(|| self.iam(&format!("{kind}/{name}")));
+        std::iter::once(own).chain(without).collect()
+    }
+
+    /// Returns the secrets under the prefix, and the master's if it is elsewhere.
+    fn secrets(&self) -> Vec<String> {
+        let prefix = format!("{}/", self.stack.database.secret_prefix);
+        // Secrets Manager puts six characters of its own behind a name.
+        let elsewhere =
+            self.stack.database.master_secret.as_ref().filter(|name| !name.starts_with(&prefix));
+        let elsewhere = elsewhere.map(|name| format!("secret:{name}-??????"));
+        let names = std::iter::once(format!("secret:{prefix}*")).chain(elsewhere);
+        names.map(|name| self.arn("secretsmanager", &name)).collect()
     }
 
     fn database(&self) -> String {
@@ -90,11 +111,12 @@ impl<'a> Place<'a> {
 
 impl Clause {
     /// Every clause, in the order in which a policy shows them.
-    pub(super) const ALL: [Clause; 21] = [
+    pub(super) const ALL: [Clause; 22] = [
         Clause::Look,
         Clause::Make,
         Clause::Own,
         Clause::Tag,
+        Clause::Adopt,
         Clause::Image,
         Clause::ImageParameter,
         Clause::ReadRole,
@@ -120,6 +142,7 @@ impl Clause {
             Clause::Make => "Make",
             Clause::Own => "Own",
             Clause::Tag => "Tag",
+            Clause::Adopt => "Adopt",
             Clause::Image => "Image",
             Clause::ImageParameter => "ImageParameter",
             Clause::ReadRole => "ReadRole",
@@ -144,18 +167,17 @@ impl Clause {
         let stack = place.stack;
         match self {
             Clause::Look => vec!["*".to_owned()],
-            Clause::Make | Clause::Own | Clause::Tag => vec![place.arn("ec2", "*/*")],
+            Clause::Make | Clause::Own | Clause::Tag | Clause::Adopt => vec![place.arn("ec2", "*/*")],
             Clause::Image => vec![place.shared("ec2", "image/*")],
             Clause::ImageParameter => vec![place.shared("ssm", &format!("parameter{AMI_PARAMETER}"))],
             // Only what exists has a path; a question for a name that nothing has is about the name alone.
-            Clause::ReadRole => vec![
-                place.role(),
-                place.profile(),
-                place.iam(&format!("role/{}", stack.role_name())),
-                place.iam(&format!("instance-profile/{}", stack.role_name())),
-            ],
-            Clause::Role => vec![place.role(), place.profile()],
-            Clause::Attach | Clause::PassRole => vec![place.role()],
+            Clause::ReadRole => [
+                place.under_paths("role", &stack.role_name(), true),
+                place.under_paths("instance-profile", &stack.profile_name(), true),
+            ]
+            .concat(),
+            Clause::Role => [place.roles(), place.profiles()].concat(),
+            Clause::Attach | Clause::PassRole => place.roles(),
             Clause::Database => {
                 vec![place.database(), place.arn("rds", &format!("subgrp:{}", stack.subnet_group_name()))]
             }
@@ -167,9 +189,7 @@ impl Clause {
             Clause::ServiceRole => {
                 vec![place.iam("role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS")]
             }
-            Clause::Secrets => {
-                vec![place.arn("secretsmanager", &format!("secret:{}/*", stack.database.secret_prefix))]
-            }
+            Clause::Secrets => place.secrets(),
             Clause::Bastion => vec![place.arn("ec2", "instance/*")],
             Clause::Forward => {
                 vec![place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost")]
@@ -194,6 +214,11 @@ impl Clause {
             Clause::Tag => Some(json!({
                 "StringEquals": { tagging: name },
                 "Null": { "ec2:CreateAction": "false" },
+            })),
+            // What is another stack's stays so.
+            Clause::Adopt => Some(json!({
+                "StringEquals": { tagging: name },
+                "StringEqualsIfExists": { tagged: name },
             })),
             Clause::Image => Some(json!({ "StringEquals": { "ec2:Owner": "amazon" } })),
             Clause::Attach => {
