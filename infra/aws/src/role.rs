@@ -23,7 +23,8 @@ const TRUST_EC2: &str = r#"{
 /// Returns the stack's role; one of that name under another path and without its tag is not the stack's.
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, Error> {
     let found = describe(cloud, &stack.role_name()).await?;
-    let is_ours = |answer: &Answer| answer.path() == stack.iam_path() || tag::is_of(stack, tags(answer.tags()));
+    let is_ours =
+        |answer: &Answer| answer.path() == stack.iam_path() || tag::is_of(stack, tags(answer.tags()));
     Ok(found.filter(|(answer, _)| is_ours(answer)).map(|(_, role)| role))
 }
 

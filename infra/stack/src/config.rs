@@ -268,8 +268,8 @@ fn resolve_bastion(source: Source<'_>, table: &Table<'_>) -> Result<Bastion, Con
         // More than any official client sends is for those who want to find out: see `tunnel::PAYLOAD_SIZE`.
         message_bytes: table.number("message_bytes", 256..=32768)?.unwrap_or(1024),
         idle,
-        role: maybe(source, table, "role", |text| name::iam("role", text, 64))?,
-        profile: maybe(source, table, "profile", |text| name::iam("instance profile", text, 128))?,
+        role: maybe(source, table, "role", |text| name::iam("a role", text, 64))?,
+        profile: maybe(source, table, "profile", |text| name::iam("an instance profile", text, 128))?,
     })
 }
 

@@ -16,7 +16,11 @@ type Tags = BTreeMap<String, String>;
 
 /// What one name led to.
 enum Seen {
-    There { id: String, thing: Thing, tags: Tags },
+    There {
+        id: String,
+        thing: Thing,
+        tags: Tags,
+    },
     /// It is gone, or of no use; in words.
     Left(String),
 }
@@ -112,7 +116,8 @@ async fn find_table(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
     let tables = route_table::tables(cloud, tag::filter("route-table-id", id)).await?;
     let Some(found) = tables.first() else { return Ok(gone()) };
     if is_main(found) {
-        let why = "is the main route table of its VPC, which lives and dies with that; `up` makes one beside it";
+        let why =
+            "is the main route table of its VPC, which lives and dies with that; `up` makes one beside it";
         return Ok(Seen::Left(why.to_owned()));
     }
     Ok(there(id, Thing::RouteTable(route_table::read(found)), tag::all(found.tags())))
@@ -219,7 +224,9 @@ async fn attached(
         let tables = route_table::tables(cloud, tag::filter("vpc-id", &vpc)).await?;
         for (resource, subnet) in wanted {
             let mut others = candidates.iter().chain(&more).map(|other| other.id.clone());
-            let free = |table: &&Table| !is_main(table) && others.all(|id| Some(id.as_str()) != table.route_table_id());
+            let free = |table: &&Table| {
+                !is_main(table) && others.all(|id| Some(id.as_str()) != table.route_table_id())
+            };
             let of_subnet = tables.iter().find(|table| {
                 table.associations().iter().any(|link| link.subnet_id() == Some(subnet.as_str()))
             });

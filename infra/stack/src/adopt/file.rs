@@ -79,7 +79,9 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<Listing, ConfigError> {
             let message = format!("`{name}` is there twice, on line {first} as well");
             return Err(fail((name_at, Problem::new(message, "leave one of the two lines"))));
         }
-        if !value.is_empty() && !listing.take(name, value, number).map_err(|problem| fail((value_at, problem)))? {
+        if !value.is_empty()
+            && !listing.take(name, value, number).map_err(|problem| fail((value_at, problem)))?
+        {
             listing.unknown.push((name.to_owned(), number));
         }
         let named = listing.named.last().filter(|named| named.line == number && has_id(&named.part));
@@ -193,7 +195,8 @@ fn value<'a>(name: &str, text: &'a str) -> Result<&'a str, Fault> {
         None => !(c.is_ascii_alphanumeric() || "-_./:=+@,%".contains(c)),
     };
     if let Some(at) = value.find(odd) {
-        let message = format!("the value of `{name}` has a character in it that a shell would not take as it is");
+        let message =
+            format!("the value of `{name}` has a character in it that a shell would not take as it is");
         return Err((start + at, Problem::new(message, format!("write the plain value, as `{name}='..'`"))));
     }
     let rest = &text[after..];
@@ -203,5 +206,6 @@ fn value<'a>(name: &str, text: &'a str) -> Result<&'a str, Fault> {
         return Ok(value);
     }
     let message = format!("something follows the value of `{name}`");
-    Err((after, Problem::new(message, "one assignment a line, and nothing but a comment after it")))
+    let at = text.len() - comment.len();
+    Err((at, Problem::new(message, "one assignment a line, and nothing but a comment after it")))
 }

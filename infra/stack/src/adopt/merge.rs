@@ -48,7 +48,9 @@ pub fn absent(inventory: &Inventory, candidates: &[Candidate]) -> Vec<String> {
             Thing::Vpc(_) => inventory.vpcs.iter().any(|vpc| vpc.id == *id),
             Thing::Subnet(_) => inventory.subnets.iter().any(|one| one.id == *id && one.resource == tag),
             Thing::Gateway(_) => inventory.gateways.iter().any(|gateway| gateway.id == *id),
-            Thing::RouteTable(_) => inventory.route_tables.iter().any(|one| one.id == *id && one.resource == tag),
+            Thing::RouteTable(_) => {
+                inventory.route_tables.iter().any(|one| one.id == *id && one.resource == tag)
+            }
             Thing::Group(_) => inventory.groups.iter().any(|one| one.id == *id && one.resource == tag),
             Thing::SubnetGroup { .. } => inventory.subnet_group.is_some(),
             Thing::Database(_) => inventory.database.is_some(),

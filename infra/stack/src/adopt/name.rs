@@ -28,7 +28,9 @@ pub fn unnamed(stack: &Stack, candidates: &[Candidate]) -> Vec<Line> {
             Thing::SubnetGroup { .. } if id != stack.subnet_group_name() => {
                 line("[database]", "subnet_group", id);
             }
-            Thing::Role { path, .. } if !is_found(stack, id, &stack.role_name(), path, &stack.bastion.role) => {
+            Thing::Role { path, .. }
+                if !is_found(stack, id, &stack.role_name(), path, &stack.bastion.role) =>
+            {
                 line("[bastion]", "role", id);
             }
             Thing::Profile { path, .. }

@@ -91,8 +91,7 @@ impl Shape {
         match self {
             Shape::Id(start) => value.strip_prefix(start).is_some_and(|rest| {
                 // Eight digits in old ones, seventeen in those since 2018.
-                (8..=17).contains(&rest.len())
-                    && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                (8..=17).contains(&rest.len()) && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
             }),
             Shape::Name(limit) => {
                 (1..=limit).contains(&value.len())

@@ -170,7 +170,7 @@ pub(super) fn iam(what: &str, text: &str, limit: usize) -> Result<(), Problem> {
     if (1..=limit).contains(&text.len()) && text.chars().all(allowed) {
         return Ok(());
     }
-    let message = format!("{} cannot be the name of a {what}", shown(text));
+    let message = format!("{} cannot be the name of {what}", shown(text));
     let help = format!("write 1 to {limit} letters, digits and `+=,.@_-`, such as `startupwebapp-bastion`");
     Err(Problem::new(message, help))
 }

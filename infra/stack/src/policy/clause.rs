@@ -97,8 +97,7 @@ impl<'a> Place<'a> {
     fn secrets(&self) -> Vec<String> {
         let prefix = format!("{}/", self.stack.database.secret_prefix);
         // Secrets Manager puts six characters of its own behind a name.
-        let elsewhere =
-            self.stack.database.master_secret.as_ref().filter(|name| !name.starts_with(&prefix));
+        let elsewhere = self.stack.database.master_secret.as_ref().filter(|name| !name.starts_with(&prefix));
         let elsewhere = elsewhere.map(|name| format!("secret:{name}-??????"));
         let names = std::iter::once(format!("secret:{prefix}*")).chain(elsewhere);
         names.map(|name| self.arn("secretsmanager", &name)).collect()

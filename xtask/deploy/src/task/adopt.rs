@@ -42,7 +42,8 @@ pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Fai
     context.view.say(shown.trim_end());
     confirm::yes(context, &format!("tag these {} as parts of stack `{}`?", open.len(), stack.name))?;
     let again = |error: aws::Error| {
-        Failure::from(error).hint("run the same again: it goes on from here; do not run `cargo xtask up` before")
+        Failure::from(error)
+            .hint("run the same again: it goes on from here; do not run `cargo xtask up` before")
     };
     aws::adopt::take(&cloud, stack, &open, &context.events, &context.stop).await.map_err(again)?;
     Box::pin(aws::adopt::settle(&cloud, stack, &open, &context.stop)).await.map_err(again)?;
@@ -136,7 +137,11 @@ impl After {
                 drift.resource, drift.field, drift.have, drift.want
             );
         }
-        let _ = write!(text, "\nwhat `up` does after that:\n{}", plan::render(stack, &self.inventory, &self.plan));
+        let _ = write!(
+            text,
+            "\nwhat `up` does after that:\n{}",
+            plan::render(stack, &self.inventory, &self.plan)
+        );
         text
     }
 
