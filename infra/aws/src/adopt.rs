@@ -7,7 +7,7 @@ use aws_sdk_iam::types::Tag as IamTag;
 use aws_sdk_rds::types::Tag as RdsTag;
 use aws_sdk_secretsmanager::types::Tag as SecretTag;
 use stack::adopt::{Candidate, Part, Thing};
-use stack::{Event, Events, Inventory, Stack};
+use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::time::Instant;
 
 pub use self::look::look;
@@ -71,11 +71,10 @@ pub async fn settle(
 async fn tag_one(cloud: &Cloud, stack: &Stack, candidate: &Candidate) -> Result<(), Error> {
     let id = candidate.id.as_str();
     let pairs = match &candidate.part {
-        Part::Of(resource) => match &candidate.thing {
-            Thing::Secret(_) => tag::named(stack, resource.tag(), id.to_owned()),
-            _ => tag::pairs(stack, *resource),
-        },
-        Part::RoleSecret(_) => tag::named(stack, candidate.part.tag(), id.to_owned()),
+        Part::Of(Resource::MasterSecret) | Part::RoleSecret(_) => {
+            tag::named(stack, candidate.part.tag(), id.to_owned())
+        }
+        Part::Of(resource) => tag::pairs(stack, *resource),
     };
     match &candidate.thing {
         Thing::Vpc(_) | Thing::Subnet(_) | Thing::Gateway(_) | Thing::RouteTable(_) | Thing::Group(_) => {

@@ -30,8 +30,8 @@ fn changes(fixture: &Fixture) -> usize {
     fixture.cloud.gateway().journal().iter().filter(|call| changes(&call.operation)).count()
 }
 
-/// What the scripts left: nothing is tagged, 22/tcp is open, the role has neither policy nor profile, the bastion is
-/// terminated. Returns the file that they kept.
+/// What the scripts left: nothing is tagged, 22/tcp is open, the role has no policy and is not in its profile, the bastion
+/// is terminated. Returns the file that they kept.
 async fn the_scripts(fixture: &Fixture) -> String {
     let raw = fixture.raw();
     let vpc = ec2(fixture, "CreateVpc", &[("CidrBlock", "10.42.0.0/16")], "vpcId").await;
@@ -97,6 +97,7 @@ async fn the_scripts(fixture: &Fixture) -> String {
     ];
     raw.rds("CreateDBInstance", &database).await;
     raw.iam("CreateRole", &[("RoleName", "old-bastion-role"), ("AssumeRolePolicyDocument", TRUST)]).await;
+    raw.iam("CreateInstanceProfile", &[("InstanceProfileName", "old-profile")]).await;
     let (_, inventory) = fixture.context.observe().await.unwrap();
     let instance = [
         ("ImageId", inventory.image.as_deref().unwrap()),
@@ -114,7 +115,7 @@ async fn the_scripts(fixture: &Fixture) -> String {
          PRIVATE_SUBNET_A_ID='{a}'\nPRIVATE_SUBNET_B_ID='{b}'\n\n\
          BASTION_SECURITY_GROUP_ID={bastion_group}\nRDS_SECURITY_GROUP_ID={rds_group}\n\
          DB_SUBNET_GROUP_NAME=old-db-subnets\nRDS_INSTANCE_ID=startupwebapp-multi-tenant-prod\nRDS_PORT=5432\n\
-         MASTER_SECRET_ARN={}\nBASTION_ROLE_NAME=old-bastion-role\nBASTION_INSTANCE_PROFILE_NAME=\n\
+         MASTER_SECRET_ARN={}\nBASTION_ROLE_NAME=old-bastion-role\nBASTION_INSTANCE_PROFILE_NAME=old-profile\n\
          BASTION_INSTANCE_ID={instance}\nDB_PASSWORD='correct-horse'\n",
         secret["ARN"].as_str().unwrap()
     )
@@ -139,14 +140,14 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
         let from = ["adopt", "--from", file.to_str().unwrap()];
         let before = changes(&fixture);
         let refused = fixture.run(&[&from[..], &["--yes"]].concat()).await.expect(2);
-        let lines = "[database]\nsubnet_group = \"old-db-subnets\"\n[bastion]\nrole = \"old-bastion-role\"";
+        let lines = "[database]\nsubnet_group = \"old-db-subnets\"\n[bastion]\nrole = \"old-bastion-role\"\nprofile = \"old-profile\"";
         assert!(refused.stderr.contains(lines), "{}", refused.stderr);
         assert!(refused.stderr.contains("`DB_PASSWORD` means nothing here"), "{}", refused.stderr);
 
         let shipped = std::fs::read_to_string(tests::STACK_FILE).unwrap();
         let named = shipped
             .replace("[database]\n", "[database]\nsubnet_group = \"old-db-subnets\"\n")
-            .replace("[bastion]\n", "[bastion]\nrole = \"old-bastion-role\"\n");
+            .replace("[bastion]\n", "[bastion]\nrole = \"old-bastion-role\"\nprofile = \"old-profile\"\n");
         let stack = write(&fixture, "stack.toml", &named);
         let run = async |args: &[&str]| {
             let stack = ["--stack", stack.to_str().unwrap()];
@@ -176,7 +177,7 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
             "repair bastion-rules",
             "repair database-rules",
             "repair role",
-            "create profile",
+            "repair profile",
             "create instance",
             "wait session",
         ];
@@ -200,6 +201,8 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
         run(&["down", "--yes"]).await.expect(0);
         run(&["audit"]).await.expect(0);
         assert!(fixture.raw().iam("ListRoles", &[]).await.contains("<Roles/>"), "a role is left");
+        let profiles = fixture.raw().iam("ListInstanceProfiles", &[]).await;
+        assert!(!profiles.contains("old-profile"), "{profiles}");
         let groups = fixture.raw().rds("DescribeDBSubnetGroups", &[]).await;
         assert!(!groups.contains("old-db-subnets"), "{groups}");
         fixture.stop().await;

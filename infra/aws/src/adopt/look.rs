@@ -136,6 +136,9 @@ async fn find_group(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
 }
 
 async fn find_subnet_group(cloud: &Cloud, name: &str) -> Result<Seen, Error> {
+    if name == "default" {
+        return Ok(Seen::Left("is the account's own; `up` makes one beside it".to_owned()));
+    }
     let Some(found) = subnet_group::describe(cloud, name).await? else { return Ok(gone()) };
     let Some(tags) = subnet_group::tags(cloud, &found).await? else { return Ok(gone()) };
     let arn = found.db_subnet_group_arn().unwrap_or_default().to_owned();
@@ -145,6 +148,9 @@ async fn find_subnet_group(cloud: &Cloud, name: &str) -> Result<Seen, Error> {
 
 async fn find_database(cloud: &Cloud, identifier: &str) -> Result<Seen, Error> {
     let Some(found) = database::describe(cloud, identifier).await? else { return Ok(gone()) };
+    if found.engine() != Some("postgres") {
+        return Ok(Seen::Left("is no RDS PostgreSQL".to_owned()));
+    }
     let database = database::read(&found);
     if database.status == "deleting" {
         return Ok(Seen::Left("is being deleted".to_owned()));

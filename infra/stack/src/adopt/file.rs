@@ -85,11 +85,11 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<Listing, ConfigError> {
             listing.unknown.push((name.to_owned(), number));
         }
         let named = listing.named.last().filter(|named| named.line == number && has_id(&named.part));
-        if let Some(named) = named {
-            if let Some(other) = users.insert(named.id.clone(), name) {
-                let message = format!("`{name}` has the value of `{other}`; no two parts are one");
-                return Err(fail((value_at, Problem::new(message, "leave one of the two lines"))));
-            }
+        if let Some(named) = named
+            && let Some(other) = users.insert(named.id.clone(), name)
+        {
+            let message = format!("`{name}` has the value of `{other}`; no two parts are one");
+            return Err(fail((value_at, Problem::new(message, "leave one of the two lines"))));
         }
     }
     Ok(listing)
