@@ -50,10 +50,10 @@ const MALFORMED: &[(&str, &str, &str)] = &[
         "VPC_ID=→subnet-0a1b2c3d\n",
         "`VPC_ID` is not an id of EC2 that begins with `vpc-`",
     ),
-    ("id in capitals", "VPC_ID='→vpc-0A1B2C3D'\n", "is not an id"),
+    ("id in capitals", "VPC_ID=→'vpc-0A1B2C3D'\n", "is not an id"),
     ("short id", "VPC_ID=→vpc-0a1\n", "is not an id"),
     ("long id", "VPC_ID=→vpc-0a1b2c3d0a1b2c3d00\n", "is not an id"),
-    ("id and more", "BASTION_INSTANCE_ID=\"→i-0a1b2c3d i-0a1b2c3e\"\n", "is not an id"),
+    ("id and more", "BASTION_INSTANCE_ID=→\"i-0a1b2c3d i-0a1b2c3e\"\n", "is not an id"),
     ("name with a slash", "BASTION_ROLE_NAME=→a/b\n", "is not a name of at most 64"),
     (
         "long name",
