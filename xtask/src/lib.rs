@@ -107,6 +107,8 @@ pub enum Task {
     Secret(Secret),
     /// Writes the stack's ids as shell assignments, for scripts that read them; never a secret
     Env(Env),
+    /// Takes over what the predecessor's scripts made: shows what differs, and tags it; creates and deletes nothing
+    Adopt(Adopt),
     /// Prints what a task must be allowed to do in AWS
     #[command(subcommand)]
     Iam(Iam),

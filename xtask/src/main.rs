@@ -49,6 +49,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Doctor
         | Task::Audit
         | Task::Sweep(_)
+        | Task::Adopt(_)
         | Task::Tunnel(_)
         | Task::Exec(_)
         | Task::Psql(_)

@@ -182,6 +182,17 @@ pub struct Env {
     pub file: PathBuf,
 }
 
+/// `adopt`
+#[derive(Args, Debug)]
+pub struct Adopt {
+    /// The file that names what the scripts made, as `env` writes it
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Show what would be tagged and what differs, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `iam ..`
 #[derive(Debug, Subcommand)]
 pub enum Iam {
@@ -228,4 +239,6 @@ pub enum IamTask {
     Up,
     /// `down`
     Down,
+    /// `adopt`
+    Adopt,
 }

@@ -138,7 +138,7 @@ async fn alarms(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
 /// By name as well as by path: a list may be behind.
 async fn named_role(cloud: &Cloud, stack: &Stack, want: role::Want) -> Result<Vec<Left>, Error> {
     let found = role::find(cloud, stack, &want).await?;
-    Ok(found.iter().map(|role| under_path(stack, "role", &role.name)).collect())
+    Ok(found.iter().map(|role| by_name(stack, "role", &role.name)).collect())
 }
 
 async fn roles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
@@ -148,7 +148,7 @@ async fn roles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
 
 async fn named_profile(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
     let found = profile::find(cloud, stack).await?;
-    Ok(found.iter().map(|profile| under_path(stack, "instance profile", &profile.name)).collect())
+    Ok(found.iter().map(|profile| by_name(stack, "instance profile", &profile.name)).collect())
 }
 
 async fn profiles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
@@ -173,6 +173,10 @@ async fn locks(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
 fn tagged(stack: &Stack, kind: &str, id: &str, state: &str) -> Left {
     let comma = if state.is_empty() { "" } else { ", " };
     left(kind, id, format!("tagged for stack `{}`{comma}{state}", stack.name))
+}
+
+fn by_name(stack: &Stack, kind: &str, name: &str) -> Left {
+    left(kind, name, format!("under {}, or tagged for stack `{}`", stack.iam_path(), stack.name))
 }
 
 fn under_path(stack: &Stack, kind: &str, name: &str) -> Left {

@@ -34,7 +34,7 @@ pub(crate) async fn is_taken(cloud: &Cloud, stack: &Stack) -> Result<bool, Error
     Ok(found.is_some_and(|database| !is_ours(stack, &database)))
 }
 
-async fn describe(cloud: &Cloud, identifier: &str) -> Result<Option<DbInstance>, Error> {
+pub(crate) async fn describe(cloud: &Cloud, identifier: &str) -> Result<Option<DbInstance>, Error> {
     let call = cloud.rds.describe_db_instances().db_instance_identifier(identifier).send();
     match call.await.map_err(failed("rds", "DescribeDBInstances")) {
         Ok(answer) => Ok(answer.db_instances.unwrap_or_default().into_iter().next()),
@@ -366,7 +366,7 @@ fn is_ours(stack: &Stack, database: &DbInstance) -> bool {
     tag::is_of(stack, database.tag_list().iter().filter_map(|tag| Some((tag.key()?, tag.value()?))))
 }
 
-fn read(database: &DbInstance) -> DatabaseInstance {
+pub(crate) fn read(database: &DbInstance) -> DatabaseInstance {
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let endpoint = database
         .endpoint()

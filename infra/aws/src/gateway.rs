@@ -99,7 +99,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
     .await
 }
 
-fn read(gateway: &Answer) -> InternetGateway {
+pub(crate) fn read(gateway: &Answer) -> InternetGateway {
     let attachment = gateway.attachments().iter().find(|attachment| {
         let state = attachment.state().map(|state| state.as_str());
         !matches!(state, Some("detaching" | "detached"))

@@ -188,7 +188,7 @@ fn why(answer: &Answer) -> String {
     }
 }
 
-async fn describe(cloud: &Cloud, id: &str) -> Result<Option<Answer>, Error> {
+pub(crate) async fn describe(cloud: &Cloud, id: &str) -> Result<Option<Answer>, Error> {
     let call = cloud.ec2.describe_instances().instance_ids(id).send();
     match call.await.map_err(failed("ec2", "DescribeInstances")) {
         Ok(answer) => {
@@ -251,7 +251,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     Ok(proof)
 }
 
-fn read(instance: &Answer) -> Instance {
+pub(crate) fn read(instance: &Answer) -> Instance {
     // Where groups are given with the interface, some answers leave the instance's own list empty.
     let primary = instance.network_interfaces().iter().find(|interface| {
         interface.attachment().and_then(|attachment| attachment.device_index()).unwrap_or(0) == 0

@@ -39,6 +39,7 @@ mod topic;
 mod volume;
 mod vpc;
 
+pub mod adopt;
 pub mod bastion;
 pub mod kms;
 pub mod lock;

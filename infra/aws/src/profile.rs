@@ -11,12 +11,15 @@ use crate::poll::{Probe, VISIBLE_WITHIN, delete, visible, wait_until};
 use crate::proof::{Proof, Seen, absent};
 use crate::role::absent_is_none;
 use crate::step::Job;
-use crate::{Cloud, Error, tag};
+use crate::{Cloud, Error, role, tag};
 
-/// Returns the stack's profile; one of that name under another path is not the stack's.
+/// Returns the stack's profile; one of that name under another path and without its tag is not the stack's.
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<Profile>, Error> {
-    let profile = describe(cloud, &stack.role_name()).await?;
-    Ok(profile.filter(|profile| profile.path() == stack.iam_path()).as_ref().map(read))
+    let profile = describe(cloud, &stack.profile_name()).await?;
+    let is_ours = |profile: &InstanceProfile| {
+        profile.path() == stack.iam_path() || tag::is_of(stack, role::tags(profile.tags()))
+    };
+    Ok(profile.filter(is_ours).as_ref().map(read))
 }
 
 /// Returns the names of the profiles under the stack's path.
@@ -28,7 +31,7 @@ pub(crate) async fn list_names(cloud: &Cloud, stack: &Stack) -> Result<Vec<Strin
     Ok(profiles.iter().map(|profile| profile.instance_profile_name().to_owned()).collect())
 }
 
-async fn describe(cloud: &Cloud, name: &str) -> Result<Option<InstanceProfile>, Error> {
+pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<InstanceProfile>, Error> {
     let call = cloud.iam.get_instance_profile().instance_profile_name(name).send();
     let answer = absent_is_none(call.await.map_err(failed("iam", "GetInstanceProfile")))?;
     Ok(answer.and_then(|answer| answer.instance_profile))
@@ -69,7 +72,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Profi
 }
 
 async fn create(job: &Job<'_>) -> Result<Profile, Error> {
-    let name = job.stack.role_name();
+    let name = job.stack.profile_name();
     let tags = tag::pairs(job.stack, Resource::Profile);
     let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build());
     let tags: Result<Vec<Tag>, _> = tags.into_iter().collect();
@@ -125,7 +128,7 @@ async fn remove(job: &Job<'_>, name: &str, role: &str) -> Result<(), Error> {
     absent_is_none(call.send().await.map_err(failed("iam", "RemoveRoleFromInstanceProfile"))).map(|_| ())
 }
 
-fn read(profile: &InstanceProfile) -> Profile {
+pub(crate) fn read(profile: &InstanceProfile) -> Profile {
     Profile {
         name: profile.instance_profile_name().to_owned(),
         arn: profile.arn().to_owned(),

@@ -1,7 +1,7 @@
 //! The stack's IAM roles: the bastion's, and the one in which RDS writes enhanced monitoring.
 
 use aws_sdk_iam::primitives::DateTimeFormat;
-use aws_sdk_iam::types::{AttachedPolicy, Tag};
+use aws_sdk_iam::types::{AttachedPolicy, Role as Answer, Tag};
 use futures_util::future::{join, try_join_all};
 use stack::inventory::Role;
 use stack::spec::{MONITORING_PATH, MONITORING_POLICY, SSM_POLICY};
@@ -62,23 +62,36 @@ impl Want {
     }
 }
 
-/// Returns the role; one of that name under another path is not the stack's.
+/// Returns the role; one of that name under another path and without the stack's tag is not the stack's.
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack, want: &Want) -> Result<Option<Role>, Error> {
-    let name = &want.name;
+    let found = describe(cloud, &want.name).await?;
+    let is_ours =
+        |answer: &Answer| answer.path() == stack.iam_path() || tag::is_of(stack, tags(answer.tags()));
+    Ok(found.filter(|(answer, _)| is_ours(answer)).map(|(_, role)| role))
+}
+
+/// Returns the role of that name, whosever it is.
+pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<(Answer, Role)>, Error> {
     let role = async {
         let call = cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"));
         absent_is_none(call)
     };
     let (role, policies) = join(role, attached(cloud, name)).await;
-    let is_ours = |role: &aws_sdk_iam::types::Role| role.path() == stack.iam_path();
-    let role = role?.and_then(|answer| answer.role).filter(is_ours);
-    let policies = policies?;
-    Ok(role.map(|role| Role {
-        policies: policies.iter().filter_map(|p| p.policy_name()).map(str::to_owned).collect(),
-        name: name.clone(),
-        arn: role.arn().to_owned(),
-        created_at: role.create_date().fmt(DateTimeFormat::DateTime).ok(),
+    let (answer, policies) = (role?.and_then(|answer| answer.role), policies?);
+    Ok(answer.map(|answer| {
+        let role = Role {
+            name: name.to_owned(),
+            policies: policies.iter().filter_map(|p| p.policy_name()).map(str::to_owned).collect(),
+            arn: answer.arn().to_owned(),
+            created_at: answer.create_date().fmt(DateTimeFormat::DateTime).ok(),
+        };
+        (answer, role)
     }))
+}
+
+/// Returns the keys and values of IAM's tags.
+pub(crate) fn tags(tags: &[Tag]) -> impl Iterator<Item = (&str, &str)> {
+    tags.iter().map(|tag| (tag.key(), tag.value()))
 }
 
 async fn attached(cloud: &Cloud, name: &str) -> Result<Vec<AttachedPolicy>, Error> {
@@ -91,7 +104,7 @@ async fn attached(cloud: &Cloud, name: &str) -> Result<Vec<AttachedPolicy>, Erro
 /// Returns the names of the roles under the stack's path.
 pub(crate) async fn list_names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
     let pages = cloud.iam.list_roles().path_prefix(stack.iam_path()).into_paginator().items().send();
-    let roles: Result<Vec<aws_sdk_iam::types::Role>, _> = pages.collect().await;
+    let roles: Result<Vec<Answer>, _> = pages.collect().await;
     let roles = roles.map_err(failed("iam", "ListRoles"))?;
     Ok(roles.iter().map(|role| role.role_name().to_owned()).collect())
 }

@@ -170,13 +170,13 @@ async fn disassociate(job: &Job<'_>, link: &str) -> Result<(), Error> {
     .await
 }
 
-async fn tables(cloud: &Cloud, filter: aws_sdk_ec2::types::Filter) -> Result<Vec<Answer>, Error> {
+pub(crate) async fn tables(cloud: &Cloud, filter: aws_sdk_ec2::types::Filter) -> Result<Vec<Answer>, Error> {
     let pages = cloud.ec2.describe_route_tables().filters(filter).into_paginator().items().send();
     let tables: Result<Vec<Answer>, _> = pages.collect().await;
     tables.map_err(failed("ec2", "DescribeRouteTables"))
 }
 
-fn read(table: &Answer) -> RouteTable {
+pub(crate) fn read(table: &Answer) -> RouteTable {
     let associations = table.associations().iter().filter_map(|link| {
         Some(Association {
             id: link.route_table_association_id()?.to_owned(),

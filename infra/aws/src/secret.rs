@@ -5,14 +5,16 @@ mod fate;
 pub mod rotate;
 mod version;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
 use futures_util::future::{FutureExt, try_join};
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
 use serde_json::json;
 use stack::inventory::{DatabaseInstance, Inventory, SecretEntry};
+use stack::spec::ROLE_SECRET;
 use stack::{Resource, Secret, Stack};
 
 use crate::error::failed;
@@ -25,7 +27,6 @@ pub(crate) use fate::{Fallen, destroy, kept};
 pub use version::{Credentials, Version};
 
 const SERVICE: &str = "secretsmanager";
-const ROLE_SECRET: &str = "role-secret";
 /// A forced deletion is done in the background; until then the name is taken.
 const NAME_FREE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -144,17 +145,36 @@ async fn names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
 pub(crate) async fn describe(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
     let call = cloud.secrets.describe_secret().secret_id(name).send();
     match call.await.map_err(failed(SERVICE, "DescribeSecret")) {
-        Ok(answer) => Ok(Some(SecretEntry {
-            name: name.to_owned(),
-            arn: answer.arn().unwrap_or_default().to_owned(),
-            scheduled_for_deletion: answer.deleted_date().is_some(),
-            tagged: tag::is_of(
-                stack,
-                answer.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?))),
-            ),
-        })),
+        Ok(answer) => Ok(Some(SecretEntry { name: name.to_owned(), ..read(stack, &answer) })),
         Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Returns the secret that the ARN leads to, with all its tags.
+pub(crate) async fn by_arn(
+    cloud: &Cloud,
+    stack: &Stack,
+    arn: &str,
+) -> Result<Option<(SecretEntry, BTreeMap<String, String>)>, Error> {
+    let call = cloud.secrets.describe_secret().secret_id(arn).send();
+    match call.await.map_err(failed(SERVICE, "DescribeSecret")) {
+        Ok(answer) => Ok(Some((read(stack, &answer), tag::map(tags(&answer))))),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn tags(answer: &DescribeSecretOutput) -> impl Iterator<Item = (&str, &str)> {
+    answer.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)))
+}
+
+fn read(stack: &Stack, answer: &DescribeSecretOutput) -> SecretEntry {
+    SecretEntry {
+        name: answer.name().unwrap_or_default().to_owned(),
+        arn: answer.arn().unwrap_or_default().to_owned(),
+        scheduled_for_deletion: answer.deleted_date().is_some(),
+        tagged: tag::is_of(stack, tags(answer)),
     }
 }
 

@@ -212,7 +212,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
     .await
 }
 
-fn read(group: &Answer) -> SecurityGroup {
+pub(crate) fn read(group: &Answer) -> SecurityGroup {
     let ingress = group.ip_permissions().iter().flat_map(|p| rule::parse(Direction::Ingress, p));
     let egress = group.ip_permissions_egress().iter().flat_map(|p| rule::parse(Direction::Egress, p));
     SecurityGroup {

@@ -82,7 +82,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     .await
 }
 
-fn read(subnet: &Answer) -> Subnet {
+pub(crate) fn read(subnet: &Answer) -> Subnet {
     Subnet {
         id: subnet.subnet_id().unwrap_or_default().to_owned(),
         vpc: subnet.vpc_id().unwrap_or_default().to_owned(),

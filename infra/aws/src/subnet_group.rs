@@ -13,23 +13,29 @@ use crate::{Cloud, Error, blocker, database, tag};
 
 /// Returns the stack's subnet group; one of that name without the stack's tag is not the stack's.
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<SubnetGroup>, Error> {
-    let Some(group) = describe(cloud, stack).await? else {
+    let Some(group) = describe(cloud, &stack.subnet_group_name()).await? else {
         return Ok(None);
     };
-    let call =
-        cloud.rds.list_tags_for_resource().resource_name(group.db_subnet_group_arn().unwrap_or_default());
-    let tags = match call.send().await.map_err(failed("rds", "ListTagsForResource")) {
-        Ok(answer) => answer.tag_list.unwrap_or_default(),
-        // It was deleted in between.
-        Err(error) if error.is_gone() => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    // Without them it was deleted in between.
+    let Some(tags) = tags(cloud, &group).await? else { return Ok(None) };
     let is_ours = tag::is_of(stack, tags.iter().filter_map(|tag| Some((tag.key()?, tag.value()?))));
     Ok(is_ours.then(|| read(&group)))
 }
 
-async fn describe(cloud: &Cloud, stack: &Stack) -> Result<Option<DbSubnetGroup>, Error> {
-    let call = cloud.rds.describe_db_subnet_groups().db_subnet_group_name(stack.subnet_group_name());
+/// Returns the group's tags; `None` if there is no such group any more.
+pub(crate) async fn tags(cloud: &Cloud, group: &DbSubnetGroup) -> Result<Option<Vec<Tag>>, Error> {
+    let arn = group.db_subnet_group_arn().unwrap_or_default();
+    let call = cloud.rds.list_tags_for_resource().resource_name(arn);
+    match call.send().await.map_err(failed("rds", "ListTagsForResource")) {
+        Ok(answer) => Ok(Some(answer.tag_list.unwrap_or_default())),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the subnet group of that name, whosever it is.
+pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<DbSubnetGroup>, Error> {
+    let call = cloud.rds.describe_db_subnet_groups().db_subnet_group_name(name);
     match call.send().await.map_err(failed("rds", "DescribeDBSubnetGroups")) {
         Ok(answer) => Ok(answer.db_subnet_groups.unwrap_or_default().into_iter().next()),
         Err(error) if error.is_gone() => Ok(None),
@@ -121,7 +127,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Proof, Error> {
     .await
 }
 
-fn read(group: &DbSubnetGroup) -> SubnetGroup {
+pub(crate) fn read(group: &DbSubnetGroup) -> SubnetGroup {
     let subnets = group.subnets().iter().filter_map(|subnet| subnet.subnet_identifier());
     SubnetGroup {
         name: group.db_subnet_group_name().unwrap_or_default().to_owned(),

@@ -1,5 +1,7 @@
 //! The tags that every part carries from its first moment: the only memory that there is.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::types::{Filter, ResourceType, TagSpecification};
 use stack::spec::{RESOURCE_TAG, STACK_TAG};
 use stack::{Resource, Stack};
@@ -47,6 +49,16 @@ pub(crate) fn ec2_with(
     let tag = |(key, value): (&str, String)| aws_sdk_ec2::types::Tag::builder().key(key).value(value).build();
     let tags = pairs(stack, resource).into_iter().chain(more).map(tag).collect();
     TagSpecification::builder().resource_type(kind).set_tags(Some(tags)).build()
+}
+
+/// Returns all of EC2's tags.
+pub(crate) fn all(tags: &[aws_sdk_ec2::types::Tag]) -> BTreeMap<String, String> {
+    map(tags.iter().filter_map(|tag| Some((tag.key()?, tag.value().unwrap_or_default()))))
+}
+
+/// Returns keys and values as a map.
+pub(crate) fn map<'a>(tags: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
+    tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// Returns the value of the resource tag, or nothing.

@@ -1,12 +1,12 @@
 //! The bastion's volume.
 
-use aws_sdk_ec2::types::Volume as Answer;
+use aws_sdk_ec2::types::{Filter, Volume as Answer};
 use stack::Stack;
 
 use crate::error::failed;
 use crate::{Cloud, Error, tag};
 
-/// A volume with the stack's tag.
+/// A volume.
 pub(crate) struct Volume {
     pub(crate) id: String,
     /// The instance that it is attached to.
@@ -18,7 +18,12 @@ pub(crate) struct Volume {
 
 /// Returns the volumes with the stack's tag.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Volume>, Error> {
-    let pages = cloud.ec2.describe_volumes().filters(tag::of_stack(stack)).into_paginator().items().send();
+    filtered(cloud, tag::of_stack(stack)).await
+}
+
+/// Returns the volumes that EC2's filter lets pass.
+pub(crate) async fn filtered(cloud: &Cloud, filter: Filter) -> Result<Vec<Volume>, Error> {
+    let pages = cloud.ec2.describe_volumes().filters(filter).into_paginator().items().send();
     let volumes: Result<Vec<Answer>, _> = pages.collect().await;
     Ok(volumes.map_err(failed("ec2", "DescribeVolumes"))?.iter().map(read).collect())
 }

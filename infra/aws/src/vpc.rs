@@ -31,7 +31,7 @@ pub(crate) async fn list_with_dns(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vp
     }
 }
 
-async fn with_dns(cloud: &Cloud, vpc: &Vpc) -> Result<Vpc, Error> {
+pub(crate) async fn with_dns(cloud: &Cloud, vpc: &Vpc) -> Result<Vpc, Error> {
     let ask = |attribute: VpcAttributeName| {
         let call = Box::pin(cloud.ec2.describe_vpc_attribute().vpc_id(&vpc.id).attribute(attribute).send());
         async { call.await.map_err(failed("ec2", "DescribeVpcAttribute")) }
@@ -111,7 +111,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     .await
 }
 
-fn read(vpc: &Answer) -> Result<Vpc, Error> {
+pub(crate) fn read(vpc: &Answer) -> Result<Vpc, Error> {
     Ok(Vpc {
         id: vpc.vpc_id().ok_or_else(|| incomplete("id"))?.to_owned(),
         cidr: vpc.cidr_block().unwrap_or_default().to_owned(),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use self::error::ConfigError;
-use self::error::{Problem, Source};
+pub(crate) use self::error::{Problem, Source};
 pub use self::name::is_migration_set;
 pub use self::record::{FIELDS, Fault, Record, tenants};
 use self::table::{Keys, Table};
@@ -48,6 +48,8 @@ const DATABASE: Keys = &[
     ("monitoring_interval", "60"),
     ("logs", "[\"postgresql\"]"),
     ("secret_prefix", "\"rds/startupwebapp/multi-tenant\""),
+    ("master_secret", "\"rds/startupwebapp/multi-tenant/master\""),
+    ("subnet_group", "\"startupwebapp-db-subnets\""),
 ];
 const BASTION: Keys = &[
     ("instance_type", "\"t3.micro\""),
@@ -56,6 +58,8 @@ const BASTION: Keys = &[
     ("sessions", "4"),
     ("message_bytes", "1024"),
     ("idle", "\"60m\""),
+    ("role", "\"startupwebapp-bastion-role\""),
+    ("profile", "\"startupwebapp-bastion-profile\""),
 ];
 const READY_WITHIN: form::Span = form::Span {
     seconds: 1..=3600,
@@ -118,7 +122,8 @@ pub fn parse_tenants(bytes: &[u8], file: &str, stack: &Stack) -> Result<Vec<Tena
     csv::parse(source, stack)
 }
 
-fn decode<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, ConfigError> {
+/// Returns the text that the bytes of a file are.
+pub(crate) fn decode<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, ConfigError> {
     str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
         let text = str::from_utf8(&bytes[..at]).expect("invariant: valid up to here");
@@ -127,7 +132,8 @@ fn decode<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, ConfigError> {
     })
 }
 
-fn check_plain(source: Source<'_>) -> Result<(), ConfigError> {
+/// Refuses what no text file of ours begins with or has in it.
+pub(crate) fn check_plain(source: Source<'_>) -> Result<(), ConfigError> {
     if source.text.starts_with('\u{feff}') {
         let problem =
             Problem::new("the file starts with a byte order mark", "save the file as UTF-8 without BOM");
@@ -238,6 +244,8 @@ fn resolve_database(
             format!("rds/{project}/multi-tenant-{environment}"),
             name::secret_prefix,
         )?,
+        master_secret: maybe(source, table, "master_secret", name::master_secret)?,
+        subnet_group: maybe(source, table, "subnet_group", name::subnet_group)?,
     })
 }
 
@@ -264,6 +272,8 @@ fn resolve_bastion(source: Source<'_>, table: &Table<'_>) -> Result<Bastion, Con
         // More than any official client sends is for those who want to find out: see `tunnel::PAYLOAD_SIZE`.
         message_bytes: table.number("message_bytes", 256..=32768)?.unwrap_or(1024),
         idle,
+        role: maybe(source, table, "role", |text| name::iam("a role", text, 64))?,
+        profile: maybe(source, table, "profile", |text| name::iam("an instance profile", text, 128))?,
     })
 }
 
@@ -298,6 +308,17 @@ fn required(
     let text = table.required(key)?;
     check(text.value).map_err(|problem| source.fail(text.at, problem))?;
     Ok(text.value.to_owned())
+}
+
+fn maybe(
+    source: Source<'_>,
+    table: &Table<'_>,
+    key: &str,
+    check: fn(&str) -> Result<(), Problem>,
+) -> Result<Option<String>, ConfigError> {
+    let Some(text) = table.text(key)? else { return Ok(None) };
+    check(text.value).map_err(|problem| source.fail(text.at, problem))?;
+    Ok(Some(text.value.to_owned()))
 }
 
 fn checked(

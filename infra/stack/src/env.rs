@@ -1,6 +1,7 @@
 //! `aws-resources.env`: the ids of a stack as shell assignments, for scripts that read them.
 //!
-//! Architecture invariant: the file is an export, and never holds a secret. No task learns from it what exists.
+//! Architecture invariant: the file is an export, and never holds a secret. No task learns from it what exists; the names
+//! are read again by [`adopt`](crate::adopt) alone.
 
 use crate::inventory::Inventory;
 use crate::spec::Stack;

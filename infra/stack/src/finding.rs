@@ -298,7 +298,10 @@ pub(crate) fn role(stack: &Stack, inventory: &Inventory) -> Option<Finding> {
         None => Some(Finding::new(
             Cause::RoleWithoutPolicy,
             format!("role `{}` does not exist, so the agent has no rights", stack.role_name()),
-            format!("no role of that name under `{}`", stack.iam_path()),
+            match stack.bastion.role {
+                Some(_) => "no role of that name carries the stack's tag".to_owned(),
+                None => format!("no role of that name under `{}`", stack.iam_path()),
+            },
         )),
         Some(_) => None,
     }

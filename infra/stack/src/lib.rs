@@ -5,6 +5,7 @@
 mod class;
 mod secret;
 
+pub mod adopt;
 pub mod alarm;
 pub mod config;
 pub mod cost;

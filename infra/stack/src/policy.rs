@@ -42,11 +42,13 @@ pub enum Task {
     Up,
     /// `down`.
     Down,
+    /// `adopt`.
+    Adopt,
 }
 
 impl Task {
     /// Every task.
-    pub const ALL: [Task; 9] = [
+    pub const ALL: [Task; 10] = [
         Task::Status,
         Task::Doctor,
         Task::Connect,
@@ -56,6 +58,7 @@ impl Task {
         Task::Bastion,
         Task::Up,
         Task::Down,
+        Task::Adopt,
     ];
 
     /// Returns the actions that the task's policy allows.

@@ -12,6 +12,8 @@ use crate::resource::Resource;
 pub const STACK_TAG: &str = "drawbridge:stack";
 /// The tag that says which [`Resource`](crate::Resource) of the stack this is; its value is the kebab-case name.
 pub const RESOURCE_TAG: &str = "drawbridge:resource";
+/// The value of [`RESOURCE_TAG`] on the secret of a tenant's role, which is no resource of the plan.
+pub const ROLE_SECRET: &str = "role-secret";
 /// The tag on a bastion that its idle timer obeys: until this time, RFC 3339 in UTC, it does not stop by itself;
 /// [`KEPT`] for no end.
 pub const KEEP_TAG: &str = "drawbridge:keep-until";
@@ -118,6 +120,10 @@ pub struct Database {
     pub logs: Vec<String>,
     /// The start of every secret's name, such as `rds/startupwebapp/multi-tenant`.
     pub secret_prefix: String,
+    /// The name of the master user's secret, if it is not the one that the prefix makes.
+    pub master_secret: Option<String>,
+    /// The name of the database subnet group, if it is not the one that the stack's name makes.
+    pub subnet_group: Option<String>,
 }
 
 /// The EC2 instance that sessions end on.
@@ -137,6 +143,10 @@ pub struct Bastion {
     /// After how long without a session the bastion stops itself; never if `None`. It is told at its launch.
     #[serde(serialize_with = "maybe_seconds")]
     pub idle: Option<Duration>,
+    /// The name of the role, if it is written; such a role may lie outside of [`Stack::iam_path`].
+    pub role: Option<String>,
+    /// The name of the instance profile, if it is written; such a profile may lie outside of [`Stack::iam_path`].
+    pub profile: Option<String>,
 }
 
 /// CloudWatch alarms.
@@ -285,9 +295,14 @@ impl Stack {
         format!("/drawbridge/{}/{}/", self.project, self.environment)
     }
 
-    /// Returns the name of the role, which is the instance profile's as well.
+    /// Returns the name of the bastion's role.
     pub fn role_name(&self) -> String {
-        self.name_of("bastion")
+        self.bastion.role.clone().unwrap_or_else(|| self.name_of("bastion"))
+    }
+
+    /// Returns the name of the bastion's instance profile.
+    pub fn profile_name(&self) -> String {
+        self.bastion.profile.clone().unwrap_or_else(|| self.name_of("bastion"))
     }
 
     /// Returns the name of the role of enhanced monitoring.
@@ -336,12 +351,13 @@ impl Stack {
 
     /// Returns the name of the database subnet group.
     pub fn subnet_group_name(&self) -> String {
-        self.name_of("database")
+        self.database.subnet_group.clone().unwrap_or_else(|| self.name_of("database"))
     }
 
     /// Returns the name of the master user's secret.
     pub fn master_secret_name(&self) -> String {
-        format!("{}/master", self.database.secret_prefix)
+        let own = || format!("{}/master", self.database.secret_prefix);
+        self.database.master_secret.clone().unwrap_or_else(own)
     }
 
     /// Returns the name of a tenant role's secret.

@@ -110,10 +110,10 @@ fn every_value_that_is_written_is_the_one_that_counts() {
          network = { cidr = '172.16.0.0/20', zones = ['us-gov-west-1c', 'us-gov-west-1a'] }\n\
          [database]\nidentifier = 'x-1'\nengine_version = '17.2'\nclass = 'db.m7g.2xlarge'\nstorage_gib = 1_000\n\
          master_user = 'postgres'\nport = 0x1539\nbackup_days = 0\nmulti_az = true\ndeletion_protection = true\n\
-         final_snapshot = true\nsecret_prefix = 'A/b.c'\nmonitoring_interval = 30\n\
-         logs = ['upgrade', 'postgresql']\n\
+         final_snapshot = true\nsecret_prefix = 'A/b.c'\nmaster_secret = 'Admin'\nsubnet_group = 'old'\n\
+         monitoring_interval = 30\nlogs = ['upgrade', 'postgresql']\n\
          [bastion]\ninstance_type = 'm5.metal'\nvolume_gib = 9\nready_within = '90s'\nsessions = 16\n\
-         message_bytes = 32768\nidle = 'never'\n\
+         message_bytes = 32768\nidle = 'never'\nrole = 'Old+Role'\nprofile = 'Old.Profile'\n\
          [alarms]\nenabled = true\nemail = 'first.last+aws@example.co.uk'\ncpu_percent = 70\n\
          free_storage_gib = 9\nconnections = 50\nfreeable_memory_mib = 1\n\
          [[tenant]]\nname = 'one'\nowner = 'both'\nencoding = 'LATIN1'\nlocale = 'C'\n\
@@ -129,6 +129,8 @@ fn every_value_that_is_written_is_the_one_that_counts() {
     assert_eq!(stack.database.engine_version, "17.2");
     assert!(stack.database.multi_az && stack.database.deletion_protection && stack.database.final_snapshot);
     assert_eq!(stack.role_secret_name("both"), "A/b.c/both");
+    assert_eq!((stack.master_secret_name().as_str(), stack.subnet_group_name().as_str()), ("Admin", "old"));
+    assert_eq!((stack.role_name().as_str(), stack.profile_name().as_str()), ("Old+Role", "Old.Profile"));
     assert_eq!((stack.bastion.volume_gib, stack.bastion.ready_within.as_secs()), (9, 90));
     assert_eq!((stack.bastion.sessions, stack.bastion.message_bytes), (16, 32768));
     assert_eq!(stack.bastion.idle, None);

@@ -290,6 +290,13 @@ const BODIES: &[(&str, &str, &str)] = &[
     ("hostile master", "[database]\nmaster_user = →\"a\\\" SUPERUSER\"\n", "master user `a\" SUPERUSER`"),
     ("secret prefix with space", "[database]\nsecret_prefix = →\"a b\"\n", "has ` ` in it"),
     ("secret prefix with slash", "[database]\nsecret_prefix = →\"/rds\"\n", "slash at an end"),
+    ("master secret with space", "[database]\nmaster_secret = →\"a b\"\n", "that Secrets Manager refuses"),
+    ("empty master secret", "[database]\nmaster_secret = →\"\"\n", "1 to 512 characters"),
+    ("subnet group in capitals", "[database]\nsubnet_group = →\"Shop\"\n", "name of a database subnet group"),
+    ("default subnet group", "[database]\nsubnet_group = →\"default\"\n", "name of a database subnet group"),
+    ("role with a path", "[bastion]\nrole = →\"/shop/bastion\"\n", "cannot be the name of a role"),
+    ("hostile role", "[bastion]\nrole = →\"a\\u001b[2J\"\n", "`a\\u{1b}[2J` cannot be the name of a role"),
+    ("empty profile", "[bastion]\nprofile = →\"\"\n", "cannot be the name of an instance profile"),
     ("empty secret prefix", "[database]\nsecret_prefix = →\"\"\n", "is empty"),
     // Bastion
     ("instance type in words", "[bastion]\ninstance_type = →\"small\"\n", "is not an instance type"),

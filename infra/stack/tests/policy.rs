@@ -167,3 +167,34 @@ fn calls_imply_what_iam_asks_for_beside_them() {
     let unknown = policy::implied_by(["ec2:RunInstances", "ec2:Nonsense"]);
     assert_eq!(unknown, Err(vec!["ec2:Nonsense"]));
 }
+
+#[test]
+fn names_that_are_written_are_allowed_where_the_scripts_made_them() {
+    let mut stack = shipped();
+    stack.bastion.role = Some("old-role".to_owned());
+    stack.database.master_secret = Some("admin".to_owned());
+    let document = serde_json::to_value(policy::of(&stack, ACCOUNT, Task::Up)).unwrap();
+    let statement = |sid: &str| {
+        document["Statement"].as_array().unwrap().iter().find(|one| one["Sid"] == sid).unwrap().clone()
+    };
+    let roles = json!([
+        "arn:aws:iam::123456789012:role/drawbridge/startupwebapp/prod/old-role",
+        "arn:aws:iam::123456789012:role/old-role",
+    ]);
+    assert_eq!(statement("PassRole")["Resource"], roles);
+    let secrets = statement("Secrets")["Resource"].to_string();
+    assert!(secrets.contains("secret:rds/startupwebapp/multi-tenant/*"), "{secrets}");
+    assert!(secrets.contains("secret:admin-??????"), "{secrets}");
+}
+
+#[test]
+fn what_is_another_stacks_cannot_be_adopted() {
+    let document = serde_json::to_value(policy::of(&shipped(), ACCOUNT, Task::Adopt)).unwrap();
+    let statements = document["Statement"].as_array().unwrap();
+    let adopt = statements.iter().find(|one| one["Sid"] == "Adopt").unwrap();
+    let condition = json!({
+        "StringEquals": { "aws:RequestTag/drawbridge:stack": "startupwebapp-prod" },
+        "StringEqualsIfExists": { "aws:ResourceTag/drawbridge:stack": "startupwebapp-prod" },
+    });
+    assert_eq!((&adopt["Action"], &adopt["Condition"]), (&json!(["ec2:CreateTags"]), &condition));
+}

@@ -141,6 +141,21 @@ fn down_is_allowed_what_it_calls_whatever_it_finds() {
 }
 
 #[test]
+fn adopt_is_allowed_what_it_calls() {
+    tests::block_on(async {
+        let fixture = Fixture::start(Want::ControlPlane).await;
+        up::converge(&fixture.context, &[]).await.unwrap();
+        let file = fixture.cloud.dir().join("aws-resources.env");
+        fixture.run(&["env", file.to_str().unwrap()]).await.expect(0);
+        crate::adopt::untag(&fixture).await;
+        let mut adopt = Recording::of(&fixture, Task::Adopt);
+        adopt.run(&["adopt", "--from", file.to_str().unwrap(), "--yes"], 0).await;
+        adopt.expect_exactly_the_policy();
+        fixture.stop().await;
+    });
+}
+
+#[test]
 fn whoever_looks_or_connects_is_allowed_what_that_calls() {
     tests::block_on(async {
         let fixture = Fixture::start_agent(Want::Databases, |agent| {

@@ -1,5 +1,6 @@
 //! What needs more than one crate: one binary, so that the AWS SDK is linked once.
 
+mod adopt;
 mod alarms;
 mod bastion;
 mod cli;

@@ -97,6 +97,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Doctor
         | Task::Audit
         | Task::Sweep(_)
+        | Task::Adopt(_)
         | Task::Tunnel(_)
         | Task::Exec(_)
         | Task::Psql(_)
@@ -129,6 +130,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Tenant(args) => task::tenant::run(&context, args).await,
         Task::Secret(task) => task::secret::run(&context, task).await,
         Task::Release(args) => task::release::run(&context, args).await,
+        Task::Adopt(args) => task::adopt::run(&context, args).await,
         Task::Env(args) => task::env::run(&context, args).await,
         Task::Iam(task) => task::iam::run(&context, task).await,
         Task::Migrate(args) => match &args.task {

@@ -1,5 +1,6 @@
 //! The tasks, a file each.
 
+pub mod adopt;
 pub mod audit;
 pub mod bastion;
 pub mod completions;

@@ -18,27 +18,27 @@ pub struct ConfigError {
 
 /// What is wrong with a value, before anyone knows where it stands.
 #[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) message: String,
-    pub(super) help: String,
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    pub(crate) help: String,
 }
 
 impl Problem {
-    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Problem {
+    pub(crate) fn new(message: impl Into<String>, help: impl Into<String>) -> Problem {
         Problem { message: message.into(), help: help.into() }
     }
 }
 
 /// The text of a file and the name that the user knows it by.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
+pub(crate) struct Source<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) text: &'a str,
 }
 
 impl Source<'_> {
     /// Says that there is a problem at this byte.
-    pub(super) fn fail(self, at: usize, problem: Problem) -> ConfigError {
+    pub(crate) fn fail(self, at: usize, problem: Problem) -> ConfigError {
         let before = &self.text[..self.text.floor_char_boundary(at)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         ConfigError {
@@ -52,7 +52,7 @@ impl Source<'_> {
 }
 
 /// Returns what the user wrote so that it fits a line of a terminal: escaped, shortened, in backticks.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const LIMIT: usize = 60;
     let mut shown = String::from("`");
     for (count, c) in text.chars().enumerate() {

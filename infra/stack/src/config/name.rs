@@ -139,6 +139,42 @@ pub(super) fn secret_prefix(text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Checks the full name of the master user's secret.
+pub(super) fn master_secret(text: &str) -> Result<(), Problem> {
+    let wrong = |why: &str| {
+        let message = format!("master secret {} {why}", shown(text));
+        Err(Problem::new(message, "write it as `rds/startupwebapp/multi-tenant/master`"))
+    };
+    if !(1..=512).contains(&text.len()) {
+        return wrong("is not 1 to 512 characters long");
+    }
+    if !text.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c)) {
+        return wrong("has a character in it that Secrets Manager refuses");
+    }
+    Ok(())
+}
+
+/// Checks the name of a database subnet group; RDS keeps it in lower case.
+pub(super) fn subnet_group(text: &str) -> Result<(), Problem> {
+    let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.');
+    if (1..=255).contains(&text.len()) && text.chars().all(allowed) && text != "default" {
+        return Ok(());
+    }
+    let message = format!("{} cannot be the name of a database subnet group", shown(text));
+    Err(Problem::new(message, "write it as `startupwebapp-db-subnets`, in lower case"))
+}
+
+/// Checks the name of a role or of an instance profile.
+pub(super) fn iam(what: &str, text: &str, limit: usize) -> Result<(), Problem> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
+    if (1..=limit).contains(&text.len()) && text.chars().all(allowed) {
+        return Ok(());
+    }
+    let message = format!("{} cannot be the name of {what}", shown(text));
+    let help = format!("write 1 to {limit} letters, digits and `+=,.@_-`, such as `startupwebapp-bastion`");
+    Err(Problem::new(message, help))
+}
+
 fn postgres(what: &str, text: &str) -> Result<(), Problem> {
     let help = || match suggestion(text, '_', POSTGRES_BYTES) {
         Some(name) => format!("write it as `{name}`"),

@@ -130,7 +130,7 @@ pub(super) fn role(stack: &Stack, inventory: &Inventory) -> Verdict {
 pub(super) fn profile(stack: &Stack, inventory: &Inventory) -> Verdict {
     let role = stack.role_name();
     let Some(profile) = &inventory.profile else {
-        return Verdict::Create(format!("{role} with the role in it"));
+        return Verdict::Create(format!("{} with the role in it", stack.profile_name()));
     };
     match profile.roles.iter().find(|other| **other != role) {
         Some(other) => Verdict::Repair(format!("holds role {other} instead")),

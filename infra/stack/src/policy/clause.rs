@@ -14,6 +14,8 @@ pub(super) enum Clause {
     Own,
     /// The tags of EC2's parts, in the call that makes them.
     Tag,
+    /// The tags of EC2's parts that have no stack's tag yet.
+    Adopt,
     /// The image that the bastion starts from.
     Image,
     /// The parameter that names the image.
@@ -84,13 +86,33 @@ impl<'a> Place<'a> {
         format!("arn:{}:iam::{}:{rest}", self.partition, self.account)
     }
 
-    /// Returns the roles under the stack's path: in one line, as a policy's characters are counted.
-    fn roles(&self) -> String {
-        self.iam(&format!("role{}*", self.stack.iam_path()))
+    /// Returns the roles under the stack's path, in one line, as a policy's characters are counted; and the bastion's without a
+    /// path, if its name is written in the stack file.
+    fn roles(&self) -> Vec<String> {
+        let under = self.iam(&format!("role{}*", self.stack.iam_path()));
+        let written = self.stack.bastion.role.as_ref().map(|name| self.iam(&format!("role/{name}")));
+        std::iter::once(under).chain(written).collect()
     }
 
-    fn profile(&self) -> String {
-        self.iam(&format!("instance-profile{}{}", self.stack.iam_path(), self.stack.role_name()))
+    /// The same of the instance profile.
+    fn profiles(&self) -> Vec<String> {
+        self.under_paths("instance-profile", &self.stack.profile_name(), self.stack.bastion.profile.is_some())
+    }
+
+    fn under_paths(&self, kind: &str, name: &str, is_written: bool) -> Vec<String> {
+        let own = self.iam(&format!("{kind}{}{name}", self.stack.iam_path()));
+        let without = is_written.then(|| self.iam(&format!("{kind}/{name}")));
+        std::iter::once(own).chain(without).collect()
+    }
+
+    /// Returns the secrets under the prefix, and the master's if it is elsewhere.
+    fn secrets(&self) -> Vec<String> {
+        let prefix = format!("{}/", self.stack.database.secret_prefix);
+        // Secrets Manager puts six characters of its own behind a name.
+        let elsewhere = self.stack.database.master_secret.as_ref().filter(|name| !name.starts_with(&prefix));
+        let elsewhere = elsewhere.map(|name| format!("secret:{name}-??????"));
+        let names = std::iter::once(format!("secret:{prefix}*")).chain(elsewhere);
+        names.map(|name| self.arn("secretsmanager", &name)).collect()
     }
 
     fn database(&self) -> String {
@@ -100,11 +122,12 @@ impl<'a> Place<'a> {
 
 impl Clause {
     /// Every clause, in the order in which a policy shows them.
-    pub(super) const ALL: [Clause; 25] = [
+    pub(super) const ALL: [Clause; 26] = [
         Clause::Look,
         Clause::Make,
         Clause::Own,
         Clause::Tag,
+        Clause::Adopt,
         Clause::Image,
         Clause::ImageParameter,
         Clause::Lock,
@@ -134,6 +157,7 @@ impl Clause {
             Clause::Make => "Make",
             Clause::Own => "Own",
             Clause::Tag => "Tag",
+            Clause::Adopt => "Adopt",
             Clause::Image => "Image",
             Clause::ImageParameter => "ImageParameter",
             Clause::Lock => "Lock",
@@ -162,7 +186,7 @@ impl Clause {
         let stack = place.stack;
         match self {
             Clause::Look => vec!["*".to_owned()],
-            Clause::Make | Clause::Own | Clause::Tag => vec![place.arn("ec2", "*/*")],
+            Clause::Make | Clause::Own | Clause::Tag | Clause::Adopt => vec![place.arn("ec2", "*/*")],
             Clause::Image => vec![place.shared("ec2", "image/*")],
             Clause::ImageParameter => vec![place.shared("ssm", &format!("parameter{AMI_PARAMETER}"))],
             // The list is of the path, the rest of what is below it.
@@ -174,14 +198,14 @@ impl Clause {
                 ]
             }
             // Only what exists has a path; a question for a name that nothing has is about the name alone.
-            Clause::ReadRole => vec![
+            Clause::ReadRole => [
                 place.roles(),
-                place.profile(),
-                place.iam(&format!("role/{}-*", stack.name)),
-                place.iam(&format!("instance-profile/{}", stack.role_name())),
-            ],
-            Clause::Role => vec![place.roles(), place.profile()],
-            Clause::Attach | Clause::PassRole => vec![place.roles()],
+                vec![place.iam(&format!("role/{}-*", stack.name))],
+                place.under_paths("instance-profile", &stack.profile_name(), true),
+            ]
+            .concat(),
+            Clause::Role => [place.roles(), place.profiles()].concat(),
+            Clause::Attach | Clause::PassRole => place.roles(),
             Clause::Database => {
                 vec![place.database(), place.arn("rds", &format!("subgrp:{}", stack.subnet_group_name()))]
             }
@@ -200,9 +224,7 @@ impl Clause {
             Clause::Logs => {
                 vec![place.arn("logs", &format!("log-group:{}*", stack.log_group_prefix()))]
             }
-            Clause::Secrets => {
-                vec![place.arn("secretsmanager", &format!("secret:{}/*", stack.database.secret_prefix))]
-            }
+            Clause::Secrets => place.secrets(),
             Clause::Bastion => vec![place.arn("ec2", "instance/*")],
             Clause::Forward => {
                 vec![place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost")]
@@ -227,6 +249,11 @@ impl Clause {
             Clause::Tag => Some(json!({
                 "StringEquals": { tagging: name },
                 "Null": { "ec2:CreateAction": "false" },
+            })),
+            // What is another stack's stays so.
+            Clause::Adopt => Some(json!({
+                "StringEquals": { tagging: name },
+                "StringEqualsIfExists": { tagged: name },
             })),
             Clause::Image => Some(json!({ "StringEquals": { "ec2:Owner": "amazon" } })),
             Clause::Attach => {

@@ -1,5 +1,5 @@
 use super::Task;
-use super::Task::{Bastion, Connect, Doctor, Down, Migrate, Rotate, Status, Tenant, Up};
+use super::Task::{Adopt, Bastion, Connect, Doctor, Down, Migrate, Rotate, Status, Tenant, Up};
 use super::clause::Clause;
 
 /// One action: whose policy has it, in which statement, and the calls at which IAM asks for it.
@@ -34,7 +34,7 @@ const fn at(
 
 const ALL: &[Task] = &Task::ALL;
 /// Those that look at every part; `doctor` looks at what is on the way to the database.
-const WHOLE: &[Task] = &[Status, Connect, Migrate, Tenant, Rotate, Bastion, Up, Down];
+const WHOLE: &[Task] = &[Status, Connect, Migrate, Tenant, Rotate, Bastion, Up, Down, Adopt];
 /// Those that open tunnels or shells.
 const SESSIONS: &[Task] = &[Connect, Migrate, Tenant, Rotate, Doctor];
 /// Those that open sessions, if only to see whether that is possible.
@@ -210,6 +210,12 @@ pub(super) const TABLE: &[Grant] = &[
     at("cloudwatch:TagResource", &[Up], Clause::Alarms, &["cloudwatch:PutMetricAlarm"]),
     own("cloudwatch:DeleteAlarms", &[Up, Down], Clause::Alarms),
     own("logs:DeleteLogGroup", &[Down], Clause::Logs),
+    // Taking over what others made: tags alone.
+    own("ec2:CreateTags", &[Adopt], Clause::Adopt),
+    own("iam:TagInstanceProfile", &[Adopt], Clause::Role),
+    own("iam:TagRole", &[Adopt], Clause::Role),
+    own("rds:AddTagsToResource", &[Adopt], Clause::Database),
+    own("secretsmanager:TagResource", &[Adopt], Clause::Secrets),
     // The tags go along to the last snapshot.
     at("rds:AddTagsToResource", &[Down], Clause::Snapshot, &["rds:DeleteDBInstance"]),
     at("rds:CreateDBSnapshot", &[Down], Clause::Snapshot, &["rds:DeleteDBInstance"]),

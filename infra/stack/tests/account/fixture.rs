@@ -113,7 +113,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             created_at: None,
         }),
         profile: Some(Profile {
-            name: stack.role_name(),
+            name: stack.profile_name(),
             arn: ARN.into(),
             roles: vec![stack.role_name()],
             created_at: None,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has found what it looks for")]
 
+mod adopt;
 mod cost;
 mod diagnosis;
 mod finding;

@@ -45,6 +45,7 @@ fn wanted(task: xtask::IamTask) -> Task {
         xtask::IamTask::Rotate => Task::Rotate,
         xtask::IamTask::Up => Task::Up,
         xtask::IamTask::Down => Task::Down,
+        xtask::IamTask::Adopt => Task::Adopt,
     }
 }
 
