@@ -17,7 +17,7 @@ use crate::{Cloud, Error, Stop, observe, tag};
 
 type Pairs = [(&'static str, String); 5];
 
-/// Gives each of them the tags that `up` gives what it makes, in their order, and returns how many have them.
+/// Gives each of them the tags that `up` gives what it makes, in their order.
 ///
 /// One at a time: cut off anywhere, the next run finds what is left to do.
 ///
