@@ -4,6 +4,7 @@ mod remains;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_rds::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_rds::types::{DbInstance, Tag};
 use stack::inventory::{DatabaseInstance, Inventory};
 use stack::plan::Snapshot;
@@ -314,6 +315,7 @@ fn is_ours(stack: &Stack, database: &DbInstance) -> bool {
 
 fn read(database: &DbInstance) -> DatabaseInstance {
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+    let time = |time: &DateTime| time.fmt(DateTimeFormat::DateTime).ok();
     let endpoint = database
         .endpoint()
         .and_then(|endpoint| Some((endpoint.address()?.to_owned(), u16::try_from(endpoint.port()?).ok()?)));
@@ -331,8 +333,7 @@ fn read(database: &DbInstance) -> DatabaseInstance {
         public: database.publicly_accessible().unwrap_or(false),
         encrypted: database.storage_encrypted().unwrap_or(false),
         groups: groups.map(str::to_owned).collect(),
-        restarts_at: database
-            .automatic_restart_time()
-            .and_then(|time| time.fmt(aws_sdk_rds::primitives::DateTimeFormat::DateTime).ok()),
+        created_at: database.instance_create_time().and_then(time),
+        restarts_at: database.automatic_restart_time().and_then(time),
     }
 }

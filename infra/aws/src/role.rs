@@ -34,6 +34,7 @@ pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, E
     Ok(role.map(|role| Role {
         policies: policies.iter().filter_map(|p| p.policy_name()).map(str::to_owned).collect(),
         name,
+        arn: Some(role.arn().to_owned()),
         created_at: role.create_date().fmt(DateTimeFormat::DateTime).ok(),
     }))
 }
@@ -89,7 +90,7 @@ async fn create(job: &Job<'_>) -> Result<Role, Error> {
         .assume_role_policy_document(TRUST_EC2)
         .set_tags(Some(tags.expect("invariant: every tag has a key and a value")));
     match call.send().await.map_err(failed("iam", "CreateRole")) {
-        Ok(_) => Ok(Role { name, policies: Vec::new(), created_at: None }),
+        Ok(_) => Ok(Role { name, arn: None, policies: Vec::new(), created_at: None }),
         // A lost reply, or someone else's: no two in an account have the same name.
         Err(error) if error.is_duplicate() => {
             find(job.cloud, job.stack).await?.ok_or(Error::Foreign { what: "role", name })

@@ -8,6 +8,7 @@ mod version;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aws_sdk_secretsmanager::primitives::DateTimeFormat;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
 use futures_util::future::{FutureExt, try_join};
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
@@ -152,6 +153,7 @@ pub(crate) async fn describe(cloud: &Cloud, stack: &Stack, name: &str) -> Result
                 stack,
                 answer.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?))),
             ),
+            created_at: answer.created_date().and_then(|time| time.fmt(DateTimeFormat::DateTime).ok()),
         })),
         Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(error),
@@ -193,7 +195,8 @@ async fn create_master(
             }
         }
     };
-    let entry = SecretEntry { name: fresh.name, arn, scheduled_for_deletion: false, tagged: true };
+    let name = fresh.name;
+    let entry = SecretEntry { name, arn, scheduled_for_deletion: false, tagged: true, created_at: None };
     Ok((entry, fresh.password))
 }
 
