@@ -56,13 +56,15 @@ pub fn entries(stack: &Stack, inventory: &Inventory) -> Vec<Entry> {
 
 /// Returns the steps whose things are missing. Steps that only give another step's thing its form have none.
 pub fn absent(stack: &Stack, inventory: &Inventory) -> Vec<Resource> {
-    let makes = |step: &Resource| {
-        !matches!(step, Resource::VpcDns | Resource::BastionRules | Resource::DatabaseRules)
+    let master = stack.master_secret_name();
+    // A tenant's secret, or a volume that was left, is not what the step is for.
+    let is_own = |entry: &Entry| {
+        entry.kind != "volume" && (entry.step != Resource::MasterSecret || entry.id == master)
     };
-    CREATE_ORDER
-        .into_iter()
-        .filter(|step| makes(step) && of_step(*step, stack, inventory).is_empty())
-        .collect()
+    let forms = [Resource::VpcDns, Resource::BastionRules, Resource::DatabaseRules];
+    let is_absent =
+        |step: &Resource| !forms.contains(step) && !of_step(*step, stack, inventory).iter().any(is_own);
+    CREATE_ORDER.into_iter().filter(is_absent).collect()
 }
 
 /// Returns what AWS says of the thing that a step makes or forms, in its own words; empty if there is none.

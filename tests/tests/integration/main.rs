@@ -13,6 +13,7 @@ mod killed;
 mod layers;
 mod lint;
 mod migrate;
+mod pages;
 mod postgres;
 mod power;
 mod registry;

@@ -4,6 +4,7 @@
 
 mod cost;
 mod diagnosis;
+mod entry;
 mod finding;
 mod fixture;
 mod plan;

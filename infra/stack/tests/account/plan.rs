@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use stack::inventory::*;
 use stack::plan::{Action, Direction, Fate, SecretFate, Snapshot, down, down_with, up};
 use stack::resource::CREATE_ORDER;
 use stack::{Component, Inventory, Resource};
