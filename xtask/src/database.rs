@@ -10,7 +10,7 @@ pub enum Tenant {
     /// Lists the databases on the server beside those of the stack file
     List,
     /// Creates roles, secrets and databases; what is there already stays as it is
-    Create(Tenants),
+    Create(TenantCreate),
     /// Checks owner, encoding, collation, isolation, and a login over verified TLS
     Verify(Tenants),
     /// Dumps a tenant's database to a file, then drops it, and its role and secret if no other tenant has them
@@ -34,6 +34,17 @@ pub struct TenantDrop {
     /// Drop even if somebody is connected, who loses the connection
     #[arg(long)]
     pub force: bool,
+}
+
+/// `tenant create`
+#[derive(Args, Debug)]
+pub struct TenantCreate {
+    /// Which tenants.
+    #[command(flatten)]
+    pub tenants: Tenants,
+    /// Go on though the server's disk is full: to mend what is there already
+    #[arg(long)]
+    pub allow_full_disk: bool,
 }
 
 /// Which tenants.

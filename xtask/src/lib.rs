@@ -73,8 +73,10 @@ pub enum Task {
     Up(Up),
     /// Takes everything down in reverse order and proves that nothing is left
     Down(Down),
-    /// Shows what exists, in which state, and what it costs
+    /// Tells whether all is well: every step with what AWS says of it, what differs, what to do next, and what it costs
     Status(Status),
+    /// Lists every resource by its id, with its state and age, and how to connect; names and ARNs alone
+    Resources(Resources),
     /// What the stack costs: now, with the bastion stopped, a month, and since the bastion's start
     Cost,
     /// Names what is broken between here and the database, with the evidence and the command that mends it; changes nothing

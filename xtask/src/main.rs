@@ -45,6 +45,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
+        | Task::Resources(_)
         | Task::Cost
         | Task::Doctor
         | Task::Audit

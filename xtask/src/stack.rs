@@ -101,6 +101,17 @@ pub struct Status {
     /// Exit 8 if anything is missing, different or unhealthy
     #[arg(long)]
     pub check: bool,
+    /// Write a page to FILE instead, that any browser shows
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// `resources`
+#[derive(Args, Debug)]
+pub struct Resources {
+    /// Write a page to FILE instead, that any browser shows
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// `tunnel`
@@ -221,7 +232,7 @@ fn account(text: &str) -> Result<String, &'static str> {
 /// A task, by what it must be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum IamTask {
-    /// `plan`, `status`, `audit`, `cost`: looking
+    /// `plan`, `status`, `resources`, `audit`, `cost`: looking
     Status,
     /// `doctor`
     Doctor,

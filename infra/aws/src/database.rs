@@ -4,6 +4,7 @@ mod remains;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_rds::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, DbInstance, Tag};
 use stack::inventory::{DatabaseInstance, Inventory};
 use stack::plan::Snapshot;
@@ -368,6 +369,7 @@ fn is_ours(stack: &Stack, database: &DbInstance) -> bool {
 
 pub(crate) fn read(database: &DbInstance) -> DatabaseInstance {
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+    let time = |time: &DateTime| time.fmt(DateTimeFormat::DateTime).ok();
     let endpoint = database
         .endpoint()
         .and_then(|endpoint| Some((endpoint.address()?.to_owned(), u16::try_from(endpoint.port()?).ok()?)));
@@ -390,8 +392,7 @@ pub(crate) fn read(database: &DbInstance) -> DatabaseInstance {
         monitoring_interval: database.monitoring_interval().and_then(|s| u32::try_from(s).ok()).unwrap_or(0),
         monitoring_role: database.monitoring_role_arn().map(str::to_owned),
         logs,
-        restarts_at: database
-            .automatic_restart_time()
-            .and_then(|time| time.fmt(aws_sdk_rds::primitives::DateTimeFormat::DateTime).ok()),
+        created_at: database.instance_create_time().and_then(time),
+        restarts_at: database.automatic_restart_time().and_then(time),
     }
 }

@@ -107,5 +107,6 @@ pub(crate) fn read(gateway: &Answer) -> InternetGateway {
     InternetGateway {
         id: gateway.internet_gateway_id().unwrap_or_default().to_owned(),
         attached: attachment.and_then(|attachment| attachment.vpc_id()).map(str::to_owned),
+        state: attachment.and_then(|attachment| attachment.state()).map(|state| state.as_str().to_owned()),
     }
 }

@@ -1,5 +1,5 @@
 use futures_util::try_join;
-use stack::inventory::{Agent, Instance};
+use stack::inventory::{Agent, Instance, Volume};
 use stack::{Inventory, Stack};
 
 use crate::state::sort;
@@ -32,7 +32,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         alarms,
         role,
         profile,
-        (instances, agent),
+        (instances, volumes, agent),
         image,
         locks,
     ) = try_join!(
@@ -70,6 +70,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         role,
         profile,
         instances,
+        volumes,
         agent,
         image,
         locks,
@@ -78,7 +79,9 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
     Ok(inventory)
 }
 
-async fn instances(cloud: &Cloud, stack: &Stack) -> Result<(Vec<Instance>, Option<Agent>), Error> {
+type Instances = (Vec<Instance>, Vec<Volume>, Option<Agent>);
+
+async fn instances(cloud: &Cloud, stack: &Stack) -> Result<Instances, Error> {
     let found = async {
         let instances = instance::list(cloud, stack).await?;
         let known = Inventory { instances, ..Inventory::default() };
@@ -93,5 +96,5 @@ async fn instances(cloud: &Cloud, stack: &Stack) -> Result<(Vec<Instance>, Optio
         let root = volumes.iter().find(|volume| volume.instance.as_ref() == Some(&instance.id));
         instance.volume_gib = root.and_then(|volume| volume.size_gib);
     }
-    Ok((instances, agent))
+    Ok((instances, volumes, agent))
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use aws_sdk_secretsmanager::primitives::DateTimeFormat;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
 use futures_util::future::{FutureExt, try_join};
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
@@ -175,6 +176,7 @@ fn read(stack: &Stack, answer: &DescribeSecretOutput) -> SecretEntry {
         arn: answer.arn().unwrap_or_default().to_owned(),
         scheduled_for_deletion: answer.deleted_date().is_some(),
         tagged: tag::is_of(stack, tags(answer)),
+        created_at: answer.created_date().and_then(|time| time.fmt(DateTimeFormat::DateTime).ok()),
     }
 }
 
@@ -213,7 +215,8 @@ async fn create_master(
             }
         }
     };
-    let entry = SecretEntry { name: fresh.name, arn, scheduled_for_deletion: false, tagged: true };
+    let name = fresh.name;
+    let entry = SecretEntry { name, arn, scheduled_for_deletion: false, tagged: true, created_at: None };
     Ok((entry, fresh.password))
 }
 

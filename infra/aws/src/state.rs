@@ -111,6 +111,7 @@ pub(crate) fn sort(inventory: &mut Inventory) {
     inventory.log_groups.sort();
     inventory.alarms.sort_by(|a, b| a.name.cmp(&b.name));
     inventory.instances.sort_by(|a, b| a.id.cmp(&b.id));
+    inventory.volumes.sort_by(|a, b| a.id.cmp(&b.id));
 }
 
 fn put<T>(list: &mut Vec<T>, entry: T, id: fn(&T) -> &String) {
@@ -150,7 +151,8 @@ mod tests {
     use super::*;
 
     fn vpc(id: &str, dns_hostnames: Option<bool>) -> Vpc {
-        Vpc { id: id.to_owned(), cidr: "10.0.0.0/16".to_owned(), dns_support: None, dns_hostnames }
+        let (id, cidr) = (id.to_owned(), "10.0.0.0/16".to_owned());
+        Vpc { id, cidr, state: None, dns_support: None, dns_hostnames }
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub(crate) fn read(subnet: &Answer) -> Subnet {
         vpc: subnet.vpc_id().unwrap_or_default().to_owned(),
         cidr: subnet.cidr_block().unwrap_or_default().to_owned(),
         zone: subnet.availability_zone().unwrap_or_default().to_owned(),
+        state: subnet.state().map(|state| state.as_str().to_owned()),
         resource: tag::resource(subnet.tags()),
     }
 }

@@ -53,6 +53,8 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Subne
         name: job.stack.subnet_group_name(),
         vpc: vpc_of(inventory)?.to_owned(),
         subnets: subnets.to_vec(),
+        arn: None,
+        status: None,
     };
     let have = match &inventory.subnet_group {
         Some(group) => group.clone(),
@@ -133,5 +135,7 @@ pub(crate) fn read(group: &DbSubnetGroup) -> SubnetGroup {
         name: group.db_subnet_group_name().unwrap_or_default().to_owned(),
         vpc: group.vpc_id().unwrap_or_default().to_owned(),
         subnets: subnets.map(str::to_owned).collect(),
+        arn: group.db_subnet_group_arn().map(str::to_owned),
+        status: group.subnet_group_status().map(str::to_owned),
     }
 }

@@ -1,20 +1,12 @@
 //! The bastion's volume.
 
+use aws_sdk_ec2::primitives::DateTimeFormat;
 use aws_sdk_ec2::types::{Filter, Volume as Answer};
 use stack::Stack;
+use stack::inventory::Volume;
 
 use crate::error::failed;
 use crate::{Cloud, Error, tag};
-
-/// A volume.
-pub(crate) struct Volume {
-    pub(crate) id: String,
-    /// The instance that it is attached to.
-    pub(crate) instance: Option<String>,
-    pub(crate) size_gib: Option<u32>,
-    /// EC2's own word: `in-use`, `deleting`, ..
-    pub(crate) state: String,
-}
 
 /// Returns the volumes with the stack's tag.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Volume>, Error> {
@@ -35,5 +27,6 @@ fn read(volume: &Answer) -> Volume {
         instance: attachment.and_then(|attachment| attachment.instance_id()).map(str::to_owned),
         size_gib: volume.size().and_then(|size| u32::try_from(size).ok()),
         state: volume.state().map_or("unknown", |state| state.as_str()).to_owned(),
+        created_at: volume.create_time().and_then(|time| time.fmt(DateTimeFormat::DateTime).ok()),
     }
 }

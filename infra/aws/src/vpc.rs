@@ -115,6 +115,7 @@ pub(crate) fn read(vpc: &Answer) -> Result<Vpc, Error> {
     Ok(Vpc {
         id: vpc.vpc_id().ok_or_else(|| incomplete("id"))?.to_owned(),
         cidr: vpc.cidr_block().unwrap_or_default().to_owned(),
+        state: vpc.state().map(|state| state.as_str().to_owned()),
         dns_support: None,
         dns_hostnames: None,
     })

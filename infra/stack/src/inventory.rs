@@ -42,6 +42,8 @@ pub struct Inventory {
     pub profile: Option<Profile>,
     /// EC2 instances with the stack's tag, those that are terminated excluded.
     pub instances: Vec<Instance>,
+    /// EBS volumes with the stack's tag.
+    pub volumes: Vec<Volume>,
     /// What Session Manager says of the bastion; `None` until it is asked or if the agent never registered.
     pub agent: Option<Agent>,
     /// The Amazon Linux 2023 image that the region offers now.
@@ -87,6 +89,8 @@ pub struct Vpc {
     pub id: String,
     /// Its range.
     pub cidr: String,
+    /// EC2's own word: `pending`, `available`.
+    pub state: Option<String>,
     /// `enableDnsSupport`; `None` if it was not asked.
     pub dns_support: Option<bool>,
     /// `enableDnsHostnames`; `None` if it was not asked.
@@ -104,6 +108,8 @@ pub struct Subnet {
     pub cidr: String,
     /// Its availability zone.
     pub zone: String,
+    /// EC2's own word: `pending`, `available`.
+    pub state: Option<String>,
     /// The value of its resource tag, such as `public-subnet`.
     pub resource: String,
 }
@@ -115,6 +121,8 @@ pub struct InternetGateway {
     pub id: String,
     /// The VPC that it is attached to.
     pub attached: Option<String>,
+    /// EC2's own word for the attachment: `attaching`, `available`.
+    pub state: Option<String>,
 }
 
 /// A route table.
@@ -215,6 +223,8 @@ pub struct SecretEntry {
     pub scheduled_for_deletion: bool,
     /// It carries the stack's tag.
     pub tagged: bool,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
 }
 
 /// A database subnet group.
@@ -226,6 +236,10 @@ pub struct SubnetGroup {
     pub vpc: String,
     /// The subnets in it.
     pub subnets: Vec<String>,
+    /// Its ARN.
+    pub arn: Option<String>,
+    /// RDS's own word: `Complete`.
+    pub status: Option<String>,
 }
 
 /// An RDS instance.
@@ -261,6 +275,8 @@ pub struct DatabaseInstance {
     pub monitoring_role: Option<String>,
     /// The logs that go to CloudWatch.
     pub logs: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
     /// When RDS starts it by itself, RFC 3339, if it is stopped: seven days after the stop.
     pub restarts_at: Option<String>,
 }
@@ -357,6 +373,21 @@ pub struct Instance {
     pub reads_tags: bool,
 }
 
+/// An EBS volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Volume {
+    /// `vol-..`
+    pub id: String,
+    /// The instance that it is attached to.
+    pub instance: Option<String>,
+    /// Its size in GiB.
+    pub size_gib: Option<u32>,
+    /// EC2's own word: `in-use`, `deleting`, ..
+    pub state: String,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
+}
+
 /// What Session Manager says of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Agent {
@@ -375,7 +406,7 @@ impl fmt::Display for Holder {
 }
 
 impl Inventory {
-    /// Tells whether nothing of the stack is left.
+    /// Tells whether nothing of the stack is left; a volume goes with its instance.
     pub fn is_empty(&self) -> bool {
         let Inventory {
             vpcs,
@@ -393,6 +424,7 @@ impl Inventory {
             role,
             profile,
             instances,
+            volumes: _,
             agent: _,
             image: _,
             // It is taken away with the rest, and alone it is nothing that works or costs.

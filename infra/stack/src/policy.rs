@@ -24,7 +24,7 @@ pub const MANAGED_POLICY_LIMIT: usize = 6144;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// `plan`, `status`, `audit`, `cost`.
+    /// `plan`, `status`, `resources`, `audit`, `cost`.
     Status,
     /// `doctor`.
     Doctor,

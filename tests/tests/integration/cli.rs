@@ -33,7 +33,7 @@ fn a_stack_file_with_a_hostile_tenant_is_refused_with_its_place() {
         let quoted = serde_json::to_string(name).unwrap();
         std::fs::write(&file, format!("{shipped}\n[[tenant]]\nname = {quoted}\n")).unwrap();
         let place = format!("{}:{}:8: ", file.display(), shipped.lines().count() + 3);
-        for task in ["plan", "up", "down", "status", "migrate"] {
+        for task in ["plan", "up", "down", "status", "resources", "migrate"] {
             let ran = run(program(&[task, "--stack", file.to_str().unwrap()])).expect(2);
             assert!(ran.stderr.contains(&place), "wanted {place} in {}", ran.stderr);
             assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);

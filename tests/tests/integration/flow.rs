@@ -74,6 +74,12 @@ pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)
     }
     let status = job.run(&["status", "--check", "--json"], 0).await.json();
     assert_eq!(status["healthy"], true);
+    job.run(&["resources", "--json"], 0).await;
+    for task in ["status", "resources"] {
+        // Into the folder whose files are looked through at the end.
+        let page = fixture.cloud.dir().join(format!("{task}.html"));
+        job.run(&[task, "--html", page.to_str().expect("it is text")], 0).await;
+    }
 
     let tables = job.run(&["psql", TENANTS[0], "--", "-X", "-c", r"\dt"], 0).await.stdout;
     assert!(tables.contains("refinery_schema_history") && tables.contains(TENANTS[0]), "{tables}");

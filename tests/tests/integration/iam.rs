@@ -168,6 +168,7 @@ fn whoever_looks_or_connects_is_allowed_what_that_calls() {
         let mut status = Recording::of(&fixture, Task::Status);
         status.run(&["plan"], 0).await;
         status.run(&["status"], 0).await;
+        status.run(&["resources"], 0).await;
         status.run(&["audit"], 9).await;
         status.run(&["cost"], 0).await;
         status.expect_exactly_the_policy();

@@ -15,6 +15,7 @@ mod killed;
 mod layers;
 mod lint;
 mod migrate;
+mod pages;
 mod postgres;
 mod power;
 mod registry;

@@ -57,6 +57,15 @@ pub fn judge(usage: DiskUsage, storage_gib: u32, status: &str) -> Room {
     }
 }
 
+/// What is about to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Migrations.
+    Migrations,
+    /// Databases of tenants.
+    Databases,
+}
+
 /// Looks, and warns of a disk that is nearly full.
 ///
 /// # Errors
@@ -65,6 +74,7 @@ pub async fn check(
     context: &Context,
     (cloud, server): (&Cloud, &Server),
     inventory: &Inventory,
+    work: Work,
     allow_full: AllowFull,
 ) -> Result<(), Failure> {
     let Some(database) = &inventory.database else { return Ok(()) };
@@ -76,7 +86,7 @@ pub async fn check(
         Ok(usage) => judge(usage, database.storage_gib, &database.status),
         Err(failure) => Room::Unknown(failure.chain()),
     };
-    decide(context, room, allow_full)
+    decide(context, room, work, allow_full)
 }
 
 /// Whether a full disk is no reason to stop.
@@ -88,11 +98,17 @@ pub enum AllowFull {
     Yes,
 }
 
+impl From<bool> for AllowFull {
+    fn from(is_known: bool) -> AllowFull {
+        if is_known { AllowFull::Yes } else { AllowFull::No }
+    }
+}
+
 /// Tells what is known, and whether to go on.
 ///
 /// # Errors
 /// As [`check`].
-pub fn decide(context: &Context, room: Room, allow_full: AllowFull) -> Result<(), Failure> {
+pub fn decide(context: &Context, room: Room, work: Work, allow_full: AllowFull) -> Result<(), Failure> {
     match room {
         Room::Enough => {}
         Room::Unknown(why) => context.events.note(format!("room on the server's disk: unknown: {why}")),
@@ -101,10 +117,15 @@ pub fn decide(context: &Context, room: Room, allow_full: AllowFull) -> Result<()
             context.events.warn(format!("the server's disk is full: {why}"));
         }
         Room::Full(why) => {
-            let error = anyhow::Error::msg(why).context("the server's disk is full; nothing was migrated");
+            let (nothing, known) = match work {
+                Work::Migrations => ("migrated", "for migrations that make room"),
+                Work::Databases => ("created", "to mend what is there already"),
+            };
+            let error =
+                anyhow::Error::msg(why).context(format!("the server's disk is full; nothing was {nothing}"));
             return Err(Failure::new(Exit::Failure, error)
                 .hint("give the database more storage at RDS, and raise `storage_gib` under `[database]`")
-                .hint("add `--allow-full-disk` for migrations that make room"));
+                .hint(format!("add `--allow-full-disk` {known}")));
         }
     }
     Ok(())

@@ -93,6 +93,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         | Task::Up(_)
         | Task::Down(_)
         | Task::Status(_)
+        | Task::Resources(_)
         | Task::Cost
         | Task::Doctor
         | Task::Audit
@@ -119,6 +120,7 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Up(args) => task::up::run(&context, args).await,
         Task::Down(args) => task::down::run(&context, args).await,
         Task::Status(args) => task::status::run(&context, args).await,
+        Task::Resources(args) => task::resources::run(&context, args).await,
         Task::Cost => task::cost::run(&context).await,
         Task::Doctor => task::doctor::run(&context).await,
         Task::Audit => task::audit::run(&context).await,

@@ -4,7 +4,10 @@ pub mod extension;
 pub mod html;
 pub mod junit;
 pub mod matrix;
+pub mod page;
 pub mod release;
+pub mod resources;
+pub mod status;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -47,6 +50,18 @@ pub fn outcome(outcome: &migrate::Outcome) -> String {
         }
         migrate::Outcome::NotStarted { reason } => format!("not started: {reason}"),
     }
+}
+
+/// Returns a text as a terminal may be given it: what moves the cursor or turns text round is escaped.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => plain.push(c),
+            _ => plain.extend(c.escape_debug()),
+        }
+    }
+    plain
 }
 
 /// Returns a text as it may stand between tags or in a quoted attribute, in HTML and in XML: what is markup is escaped,

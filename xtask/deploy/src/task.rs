@@ -22,6 +22,7 @@ pub mod plan;
 pub mod power;
 pub mod psql;
 pub mod release;
+pub mod resources;
 pub mod sandbox;
 pub mod secret;
 pub mod status;

@@ -36,6 +36,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
         vpc: "vpc-1".into(),
         cidr: want.cidr.to_string(),
         zone: want.zone.clone(),
+        state: Some("available".into()),
         resource: resource.into(),
     };
     let table = |id: &str, resource: &str, subnets: &[&str], routes: Vec<Route>| RouteTable {
@@ -69,7 +70,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             subnet("subnet-a", "private-subnet-a", a),
             subnet("subnet-b", "private-subnet-b", b),
         ],
-        gateways: vec![InternetGateway { id: "igw-1".into(), attached: Some("vpc-1".into()) }],
+        gateways: vec![gateway("igw-1", Some("vpc-1"))],
         route_tables: vec![
             table("rtb-p", "public-routes", &["subnet-p"], vec![local(), route("0.0.0.0/0", "igw-1")]),
             table("rtb-q", "private-routes", &["subnet-a", "subnet-b"], vec![local()]),
@@ -83,6 +84,8 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             name: stack.subnet_group_name(),
             vpc: "vpc-1".into(),
             subnets: vec!["subnet-a".into(), "subnet-b".into()],
+            arn: Some("arn:aws:rds:us-east-1:123456789012:subgrp:webshop-test-database".into()),
+            status: Some("Complete".into()),
         }),
         database: Some(database(stack, "sg-d")),
         monitoring_role: Some(Role {
@@ -119,6 +122,13 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             created_at: None,
         }),
         instances: vec![instance("i-1", "subnet-p", "sg-b")],
+        volumes: vec![Volume {
+            id: "vol-1".into(),
+            instance: Some("i-1".into()),
+            size_gib: Some(8),
+            state: "in-use".into(),
+            created_at: Some("2026-11-01T08:00:00Z".into()),
+        }],
         agent: Some(Agent { instance: "i-1".into(), ping_status: "Online".into(), version: None }),
         image: Some("ami-1".into()),
         locks: Vec::new(),
@@ -126,7 +136,18 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
 }
 
 pub(crate) fn vpc(id: &str) -> Vpc {
-    Vpc { id: id.into(), cidr: "10.42.0.0/16".into(), dns_support: Some(true), dns_hostnames: Some(true) }
+    Vpc {
+        id: id.into(),
+        cidr: "10.42.0.0/16".into(),
+        state: Some("available".into()),
+        dns_support: Some(true),
+        dns_hostnames: Some(true),
+    }
+}
+
+pub(crate) fn gateway(id: &str, attached: Option<&str>) -> InternetGateway {
+    let state = attached.map(|_| "available".to_owned());
+    InternetGateway { id: id.into(), attached: attached.map(str::to_owned), state }
 }
 
 pub(crate) fn subscription(email: &str, arn: Option<&str>) -> Subscription {
@@ -134,7 +155,13 @@ pub(crate) fn subscription(email: &str, arn: Option<&str>) -> Subscription {
 }
 
 pub(crate) fn secret(name: &str) -> SecretEntry {
-    SecretEntry { name: name.into(), arn: format!("arn:{name}"), scheduled_for_deletion: false, tagged: true }
+    SecretEntry {
+        name: name.into(),
+        arn: format!("arn:{name}"),
+        scheduled_for_deletion: false,
+        tagged: true,
+        created_at: None,
+    }
 }
 
 pub(crate) fn database(stack: &Stack, group: &str) -> DatabaseInstance {
@@ -154,6 +181,7 @@ pub(crate) fn database(stack: &Stack, group: &str) -> DatabaseInstance {
         monitoring_interval: stack.database.monitoring_interval,
         monitoring_role: (stack.database.monitoring_interval > 0).then(|| MONITORING.into()),
         logs: stack.database.logs.clone(),
+        created_at: None,
         restarts_at: None,
     }
 }

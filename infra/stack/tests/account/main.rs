@@ -5,6 +5,7 @@
 mod adopt;
 mod cost;
 mod diagnosis;
+mod entry;
 mod finding;
 mod fixture;
 mod plan;

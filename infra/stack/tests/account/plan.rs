@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use stack::inventory::*;
 use stack::plan::{Action, Direction, Fate, SecretFate, Snapshot, down, down_with, up};
 use stack::resource::CREATE_ORDER;
 use stack::{Component, Inventory, Resource};
@@ -87,7 +86,7 @@ fn down_takes_the_deleted_and_the_doubled_but_not_what_is_someone_elses() {
     let mut account = fixture::complete(&stack);
     account.secrets[1].scheduled_for_deletion = true;
     account.secrets[2].tagged = false;
-    account.gateways.push(InternetGateway { id: "igw-0".into(), attached: None });
+    account.gateways.push(fixture::gateway("igw-0", None));
     account.subnets[2].resource = "a tag that nobody knows".into();
     account.database.as_mut().unwrap().status = "deleting".into();
     let plan = down(&stack, &account, &[]);

@@ -19,7 +19,7 @@ const FLAWS: &[Flaw] = &[
     |i| i.vpcs.iter_mut().for_each(|vpc| vpc.dns_support = None),
     |i| i.gateways.clear(),
     |i| i.gateways.iter_mut().for_each(|gateway| gateway.attached = None),
-    |i| i.gateways.push(InternetGateway { id: "igw-0".into(), attached: None }),
+    |i| i.gateways.push(fixture::gateway("igw-0", None)),
     |i| i.subnets.retain(|subnet| subnet.resource != "public-subnet"),
     |i| i.subnets.retain(|subnet| subnet.resource != "private-subnet-a"),
     |i| i.subnets.retain(|subnet| subnet.resource != "private-subnet-b"),
@@ -79,7 +79,7 @@ const FLAWS: &[Flaw] = &[
 
 fn second_vpc_with_resources(inventory: &mut Inventory) {
     inventory.vpcs.push(fixture::vpc("vpc-3"));
-    inventory.gateways.push(InternetGateway { id: "igw-3".into(), attached: Some("vpc-3".into()) });
+    inventory.gateways.push(fixture::gateway("igw-3", Some("vpc-3")));
     let like = fixture::complete(&fixture::stack()).subnets[1].clone();
     inventory.subnets.push(Subnet { id: "subnet-3".into(), vpc: "vpc-3".into(), ..like });
 }

@@ -230,7 +230,7 @@ fn a_database_on_its_way_is_waited_for_and_a_stopped_one_started() {
 fn what_a_lost_reply_left_behind_is_removed() {
     let steps = steps(|i| {
         i.vpcs.push(fixture::vpc("vpc-0"));
-        i.gateways.push(InternetGateway { id: "igw-0".into(), attached: None });
+        i.gateways.push(fixture::gateway("igw-0", None));
         let table = RouteTable { id: "rtb-0".into(), associations: vec![], ..i.route_tables[0].clone() };
         i.route_tables.push(table);
     });

@@ -81,7 +81,7 @@ fn ensure(stack: &Stack, inventory: &mut Inventory, resource: Resource, action: 
         R::InternetGateway => {
             let id = inventory.gateway().map(|gateway| gateway.id.clone()).unwrap_or("igw-new".into());
             inventory.gateways.retain(|gateway| gateway.id != id);
-            inventory.gateways.push(InternetGateway { id, attached: Some(vpc) });
+            inventory.gateways.push(fixture::gateway(&id, Some(&vpc)));
         }
         R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => {
             assert!(inventory.subnet(resource.tag()).is_none());
@@ -134,7 +134,8 @@ fn ensure(stack: &Stack, inventory: &mut Inventory, resource: Resource, action: 
                 assert!(inventory.subnet_group.is_none(), "the old subnet group is still there");
             }
             let subnets = vec![subnet(inventory, "private-subnet-a"), subnet(inventory, "private-subnet-b")];
-            inventory.subnet_group = Some(SubnetGroup { name: stack.subnet_group_name(), vpc, subnets });
+            inventory.subnet_group =
+                Some(SubnetGroup { vpc, subnets, ..whole.subnet_group.clone().unwrap() });
         }
         R::Database => {
             inventory.database = Some(fixture::database(stack, &group(inventory, "database-group").unwrap()));

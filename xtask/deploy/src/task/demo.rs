@@ -88,8 +88,9 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
     result?;
     parts
         .run("status", "what exists and what it costs", async {
-            let (_, inventory) = context.observe().await?;
-            match status::show(context, &inventory)? {
+            let status = status::look(context).await?;
+            status::show(context, &status)?;
+            match status.healthy {
                 true => Ok(()),
                 false => {
                     Err(Failure::new(Exit::Drift, anyhow::Error::msg("the stack is not healthy after `up`")))

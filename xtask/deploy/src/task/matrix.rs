@@ -32,6 +32,7 @@ pub async fn run(
     if acts || migrate.baseline.is_some() {
         return Err(Failure::usage("`migrate status` only looks").hint("leave out the options of `migrate`"));
     }
+    args.html.as_deref().map_or(Ok(()), report::try_writing)?;
     let known = match registry::is_complete(context) {
         true => Some(tenant::chosen(context, &args.tenants)?),
         false => None,

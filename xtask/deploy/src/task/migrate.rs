@@ -15,7 +15,7 @@ use stack::spec::{OnError, Tenant};
 
 use crate::bridge::Bridge;
 use crate::context::Context;
-use crate::disk::{self, AllowFull};
+use crate::disk::{self, Work};
 use crate::failure::{Exit, Failure};
 use crate::report::{self, junit};
 use crate::sets::Sets;
@@ -66,8 +66,8 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         if args.plan {
             return plan(context, &server, &targets, &options).await;
         }
-        let allow_full = if args.allow_full_disk { AllowFull::Yes } else { AllowFull::No };
-        disk::check(context, (&cloud, &server), &inventory, allow_full).await?;
+        let allow_full = args.allow_full_disk.into();
+        disk::check(context, (&cloud, &server), &inventory, Work::Migrations, allow_full).await?;
         if let Some(run) = &joined {
             return join::run(context, args, (&cloud, &server), run, &targets, options).await;
         }

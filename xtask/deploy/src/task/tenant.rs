@@ -15,6 +15,7 @@ use stack::spec::Tenant;
 
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
+use crate::disk::{self, Work};
 use crate::failure::{Exit, Failure};
 use crate::{registry, table, view};
 
@@ -31,7 +32,14 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
     let master = bridge::master(context, &cloud).await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
-    let result = Box::pin(work(context, task, &cloud, &server, &master)).await;
+    let result = async {
+        if let xtask::Tenant::Create(args) = task {
+            let allow_full = args.allow_full_disk.into();
+            disk::check(context, (&cloud, &server), &inventory, Work::Databases, allow_full).await?;
+        }
+        work(context, task, &cloud, &server, &master).await
+    };
+    let result = Box::pin(result).await;
     drop(server);
     bridge.close().await?;
     result.map(|()| ExitCode::SUCCESS)
@@ -59,7 +67,8 @@ async fn work(
 fn named(context: &Context, task: &xtask::Tenant) -> Result<Vec<Tenant>, Failure> {
     match task {
         xtask::Tenant::List | xtask::Tenant::Drop(_) => Ok(Vec::new()),
-        xtask::Tenant::Create(args) | xtask::Tenant::Verify(args) => chosen(context, &args.tenants),
+        xtask::Tenant::Create(args) => chosen(context, &args.tenants.tenants),
+        xtask::Tenant::Verify(args) => chosen(context, &args.tenants),
     }
 }
 
