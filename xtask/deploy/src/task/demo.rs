@@ -88,7 +88,7 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
     result?;
     parts
         .run("status", "what exists and what it costs", async {
-            let status = status::look(context).await?;
+            let status = Box::pin(status::look(context)).await?;
             status::show(context, &status)?;
             match status.healthy {
                 true => Ok(()),

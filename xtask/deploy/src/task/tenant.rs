@@ -37,7 +37,7 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
             let allow_full = args.allow_full_disk.into();
             disk::check(context, (&cloud, &server), &inventory, Work::Databases, allow_full).await?;
         }
-        work(context, task, &cloud, &server, &master).await
+        Box::pin(work(context, task, &cloud, &server, &master)).await
     };
     let result = Box::pin(result).await;
     drop(server);
