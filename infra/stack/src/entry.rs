@@ -108,9 +108,7 @@ fn of_step(step: Resource, stack: &Stack, inventory: &Inventory) -> Vec<Entry> {
         R::MasterSecret => secrets(stack, inventory),
         R::SubnetGroup => subnet_group(inventory),
         R::Database => inventory.database.iter().map(database).collect(),
-        R::MonitoringRole => {
-            inventory.monitoring_role.iter().map(|found| role(step, found)).collect()
-        }
+        R::MonitoringRole => inventory.monitoring_role.iter().map(|found| role(step, found)).collect(),
         R::LogGroups => log_groups(inventory),
         R::Topic => topic(inventory),
         R::Alarms => inventory.alarms.iter().map(alarm).collect(),

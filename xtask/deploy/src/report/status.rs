@@ -208,7 +208,10 @@ fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
         notes.push(format!("alarm `{}` has gone off", plain(&alarm.name)));
     }
     if let Some(holder) = inventory.locks.last().and_then(|lock| lock.holder.as_ref()) {
-        notes.push(format!("the stack is being changed, or was when that run died: {}", plain(&holder.to_string())));
+        notes.push(format!(
+            "the stack is being changed, or was when that run died: {}",
+            plain(&holder.to_string())
+        ));
     }
     if let Some(bastion) = inventory.bastion() {
         if let Some(until) = &bastion.keep_until {
