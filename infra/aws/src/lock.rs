@@ -228,7 +228,7 @@ mod tests {
     fn a_run_that_slept_reads_who_took_it_for_dead() {
         let mine = lock(1, "mine", &[]);
         let holder = mine.holder.clone().unwrap();
-        assert_eq!(lost_to(&holder, &[mine.clone()]), None);
+        assert_eq!(lost_to(&holder, std::slice::from_ref(&mine)), None);
         let taken = [mine.clone(), lock(2, "theirs", &["mine"])];
         assert_eq!(lost_to(&holder, &taken).as_deref(), Some("`up` of ann@laptop, process 7"));
         assert_eq!(lost_to(&holder, &[]).as_deref(), Some("another run"));

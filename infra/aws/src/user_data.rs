@@ -105,6 +105,8 @@ mod tests {
                 monitoring_interval: 0,
                 logs: Vec::new(),
                 secret_prefix: "rds/shop".to_owned(),
+                master_secret: None,
+                subnet_group: None,
             },
             bastion: Bastion {
                 instance_type: "t3.micro".to_owned(),
@@ -113,6 +115,8 @@ mod tests {
                 sessions: 4,
                 message_bytes: 1024,
                 idle: Some(Duration::from_secs(3600)),
+                role: None,
+                profile: None,
             },
             alarms: Alarms { enabled: false, email: None, thresholds: None },
             migrate: Migrate::default(),

@@ -144,7 +144,7 @@ fn down_is_allowed_what_it_calls_whatever_it_finds() {
 fn adopt_is_allowed_what_it_calls() {
     tests::block_on(async {
         let fixture = Fixture::start(Want::ControlPlane).await;
-        up::converge(&fixture.context, &[]).await.unwrap();
+        fixture.run(&["up", "--yes"]).await.expect(0);
         let file = fixture.cloud.dir().join("aws-resources.env");
         fixture.run(&["env", file.to_str().unwrap()]).await.expect(0);
         crate::adopt::untag(&fixture).await;

@@ -112,7 +112,14 @@ fn value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, decode::Error
         }
         Type::U8 | Type::U16 | Type::U32 | Type::U64 => Value::from(decoder.u64()?),
         Type::I8 | Type::I16 | Type::I32 | Type::I64 => Value::from(decoder.i64()?),
-        other => return Err(decode::Error::type_mismatch(other)),
+        other @ (Type::Int
+        | Type::Simple
+        | Type::Bytes
+        | Type::BytesIndef
+        | Type::Break
+        | Type::Unknown(_)) => {
+            return Err(decode::Error::type_mismatch(other));
+        }
     })
 }
 

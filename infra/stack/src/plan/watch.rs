@@ -70,7 +70,7 @@ pub fn flaw(want: &Want, inventory: &Inventory) -> Option<String> {
 
 fn difference(want: &Want, have: &Alarm, inventory: &Inventory) -> Option<String> {
     let topic = inventory.topic.as_ref().map(|topic| &topic.arn);
-    if !topic.is_some_and(|topic| have.actions == [topic.as_str()]) {
+    if topic.is_none_or(|topic| have.actions != [topic.as_str()]) {
         return Some("does not tell the topic".to_owned());
     }
     if !have.actions_enabled {
