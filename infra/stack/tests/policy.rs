@@ -178,7 +178,7 @@ fn names_that_are_written_are_allowed_where_the_scripts_made_them() {
         document["Statement"].as_array().unwrap().iter().find(|one| one["Sid"] == sid).unwrap().clone()
     };
     let roles = json!([
-        "arn:aws:iam::123456789012:role/drawbridge/startupwebapp/prod/old-role",
+        "arn:aws:iam::123456789012:role/drawbridge/startupwebapp/prod/*",
         "arn:aws:iam::123456789012:role/old-role",
     ]);
     assert_eq!(statement("PassRole")["Resource"], roles);

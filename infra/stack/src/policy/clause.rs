@@ -96,12 +96,10 @@ impl<'a> Place<'a> {
 
     /// The same of the instance profile.
     fn profiles(&self) -> Vec<String> {
-        self.under_paths("instance-profile", &self.stack.profile_name(), self.stack.bastion.profile.is_some())
-    }
-
-    fn under_paths(&self, kind: &str, name: &str, is_written: bool) -> Vec<String> {
-        let own = self.iam(&format!("{kind}{}{name}", self.stack.iam_path()));
-        let without = is_written.then(|| self.iam(&format!("{kind}/{name}")));
+        let name = self.stack.profile_name();
+        let own = self.iam(&format!("instance-profile{}{name}", self.stack.iam_path()));
+        let is_written = self.stack.bastion.profile.is_some();
+        let without = is_written.then(|| self.iam(&format!("instance-profile/{name}")));
         std::iter::once(own).chain(without).collect()
     }
 
@@ -190,20 +188,17 @@ impl Clause {
             Clause::Image => vec![place.shared("ec2", "image/*")],
             Clause::ImageParameter => vec![place.shared("ssm", &format!("parameter{AMI_PARAMETER}"))],
             // The list is of the path, the rest of what is below it.
-            Clause::Lock => {
-                let path = stack.lock_path();
-                vec![
-                    place.arn("ssm", &format!("parameter{path}")),
-                    place.arn("ssm", &format!("parameter{path}/*")),
-                ]
-            }
+            Clause::Lock => vec![place.arn("ssm", &format!("parameter{}*", stack.lock_path()))],
             // Only what exists has a path; a question for a name that nothing has is about the name alone.
-            Clause::ReadRole => [
-                place.roles(),
-                vec![place.iam(&format!("role/{}-*", stack.name))],
-                place.under_paths("instance-profile", &stack.profile_name(), true),
-            ]
-            .concat(),
+            // With and without a path in one line, as a policy's characters are counted.
+            Clause::ReadRole => {
+                let written = stack.bastion.role.as_ref().map(|name| place.iam(&format!("role*/{name}")));
+                [format!("role*/{}-*", stack.name), format!("instance-profile*/{}", stack.profile_name())]
+                    .into_iter()
+                    .map(|name| place.iam(&name))
+                    .chain(written)
+                    .collect()
+            }
             Clause::Role => [place.roles(), place.profiles()].concat(),
             Clause::Attach | Clause::PassRole => place.roles(),
             Clause::Database => {

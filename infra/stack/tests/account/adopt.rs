@@ -7,7 +7,7 @@ use stack::adopt::{self, Candidate, Part, Thing};
 use stack::spec::{RESOURCE_TAG, STACK_TAG};
 use stack::{Inventory, Resource, Stack, env, plan};
 
-use crate::fixture::{complete, stack};
+use crate::fixture::{complete, stack, without_watch};
 
 /// What, the file, a part of the message. `→` marks the place that the message must name.
 const MALFORMED: &[(&str, &str, &str)] = &[
@@ -202,7 +202,7 @@ fn written(stack: &Stack) -> Stack {
 
 #[test]
 fn a_whole_stack_that_nobody_tagged_is_one_with_nothing_to_do() {
-    let stack = written(&stack());
+    let stack = written(&without_watch());
     let candidates = untagged(&complete(&stack));
     let nothing = Inventory { image: Some("ami-1".into()), ..Inventory::default() };
     assert_eq!(adopt::objections(&stack, &nothing, &candidates), [] as [String; 0]);

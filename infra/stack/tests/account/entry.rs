@@ -14,10 +14,10 @@ fn a_whole_stack_is_listed_in_the_order_of_its_steps() {
     let at = |step: Resource| CREATE_ORDER.iter().position(|one| *one == step);
     assert!(entries.is_sorted_by_key(|entry| at(entry.step)), "{entries:?}");
     let mut ids: Vec<(&str, &str)> = entries.iter().map(|entry| (entry.kind, entry.id.as_str())).collect();
-    assert_eq!(ids.len(), 22);
+    assert_eq!(ids.len(), 29);
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), 22, "something is listed twice");
+    assert_eq!(ids.len(), 29, "something is listed twice");
     assert!(entry::absent(&stack, &account).is_empty());
     let volume = entries.iter().find(|entry| entry.kind == "volume").unwrap();
     assert_eq!((volume.detail.as_str(), volume.state.as_deref()), ("8 GiB of i-1", Some("in-use")));
