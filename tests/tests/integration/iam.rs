@@ -144,7 +144,8 @@ fn down_is_allowed_what_it_calls_whatever_it_finds() {
 fn adopt_is_allowed_what_it_calls() {
     tests::block_on(async {
         let fixture = Fixture::start(Want::ControlPlane).await;
-        fixture.run(&["up", "--yes"]).await.expect(0);
+        let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
+        fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
         let file = fixture.cloud.dir().join("aws-resources.env");
         fixture.run(&["env", file.to_str().unwrap()]).await.expect(0);
         crate::adopt::untag(&fixture).await;
