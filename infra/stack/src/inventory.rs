@@ -1,10 +1,16 @@
 //! What exists in the account for one stack, as the services themselves describe it.
 
-use std::fmt;
+mod lock;
+mod network;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::alarm;
+
+pub use self::lock::{Holder, Lock};
+pub use self::network::{
+    Association, Direction, InternetGateway, Peer, Route, RouteTable, Rule, SecurityGroup, Subnet, Vpc,
+};
 
 /// Everything that carries the stack's tag or one of its deterministic names.
 ///
@@ -50,166 +56,6 @@ pub struct Inventory {
     pub image: Option<String>,
     /// The locks of those who change the stack: none, one, and more if some died with theirs.
     pub locks: Vec<Lock>,
-}
-
-/// A lock on the stack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Lock {
-    /// Its parameter's name.
-    pub name: String,
-    /// The last part of the name: one more than the dead locks' before it.
-    pub number: u64,
-    /// Who holds it; `None` if that cannot be read.
-    pub holder: Option<Holder>,
-    /// How often it was written, which a living holder does again and again.
-    pub version: i64,
-}
-
-/// Who holds a lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// What it does: `up`.
-    pub task: String,
-    /// Whose program it is: user and machine.
-    pub by: String,
-    /// Its process id there.
-    pub process: u32,
-    /// Tells this program on this machine from all others.
-    pub program: String,
-    /// Tells this run of the program from its others.
-    pub token: String,
-    /// The tokens of the dead whose locks were there.
-    pub displaced: Vec<String>,
-}
-
-/// A VPC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Vpc {
-    /// `vpc-..`
-    pub id: String,
-    /// Its range.
-    pub cidr: String,
-    /// EC2's own word: `pending`, `available`.
-    pub state: Option<String>,
-    /// `enableDnsSupport`; `None` if it was not asked.
-    pub dns_support: Option<bool>,
-    /// `enableDnsHostnames`; `None` if it was not asked.
-    pub dns_hostnames: Option<bool>,
-}
-
-/// A subnet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Subnet {
-    /// `subnet-..`
-    pub id: String,
-    /// The VPC that it is in.
-    pub vpc: String,
-    /// Its range.
-    pub cidr: String,
-    /// Its availability zone.
-    pub zone: String,
-    /// EC2's own word: `pending`, `available`.
-    pub state: Option<String>,
-    /// The value of its resource tag, such as `public-subnet`.
-    pub resource: String,
-}
-
-/// An internet gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct InternetGateway {
-    /// `igw-..`
-    pub id: String,
-    /// The VPC that it is attached to.
-    pub attached: Option<String>,
-    /// EC2's own word for the attachment: `attaching`, `available`.
-    pub state: Option<String>,
-}
-
-/// A route table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RouteTable {
-    /// `rtb-..`
-    pub id: String,
-    /// The VPC that it is in.
-    pub vpc: String,
-    /// The value of its resource tag, such as `public-routes`.
-    pub resource: String,
-    /// Its explicit associations.
-    pub associations: Vec<Association>,
-    /// Its routes, the local one included.
-    pub routes: Vec<Route>,
-}
-
-/// The link between a route table and a subnet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Association {
-    /// `rtbassoc-..`
-    pub id: String,
-    /// The subnet.
-    pub subnet: String,
-}
-
-/// A route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Route {
-    /// The destination's range.
-    pub destination: String,
-    /// The gateway's id, or `local`; `None` for other kinds of target.
-    pub gateway: Option<String>,
-    /// `blackhole`: the target is gone.
-    pub blackhole: bool,
-}
-
-/// A security group with its rules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SecurityGroup {
-    /// `sg-..`
-    pub id: String,
-    /// The VPC that it is in.
-    pub vpc: String,
-    /// The group's name, fixed by the stack's.
-    pub name: String,
-    /// The value of its resource tag: `bastion-group` or `database-group`.
-    pub resource: String,
-    /// Every rule, one peer each.
-    pub rules: Vec<Rule>,
-}
-
-/// One rule of a security group with one peer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Rule {
-    /// Into or out of the group.
-    pub direction: Direction,
-    /// `tcp`, or `-1` for every protocol.
-    pub protocol: String,
-    /// First and last port; `None` for every port.
-    pub ports: Option<(u16, u16)>,
-    /// Who is on the other side.
-    pub peer: Peer,
-}
-
-/// Which way a rule lets traffic through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Into the group.
-    Ingress,
-    /// Out of the group.
-    Egress,
-}
-
-/// The other side of a rule.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Peer {
-    /// An IPv4 range.
-    Cidr(String),
-    /// An IPv6 range.
-    Ipv6(String),
-    /// Another security group, by id.
-    Group(String),
-    /// A managed prefix list, by id.
-    PrefixList(String),
 }
 
 /// A secret, without its value.
@@ -397,12 +243,6 @@ pub struct Agent {
     pub ping_status: String,
     /// Four parts, such as `3.3.987.0`.
     pub version: Option<String>,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` of {}, process {}", self.task, self.by, self.process)
-    }
 }
 
 impl Inventory {
