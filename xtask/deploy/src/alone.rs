@@ -19,7 +19,7 @@ pub enum Belief {
 /// Does the work while nobody else changes the stack, on what exists then.
 ///
 /// # Errors
-/// Those of the work; exit 5 if the lock cannot be taken or is lost.
+/// Those of the work; exit 4 if the lock cannot be taken or is lost.
 pub async fn change<T>(
     context: &Context,
     cloud: &Cloud,

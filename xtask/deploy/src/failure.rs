@@ -176,6 +176,9 @@ pub fn hints(error: &aws::Error) -> Vec<String> {
         aws::Error::NotReachable { findings, .. } => {
             findings.iter().map(|finding| format!("{} ({})", finding.command, finding.evidence)).collect()
         }
+        aws::Error::LockLost { .. } => {
+            vec!["run the same command again: it waits for the other run, and does what is left".to_owned()]
+        }
         _ => Vec::new(),
     }
 }
