@@ -95,11 +95,12 @@ const SEEN: &str = "SELECT count(*) || ' of ' || version FROM seen GROUP BY vers
 const VERSIONS: &str = "SELECT '1 of ' || version FROM refinery_schema_history ORDER BY version";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_runners_apply_every_migration_once_in_every_tenant_twenty_times_over() {
+async fn eight_runners_apply_every_migration_once_in_every_tenant_time_after_time() {
     let db = Database::start().await;
     db.create(&EIGHT.map(spec)).await;
-    let files = counting(20);
-    for round in 1..=20 {
+    let rounds = if tests::sweeps_fully() { 20 } else { 5 };
+    let files = counting(rounds);
+    for round in 1..=rounds {
         let mut runners = JoinSet::new();
         for _ in 0..8 {
             let (server, admin) = (db.server.clone(), db.admin.clone());
@@ -121,10 +122,10 @@ async fn eight_runners_apply_every_migration_once_in_every_tenant_twenty_times_o
     for tenant in EIGHT {
         let login = spec(tenant).login();
         let seen = db.names(&login, SEEN).await;
-        assert_eq!((seen.len(), &seen), (20, &db.names(&login, VERSIONS).await));
+        assert_eq!((seen.len(), &seen), (rounds, &db.names(&login, VERSIONS).await));
     }
     // Whoever comes afterwards gets the same report, and does nothing.
-    let late = db.join("round-20", &EIGHT, &files, &JoinOptions::default()).await.unwrap();
+    let late = db.join(&format!("round-{rounds}"), &EIGHT, &files, &JoinOptions::default()).await.unwrap();
     assert_eq!(kinds(&late), ["applied"; 8]);
     db.stop().await;
 }
@@ -207,10 +208,10 @@ pub(crate) fn chance(seed: u64) -> impl FnMut(usize) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_dies_at_any_of_fifty_moments_leaves_nothing_half_done_and_the_next_finishes() {
     const THREE: [&str; 3] = ["one", "two", "three"];
-    const MOMENTS: usize = 50;
+    let moments = if tests::sweeps_fully() { 50 } else { 12 };
     let db = Database::start().await;
     db.create(&THREE.map(spec)).await;
-    let files = counting(MOMENTS + 1);
+    let files = counting(moments + 1);
     let short = JoinOptions {
         run: RunOptions { jobs: 2, ..RunOptions::default() },
         lease: Duration::from_millis(400),
@@ -224,7 +225,7 @@ async fn a_runner_that_dies_at_any_of_fifty_moments_leaves_nothing_half_done_and
 
     let mut chance = chance(7);
     let mut deaths = 0;
-    for moment in 0..MOMENTS {
+    for moment in 0..moments {
         let files = &files[..moment + 2];
         let (run, all) = (name(&format!("moment-{moment}")), members(&THREE, files));
         let (server, mortal) = Mortal::new(&db.server, 1 + chance(messages));
@@ -249,7 +250,7 @@ async fn a_runner_that_dies_at_any_of_fifty_moments_leaves_nothing_half_done_and
         }
         drop(tunnel);
     }
-    assert!(deaths > MOMENTS / 2, "{deaths}");
+    assert!(deaths > moments / 2, "{deaths}");
     db.stop().await;
 }
 

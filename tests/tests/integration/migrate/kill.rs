@@ -181,7 +181,7 @@ impl Stage {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_fifty_moments_no_tenant_is_half_migrated_and_the_next_run_finishes() {
     let mut stage = Stage::start().await;
-    let wanted = if tests::sweeps_fully() { KILLS } else { KILLS / 4 };
+    let wanted = if tests::sweeps_fully() { KILLS } else { KILLS / 8 };
     let (mut random, mut kills, mut run) = (Random::new(SEED), 0, 1);
     for round in 0.. {
         assert!(round < 4 * KILLS, "only {kills} runners came as far as where they were to be killed");
