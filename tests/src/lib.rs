@@ -254,13 +254,10 @@ pub fn postgres_program(name: &str) -> Option<PathBuf> {
     folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// The variable that says how many cases are gone through: `full`, as in CI, or `all`, which doubles the faults.
-pub const SWEEP: &str = "DRAWBRIDGE_TEST_SWEEP";
-
-/// Says whether tests that go through hundreds of cases go through all of them: where [`SWEEP`] is `full` or `all`. Otherwise
-/// they take some.
+/// Says whether tests that go through hundreds of cases go through all of them: where `DRAWBRIDGE_TEST_SWEEP` is `full`, as in
+/// CI. Otherwise they take some.
 pub fn sweeps_fully() -> bool {
-    std::env::var(SWEEP).is_ok_and(|sweep| matches!(sweep.as_str(), "full" | "all"))
+    std::env::var("DRAWBRIDGE_TEST_SWEEP").is_ok_and(|sweep| sweep == "full")
 }
 
 /// Returns a folder that no other test has.

@@ -13,8 +13,7 @@ use sweeper::Sweeper;
 
 /// What the container tests label all that they make with. They run only where it is set.
 const RUN_VARIABLE: &str = "DRAWBRIDGE_TEST_RUN";
-/// `all`: every kind of fault at every call. `full`: two kinds at every call, in half of the time. Otherwise every sixth call
-/// meets one kind, in a twentieth.
+/// `full`: every kind of fault at every call. Otherwise every sixth call meets one kind, which takes a twentieth of the time.
 const SWEEP_VARIABLE: &str = "DRAWBRIDGE_TEST_SWEEP";
 /// How many tests `cargo test` runs at a time: most of them wait for containers and servers more than they compute.
 const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
@@ -63,7 +62,7 @@ fn cargo_test(sh: &Shell, test: &Test, images: &[Image], run: Option<&str>) -> a
     // One failure does not hide the next: CI shows them all.
     let mut command =
         cmd!(sh, "cargo test --workspace --locked --no-fail-fast {args...}").quiet().env_remove(RUN_VARIABLE);
-    if workspace::is_ci() && std::env::var_os(SWEEP_VARIABLE).is_none() {
+    if workspace::is_ci() {
         command = command.env(SWEEP_VARIABLE, "full");
     }
     if std::env::var_os(THREADS_VARIABLE).is_none() {

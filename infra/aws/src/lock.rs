@@ -193,18 +193,30 @@ impl Held<'_> {
 
     /// Gives the lock back, and removes those that the dead left. A failure is told, and is none of the work's.
     pub async fn give_back(self, events: &Events) {
-        let names: Vec<String> = self.displaced.into_iter().chain([self.name]).collect();
-        for names in names.chunks(A_CALL) {
-            let call = self.cloud.ssm.delete_parameters().set_names(Some(names.to_vec())).send();
-            if let Err(error) = call.await.map_err(failed("ssm", "DeleteParameters")) {
-                let why = chain(&error);
-                events.warn(format!(
-                    "the lock could not be given back, and the next run may wait a minute: {why}"
-                ));
-            }
+        if let Err(error) = self.remove().await {
+            let why = chain(&error);
+            events
+                .warn(format!("the lock could not be given back, and the next run may wait a minute: {why}"));
         }
         // Until here this run counts as alive.
         drop(self.token);
+    }
+
+    /// Deletes what is still this run's: a program that slept with its machine may have lost the lock to another run, which is
+    /// done, and a third one holds its name now.
+    async fn remove(&self) -> Result<(), Error> {
+        let locks = under(self.cloud, &self.path).await?;
+        if lost_to(&self.holder, &locks).is_some() {
+            return Ok(());
+        }
+        let is_ours =
+            |lock: &Lock| lock.holder.as_ref() == Some(&self.holder) || self.displaced.contains(&lock.name);
+        let names: Vec<String> = locks.into_iter().filter(is_ours).map(|lock| lock.name).collect();
+        for names in names.chunks(A_CALL) {
+            let call = self.cloud.ssm.delete_parameters().set_names(Some(names.to_vec())).send();
+            call.await.map_err(failed("ssm", "DeleteParameters"))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! A fault at every call: whatever happens to call n of an `up` or a `down`, the next `up` converges and a `down`
 //! leaves an empty account.
 //!
-//! Where `DRAWBRIDGE_TEST_SWEEP` is `all`, every kind of fault happens to every call. Where it is `full`, as in CI, every call meets
-//! two kinds, and the next one the other two. Otherwise every sixth call meets one kind, and the next ones the others.
+//! Where `DRAWBRIDGE_TEST_SWEEP` is `full`, as in CI, every kind of fault happens to every call. Otherwise every sixth
+//! call meets one kind, and the next ones the others.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 const KINDS: u64 = 4;
-/// How far apart the calls are that meet a fault, unless every call does: see the top.
+/// How far apart the calls are that meet a fault, unless every call does.
 const APART: u64 = 6;
 
 impl Kind {
@@ -43,16 +43,12 @@ impl Kind {
 }
 
 async fn sweep(task: Task, kind: Kind) {
+    let every_call = tests::sweeps_fully();
     let (place, kind) = (kind as u64, kind.fault());
-    let meets = |n: u64| match std::env::var(tests::SWEEP).as_deref() {
-        Ok("all") => true,
-        Ok("full") => n % 2 == place % 2,
-        Ok(_) | Err(_) => n % (APART * KINDS) == APART * place,
-    };
     let fixture = Fixture::start(Want::ControlPlane).await;
     let calls = count(&fixture, task).await;
     assert!(calls > 30, "{task:?} made only {calls} calls");
-    for n in (1..=calls).filter(|n| meets(*n)) {
+    for n in (1..=calls).filter(|n| every_call || n % (APART * KINDS) == APART * place) {
         if task == Task::Down {
             converge(&fixture, n).await;
         }

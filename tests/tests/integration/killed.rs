@@ -9,6 +9,7 @@ use deploy::failure::Failure;
 use deploy::task::{down, up};
 use futures_util::future::join_all;
 use sandbox::gateway::{Fault, FaultKind};
+use serde_json::json;
 use stack::{Event, Events};
 use tests::{Fixture, Want};
 
@@ -155,6 +156,31 @@ fn a_lock_is_waited_for_while_its_run_lives_and_taken_over_once_it_is_dead() {
         assert!(came_up.is_ok_and(|(_, _, steps)| steps > 0));
         let (_, seen) = fixture.context.observe().await.expect("the account can be observed");
         assert_eq!(seen.locks, [], "neither the dead's nor the living's is left");
+        fixture.stop().await;
+    });
+}
+
+#[test]
+fn a_run_that_has_lost_its_lock_leaves_the_next_ones_alone() {
+    tests::block_on(async {
+        let fixture = Fixture::start(Want::ControlPlane).await;
+        let Context { stack, stop, .. } = &fixture.context;
+        let (cloud, _) = fixture.context.observe().await.expect("the account can be observed");
+        let take = async || {
+            lock::take(&cloud, stack, ("up", "ann@laptop"), &[], &Events::none(), stop)
+                .await
+                .expect("it is free")
+        };
+        // As if it had slept: whoever took it for dead is done, and a third one holds a lock of that name.
+        let slept = take().await;
+        fixture.raw().ssm("DeleteParameter", &json!({ "Name": format!("{}/1", stack.lock_path()) })).await;
+        let third = take().await;
+        slept.give_back(&Events::none()).await;
+        let (_, seen) = fixture.context.observe().await.expect("the account can be observed");
+        assert_eq!(seen.locks.len(), 1, "{:?}", seen.locks);
+        third.give_back(&Events::none()).await;
+        let (_, seen) = fixture.context.observe().await.expect("the account can be observed");
+        assert_eq!(seen.locks, []);
         fixture.stop().await;
     });
 }

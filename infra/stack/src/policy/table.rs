@@ -76,8 +76,8 @@ pub(super) const TABLE: &[Grant] = &[
     own("ssm:GetParameter", WHOLE, Clause::ImageParameter),
     // One run at a time changes the stack.
     own("ssm:GetParametersByPath", WHOLE, Clause::Lock),
-    own("ssm:PutParameter", &[Up, Down], Clause::Lock),
-    own("ssm:DeleteParameters", &[Up, Down], Clause::Lock),
+    own("ssm:PutParameter", &[Up, Down, Adopt], Clause::Lock),
+    own("ssm:DeleteParameters", &[Up, Down, Adopt], Clause::Lock),
     // Proving that nothing is left.
     own("ec2:DescribeNetworkInterfaces", &[Status, Up, Down], Clause::Look),
     own("iam:ListInstanceProfiles", &[Status, Down], Clause::Look),

@@ -9,6 +9,7 @@ use stack::adopt::{self, Candidate, Found, Given, Listing};
 use stack::plan::Drift;
 use stack::{Inventory, Plan, Stack};
 
+use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::plan;
@@ -45,8 +46,15 @@ pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Fai
         Failure::from(error)
             .hint("run the same again: it goes on from here; do not run `cargo xtask up` before")
     };
-    aws::adopt::take(&cloud, stack, &open, &context.events, &context.stop).await.map_err(again)?;
-    Box::pin(aws::adopt::settle(&cloud, stack, &open, &context.stop)).await.map_err(again)?;
+    let work = async |inventory: Inventory| {
+        // Another run may have made what is to be taken over.
+        check(stack, &inventory, &found, &args.from)?;
+        aws::adopt::take(&cloud, stack, &open, &context.events, &context.stop).await.map_err(again)?;
+        Box::pin(aws::adopt::settle(&cloud, stack, &open, &context.stop)).await.map_err(again)?;
+        Ok(())
+    };
+    let alone = alone::change(context, &cloud, ("adopt", Belief::UnlessLocked), inventory, work);
+    Box::pin(alone).await?;
     let text = format!("adopted: {} parts\nnext: {}\n", open.len(), after.next());
     view::result(context.json, &text, &document(true))?;
     Ok(ExitCode::SUCCESS)
