@@ -9,9 +9,10 @@ use futures_util::stream::FuturesUnordered;
 use stack::plan::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step};
 use stack::receipt::Evidence;
 use stack::{Event, Events, Inventory, Resource, Stack};
+use tokio::sync::mpsc;
 
 use crate::state::{Change, State, sort};
-use crate::step::{self, Job};
+use crate::step::{self, Job, Way};
 use crate::{Cloud, Error, Stop};
 
 /// What may be chosen about carrying out a plan.
@@ -142,7 +143,8 @@ pub(crate) struct Ended {
 
 /// Carries out a plan as far as it can be.
 ///
-/// On the way down a failure holds up nothing but what waits for it: what is left should be as little as possible.
+/// On the way down a failure holds up nothing but what waits for it: what is left should be as little as possible. There a
+/// deletion that was accepted lets the next ones begin, and the proof comes beside them.
 pub(crate) async fn follow(
     cloud: &Cloud,
     stack: &Stack,
@@ -158,19 +160,32 @@ pub(crate) async fn follow(
     let mut done: BTreeSet<usize> = BTreeSet::new();
     let mut failed: Vec<(usize, Error)> = Vec::new();
     let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
+    // Those of which no more than the proof is still to come.
+    let mut passed: BTreeSet<usize> = BTreeSet::new();
+    let (open, mut opened) = mpsc::unbounded_channel();
     loop {
         let goes_on = plan.direction == Direction::Down || failed.is_empty();
         if goes_on && !stop.is_raised() {
-            let is_ready = |index: &usize| plan.needs(*index).iter().all(|need| done.contains(need));
+            let is_ready = |index: &usize| plan.needs(*index).iter().all(|need| done.contains(need) || passed.contains(need));
             let ready: Vec<usize> = waiting.iter().copied().filter(is_ready).collect();
             for index in ready {
                 waiting.remove(&index);
                 let subject = subject(plan, index);
-                let job = Job { cloud, stack, options, events, stop, subject };
+                let way = Some(Way { index, open: open.clone() });
+                let job = Job { cloud, stack, options, events, stop, subject, way };
                 running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
             }
         }
-        let Some((index, elapsed, result)) = running.next().await else {
+        let ended = tokio::select! {
+            biased;
+            Some(index) = opened.recv() => {
+                // On the way up what is made anew waits until what it replaces is really gone.
+                passed.extend((plan.direction == Direction::Down).then_some(index));
+                continue;
+            }
+            ended = running.next() => ended,
+        };
+        let Some((index, elapsed, result)) = ended else {
             break;
         };
         match result {

@@ -7,6 +7,8 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder as HttpClientBuilder, tls};
 use serde::Serialize;
 
 use crate::Error;
@@ -124,7 +126,10 @@ fn defaults(region: &str) -> ConfigLoader {
         .connect_timeout(Duration::from_secs(5))
         .operation_attempt_timeout(Duration::from_secs(30))
         .build();
+    // One for all services: each would read the machine's root certificates for a client of its own.
+    let http = HttpClientBuilder::new().tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
         .region(Region::new(region.to_owned()))
         .retry_config(retries)
         .timeout_config(timeouts)

@@ -298,6 +298,7 @@ pub(crate) async fn destroy(
     };
     retry_while(job.stop, AVAILABLE_WITHIN, Error::is_conflict, call).await?;
     let proof = wait_until_gone(job, identifier).await?;
+    job.clear_the_way();
     if let Some(snapshot) = snapshot {
         remains::snapshot(job, &snapshot, proved).await;
     }

@@ -11,6 +11,7 @@ use aws_sdk_ec2::types::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::try_join;
 use stack::inventory::{Instance, Inventory};
 use stack::spec::{AMI_PARAMETER, EXPIRY_TAG, KEEP_TAG, REBOOT_TAG};
 use stack::{Resource, Stack};
@@ -231,24 +232,21 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     })
     .await?;
     let answer = wait_until(job, RUNNING_WITHIN, || async {
-        Ok(match describe(job.cloud, id).await?.as_ref().map(read) {
-            Some(instance) if instance.state == "terminated" => Probe::Ready(instance.state),
-            Some(instance) => Probe::Pending(instance.state),
-            None => Probe::Ready("none".to_owned()),
-        })
-    })
-    .await?;
-    let proof = proof("ec2", "DescribeInstances", answer);
-    wait_until(job, job.options.settle_within, || async {
-        let attached = interface::list(job.cloud, tag::filter("attachment.instance-id", id)).await?;
-        Ok(if attached.is_empty() {
-            Probe::Ready(())
+        let interfaces = interface::list(job.cloud, tag::filter("attachment.instance-id", id));
+        let (instance, interfaces) = try_join(describe(job.cloud, id), interfaces).await?;
+        let state = match instance.as_ref().map(read) {
+            Some(instance) if instance.state != "terminated" => return Ok(Probe::Pending(instance.state)),
+            Some(instance) => instance.state,
+            None => "none".to_owned(),
+        };
+        Ok(if interfaces.is_empty() {
+            Probe::Ready(state)
         } else {
             Probe::Pending("its network interface is still there".to_owned())
         })
     })
     .await?;
-    Ok(proof)
+    Ok(proof("ec2", "DescribeInstances", answer))
 }
 
 pub(crate) fn read(instance: &Answer) -> Instance {

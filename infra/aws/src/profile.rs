@@ -101,6 +101,8 @@ async fn create(job: &Job<'_>) -> Result<Profile, Error> {
 pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<Proof, Error> {
     let roles = inventory.profile.iter().flat_map(|profile| &profile.roles);
     try_join_all(roles.map(|role| remove(job, name, role))).await?;
+    // The role waits for no more than to be out of it.
+    job.clear_the_way();
     let call = || async {
         let call = job.cloud.iam.delete_instance_profile().instance_profile_name(name).send();
         match call.await.map_err(failed("iam", "DeleteInstanceProfile")) {

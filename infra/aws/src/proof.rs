@@ -34,7 +34,7 @@ impl Seen {
     }
 }
 
-/// Looks until the thing is gone.
+/// Looks until the thing is gone, whose deletion was accepted: what waited for that begins meanwhile.
 ///
 /// # Errors
 /// The look was refused, or it is there even after the time that a removal may wait: neither is absence.
@@ -48,6 +48,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<Seen, Error>>,
 {
+    job.clear_the_way();
     let answer = wait_until(job, job.options.settle_within, || {
         let look = look();
         async {

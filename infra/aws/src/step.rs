@@ -3,6 +3,7 @@
 use stack::plan::{Action, Step};
 use stack::receipt::Gone;
 use stack::{Events, Inventory, Resource, Stack};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::apply::ApplyOptions;
 use crate::proof::Proof;
@@ -21,6 +22,24 @@ pub(crate) struct Job<'a> {
     pub(crate) stop: &'a Stop,
     /// What people read: `bastion`.
     pub(crate) subject: String,
+    /// For whoever waits for this step in a plan; `None` where nobody does.
+    pub(crate) way: Option<Way>,
+}
+
+/// Tells that what waits for a step may begin though the step is not at its end.
+pub(crate) struct Way {
+    pub(crate) index: usize,
+    pub(crate) open: UnboundedSender<usize>,
+}
+
+impl Job<'_> {
+    /// Lets what waits for this step begin; only a proof is still to come. On the way up it changes nothing.
+    pub(crate) fn clear_the_way(&self) {
+        if let Some(way) = &self.way {
+            // Nobody hears it once the plan is dropped, and then nothing waits.
+            let _nobody_hears = way.open.send(way.index);
+        }
+    }
 }
 
 /// Does the step and returns what it has changed.
