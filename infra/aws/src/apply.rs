@@ -9,10 +9,11 @@ use futures_util::stream::FuturesUnordered;
 use stack::plan::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step};
 use stack::receipt::Evidence;
 use stack::{Event, Events, Inventory, Resource, Stack};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use crate::course::{Ahead, Course, Progress};
 use crate::state::{Change, State, sort};
-use crate::step::{self, Job, Way};
+use crate::step::{self, Job};
 use crate::{Cloud, Error, Stop};
 
 /// What may be chosen about carrying out a plan.
@@ -64,7 +65,7 @@ pub struct ApplyError {
     pub also: Vec<(Step, Error)>,
     /// The steps that are done.
     pub done: Vec<Step>,
-    /// The steps that were not begun.
+    /// The steps that were not begun, or have waited for what failed.
     pub not_started: Vec<Step>,
     /// What exists now, as far as the done steps know; [`observe`](crate::observe()) tells exactly.
     pub inventory: Box<Inventory>,
@@ -92,6 +93,9 @@ impl std::error::Error for ApplyError {
         Some(&*self.source)
     }
 }
+
+/// Why a step is not done that has not failed itself.
+pub(crate) const HELD_UP: &str = "waits for what failed";
 
 type Running<'a> = Pin<Box<dyn Future<Output = (usize, Duration, Result<Change, Error>)> + Send + 'a>>;
 
@@ -154,33 +158,49 @@ pub(crate) async fn follow(
     events: &Events,
     stop: &Stop,
 ) -> Ended {
-    // One writer, this loop; steps read the snapshot of the moment they start.
+    // One writer, this loop; steps read the snapshot of the moment they start, or wait for a later one.
     let mut state = Arc::new(State { inventory, master_password: None, evidence: Evidence::default() });
     let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
     let mut done: BTreeSet<usize> = BTreeSet::new();
     let mut failed: Vec<(usize, Error)> = Vec::new();
     let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
-    // Those of which no more than the proof is still to come.
-    let mut passed: BTreeSet<usize> = BTreeSet::new();
-    let (open, mut opened) = mpsc::unbounded_channel();
+    // Those of which enough is done for the steps that wait for them.
+    let mut ahead: BTreeSet<usize> = BTreeSet::new();
+    let (tell_ahead, mut told_ahead) = mpsc::unbounded_channel();
+    let progress = Progress { done: done.clone(), state: Arc::clone(&state), is_over: false };
+    let (progress, follower) = watch::channel(progress);
     loop {
-        let goes_on = plan.direction == Direction::Down || failed.is_empty();
-        if goes_on && !stop.is_raised() {
-            let is_ready = |index: &usize| plan.needs(*index).iter().all(|need| done.contains(need) || passed.contains(need));
+        let goes_on = (plan.direction == Direction::Down || failed.is_empty()) && !stop.is_raised();
+        if goes_on {
+            let is_there = |need: &usize| done.contains(need) || ahead.contains(need);
+            let is_ready = |index: &usize| plan.begins_after(*index).iter().all(is_there);
             let ready: Vec<usize> = waiting.iter().copied().filter(is_ready).collect();
             for index in ready {
                 waiting.remove(&index);
                 let subject = subject(plan, index);
-                let way = Some(Way { index, open: open.clone() });
-                let job = Job { cloud, stack, options, events, stop, subject, way };
+                let (needs, progress, ahead) = (plan.needs(index), follower.clone(), tell_ahead.clone());
+                let course = Some(Course { index, needs, progress, ahead });
+                let job = Job { cloud, stack, options, events, stop, subject, course };
                 running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
             }
         }
+        progress.send_replace(Progress {
+            done: done.clone(),
+            state: Arc::clone(&state),
+            is_over: !goes_on,
+        });
         let ended = tokio::select! {
             biased;
-            Some(index) = opened.recv() => {
-                // On the way up what is made anew waits until what it replaces is really gone.
-                passed.extend((plan.direction == Direction::Down).then_some(index));
+            Some(Ahead { index, change }) = told_ahead.recv() => {
+                match (plan.direction, change) {
+                    (Direction::Down, None) => drop(ahead.insert(index)),
+                    (Direction::Up, Some(change)) => {
+                        Arc::make_mut(&mut state).merge(change);
+                        ahead.insert(index);
+                    }
+                    // On the way up what is made anew waits until what it replaces is really gone.
+                    (Direction::Up, None) | (Direction::Down, Some(_)) => (),
+                }
                 continue;
             }
             ended = running.next() => ended,
@@ -194,6 +214,11 @@ pub(crate) async fn follow(
                 done.insert(index);
                 let outcome = outcome(&plan.steps[index].action).to_owned();
                 events.emit(Event::StepFinished { subject: subject(plan, index), outcome, elapsed });
+            }
+            // It waited for what has failed.
+            Err(Error::Interrupted) if !failed.is_empty() && !stop.is_raised() => {
+                events.emit(Event::StepFailed { subject: subject(plan, index), error: HELD_UP.to_owned() });
+                waiting.insert(index);
             }
             Err(error) => {
                 events.emit(Event::StepFailed { subject: subject(plan, index), error: chain(&error) });

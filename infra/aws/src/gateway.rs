@@ -9,6 +9,7 @@ use crate::error::failed;
 use crate::once::{once, unrepeated};
 use crate::poll::{delete, visible};
 use crate::proof::{Proof, Seen, absent};
+use crate::state::State;
 use crate::step::{Job, vpc_of};
 use crate::{Cloud, Error, blocker, interface, tag};
 
@@ -20,15 +21,16 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<InternetGat
 }
 
 /// Returns the stack's gateway, created if there is none and attached to the VPC.
-pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<InternetGateway, Error> {
-    let vpc = vpc_of(inventory)?;
-    let gateway = match inventory.gateway() {
+pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<InternetGateway, Error> {
+    let gateway = match state.inventory.gateway() {
         Some(gateway) => gateway.clone(),
-        None => create(job, vpc).await?,
+        None => create(job).await?,
     };
     if gateway.attached.is_some() {
         return Ok(gateway);
     }
+    let state = job.rest_of_needs(state).await?;
+    let vpc = vpc_of(&state.inventory)?;
     let attach = || async {
         let call = job.cloud.ec2.attach_internet_gateway().internet_gateway_id(&gateway.id).vpc_id(vpc);
         call.send().await.map_err(failed("ec2", "AttachInternetGateway"))
@@ -44,7 +46,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Inter
     }
 }
 
-async fn create(job: &Job<'_>, vpc: &str) -> Result<InternetGateway, Error> {
+async fn create(job: &Job<'_>) -> Result<InternetGateway, Error> {
     let create = || async {
         let answer = job
             .cloud
@@ -64,10 +66,7 @@ async fn create(job: &Job<'_>, vpc: &str) -> Result<InternetGateway, Error> {
     };
     let find = || async {
         let gateways = list(job.cloud, job.stack).await?.into_iter();
-        let usable = |gateway: &InternetGateway| {
-            gateway.attached.is_none() || gateway.attached.as_deref() == Some(vpc)
-        };
-        Ok(gateways.filter(usable).min_by(|a, b| a.id.cmp(&b.id)))
+        Ok(gateways.filter(|gateway| gateway.attached.is_none()).min_by(|a, b| a.id.cmp(&b.id)))
     };
     once(job.stop, create, find).await
 }

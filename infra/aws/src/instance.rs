@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, delete, retry_while, wait_until};
 use crate::proof::{Proof, proof};
+use crate::state::Change;
 use crate::step::{Job, group_of, missing, subnet_of};
 use crate::{Cloud, Error, interface, password, tag, user_data};
 
@@ -52,6 +53,8 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Insta
     match inventory.bastion() {
         None => {
             let instance = run(job, inventory).await?;
+            // What waits until it takes sessions looks by itself whether it runs.
+            job.announce(Change::Instance(Box::new(instance.clone())));
             wait_until_running(job, instance).await
         }
         Some(bastion) if bastion.state == "running" => Ok(bastion.clone()),

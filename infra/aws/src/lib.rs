@@ -7,6 +7,7 @@ mod apply;
 mod audit;
 mod blocker;
 mod cloud;
+mod course;
 mod error;
 mod examine;
 mod observe;

@@ -10,6 +10,7 @@ use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, delete, visible, wait_until};
 use crate::proof::{Proof, Seen, absent};
 use crate::role::absent_is_none;
+use crate::state::State;
 use crate::step::Job;
 use crate::{Cloud, Error, role, tag};
 
@@ -38,9 +39,9 @@ pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<Instanc
 }
 
 /// Returns the profile with the stack's role in it and no other, once IAM shows it so.
-pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Profile, Error> {
+pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<Profile, Error> {
     let role = job.stack.role_name();
-    let profile = match &inventory.profile {
+    let profile = match &state.inventory.profile {
         Some(profile) => profile.clone(),
         None => create(job).await?,
     };
@@ -50,6 +51,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Profi
     if profile.roles.contains(&role) {
         return Ok(profile);
     }
+    job.rest_of_needs(state).await?;
     let add = || async {
         let call = job.cloud.iam.add_role_to_instance_profile();
         let call = call.instance_profile_name(&profile.name).role_name(&role).send();

@@ -9,6 +9,7 @@ use crate::error::failed;
 use crate::once::{once, unrepeated};
 use crate::poll::{delete, visible};
 use crate::proof::{Proof, Seen, absent};
+use crate::state::State;
 use crate::step::{Job, missing, subnet_of, vpc_of};
 use crate::{Cloud, Error, tag};
 
@@ -22,17 +23,19 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<RouteTable>
 /// Returns that route table, created if there is none, with all its associations and routes.
 pub(crate) async fn ensure(
     job: &Job<'_>,
-    inventory: &Inventory,
+    state: &State,
     resource: Resource,
 ) -> Result<RouteTable, Error> {
+    let mut table = match state.inventory.route_table(resource.tag()) {
+        Some(table) => table.clone(),
+        None => create(job, vpc_of(&state.inventory)?, resource).await?,
+    };
+    let state = job.rest_of_needs(state).await?;
+    let inventory = &state.inventory;
     let subnets = if resource == Resource::PublicRoutes {
         vec![subnet_of(inventory, Resource::PublicSubnet)?]
     } else {
         vec![subnet_of(inventory, Resource::PrivateSubnetA)?, subnet_of(inventory, Resource::PrivateSubnetB)?]
-    };
-    let mut table = match inventory.route_table(resource.tag()) {
-        Some(table) => table.clone(),
-        None => create(job, vpc_of(inventory)?, resource).await?,
     };
     let absent =
         subnets.into_iter().filter(|subnet| !table.associations.iter().any(|link| link.subnet == *subnet));

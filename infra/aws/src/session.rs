@@ -6,10 +6,12 @@ mod sign;
 
 use aws_sdk_ssm::primitives::DateTimeFormat;
 use aws_sdk_ssm::types::{InstanceInformationStringFilter, SessionFilter, SessionFilterKey, SessionState};
+use futures_util::future::join;
 use stack::inventory::{Agent, Instance, Inventory};
 use stack::{Resource, Secret};
 
 pub(crate) use self::permit::simulate;
+use self::reach::wait_until_opened;
 pub use self::reach::{Asleep, Patience, wait_until_openable};
 pub use self::sign::sign;
 use crate::error::failed;
@@ -182,9 +184,10 @@ pub(crate) async fn connection_status(cloud: &Cloud, instance_id: &str) -> Resul
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Instance, Agent), Error> {
     let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
     let patience = Patience { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
-    let agent =
-        wait_until_openable(job.cloud, job.stack, &bastion.id, patience, job.events, job.stop).await?;
-    let found = instance::find(job.cloud, &bastion.id).await?.ok_or_else(|| missing(Resource::Instance))?;
+    let opened = wait_until_opened(job.cloud, job.stack, &bastion.id, patience, job.events, job.stop).await?;
+    let ending = terminate(job.cloud, &opened.session_id);
+    let (ended, found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
+    let (agent, found) = (ended.map(|()| opened.agent)?, found?.ok_or_else(|| missing(Resource::Instance))?);
     Ok((Instance { volume_gib: bastion.volume_gib, ..found }, agent))
 }
 

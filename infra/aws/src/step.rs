@@ -3,9 +3,9 @@
 use stack::plan::{Action, Step};
 use stack::receipt::Gone;
 use stack::{Events, Inventory, Resource, Stack};
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::apply::ApplyOptions;
+use crate::course::Course;
 use crate::proof::Proof;
 use crate::state::{Change, Proved, State};
 use crate::{
@@ -22,24 +22,8 @@ pub(crate) struct Job<'a> {
     pub(crate) stop: &'a Stop,
     /// What people read: `bastion`.
     pub(crate) subject: String,
-    /// For whoever waits for this step in a plan; `None` where nobody does.
-    pub(crate) way: Option<Way>,
-}
-
-/// Tells that what waits for a step may begin though the step is not at its end.
-pub(crate) struct Way {
-    pub(crate) index: usize,
-    pub(crate) open: UnboundedSender<usize>,
-}
-
-impl Job<'_> {
-    /// Lets what waits for this step begin; only a proof is still to come. On the way up it changes nothing.
-    pub(crate) fn clear_the_way(&self) {
-        if let Some(way) = &self.way {
-            // Nobody hears it once the plan is dropped, and then nothing waits.
-            let _nobody_hears = way.open.send(way.index);
-        }
-    }
+    /// The plan that the step is of; `None` where it stands alone.
+    pub(crate) course: Option<Course>,
 }
 
 /// Does the step and returns what it has changed.
@@ -66,12 +50,12 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
     Ok(match resource {
         R::Vpc => Change::Vpc(vpc::ensure(job, inventory).await?),
         R::VpcDns => Change::Vpc(vpc::ensure_dns(job, inventory).await?),
-        R::InternetGateway => Change::Gateway(gateway::ensure(job, inventory).await?),
+        R::InternetGateway => Change::Gateway(gateway::ensure(job, state).await?),
         R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => {
             Change::Subnet(subnet::ensure(job, inventory, resource).await?)
         }
         R::PublicRoutes | R::PrivateRoutes => {
-            Change::RouteTable(route_table::ensure(job, inventory, resource).await?)
+            Change::RouteTable(route_table::ensure(job, state, resource).await?)
         }
         R::BastionGroup | R::DatabaseGroup => {
             Change::Group(security_group::ensure(job, inventory, resource).await?)
@@ -100,7 +84,7 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
             let (have, want) = (inventory.role.as_ref(), role::of_bastion(job.stack));
             Change::Role(role::ensure(job, have, &want).await?)
         }
-        R::Profile => Change::Profile(profile::ensure(job, inventory).await?),
+        R::Profile => Change::Profile(profile::ensure(job, state).await?),
         R::Instance => Change::Instance(Box::new(instance::ensure(job, inventory).await?)),
         R::Session => {
             let (instance, agent) = session::ensure(job, inventory).await?;

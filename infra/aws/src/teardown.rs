@@ -2,7 +2,7 @@ use stack::plan::{Action, Plan, SecretFate, Step};
 use stack::receipt::{Evidence, Left};
 use stack::{Events, Inventory, Stack};
 
-use crate::apply::{ApplyOptions, Ended, chain, follow};
+use crate::apply::{ApplyOptions, Ended, HELD_UP, chain, follow};
 use crate::{Cloud, Error, Stop, secret};
 
 /// What came of carrying out a plan that takes down.
@@ -41,7 +41,7 @@ pub async fn teardown(
         failed.into_iter().map(|(index, error)| (plan.steps[index].clone(), error)).collect();
     evidence.left.extend(failed.iter().filter_map(|(step, error)| of_failure(step, error)));
     let behind = waiting.iter().map(|index| &plan.steps[*index]);
-    let held_up = if failed.is_empty() { "interrupted before its turn" } else { "waits for what failed" };
+    let held_up = if failed.is_empty() { "interrupted before its turn" } else { HELD_UP };
     evidence.left.extend(behind.filter_map(|step| left(step, held_up.to_owned())));
     let interrupted = stop.is_raised() && !(waiting.is_empty() && failed.is_empty());
     Teardown { evidence, failed, interrupted, inventory }

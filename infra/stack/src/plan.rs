@@ -123,7 +123,7 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// Returns the indices of the steps that must end before step `index` may begin.
+    /// Returns the indices of the steps that must end before step `index` can end.
     ///
     /// A need that has no step of its own passes on its own needs. On the way up a removal waits for nothing but what
     /// still uses the thing, and what is made anew waits until what it replaces is gone.
@@ -133,10 +133,26 @@ impl Plan {
         if self.direction == Direction::Up && deletes {
             return self.users_of(step.resource);
         }
-        let mut open: Vec<Resource> = self.neighbours(step.resource);
+        self.steps_for(step.resource, self.neighbours(step.resource))
+    }
+
+    /// Returns the indices of the steps that must end before step `index` may begin: some of its [needs](Plan::needs) on the
+    /// way up, all of them on the way down.
+    pub fn begins_after(&self, index: usize) -> Vec<usize> {
+        let step = &self.steps[index];
+        match self.direction {
+            Direction::Up if !matches!(step.action, Action::Delete { .. }) => {
+                self.steps_for(step.resource, step.resource.begins_after().to_vec())
+            }
+            Direction::Up | Direction::Down => self.needs(index),
+        }
+    }
+
+    /// Returns the steps that bring what is needed, and on the way up those that remove what is made anew.
+    fn steps_for(&self, resource: Resource, mut open: Vec<Resource>) -> Vec<usize> {
         let mut seen: Vec<Resource> = Vec::new();
         let mut needs = match self.direction {
-            Direction::Up => self.removals_of(step.resource),
+            Direction::Up => self.removals_of(resource),
             Direction::Down => Vec::new(),
         };
         while let Some(resource) = open.pop() {
@@ -218,7 +234,8 @@ impl Plan {
         match self.direction {
             Direction::Up => resource.needs().to_vec(),
             Direction::Down => {
-                CREATE_ORDER.into_iter().filter(|user| user.needs().contains(&resource)).collect()
+                let holds = |user: &Resource| user.needs().contains(&resource) && !user.lets_go_of(resource);
+                CREATE_ORDER.into_iter().filter(holds).collect()
             }
         }
     }

@@ -157,8 +157,52 @@ impl Resource {
             R::Alarms => &[R::Topic],
             R::Profile => &[R::Role],
             // The agent asks once and then sleeps for minutes: everything that it needs comes first.
-            R::Instance => &[R::PublicSubnet, R::PublicRoutes, R::BastionGroup, R::BastionRules, R::Profile],
+            R::Instance => &[
+                R::PublicSubnet,
+                R::InternetGateway,
+                R::PublicRoutes,
+                R::BastionGroup,
+                R::BastionRules,
+                R::Profile,
+            ],
             R::Session => &[R::Instance],
+        }
+    }
+
+    /// Tells whether what this needs can be removed while this is there: EC2 ends a subnet's association with its route
+    /// table, and a route to a gateway that is gone is a blackhole.
+    pub fn lets_go_of(self, need: Resource) -> bool {
+        use Resource as R;
+        matches!(self, R::PublicRoutes | R::PrivateRoutes) && need != R::Vpc
+    }
+
+    /// Returns what must exist before this can be begun. Some are half made without the rest of what they need.
+    pub fn begins_after(self) -> &'static [Resource] {
+        use Resource as R;
+        match self {
+            // Made by themselves, and then attached to the VPC, or given the role.
+            R::InternetGateway | R::Profile => &[],
+            // Made in the VPC, and then given their subnets and routes.
+            R::PublicRoutes | R::PrivateRoutes => &[R::Vpc],
+            R::Vpc
+            | R::VpcDns
+            | R::PublicSubnet
+            | R::PrivateSubnetA
+            | R::PrivateSubnetB
+            | R::BastionGroup
+            | R::DatabaseGroup
+            | R::BastionRules
+            | R::DatabaseRules
+            | R::MasterSecret
+            | R::MonitoringRole
+            | R::LogGroups
+            | R::SubnetGroup
+            | R::Database
+            | R::Topic
+            | R::Alarms
+            | R::Role
+            | R::Instance
+            | R::Session => self.needs(),
         }
     }
 

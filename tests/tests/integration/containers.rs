@@ -16,9 +16,27 @@ fn the_whole_job_on_localstack() {
         crate::flow::whole_job(fixture, async |fixture| {
             let containers = fixture.cloud.containers();
             assert_eq!(containers.published().await, "", "the database is in the bastion's reach alone");
+            an_extension_of_one_tenant_is_told(fixture).await;
         })
         .await;
     });
+}
+
+/// What others of its set have not is drift, told with the command that ends it. The sandbox's wheel has no extension that
+/// a tenant may install.
+async fn an_extension_of_one_tenant_is_told(fixture: &Fixture) {
+    fixture.run(&["migrate", "status", "--check"]).await.expect(0);
+    fixture.run(&["psql", TENANT, "--", "-Xqc", "CREATE EXTENSION hstore"]).await.expect(0);
+    let status = fixture.run(&["migrate", "status", "--check", "--json"]).await.expect(8).json();
+    let drift = |tenant: &serde_json::Value| tenant["drift"].to_string();
+    let (has, others): (Vec<_>, Vec<_>) =
+        status["tenants"].as_array().unwrap().iter().partition(|tenant| tenant["tenant"] == TENANT);
+    let mend = "DROP EXTENSION \"hstore\"";
+    let said = drift(has[0]).replace('\\', "");
+    assert!(said.contains("not there in 2 of 3 tenants") && said.contains(mend), "{status}");
+    assert!(others.iter().all(|tenant| drift(tenant) == "[]"), "{status}");
+    fixture.run(&["psql", TENANT, "--", "-Xqc", mend]).await.expect(0);
+    fixture.run(&["migrate", "status", "--check"]).await.expect(0);
 }
 
 #[test]

@@ -110,6 +110,6 @@ pub async fn set_master_password(
     stop: &Stop,
 ) -> Result<(), Error> {
     let options = ApplyOptions::default();
-    let job = Job { cloud, stack, options: &options, events, stop, subject: "database".to_owned(), way: None };
+    let job = Job { cloud, stack, options: &options, events, stop, subject: "database".to_owned(), course: None };
     Box::pin(database::set_password(&job, &stack.database.identifier, password)).await
 }

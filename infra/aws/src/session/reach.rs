@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures_util::future::join;
 use stack::diagnosis;
 use stack::finding::{Cause, Finding};
 use stack::inventory::Agent;
@@ -51,6 +52,26 @@ pub async fn wait_until_openable(
     events: &Events,
     stop: &Stop,
 ) -> Result<Agent, Error> {
+    let opened = wait_until_opened(cloud, stack, instance, patience, events, stop).await?;
+    terminate(cloud, &opened.session_id).await?;
+    Ok(opened.agent)
+}
+
+/// A session that was started as a proof, and is to be ended.
+pub(super) struct Opened {
+    pub(super) session_id: String,
+    pub(super) agent: Agent,
+}
+
+/// As [`wait_until_openable`], but the session is the caller's to end.
+pub(super) async fn wait_until_opened(
+    cloud: &Cloud,
+    stack: &Stack,
+    instance: &str,
+    patience: Patience,
+    events: &Events,
+    stop: &Stop,
+) -> Result<Opened, Error> {
     let began = Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(150), Duration::from_secs(2));
     let mut unanswered = 0;
@@ -58,9 +79,15 @@ pub async fn wait_until_openable(
     let mut suspects: Vec<Finding> = Vec::new();
     let mut look_at = GRACE;
     let Patience { limit, mut asleep } = patience;
+    // Most often there is nothing to wait for, and then one look is enough.
+    let mut first = Some(probe_at_once(cloud, stack, instance).await);
     loop {
-        match probe(cloud, stack, instance).await {
-            Ok(Probe::Ready(agent)) => return Ok(agent),
+        let probed = match first.take() {
+            Some(probed) => probed,
+            None => probe(cloud, stack, instance).await,
+        };
+        match probed {
+            Ok(Probe::Ready(opened)) => return Ok(opened),
             Ok(Probe::Pending(status)) => {
                 unanswered = 0;
                 if status != last_status {
@@ -99,24 +126,52 @@ pub async fn wait_until_openable(
     }
 }
 
-async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Agent>, Error> {
-    let agent = match find_agent(cloud, instance).await? {
-        None => return Ok(Probe::Pending("the agent has not registered with Systems Manager".to_owned())),
-        Some(agent) if agent.ping_status != "Online" => {
-            return Ok(Probe::Pending(format!("the agent is {}", agent.ping_status)));
+/// Looks and tries at the same time.
+async fn probe_at_once(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Opened>, Error> {
+    let (agent, session) = join(find_agent(cloud, instance), try_session(cloud, stack, instance)).await;
+    match (agent, session) {
+        (Ok(Some(agent)), Ok(Some(session_id))) => Ok(Probe::Ready(Opened { session_id, agent })),
+        (Ok(agent), Ok(None)) => Ok(Probe::Pending(status(agent.as_ref()))),
+        (agent, Ok(Some(session_id))) => {
+            terminate(cloud, &session_id).await?;
+            agent.map(|agent| Probe::Pending(status(agent.as_ref())))
         }
-        Some(agent) => agent,
-    };
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// Looks, and tries if the agent is there: a session that cannot be is not asked for again and again.
+async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Opened>, Error> {
+    let agent = find_agent(cloud, instance).await?;
+    match agent {
+        Some(agent) if agent.ping_status == "Online" => {
+            match try_session(cloud, stack, instance).await? {
+                Some(session_id) => Ok(Probe::Ready(Opened { session_id, agent })),
+                None => Ok(Probe::Pending(status(Some(&agent)))),
+            }
+        }
+        agent => Ok(Probe::Pending(status(agent.as_ref()))),
+    }
+}
+
+/// Returns what to tell of an agent that takes no session.
+fn status(agent: Option<&Agent>) -> String {
+    match agent {
+        None => "the agent has not registered with Systems Manager".to_owned(),
+        Some(agent) if agent.ping_status == "Online" => {
+            "the agent is online but takes no session (TargetNotConnected)".to_owned()
+        }
+        Some(agent) => format!("the agent is {}", agent.ping_status),
+    }
+}
+
+/// Returns the id of a session that was started; `None` if the agent does not take one.
+async fn try_session(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Option<String>, Error> {
     // Nothing is dialled until a stream is opened, so any target will do.
     let anywhere = Purpose::Port { host: "localhost".to_owned(), port: stack.database.port };
     match start(cloud, instance, &anywhere).await {
-        Ok(session) => {
-            terminate(cloud, &session.session_id).await?;
-            Ok(Probe::Ready(agent))
-        }
-        Err(error) if error.code() == Some("TargetNotConnected") => {
-            Ok(Probe::Pending("the agent is online but takes no session (TargetNotConnected)".to_owned()))
-        }
+        Ok(session) => Ok(Some(session.session_id)),
+        Err(error) if error.code() == Some("TargetNotConnected") => Ok(None),
         Err(error) => Err(error),
     }
 }
