@@ -1,18 +1,19 @@
 # `HOST PORT` in argv: one server, until stdin ends. Nothing in argv: a process that has read moto and copies itself for
 # each line `start LOG`, which it answers with `PID PORT`; `stop PID` ends that copy, and the end of stdin all of them.
-import contextlib
 import functools
 import gc
-import http.client
 import importlib
 import importlib.util
 import io
 import json
 import os
+import selectors
 import signal
+import socket
 import sys
 import threading
 import traceback
+import urllib.parse
 
 
 def end_with(pipe):
@@ -24,73 +25,108 @@ def end_with(pipe):
 if len(sys.argv) > 1:
     threading.Thread(target=end_with, args=(0,), daemon=True).start()
 
+os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
+
 from moto import backends
 from moto.core import errors, responses
 from moto.moto_api._internal import mock_random
-from moto.moto_server.werkzeug_app import (
-    DomainDispatcherApplication,
-    MotoRequestHandler,
-    create_backend_app,
-)
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.utilities import utils
-from werkzeug.serving import make_server
 
 
 class Dispatcher(DomainDispatcherApplication):
     # It searches a hundred patterns, and lists moto's folder, at every request.
     get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
-    turn = threading.Lock()
-
-    # moto's dictionaries change under whoever goes through them: calls at the same time fail with 500 now and then. One
-    # after the other they take no longer, as Python runs one thread at a time anyway.
-    def __call__(self, environ, start_response):
-        with self.turn:
-            return super().__call__(environ, start_response)
 
 
-def parse_headers(stream, _class):
-    # As lines are all that the gateway sends; a parser for mail took a tenth of the time.
-    headers = _class()
-    while (line := stream.readline(65537)) not in (b"\r\n", b"\n", b""):
-        name, _, value = line.decode("iso-8859-1").partition(":")
-        headers[name] = value.strip()
-    return headers
+class Server:
+    """HTTP/1.1 for one client, the gateway, which sends whole requests with their length and keeps its connections.
 
+    werkzeug's server ends each connection after one answer, and has a thread for it: that took twice as long as moto's own
+    work. Nor may two threads be in moto at a time: its dictionaries change under whoever goes through them.
+    """
 
-class RequestHandler(MotoRequestHandler):
-    # werkzeug ends each connection after one answer and waits for what else might come on it: a new connection, and a
-    # thread for it, took twice as long as moto's own work. So a request is read whole, and its answer has a length.
-    protocol_version = "HTTP/1.1"
-    # Head and body leave together; without the second line they wait for the other side's acknowledgement.
-    wbufsize = -1
-    disable_nagle_algorithm = True
+    def __init__(self, host, port, app):
+        self.app = app
+        self.listener = socket.create_server((host, port))
+        self.port = self.listener.getsockname()[1]
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.listener, selectors.EVENT_READ, None)
 
-    def run_wsgi(self):
-        environ = self.make_environ()
-        environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(environ.get("CONTENT_LENGTH") or 0)))
+    def serve_forever(self):
+        while True:
+            for key, _ in self.selector.select():
+                if key.data is None:
+                    connection, _ = self.listener.accept()
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self.selector.register(connection, selectors.EVENT_READ, bytearray())
+                    continue
+                try:
+                    is_open = self.read(key.fileobj, key.data)
+                except OSError:
+                    is_open = False
+                if not is_open:
+                    self.selector.unregister(key.fileobj)
+                    key.fileobj.close()
+
+    def read(self, connection, received):
+        chunk = connection.recv(1 << 16)
+        received += chunk
+        while (end := received.find(b"\r\n\r\n")) >= 0:
+            first, *lines = bytes(received[:end]).decode("latin-1").split("\r\n")
+            headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+            length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+            if len(received) < end + 4 + length:
+                break
+            body = bytes(received[end + 4 : end + 4 + length])
+            del received[: end + 4 + length]
+            connection.sendall(self.answer(first.split(" "), headers, body))
+            # So do some tools that look at moto itself.
+            is_last = any(name.lower() == "connection" and value.lower() == "close" for name, value in headers)
+            if is_last or not first.endswith("HTTP/1.1"):
+                return False
+        return bool(chunk)
+
+    def answer(self, first, headers, body):
+        method, target = first[:2]
+        path, _, query = target.partition("?")
+        environ = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": urllib.parse.unquote(path, "latin-1"),
+            "QUERY_STRING": query,
+            "REQUEST_URI": target,
+            "RAW_URI": target,
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": str(self.port),
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+        for name, value in headers:
+            name = name.upper().replace("-", "_")
+            environ[name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + name] = value
         start = []
         try:
-            answer = self.server.app(environ, lambda *given: start.extend(given))
-            with contextlib.closing(answer) if hasattr(answer, "close") else contextlib.nullcontext():
-                body = b"".join(answer)
+            parts = self.app(environ, lambda status, headers, _=None: start.extend((status, headers)))
+            answer = b"".join(parts)
+            if hasattr(parts, "close"):
+                parts.close()
         except Exception:
-            self.log("error", "%s", traceback.format_exc())
-            self.close_connection = True
-            self.send_error(500)
-            return
-        status, headers = start[:2]
-        code, _, reason = status.partition(" ")
-        self.send_response(int(code), reason)
-        for name, value in headers:
-            if name.lower() != "content-length":
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else body)
-
-    # The gateway's journal has every request. What fails is logged all the same.
-    def log_request(self, code="-", size="-"):
-        pass
+            # The gateway's journal has every request; only what fails is told here.
+            traceback.print_exc()
+            start, answer = ["500 Internal Server Error", []], b""
+        status, headers = start
+        lines = [f"HTTP/1.1 {status}"]
+        lines += [f"{name}: {value}" for name, value in headers if name.lower() != "content-length"]
+        lines += [f"Content-Length: {len(answer)}", "", ""]
+        return "\r\n".join(lines).encode("latin-1") + (b"" if method == "HEAD" else answer)
 
 
 def keep_policies(*prefixes):
@@ -120,7 +156,6 @@ def keep_images(prefix):
     utils.load_resource = load_resource
 
 
-http.client.parse_headers = parse_headers
 keep_policies("AmazonSSM", "AmazonRDSEnhanced")
 keep_images("al2023-ami")
 # It makes a table of the service's errors for every answer that something is not there.
@@ -147,9 +182,9 @@ def warm_up():
 def serve(host, port, tell):
     # What moto makes it keeps; looking for garbage among it took a twelfth of its time.
     gc.set_threshold(50_000, 20, 20)
-    server = make_server(host, port, Dispatcher(create_backend_app), threaded=True, request_handler=RequestHandler)
-    os.environ["MOTO_PORT"] = str(server.server_port)
-    tell(server.server_port)
+    server = Server(host, port, Dispatcher(create_backend_app))
+    os.environ["MOTO_PORT"] = str(server.port)
+    tell(server.port)
     threading.Thread(target=warm_up, daemon=True).start()
     server.serve_forever()
 
