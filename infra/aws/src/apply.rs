@@ -184,11 +184,7 @@ pub(crate) async fn follow(
                 running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
             }
         }
-        progress.send_replace(Progress {
-            done: done.clone(),
-            state: Arc::clone(&state),
-            is_over: !goes_on,
-        });
+        progress.send_replace(Progress { done: done.clone(), state: Arc::clone(&state), is_over: !goes_on });
         let ended = tokio::select! {
             biased;
             Some(Ahead { index, change }) = told_ahead.recv() => {

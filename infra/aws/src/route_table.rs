@@ -21,11 +21,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<RouteTable>
 }
 
 /// Returns that route table, created if there is none, with all its associations and routes.
-pub(crate) async fn ensure(
-    job: &Job<'_>,
-    state: &State,
-    resource: Resource,
-) -> Result<RouteTable, Error> {
+pub(crate) async fn ensure(job: &Job<'_>, state: &State, resource: Resource) -> Result<RouteTable, Error> {
     let mut table = match state.inventory.route_table(resource.tag()) {
         Some(table) => table.clone(),
         None => create(job, vpc_of(&state.inventory)?, resource).await?,

@@ -148,6 +148,8 @@ impl Bench<'_> {
         let peers = PEERS.into_iter().filter(|peer| peer.is_on_path());
         let mut compared = vec![
             ours(Kind::Floor, 4, some),
+            ours(Kind::Engine, 4, some),
+            ours(Kind::Engine, 8, some),
             ours(Kind::Engine, JOBS, some),
             ours(Kind::Engine, DEFAULT_JOBS, some),
             ours(Kind::Floor, 8, some),

@@ -29,8 +29,11 @@ async fn an_extension_of_one_tenant_is_told(fixture: &Fixture) {
     fixture.run(&["psql", TENANT, "--", "-Xqc", "CREATE EXTENSION hstore"]).await.expect(0);
     let status = fixture.run(&["migrate", "status", "--check", "--json"]).await.expect(8).json();
     let drift = |tenant: &serde_json::Value| tenant["drift"].to_string();
-    let (has, others): (Vec<_>, Vec<_>) =
-        status["tenants"].as_array().unwrap().iter().partition(|tenant| tenant["tenant"] == TENANT);
+    let (has, others): (Vec<_>, Vec<_>) = status["tenants"]
+        .as_array()
+        .expect("it is a list")
+        .iter()
+        .partition(|tenant| tenant["tenant"] == TENANT);
     let mend = "DROP EXTENSION \"hstore\"";
     let said = drift(has[0]).replace('\\', "");
     assert!(said.contains("not there in 2 of 3 tenants") && said.contains(mend), "{status}");

@@ -110,6 +110,7 @@ pub async fn set_master_password(
     stop: &Stop,
 ) -> Result<(), Error> {
     let options = ApplyOptions::default();
-    let job = Job { cloud, stack, options: &options, events, stop, subject: "database".to_owned(), course: None };
+    let job =
+        Job { cloud, stack, options: &options, events, stop, subject: "database".to_owned(), course: None };
     Box::pin(database::set_password(&job, &stack.database.identifier, password)).await
 }

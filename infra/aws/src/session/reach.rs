@@ -144,12 +144,10 @@ async fn probe_at_once(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<P
 async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Opened>, Error> {
     let agent = find_agent(cloud, instance).await?;
     match agent {
-        Some(agent) if agent.ping_status == "Online" => {
-            match try_session(cloud, stack, instance).await? {
-                Some(session_id) => Ok(Probe::Ready(Opened { session_id, agent })),
-                None => Ok(Probe::Pending(status(Some(&agent)))),
-            }
-        }
+        Some(agent) if agent.ping_status == "Online" => match try_session(cloud, stack, instance).await? {
+            Some(session_id) => Ok(Probe::Ready(Opened { session_id, agent })),
+            None => Ok(Probe::Pending(status(Some(&agent)))),
+        },
         agent => Ok(Probe::Pending(status(agent.as_ref()))),
     }
 }
