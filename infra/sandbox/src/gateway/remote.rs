@@ -41,7 +41,8 @@ impl Default for Patience {
     fn default() -> Patience {
         Patience {
             ping_interval: Duration::from_secs(1),
-            silence_limit: Duration::from_secs(3),
+            // A machine that starts containers has been seen to stop everything else for seconds.
+            silence_limit: Duration::from_secs(10),
             session_grace: Duration::from_secs(10),
             open_limit: Duration::from_secs(10),
         }
@@ -134,7 +135,9 @@ impl RemoteAgents {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
+            // After a pause of our own, what has come meanwhile is heard before anybody is called silent.
             let sent = tokio::select! {
+                biased;
                 order = ordered.recv() => match order {
                     Some(session) => send(&mut socket, &session).await,
                     // Another connection has taken the seat.
