@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::Error;
 use crate::state::{Change, State};
-use crate::step::Job;
+use crate::{Error, Stop};
 
 /// How far a plan is.
 #[derive(Clone)]
@@ -34,40 +33,25 @@ pub(crate) struct Ahead {
     pub(crate) change: Option<Change>,
 }
 
-impl Job<'_> {
-    /// Waits for the rest of what the step needs, and returns what exists then.
+impl Course {
+    /// Waits until all is there that the step needs, and returns what exists then.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if that does not come any more.
-    pub(crate) async fn rest_of_needs(&self, state: &State) -> Result<Arc<State>, Error> {
-        let Some(course) = &self.course else { return Ok(Arc::new(state.clone())) };
-        let mut progress = course.progress.clone();
-        let has_all = |progress: &Progress| course.needs.iter().all(|need| progress.done.contains(need));
+    pub(crate) async fn needs_met(&self, stop: &Stop) -> Result<Arc<State>, Error> {
+        let mut progress = self.progress.clone();
+        let has_all = |progress: &Progress| self.needs.iter().all(|need| progress.done.contains(need));
         let changed = progress.wait_for(|progress| has_all(progress) || progress.is_over);
         let progress = tokio::select! {
-            () = self.stop.raised() => return Err(Error::Interrupted),
-            changed = changed => match changed {
-                Ok(progress) => progress.clone(),
-                Err(_) => return Err(Error::Interrupted),
-            },
+            () = stop.raised() => return Err(Error::Interrupted),
+            changed = changed => changed.map_err(|_| Error::Interrupted)?.clone(),
         };
         if has_all(&progress) { Ok(progress.state) } else { Err(Error::Interrupted) }
     }
 
-    /// Lets what waits for this step begin: its deletion was accepted, and only the proof is still to come.
-    pub(crate) fn clear_the_way(&self) {
-        self.tell_ahead(None);
-    }
-
-    /// Lets what waits for this step begin with what it has made so far.
-    pub(crate) fn announce(&self, change: Change) {
-        self.tell_ahead(Some(change));
-    }
-
-    fn tell_ahead(&self, change: Option<Change>) {
-        if let Some(Course { index, ahead, .. }) = &self.course {
-            // Nobody hears it once the plan is dropped, and then nothing waits.
-            let _nobody_hears = ahead.send(Ahead { index: *index, change });
-        }
+    /// Lets the steps that wait for this one begin.
+    pub(crate) fn tell_ahead(&self, change: Option<Change>) {
+        // Nobody hears it once the plan is dropped, and then nothing waits.
+        let _nobody_hears = self.ahead.send(Ahead { index: self.index, change });
     }
 }

@@ -1,5 +1,7 @@
 //! One step of a plan: which module does it.
 
+use std::sync::Arc;
+
 use stack::plan::{Action, Step};
 use stack::receipt::Gone;
 use stack::{Events, Inventory, Resource, Stack};
@@ -24,6 +26,33 @@ pub(crate) struct Job<'a> {
     pub(crate) subject: String,
     /// The plan that the step is of; `None` where it stands alone.
     pub(crate) course: Option<Course>,
+}
+
+impl Job<'_> {
+    /// Waits for the rest of what the step needs, and returns what exists then.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if that does not come any more.
+    pub(crate) async fn rest_of_needs(&self, state: &State) -> Result<Arc<State>, Error> {
+        match &self.course {
+            Some(course) => course.needs_met(self.stop).await,
+            None => Ok(Arc::new(state.clone())),
+        }
+    }
+
+    /// Lets what waits for this step begin: its deletion was accepted, and only the proof is still to come.
+    pub(crate) fn clear_the_way(&self) {
+        if let Some(course) = &self.course {
+            course.tell_ahead(None);
+        }
+    }
+
+    /// Lets what waits for this step begin with what it has made so far.
+    pub(crate) fn announce(&self, change: Change) {
+        if let Some(course) = &self.course {
+            course.tell_ahead(Some(change));
+        }
+    }
 }
 
 /// Does the step and returns what it has changed.

@@ -59,6 +59,12 @@ async fn moto_starts_on_its_own_port_and_ends() {
     let moto = Moto::start(&source, dir.path()).await.unwrap();
     println!("moto answered after {:?}", start.elapsed());
     let address = moto.address();
+    for garbage in ["\r\n\r\n", "GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n", "\0\r\n\r\n"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(garbage.as_bytes()).await.unwrap();
+        // Its own connection ends, in whichever way, and no other.
+        drop(stream.read_to_end(&mut Vec::new()).await);
+    }
     assert!(get(&format!("http://{address}"), "/moto-api/").await.contains("200"));
     moto.stop().await;
     assert!(TcpStream::connect(address).await.is_err());

@@ -79,12 +79,13 @@ pub(super) async fn wait_until_opened(
     let mut suspects: Vec<Finding> = Vec::new();
     let mut look_at = GRACE;
     let Patience { limit, mut asleep } = patience;
-    // Most often there is nothing to wait for, and then one look is enough.
-    let mut first = Some(probe_at_once(cloud, stack, instance).await);
+    // Most often there is nothing to wait for, and then one round of calls is enough.
+    let mut is_first = true;
     loop {
-        let probed = match first.take() {
-            Some(probed) => probed,
-            None => probe(cloud, stack, instance).await,
+        let probed = if std::mem::take(&mut is_first) {
+            probe_at_once(cloud, stack, instance).await
+        } else {
+            probe(cloud, stack, instance).await
         };
         match probed {
             Ok(Probe::Ready(opened)) => return Ok(opened),
@@ -130,8 +131,11 @@ pub(super) async fn wait_until_opened(
 async fn probe_at_once(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Opened>, Error> {
     let (agent, session) = join(find_agent(cloud, instance), try_session(cloud, stack, instance)).await;
     match (agent, session) {
-        (Ok(Some(agent)), Ok(Some(session_id))) => Ok(Probe::Ready(Opened { session_id, agent })),
+        (Ok(Some(agent)), Ok(Some(session_id))) if is_online(&agent) => {
+            Ok(Probe::Ready(Opened { session_id, agent }))
+        }
         (Ok(agent), Ok(None)) => Ok(Probe::Pending(status(agent.as_ref()))),
+        // It came up between the two answers: the next look shows it as it is.
         (agent, Ok(Some(session_id))) => {
             terminate(cloud, &session_id).await?;
             agent.map(|agent| Probe::Pending(status(agent.as_ref())))
@@ -144,7 +148,7 @@ async fn probe_at_once(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<P
 async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Opened>, Error> {
     let agent = find_agent(cloud, instance).await?;
     match agent {
-        Some(agent) if agent.ping_status == "Online" => match try_session(cloud, stack, instance).await? {
+        Some(agent) if is_online(&agent) => match try_session(cloud, stack, instance).await? {
             Some(session_id) => Ok(Probe::Ready(Opened { session_id, agent })),
             None => Ok(Probe::Pending(status(Some(&agent)))),
         },
@@ -152,11 +156,15 @@ async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Ope
     }
 }
 
+fn is_online(agent: &Agent) -> bool {
+    agent.ping_status == "Online"
+}
+
 /// Returns what to tell of an agent that takes no session.
 fn status(agent: Option<&Agent>) -> String {
     match agent {
         None => "the agent has not registered with Systems Manager".to_owned(),
-        Some(agent) if agent.ping_status == "Online" => {
+        Some(agent) if is_online(agent) => {
             "the agent is online but takes no session (TargetNotConnected)".to_owned()
         }
         Some(agent) => format!("the agent is {}", agent.ping_status),

@@ -41,7 +41,7 @@ impl Default for Patience {
     fn default() -> Patience {
         Patience {
             ping_interval: Duration::from_secs(1),
-            // A machine that starts containers has been seen to stop everything else for seconds.
+            // Systems Manager takes minutes. A gateway on a busy machine may pause for seconds, and its agents are there.
             silence_limit: Duration::from_secs(10),
             session_grace: Duration::from_secs(10),
             open_limit: Duration::from_secs(10),

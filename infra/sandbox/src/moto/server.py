@@ -65,6 +65,10 @@ class Server:
                     is_open = self.read(key.fileobj, key.data)
                 except OSError:
                     is_open = False
+                except Exception:
+                    # What is no HTTP ends its own connection, not the server.
+                    traceback.print_exc()
+                    is_open = False
                 if not is_open:
                     self.selector.unregister(key.fileobj)
                     key.fileobj.close()
@@ -81,7 +85,7 @@ class Server:
             body = bytes(received[end + 4 : end + 4 + length])
             del received[: end + 4 + length]
             connection.sendall(self.answer(first.split(" "), headers, body))
-            # So do some tools that look at moto itself.
+            # Tools that look at moto itself, unlike the gateway, end theirs after one answer.
             is_last = any(name.lower() == "connection" and value.lower() == "close" for name, value in headers)
             if is_last or not first.endswith("HTTP/1.1"):
                 return False
