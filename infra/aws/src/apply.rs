@@ -213,7 +213,8 @@ pub(crate) async fn follow(
             }
             // It waited for what has failed.
             Err(Error::Interrupted) if !failed.is_empty() && !stop.is_raised() => {
-                events.emit(Event::StepFailed { subject: subject(plan, index), error: HELD_UP.to_owned() });
+                let (subject, outcome) = (subject(plan, index), HELD_UP.to_owned());
+                events.emit(Event::StepFinished { subject, outcome, elapsed });
                 waiting.insert(index);
             }
             Err(error) => {
