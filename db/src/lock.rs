@@ -20,11 +20,14 @@ pub struct Lock {
 impl Lock {
     /// Returns a statement that fails with [`NOT_HELD`] unless its own backend holds the lock: a pooler in between
     /// may have sent the transaction to another one.
+    ///
+    /// Only who holds a lock can give it back. The transaction's own hold on it, which ends with the transaction, keeps
+    /// others out meanwhile. `pg_locks` says it as well, but has to visit every lock of the server for that.
     pub(crate) fn guard(self) -> String {
-        // A backend is in one database for life: its own locks need not be asked for theirs.
+        let key = self.key;
         format!(
-            "SELECT 1 / count(*) FROM pg_locks l WHERE {ADVISORY} AND l.pid = pg_backend_pid() AND {KEY} = {}",
-            self.key
+            "SELECT 1 / CASE WHEN NOT pg_try_advisory_xact_lock({key}) THEN 0 \
+             WHEN NOT pg_advisory_unlock({key}) THEN 0 ELSE pg_try_advisory_lock({key})::int END"
         )
     }
 

@@ -10,6 +10,7 @@ mod engine;
 mod enter;
 mod history;
 mod join;
+mod message;
 mod partition;
 mod plan;
 mod repair;

@@ -68,6 +68,11 @@ impl Migration {
         statement::split(&self.sql)
     }
 
+    /// Returns whether it is over where it ends: no quotation, comment or body of a function is open there.
+    pub(crate) fn is_complete(&self) -> bool {
+        statement::is_complete(&self.sql)
+    }
+
     /// Returns the line, counted from 1, of a character of its text, counted from 1 as PostgreSQL does.
     pub fn line_of(&self, position: u32) -> usize {
         let before = usize::try_from(position).unwrap_or(usize::MAX).saturating_sub(1);

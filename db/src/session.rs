@@ -118,11 +118,12 @@ async fn open(server: &Server, login: &Login, options: &ConnectOptions) -> Resul
     };
     let tls = witness.find().ok_or_else(|| tls_failed("the handshake proved nothing".into()))?;
     let version = connection.parameter("server_version").and_then(parse_major).unwrap_or_default();
+    let quotations = connection.parameter("standard_conforming_strings") == Some("on");
     let driver = Driver(tokio::spawn(async move {
         // The statement in flight gets this error too; there is nobody else to tell.
         drop(connection.await);
     }));
-    Ok(Session { client, driver, tls, version, user: login.user.clone() })
+    Ok(Session { client, driver, tls, version, quotations, user: login.user.clone() })
 }
 
 /// A connection to one database. Dropping it ends the connection.
@@ -131,6 +132,7 @@ pub struct Session {
     driver: Driver,
     tls: Tls,
     version: u32,
+    quotations: bool,
     user: String,
 }
 
@@ -143,6 +145,11 @@ impl Session {
     /// Returns the server's major version: 16.
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// Returns whether a backslash in `'..'` is text to the server, as the standard has it.
+    pub(crate) fn reads_quotations_as_standard(&self) -> bool {
+        self.quotations
     }
 
     /// Returns the role that logged in.

@@ -22,7 +22,7 @@ pub(crate) fn run(sh: &Shell, dist: &Dist, json: bool) -> anyhow::Result<ExitCod
         Some(dir) => std::path::absolute(dir)?,
         None => target.join("dist").join(PROGRAM),
     };
-    eprintln!("building the AWS SDK for release; the first time it takes some 10 minutes on 2 cores");
+    eprintln!("building the AWS SDK for release; the first time it takes 25 minutes on 2 cores");
     {
         let _root = sh.push_dir(workspace::root());
         cmd!(sh, "cargo build --locked --profile dist --package deploy --target-dir {target}")

@@ -4,6 +4,7 @@ use futures_util::{TryStreamExt, pin_mut};
 
 use super::engine;
 use super::history::Table;
+use super::message::Work;
 use crate::lock::{self, NOT_HELD};
 use crate::quote::ident;
 use crate::{Cause, Error, Migration, Session};
@@ -38,7 +39,7 @@ pub(super) async fn run(
         let (tenant, migration) = (tenant.to_owned(), file.to_string());
         return Err(Error::InvalidIndex { tenant, migration, invalid });
     }
-    engine::commit(session, tenant, table, migrations, (engine::Work::Record, &[at])).await
+    engine::commit(session, tenant, table, migrations, (Work::Record, &[at])).await
 }
 
 /// Sends one statement; with another in the same message the server would make a transaction of both.

@@ -4,39 +4,9 @@ use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryStream};
 
 use super::history::Table;
+use super::message::{Message, Part, Place, Sharing, Work, compose};
 use crate::lock::{self, NOT_HELD};
-use crate::{Cause, Error, Migration, Refusal, Session};
-
-/// Gives every file the settings that the session began with, whatever the file before it left behind: a migration
-/// must not depend on what else happens to be pending.
-const AS_AT_FIRST: &str = "RESET ROLE; RESET ALL";
-
-/// What a message to the server is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Open,
-    File(usize),
-    Row(usize),
-    Commit,
-    Proof,
-}
-
-/// What the server answered to one message.
-struct Answer {
-    /// Statements that were carried out.
-    done: usize,
-    /// The first column of the last row.
-    value: Option<String>,
-}
-
-/// What becomes of each file of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Work {
-    /// It is run and recorded.
-    Apply,
-    /// It is recorded alone.
-    Record,
-}
+use crate::{Cause, Error, Migration, Session};
 
 /// Applies or records these files in one transaction with their rows of history, in one round trip.
 ///
@@ -51,26 +21,23 @@ pub(super) async fn commit(
     migrations: &[Migration],
     (work, group): (Work, &[usize]),
 ) -> Result<(), Error> {
-    let mut sent = Vec::with_capacity(2 * group.len() + 3);
-    for (part, sql) in messages(table, migrations, work, group) {
+    let sharing = if session.reads_quotations_as_standard() { Sharing::Together } else { Sharing::Alone };
+    let messages = compose(table, migrations, (work, group), sharing);
+    let mut sent = Vec::with_capacity(messages.len());
+    for message in &messages {
         // Returns as soon as it is queued: the order is this loop's, and nothing is waited for.
-        let answer = session
-            .client()
-            .simple_query_raw(&sql)
-            .await
-            .map_err(|error| failed(tenant, migrations, part, 0, error.into()))?;
-        sent.push((part, answer));
+        let answer = session.client().simple_query_raw(&message.sql).await;
+        sent.push((message, answer.map_err(|error| lost(tenant, migrations, message.first(), error.into()))?));
     }
     let mut first = None;
     let mut recorded = None;
-    for (part, answer) in sent {
-        match drain(answer).await {
-            Ok(answer) if part == Part::Proof => recorded = answer.value,
-            Ok(_) => {}
-            Err((done, cause)) => {
+    for (message, answer) in sent {
+        match drain(message, answer).await {
+            Ok(value) => recorded = value,
+            Err((place, cause)) => {
                 let is_answer = cause.refusal().is_some();
                 // After the first, all say 25P02, and COMMIT is answered ROLLBACK: read, so as to know it is over.
-                first.get_or_insert_with(|| (part, failed(tenant, migrations, part, done, cause)));
+                first.get_or_insert_with(|| (place.part, failed(tenant, migrations, place, cause)));
                 if !is_answer {
                     break;
                 }
@@ -122,56 +89,54 @@ pub(super) async fn write(
     })
 }
 
-/// Returns what is sent, in order.
-fn messages<'a>(
-    table: &'a Table,
-    migrations: &'a [Migration],
-    work: Work,
-    group: &'a [usize],
-) -> impl Iterator<Item = (Part, String)> + 'a {
-    let open = ["BEGIN".to_owned(), lock::MIGRATIONS.guard()].into_iter().chain(table.create());
-    let files = group.iter().flat_map(move |&at| {
-        let file = &migrations[at];
-        let run = (work == Work::Apply).then(|| (Part::File(at), file.sql().to_owned()));
-        run.into_iter().chain([(Part::Row(at), format!("{AS_AT_FIRST}; {}", table.insert(file)))])
-    });
-    std::iter::once((Part::Open, open.collect::<Vec<_>>().join("; "))).chain(files).chain([
-        (Part::Commit, "COMMIT".to_owned()),
-        (Part::Proof, table.count(group.iter().map(move |&at| &migrations[at]))),
-    ])
-}
-
-/// Reads an answer to its end; an error comes with the number of statements that were carried out before it.
-async fn drain(answer: SimpleQueryStream) -> Result<Answer, (usize, Cause)> {
+/// Reads an answer to its end, and returns the proof if it holds that.
+async fn drain(message: &Message, answer: SimpleQueryStream) -> Result<Option<String>, (Place, Cause)> {
     pin_mut!(answer);
-    let mut read = Answer { done: 0, value: None };
-    while let Some(message) = answer.next().await {
-        match message {
-            Ok(SimpleQueryMessage::CommandComplete(_)) => read.done += 1,
-            Ok(SimpleQueryMessage::Row(row)) => {
-                read.value = row.try_get(0).ok().flatten().map(str::to_owned);
+    let mut reader = message.reader();
+    let mut proof = None;
+    while let Some(answered) = answer.next().await {
+        match answered {
+            Ok(SimpleQueryMessage::CommandComplete(_)) => reader.complete(),
+            Ok(SimpleQueryMessage::RowDescription(columns)) => {
+                reader.describe(columns.iter().map(|column| column.name()));
             }
-            // Descriptions of rows, and whatever may come to be.
+            Ok(SimpleQueryMessage::Row(row)) if reader.part() == Part::Proof => {
+                proof = row.try_get(0).ok().flatten().map(str::to_owned);
+            }
+            // Rows of a file's own, and whatever may come to be.
             Ok(_) => {}
-            Err(error) => return Err((read.done, error.into())),
+            Err(error) => {
+                let mut cause = Cause::from(error);
+                let place = reader.place(cause.refusal().and_then(|refusal| refusal.position));
+                if let Cause::Refused(refusal) = &mut cause {
+                    // The reader of a report has the file, and not the message.
+                    refusal.position = place.position;
+                }
+                return Err((place, cause));
+            }
         }
     }
-    Ok(read)
+    Ok(proof)
 }
 
-fn failed(tenant: &str, migrations: &[Migration], part: Part, done: usize, cause: Cause) -> Error {
-    // Without the proof it is as open as without an answer.
-    if cause.is_lost() || part == Part::Proof {
-        let migration = match part {
-            Part::File(at) | Part::Row(at) => Some(migrations[at].to_string()),
-            Part::Open | Part::Commit | Part::Proof => None,
-        };
-        return Error::Lost { tenant: tenant.to_owned(), migration, source: cause };
+/// Returns the error of a connection that broke, or of an answer without which it is as open.
+fn lost(tenant: &str, migrations: &[Migration], part: Part, cause: Cause) -> Error {
+    let migration = match part {
+        Part::File(at) | Part::Row(at) => Some(migrations[at].to_string()),
+        Part::Open | Part::Commit | Part::Proof => None,
+    };
+    Error::Lost { tenant: tenant.to_owned(), migration, source: cause }
+}
+
+fn failed(tenant: &str, migrations: &[Migration], place: Place, cause: Cause) -> Error {
+    if cause.is_lost() || place.part == Part::Proof {
+        return lost(tenant, migrations, place.part, cause);
     }
     let sqlstate = cause.refusal().map(|refusal| refusal.sqlstate.as_str());
-    let doing = match part {
+    let doing = match place.part {
         Part::File(at) => {
-            let line = line(&migrations[at], done, cause.refusal());
+            // A connection that broke says nothing about a statement.
+            let line = cause.refusal().and_then(|_| line(&migrations[at], place));
             let migration = migrations[at].to_string();
             return Error::Migration { tenant: tenant.to_owned(), migration, line, source: cause };
         }
@@ -191,11 +156,9 @@ fn failed(tenant: &str, migrations: &[Migration], part: Part, done: usize, cause
 }
 
 /// Returns the line of an error: as PostgreSQL tells it, else where the statement begins that failed.
-fn line(file: &Migration, done: usize, refusal: Option<&Refusal>) -> Option<usize> {
-    // A connection that broke says nothing about a statement.
-    let refusal = refusal?;
-    let begins = || file.statements().get(done).map(|(line, _)| *line);
-    refusal.position.map(|position| file.line_of(position)).or_else(begins)
+fn line(file: &Migration, place: Place) -> Option<usize> {
+    let begins = || file.statements().get(place.done).map(|(line, _)| *line);
+    place.position.map(|position| file.line_of(position)).or_else(begins)
 }
 
 #[cfg(test)]
@@ -204,37 +167,11 @@ mod tests {
     use crate::migration::parse;
 
     #[test]
-    fn each_file_is_followed_by_its_row_and_all_is_inside_one_transaction() {
-        let files =
-            [parse("V1__a.sql", b"SELECT 1;\n").unwrap(), parse("V2__b.sql", b"SELECT 2;\n").unwrap()];
-        let table = Table::new("public".to_owned(), "refinery_schema_history", false);
-        let sent: Vec<(Part, String)> = messages(&table, &files, Work::Apply, &[0, 1]).collect();
-        let parts: Vec<Part> = sent.iter().map(|(part, _)| *part).collect();
-        assert_eq!(
-            parts,
-            [Part::Open, Part::File(0), Part::Row(0), Part::File(1), Part::Row(1), Part::Commit, Part::Proof]
-        );
-        assert!(sent[0].1.starts_with("BEGIN; SELECT 1 / count(*) FROM pg_locks"), "{}", sent[0].1);
-        assert!(sent[0].1.contains("; CREATE TABLE IF NOT EXISTS \"public\".\"refinery_schema_history\"("));
-        assert_eq!(sent[3].1, "SELECT 2;\n");
-    }
-
-    #[test]
     fn a_statement_without_a_position_is_known_by_its_number() {
         let file = parse("V1__a.sql", b"-- one\nSELECT 1;\n\nINSERT INTO t\nVALUES (1);\n").unwrap();
-        let mut refusal = Refusal {
-            severity: "ERROR".to_owned(),
-            sqlstate: "23505".to_owned(),
-            message: "twice".to_owned(),
-            detail: None,
-            hint: None,
-            context: None,
-            position: None,
-        };
-        assert_eq!(line(&file, 1, Some(&refusal)), Some(4));
-        assert_eq!(line(&file, 9, Some(&refusal)), None);
-        assert_eq!(line(&file, 1, None), None);
-        refusal.position = Some(40);
-        assert_eq!(line(&file, 1, Some(&refusal)), Some(5));
+        let place = |done, position| Place { part: Part::File(0), done, position };
+        assert_eq!(line(&file, place(1, None)), Some(4));
+        assert_eq!(line(&file, place(9, None)), None);
+        assert_eq!(line(&file, place(1, Some(40))), Some(5));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::future::{join, join3};
+use futures_util::future::join;
+use futures_util::{StreamExt, pin_mut};
 use stack::{Event, Events};
 use tokio::time::Instant;
-use tokio_postgres::Row as SqlRow;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::Stop;
 use super::history::{self, Row, Table};
@@ -57,23 +58,18 @@ pub(super) async fn enter(
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut told: Option<Holder> = None;
-    let (take, where_it_is, read) = (LOCK.try_sql(), place(table), history::read(table));
+    // Two messages: in one, both would see the database as it was before the lock, if its default isolation says so.
+    let (take, look) = (LOCK.try_sql(), format!("{}; {}", place(table), history::read(table)));
     loop {
         let client = session.client();
-        let ((lock, place, rows), holder) = join(
-            join3(
-                client.query_typed(&take, &[]),
-                client.query_typed(&where_it_is, &[]),
-                client.query_typed(&read, &[]),
-            ),
-            find_holder(session, start.elapsed()),
-        )
-        .await;
-        let locked = lock.map_err(|error| failed("ask for the lock", error))?;
-        if locked.first().is_some_and(|row| row.get(0)) {
-            let place = place.map_err(|error| failed("look for the history", error))?;
-            let place = parse_place(tenant, table, &place)?;
-            return Ok(Entered { history: history::parse(table, rows)?, table: place });
+        let ((lock, seen), holder) =
+            join(join(ask(client, &take), ask(client, &look)), find_holder(session, start.elapsed())).await;
+        if let Some(error) = lock.1 {
+            return Err(failed("ask for the lock", error));
+        }
+        if lock.0.first().is_some_and(|row| is_true(row, 0)) {
+            let (history, table) = parse(tenant, table, seen)?;
+            return Ok(Entered { history, table });
         }
         let holder = holder?;
         if start.elapsed() >= patience.limit {
@@ -102,16 +98,54 @@ pub(super) async fn enter(
 
 /// Reads the history in one round trip, without the lock: it may be stale in the next moment.
 pub(super) async fn look(session: &Session, table: &str) -> Result<Vec<Row>, Error> {
-    history::parse(table, session.client().query_typed(&history::read(table), &[]).await)
+    let (rows, error) = ask(session.client(), &history::read(table)).await;
+    history::parse(table, &rows, error)
 }
 
 /// Reads the history and checks the rights to record in one round trip, without the lock.
 pub(super) async fn inspect(session: &Session, tenant: &str, table: &str) -> Result<Vec<Row>, Error> {
-    let client = session.client();
-    let (place, read) = (place(table), history::read(table));
-    let (place, rows) = join(client.query_typed(&place, &[]), client.query_typed(&read, &[])).await;
-    parse_place(tenant, table, &place.map_err(|error| failed("look for the history", error))?)?;
-    history::parse(table, rows)
+    let look = format!("{}; {}", place(table), history::read(table));
+    parse(tenant, table, ask(session.client(), &look).await).map(|(history, _)| history)
+}
+
+/// What a message brought, and what it came to nothing with.
+type Answer = (Vec<SimpleQueryRow>, Option<tokio_postgres::Error>);
+
+/// Asks in one message: rows come as text, whatever their type, and before an error those of the statements before it.
+async fn ask(client: &Client, sql: &str) -> Answer {
+    let mut rows = Vec::new();
+    let answer = match client.simple_query_raw(sql).await {
+        Ok(answer) => answer,
+        Err(error) => return (rows, Some(error)),
+    };
+    pin_mut!(answer);
+    while let Some(message) = answer.next().await {
+        match message {
+            Ok(SimpleQueryMessage::Row(row)) => rows.push(row),
+            Ok(_) => {}
+            Err(error) => return (rows, Some(error)),
+        }
+    }
+    (rows, None)
+}
+
+fn is_true(row: &SimpleQueryRow, at: usize) -> bool {
+    row.get(at) == Some("t")
+}
+
+/// Returns the history and where it is, from the answer to both questions.
+fn parse(tenant: &str, table: &str, (rows, error): Answer) -> Result<(Vec<Row>, Table), Error> {
+    let Some((place, rows)) = rows.split_first() else {
+        return Err(match error {
+            Some(error) => failed("look for the history", error),
+            None => Error::History {
+                table: table.to_owned(),
+                reason: "the server did not say where it is".to_owned(),
+            },
+        });
+    };
+    let place = parse_place(tenant, table, place)?;
+    Ok((history::parse(table, rows, error)?, place))
 }
 
 /// Who holds the lock is asked for from the second time on: the first time, hardly anybody does.
@@ -126,12 +160,9 @@ fn failed(doing: &str, error: tokio_postgres::Error) -> Error {
     Error::Statement { doing: doing.to_owned(), source: error.into() }
 }
 
-fn parse_place(tenant: &str, table: &str, rows: &[SqlRow]) -> Result<Table, Error> {
-    let row = rows.first().ok_or_else(|| Error::History {
-        table: table.to_owned(),
-        reason: "the server did not say where it is".to_owned(),
-    })?;
-    let (role, here): (String, Option<String>) = (row.get(0), row.get(1));
+fn parse_place(tenant: &str, table: &str, row: &SimpleQueryRow) -> Result<Table, Error> {
+    let text = |at: usize| row.get(at).map(str::to_owned);
+    let (role, here) = (text(0).unwrap_or_default(), text(1));
     let forbid = |reason: String| Error::Forbidden { tenant: tenant.to_owned(), role: role.clone(), reason };
     let grant = |what: &str, on: String| {
         format!(
@@ -139,8 +170,8 @@ fn parse_place(tenant: &str, table: &str, rows: &[SqlRow]) -> Result<Table, Erro
             ident_if_needed(&role)
         )
     };
-    if let Some(schema) = row.get::<_, Option<String>>(3) {
-        return match row.get(4) {
+    if let Some(schema) = text(3) {
+        return match is_true(row, 4) {
             true => Ok(Table::new(schema, table, true)),
             false => Err(forbid(grant(
                 "INSERT",
@@ -151,7 +182,7 @@ fn parse_place(tenant: &str, table: &str, rows: &[SqlRow]) -> Result<Table, Erro
     let Some(schema) = here else {
         return Err(forbid("its `search_path` names no schema that is there".to_owned()));
     };
-    match row.get(2) {
+    match is_true(row, 2) {
         true => Ok(Table::new(schema, table, false)),
         false => Err(forbid(grant("CREATE", format!("SCHEMA {}", ident_if_needed(&schema))))),
     }

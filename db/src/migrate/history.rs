@@ -1,6 +1,6 @@
 //! refinery's history table: reading it, and writing rows that refinery takes for its own.
 
-use tokio_postgres::Row as SqlRow;
+use tokio_postgres::SimpleQueryRow;
 
 use crate::quote::{ident, literal};
 use crate::{Cause, Error, Migration};
@@ -32,27 +32,28 @@ const CREATE: &str = "(
 /// Returns what was applied, by version, from the answer to [`read`]; no table is an empty history.
 pub(super) fn parse(
     table: &str,
-    answer: Result<Vec<SqlRow>, tokio_postgres::Error>,
+    rows: &[SimpleQueryRow],
+    error: Option<tokio_postgres::Error>,
 ) -> Result<Vec<Row>, Error> {
-    let rows = match answer {
-        Ok(rows) => rows,
-        Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => return Ok(Vec::new()),
-        Err(error) => {
+    match error {
+        None => {}
+        Some(error) if error.code().is_some_and(|code| code.code() == "42P01") => return Ok(Vec::new()),
+        Some(error) => {
             return Err(Error::Statement {
                 doing: "read the history".to_owned(),
                 source: Cause::from(error),
             });
         }
-    };
+    }
     let mut rows = rows.iter().map(|row| parse_row(table, row)).collect::<Result<Vec<Row>, Error>>()?;
     rows.sort_by_key(|row| row.version);
     Ok(rows)
 }
 
-fn parse_row(table: &str, row: &SqlRow) -> Result<Row, Error> {
+fn parse_row(table: &str, row: &SimpleQueryRow) -> Result<Row, Error> {
     let refuse = |reason: String| Error::History { table: table.to_owned(), reason };
     let text = |at: usize, what: &str| {
-        row.get::<_, Option<String>>(at).ok_or_else(|| refuse(format!("a {what} is null")))
+        row.get(at).map(str::to_owned).ok_or_else(|| refuse(format!("a {what} is null")))
     };
     let unreadable = |what: &str, value: &str| refuse(format!("{what} `{value}`"));
     let (version, checksum) = (text(0, "version")?, text(3, "checksum")?);
@@ -119,11 +120,12 @@ impl Table {
     /// Returns a query for how many of these are recorded as they are.
     pub(super) fn count<'a>(&self, migrations: impl Iterator<Item = &'a Migration>) -> String {
         let rows: Vec<String> =
-            migrations.map(|file| format!("({}, '{}')", file.version(), file.checksum())).collect();
+            migrations.map(|file| format!("{} {}", file.version(), file.checksum())).collect();
+        // As one array: the planner looks at each member of a list.
         format!(
-            "SELECT count(*) FROM {} WHERE (version, checksum::text) IN ({})",
+            "SELECT count(*) FROM {} WHERE version || ' ' || checksum = ANY ('{{{}}}')",
             self.name(),
-            rows.join(", ")
+            rows.join(",")
         )
     }
 }

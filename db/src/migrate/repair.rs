@@ -3,9 +3,10 @@
 use stack::Events;
 
 use super::RunOptions;
-use super::engine::{self, Work};
+use super::engine;
 use super::enter::{self, Entered, Patience};
 use super::history::Row;
+use super::message::Work;
 use crate::migration::MigrationSet;
 use crate::{Error, Login, Migration, Server, Session, connect};
 

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::pin_mut;
 use stack::{Event, Events};
 
-use super::engine::{self, Work};
+use super::engine;
 use super::enter::{self, Patience};
+use super::message::Work;
 use super::run::{Outcome, RunOptions, Target, TenantReport};
 use super::segment::{self, Segment};
 use super::{bare, plan, retry, subject};

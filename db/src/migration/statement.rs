@@ -44,6 +44,12 @@ pub(super) fn is_blank(sql: &str) -> bool {
     statements(sql).is_empty()
 }
 
+/// Returns whether what follows the text is a statement of its own, and no part of it.
+pub(super) fn is_complete(sql: &str) -> bool {
+    let longer = format!("{sql}\n;x");
+    statements(&longer).last().is_some_and(|last| last.at() == longer.len() - 1)
+}
+
 /// Returns the line, counted from 1, of a byte.
 pub(super) fn line_of(sql: &str, at: usize) -> usize {
     1 + sql[..at].matches('\n').count()

@@ -9,17 +9,38 @@ async fn start() -> Option<Fixture> {
     Some(Fixture::start_containers(Images::find()?).await)
 }
 
+// One set of containers for all that leaves them as they are: each set costs as much as a hundred other tests.
 #[test]
 fn the_whole_job_on_localstack() {
     block_on(async {
         let Some(fixture) = start().await else { return };
-        crate::flow::whole_job(fixture, async |fixture| {
+        crate::flow::whole_job(&fixture, async |fixture| {
             let containers = fixture.cloud.containers();
             assert_eq!(containers.published().await, "", "the database is in the bastion's reach alone");
             an_extension_of_one_tenant_is_told(fixture).await;
+            tunnels_and_shells_lead_into_the_bastion(fixture).await;
         })
         .await;
+        let (own, counted) = fixture.cloud.containers().requests().await;
+        assert!(own.iter().any(|call| call.operation == "RunInstances"), "{own:?}");
+        assert!(
+            own.len() > 100 && own == counted,
+            "LocalStack tells of {}, we of {}",
+            own.len(),
+            counted.len()
+        );
+        fixture.stop().await;
     });
+}
+
+async fn tunnels_and_shells_lead_into_the_bastion(fixture: &Fixture) {
+    crate::flow::tunnel_of_two_sessions(fixture).await;
+    // The one place from which the database's name resolves, and no port of it is published.
+    let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");
+    let endpoint = inventory.database.and_then(|database| database.endpoint).expect("it has one").0;
+    let ran = fixture.run(&["bastion", "shell", "--", "getent", "hosts", &endpoint]).await.expect(0);
+    assert!(ran.stdout.contains(&endpoint), "{ran:?}");
+    assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
 }
 
 /// What others of its set have not is drift, told with the command that ends it. The sandbox's wheel has no extension that
@@ -42,64 +63,49 @@ async fn an_extension_of_one_tenant_is_told(fixture: &Fixture) {
     fixture.run(&["migrate", "status", "--check"]).await.expect(0);
 }
 
-#[test]
-fn tunnels_and_shells_lead_into_the_bastions_container() {
-    block_on(async {
-        let Some(fixture) = start().await else { return };
-        fixture.run(&["up", "--yes"]).await.expect(0);
-        crate::flow::tunnel_of_two_sessions(&fixture).await;
-        // The one place from which the database's name resolves, and no port of it is published.
-        let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");
-        let endpoint = inventory.database.and_then(|database| database.endpoint).expect("it has one").0;
-        let ran = fixture.run(&["bastion", "shell", "--", "getent", "hosts", &endpoint]).await.expect(0);
-        assert!(ran.stdout.contains(&endpoint), "{ran:?}");
-        assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
-        fixture.stop().await;
-    });
-}
-
-#[test]
-fn the_log_of_localstack_agrees_with_the_gateways_count() {
-    block_on(async {
-        let Some(fixture) = start().await else { return };
-        fixture.run(&["up", "--yes"]).await.expect(0);
-        fixture.run(&["down", "--yes"]).await.expect(0);
-        let (own, counted) = fixture.cloud.containers().requests().await;
-        assert!(own.iter().any(|call| call.operation == "RunInstances"), "{own:?}");
-        assert!(
-            own.len() > 100 && own == counted,
-            "LocalStack tells of {}, we of {}",
-            own.len(),
-            counted.len()
-        );
-        fixture.stop().await;
-    });
-}
-
 /// A first migration that is done, and a second that is in the middle of its work until somebody ends it. Both are of one
 /// group: all of it, or nothing.
 const DONE: &str = "CREATE TABLE half (n int);\n";
 const SLOW: &str = "INSERT INTO half VALUES (1);\nSELECT pg_sleep(600);\n";
 
-/// Brings one tenant up, begins a migration that hangs, does that to the cloud in its middle, and returns what the
-/// program said and a folder with the migration mended.
-async fn break_migration(fixture: &Fixture, breaking: impl AsyncFnOnce(&tests::Containers)) -> (Ran, String) {
-    fixture.run(&["up", "--yes"]).await.expect(0);
-    fixture.run(&["tenant", "create", TENANT]).await.expect(0);
-    let dir = fixture.cloud.dir().join("migrations");
-    std::fs::create_dir_all(&dir).expect("the cloud has a folder");
-    std::fs::write(dir.join("V1__done.sql"), DONE).expect("a migration can be written");
-    std::fs::write(dir.join("V2__slow.sql"), SLOW).expect("a migration can be written");
-    let folder = dir.display().to_string();
-    let args = ["migrate", TENANT, "--dir", &folder, "--json"];
-    let migrating = fixture.run(&args);
+/// Creates a tenant, begins a migration that hangs, does that to the cloud in its middle, and returns what the program said.
+/// The migration is mended then.
+async fn break_migration(
+    fixture: &Fixture,
+    tenant: &str,
+    breaking: impl AsyncFnOnce(&tests::Containers),
+) -> Ran {
+    fixture.run(&["tenant", "create", tenant]).await.expect(0);
+    let folder = folder(fixture);
+    std::fs::create_dir_all(&folder).expect("the cloud has a folder");
+    let write = |name: &str, sql: &str| {
+        std::fs::write(folder.join(name), sql).expect("a migration can be written");
+    };
+    write("V1__done.sql", DONE);
+    write("V2__slow.sql", SLOW);
+    let migrating = migrate(fixture, tenant);
     let breaking = async {
         wait_until_asleep(fixture).await;
         breaking(fixture.cloud.containers()).await;
     };
     let (ran, ()) = tokio::join!(migrating, breaking);
-    std::fs::write(dir.join("V2__slow.sql"), SLOW.replace("600", "0")).expect("a migration can be mended");
-    (ran, folder)
+    write("V2__slow.sql", &SLOW.replace("600", "0"));
+    ran
+}
+
+fn folder(fixture: &Fixture) -> std::path::PathBuf {
+    fixture.cloud.dir().join("migrations")
+}
+
+async fn migrate(fixture: &Fixture, tenant: &str) -> Ran {
+    fixture.run(&["migrate", tenant, "--dir", &folder(fixture).display().to_string(), "--json"]).await
+}
+
+/// Checks that nothing is left of a migration that was broken, and that the next run does all of it.
+async fn go_on(fixture: &Fixture, tenant: &str) {
+    assert!(!has_table(fixture, tenant).await, "half of a group is left");
+    migrate(fixture, tenant).await.expect(0);
+    assert!(has_table(fixture, tenant).await);
 }
 
 const TENANT: &str = "startupwebapp_prod";
@@ -116,52 +122,36 @@ async fn wait_until_asleep(fixture: &Fixture) {
 }
 
 /// Says whether the migration's table is there.
-async fn has_table(fixture: &Fixture) -> bool {
+async fn has_table(fixture: &Fixture, tenant: &str) -> bool {
     let query = "SELECT to_regclass('half') IS NOT NULL";
-    fixture.run(&["psql", TENANT, "--", "-XAtc", query]).await.expect(0).stdout.trim() == "t"
+    fixture.run(&["psql", tenant, "--", "-XAtc", query]).await.expect(0).stdout.trim() == "t"
 }
 
+/// A server that dies, a bastion that dies, a database that is cut off: in the middle of a migration of one tenant each.
 #[test]
-fn a_server_that_dies_in_a_migration_leaves_nothing_of_it() {
+fn what_breaks_in_a_migration_leaves_nothing_of_it_and_is_gone_on_from() {
     block_on(async {
         let Some(fixture) = start().await else { return };
-        let (ran, folder) = break_migration(&fixture, async |cloud| cloud.kill_databases().await).await;
-        let ran = ran.expect(6);
-        assert!(ran.stdout.contains(TENANT), "{}", ran.stdout);
-        fixture.cloud.containers().start_databases().await;
-        assert!(!has_table(&fixture).await, "half of a group is left");
-        fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
-        assert!(has_table(&fixture).await);
-        fixture.stop().await;
-    });
-}
-
-#[test]
-fn a_bastion_that_dies_in_a_migration_leaves_nothing_of_it() {
-    block_on(async {
-        let Some(fixture) = start().await else { return };
-        let (ran, folder) = break_migration(&fixture, async |cloud| cloud.kill_bastions().await).await;
-        ran.expect(6);
-        fixture.cloud.containers().start_bastions().await;
         fixture.run(&["up", "--yes"]).await.expect(0);
-        assert!(!has_table(&fixture).await, "half of a group is left");
-        fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
-        assert!(has_table(&fixture).await);
-        fixture.stop().await;
-    });
-}
+        let containers = fixture.cloud.containers();
 
-#[test]
-fn a_database_that_is_cut_off_in_a_migration_is_given_up_and_gone_on_from() {
-    block_on(async {
-        let Some(fixture) = start().await else { return };
-        let (ran, folder) = break_migration(&fixture, async |cloud| cloud.cut_off_databases().await).await;
-        ran.expect(6);
-        fixture.cloud.containers().join_databases().await;
-        assert!(!has_table(&fixture).await, "half of a group is left");
+        let tenant = TENANT;
+        let ran = break_migration(&fixture, tenant, async |cloud| cloud.kill_databases().await).await.expect(6);
+        assert!(ran.stdout.contains(tenant), "{}", ran.stdout);
+        containers.start_databases().await;
+        go_on(&fixture, tenant).await;
+
+        let tenant = "healthtech_experiment";
+        break_migration(&fixture, tenant, async |cloud| cloud.kill_bastions().await).await.expect(6);
+        containers.start_bastions().await;
+        fixture.run(&["up", "--yes"]).await.expect(0);
+        go_on(&fixture, tenant).await;
+
         // The server learns by itself that its client is gone, and frees the lock while we ask for it.
-        fixture.run(&["migrate", TENANT, "--dir", &folder]).await.expect(0);
-        assert!(has_table(&fixture).await);
+        let tenant = "fintech_experiment";
+        break_migration(&fixture, tenant, async |cloud| cloud.cut_off_databases().await).await.expect(6);
+        containers.join_databases().await;
+        go_on(&fixture, tenant).await;
         fixture.stop().await;
     });
 }

@@ -27,13 +27,15 @@ impl Transcript<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_job_task_by_task_and_no_secret_is_shown() {
-    whole_job(Fixture::start(Want::Databases).await, async |_| ()).await;
+    let fixture = Fixture::start(Want::Databases).await;
+    whole_job(&fixture, async |_| ()).await;
+    fixture.stop().await;
 }
 
 /// The job on any cloud, with a look at it when everything is up.
-pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)) {
+pub(crate) async fn whole_job(fixture: &Fixture, look: impl AsyncFnOnce(&Fixture)) {
     let watch = CommandLines::watch();
-    let mut job = Transcript { fixture: &fixture, text: String::new() };
+    let mut job = Transcript { fixture, text: String::new() };
 
     job.run(&["plan", "--check"], 8).await;
     job.run(&["status", "--check"], 8).await;
@@ -87,8 +89,8 @@ pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)
     let ran = job.run(&shell, 7).await;
     assert_eq!(ran.stdout.trim(), format!("{} verify-full", TENANTS[1]));
 
-    look(&fixture).await;
-    let secrets = secrets(&fixture).await;
+    look(fixture).await;
+    let secrets = secrets(fixture).await;
     job.run(&["down", "--yes", "--verbose"], 0).await;
     let audit = job.run(&["audit", "--json"], 0).await.json();
     assert_eq!(list(&audit["left"]).len(), 0);
@@ -106,7 +108,6 @@ pub(crate) async fn whole_job(fixture: Fixture, look: impl AsyncFnOnce(&Fixture)
             secret.len()
         );
     }
-    fixture.stop().await;
 }
 
 /// Returns the elements of a list in a program's answer.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
 
+mod boundary;
 mod disk;
 mod engine;
 mod fleet;
