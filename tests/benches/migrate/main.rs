@@ -27,7 +27,7 @@ const JOBS: usize = 16;
 /// How many `migrate` has by itself, on a server with so much room.
 const DEFAULT_JOBS: usize = 32;
 /// How often what is held against the floor is measured; the best of each counts.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
