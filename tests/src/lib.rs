@@ -3,6 +3,7 @@
 mod cloud;
 mod random;
 mod raw;
+mod scan;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -18,6 +19,7 @@ use stack::{Events, Stack};
 pub use cloud::{Cloud, Containers, Images, Line, Machine};
 pub use random::Random;
 pub use raw::{Raw, element};
+pub use scan::files_with;
 
 /// The stack file that the project ships.
 pub const STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/stack.toml");
@@ -260,12 +262,16 @@ pub fn sweeps_fully() -> bool {
     std::env::var("DRAWBRIDGE_TEST_SWEEP").is_ok_and(|sweep| sweep == "full")
 }
 
+/// Names a folder for all that tests write, which lies in memory where `cargo xtask test` finds room there.
+const DIR_VARIABLE: &str = "DRAWBRIDGE_TEST_DIR";
+
 /// Returns a folder that no other test has.
 pub fn fresh_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let dir = sandboxes().join(format!("test-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("the target directory can be written to");
+    let base = std::env::var_os(DIR_VARIABLE).map_or_else(sandboxes, PathBuf::from);
+    let dir = base.join(format!("test-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("the folder can be written to");
     dir
 }
 

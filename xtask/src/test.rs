@@ -1,7 +1,9 @@
 //! `test`: every test that this machine can run.
 
+mod memory;
 mod sweeper;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use xshell::{Shell, cmd};
@@ -15,6 +17,8 @@ use sweeper::Sweeper;
 const RUN_VARIABLE: &str = "DRAWBRIDGE_TEST_RUN";
 /// `full`: every kind of fault at every call. Otherwise every sixth call meets one kind, which takes a twentieth of the time.
 const SWEEP_VARIABLE: &str = "DRAWBRIDGE_TEST_SWEEP";
+/// Where tests write, if not into the target directory.
+const DIR_VARIABLE: &str = "DRAWBRIDGE_TEST_DIR";
 /// How many tests `cargo test` runs at a time: most of them wait for containers and servers more than they compute.
 const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
@@ -43,21 +47,25 @@ pub(crate) fn run(sh: &Shell, test: &Test) -> anyhow::Result<ExitCode> {
     workspace::announce_heavy_build()?;
     // The command-line tests drive the real programs.
     cmd!(sh, "cargo build --locked --package deploy").quiet().run()?;
-    let tested = if images.is_empty() {
-        cargo_test(sh, test, &[], None)
-    } else {
-        let sweeper = Sweeper::start()?;
-        let tested = cargo_test(sh, test, &images, Some(sweeper.run()));
-        let swept = sweeper.end();
-        tested.and(swept)
-    };
+    let run = sweeper::new_run();
+    let dir = memory::dir(sh, &run);
+    let sweeper = Sweeper::start(run, !images.is_empty(), dir.as_deref())?;
+    let tested = cargo_test(sh, test, &images, &sweeper, dir.as_deref());
+    let swept = sweeper.end();
+    let tested = tested.and(swept);
     for text in skipped {
         eprintln!("skipped: {text}");
     }
     tested.map(|()| ExitCode::SUCCESS)
 }
 
-fn cargo_test(sh: &Shell, test: &Test, images: &[Image], run: Option<&str>) -> anyhow::Result<()> {
+fn cargo_test(
+    sh: &Shell,
+    test: &Test,
+    images: &[Image],
+    sweeper: &Sweeper,
+    dir: Option<&Path>,
+) -> anyhow::Result<()> {
     let args = &test.args;
     // One failure does not hide the next: CI shows them all.
     let mut command =
@@ -72,8 +80,11 @@ fn cargo_test(sh: &Shell, test: &Test, images: &[Image], run: Option<&str>) -> a
     for image in images {
         command = command.env(image.variable, &image.reference);
     }
-    if let Some(run) = run {
-        command = command.env(RUN_VARIABLE, run);
+    if !images.is_empty() {
+        command = command.env(RUN_VARIABLE, sweeper.run());
+    }
+    if let Some(dir) = dir {
+        command = command.env(DIR_VARIABLE, dir);
     }
     command.run()?;
     Ok(())

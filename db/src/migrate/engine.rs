@@ -27,7 +27,10 @@ pub(super) async fn commit(
     for message in &messages {
         // Returns as soon as it is queued: the order is this loop's, and nothing is waited for.
         let answer = session.client().simple_query_raw(&message.sql).await;
-        sent.push((message, answer.map_err(|error| lost(tenant, migrations, message.first(), error.into()))?));
+        sent.push((
+            message,
+            answer.map_err(|error| lost(tenant, migrations, message.first(), error.into()))?,
+        ));
     }
     let mut first = None;
     let mut recorded = None;

@@ -185,7 +185,9 @@ impl Reader<'_> {
         let here = Place { part: self.part(), done: self.done, position: None };
         let Some(at) = position.and_then(|position| usize::try_from(position).ok()) else { return here };
         // What cannot be read is refused before the first statement, wherever it is.
-        let Some(piece) = self.message.pieces.iter().rev().find(|piece| piece.before < at) else { return here };
+        let Some(piece) = self.message.pieces.iter().rev().find(|piece| piece.before < at) else {
+            return here;
+        };
         Place { part: piece.part, position: u32::try_from(at - piece.before).ok(), ..here }
     }
 
@@ -218,7 +220,9 @@ mod tests {
         let rest = [Part::File(0), Part::Row(0), Part::File(1), Part::Row(1), Part::Commit, Part::Proof];
         assert_eq!(parts(&sent), [vec![Part::Open], rest.to_vec()]);
         assert!(sent[0].sql.starts_with("BEGIN;\n"), "{}", sent[0].sql);
-        assert!(sent[0].sql.contains(";\nCREATE TABLE IF NOT EXISTS \"public\".\"refinery_schema_history\"("));
+        assert!(
+            sent[0].sql.contains(";\nCREATE TABLE IF NOT EXISTS \"public\".\"refinery_schema_history\"(")
+        );
         assert!(sent[1].sql.starts_with("SELECT 1 -- one\n;\nSELECT 1 AS \"drawbridge: "), "{}", sent[1].sql);
     }
 

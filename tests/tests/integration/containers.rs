@@ -136,7 +136,8 @@ fn what_breaks_in_a_migration_leaves_nothing_of_it_and_is_gone_on_from() {
         let containers = fixture.cloud.containers();
 
         let tenant = TENANT;
-        let ran = break_migration(&fixture, tenant, async |cloud| cloud.kill_databases().await).await.expect(6);
+        let ran =
+            break_migration(&fixture, tenant, async |cloud| cloud.kill_databases().await).await.expect(6);
         assert!(ran.stdout.contains(tenant), "{}", ran.stdout);
         containers.start_databases().await;
         go_on(&fixture, tenant).await;

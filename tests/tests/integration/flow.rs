@@ -99,8 +99,8 @@ pub(crate) async fn whole_job(fixture: &Fixture, look: impl AsyncFnOnce(&Fixture
 
     let mut seen = std::mem::take(&mut job.text);
     seen.push_str(&watch.stop());
-    let dir = fixture.cloud.dir().to_owned();
-    read_all(&dir, &mut seen);
+    let shown = tests::files_with(fixture.cloud.dir(), secrets.iter().map(String::as_str));
+    assert!(shown.is_empty(), "a secret is in {shown:?}");
     for secret in &secrets {
         assert!(
             !seen.contains(secret.as_str()),

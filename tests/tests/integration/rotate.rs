@@ -19,8 +19,6 @@ use deploy::task::secret::rotate::{Outcome, Rotated, Target, rotate};
 use sandbox::Pacing;
 use tests::{Fixture, Want};
 
-use crate::flow::read_all;
-
 /// A stack with its tenants, and a tunnel to its database.
 struct Stage {
     fixture: Fixture,
@@ -66,13 +64,13 @@ impl Stage {
     }
 
     /// No password is in `shown`, nor in any file of the sandbox, where the server logs every statement.
-    fn expect_no_password(&self, mut shown: String) {
-        read_all(self.fixture.cloud.dir(), &mut shown);
-        assert!(
-            shown.contains("PASSWORD 'SCRAM-SHA-256$"),
-            "the server's log is not where it was looked for"
-        );
+    fn expect_no_password(&self, shown: &str) {
+        let dir = self.fixture.cloud.dir();
+        let logs = tests::files_with(dir, ["PASSWORD 'SCRAM-SHA-256$"]);
+        assert!(!logs.is_empty(), "the server's log is not where it was looked for");
         let passwords = self.passwords.lock().expect("nobody panicked with it");
+        let files = tests::files_with(dir, passwords.iter().map(String::as_str));
+        assert!(files.is_empty(), "one of {} passwords is in {files:?}", passwords.len());
         for password in passwords.iter() {
             assert!(!shown.contains(password.as_str()), "one of {} passwords is shown", passwords.len());
         }

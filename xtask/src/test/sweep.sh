@@ -1,5 +1,6 @@
-# Given the id of a run: waits until stdin ends, then removes every container, network and volume with the run's label,
-# and nothing else. A line on stdin tells that the tests have ended; without one they were cut off.
+# Given the id of a run, whether it has containers (`docker` or nothing) and a folder or nothing: waits until stdin ends,
+# then removes the folder, and every container, network and volume with the run's label, and nothing else. A line on stdin
+# tells that the tests have ended; without one they were cut off.
 trap '' HUP INT QUIT PIPE TERM TTOU
 label="drawbridge.run=$1"
 pause=1
@@ -12,6 +13,11 @@ if ! read -r _; then
         kill "${process%/environ}" 2>/dev/null
     done
 fi
+if [ -n "$3" ]; then
+    # A server that ends meanwhile still writes its last files.
+    rm -rf "$3" 2>/dev/null || { sleep "$pause" && rm -rf "$3"; }
+fi
+[ "$2" = docker ] || exit 0
 
 clean=0
 rounds=0

@@ -46,10 +46,14 @@ CREATE ROLE rds_superuser NOLOGIN
 GRANT pg_monitor, pg_signal_backend, pg_checkpoint TO rds_superuser WITH ADMIN OPTION
 ";
 
+/// Each cluster is a copy of the template: with the usual size of a segment of the log, most of what is copied is empty.
+const INITDB: [&str; 7] =
+    ["--auth", "trust", "--encoding", "UTF8", "--no-sync", "--no-instructions", "--wal-segsize=1"];
+
 /// Returns the folder of the template, making it if need be.
 pub(super) fn ensure(programs: &Programs, cache: &Path) -> Result<PathBuf, Error> {
     // The settings belong to the name: another version of this program makes another template.
-    let stamp = stamp(&[SETTINGS, ACCESS, EXTRAS]);
+    let stamp = stamp(&[SETTINGS, ACCESS, EXTRAS, &INITDB.concat()]);
     let name = format!("postgres-{}-{}-{stamp}", programs.major, programs.account.label());
     let template = cache.join(name);
     cache::ensure(&template, |template| {
@@ -62,8 +66,8 @@ pub(super) fn ensure(programs: &Programs, cache: &Path) -> Result<PathBuf, Error
 fn make(programs: &Programs, template: &Path) -> Result<(), Error> {
     let data = template.join("data");
     let mut initdb = programs.command(programs.path("initdb"));
-    initdb.args(["--username", ADMIN, "--auth", "trust", "--encoding", "UTF8", "--locale", locale::NAME]);
-    initdb.args(["--no-sync", "--no-instructions", "-D"]).arg(&data).current_dir(template);
+    initdb.args(INITDB).args(["--username", ADMIN, "--locale", locale::NAME, "-D"]).arg(&data);
+    initdb.current_dir(template);
     crate::process::run(&mut initdb)?;
 
     let settings = data.join("postgresql.conf");

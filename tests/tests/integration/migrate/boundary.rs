@@ -26,7 +26,11 @@ async fn a_file_that_ends_in_the_middle_of_something_swallows_nothing_and_is_nam
             "SELECT 1 -- \";\n",
             "unterminated quoted identifier",
         ),
-        ("CREATE TABLE a (id int);\nSELECT $a$never closed", "SELECT 1 -- $a$;\n", "unterminated dollar-quoted"),
+        (
+            "CREATE TABLE a (id int);\nSELECT $a$never closed",
+            "SELECT 1 -- $a$;\n",
+            "unterminated dollar-quoted",
+        ),
         ("CREATE TABLE a (id int);\nSELECT (1", "SELECT 1;\n", "syntax error"),
         (
             "CREATE TABLE a (id int);\nCREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;\n",
@@ -43,7 +47,8 @@ async fn a_file_that_ends_in_the_middle_of_something_swallows_nothing_and_is_nam
         assert!(db.names(&spec("shop").login(), TABLES).await.is_empty(), "{sql}");
     }
     // A comment at the end, no semicolon, and several of them.
-    for (at, sql) in ["SELECT 1 -- the end", "SELECT 1", "SELECT 1;;;\n", "SELECT '\\';\n"].iter().enumerate() {
+    for (at, sql) in ["SELECT 1 -- the end", "SELECT 1", "SELECT 1;;;\n", "SELECT '\\';\n"].iter().enumerate()
+    {
         let tenant = format!("tenant_{at}");
         db.create(&[spec(&tenant)]).await;
         let reports = db.migrate_with(&[&tenant], &between(sql, "SELECT 3;\n"), &RunOptions::default()).await;

@@ -201,7 +201,7 @@ fn killed_at_every_step_a_hundred_times_nobody_is_locked_out() {
             join_all(targets.iter().map(|target| stage.expect_settled(target))).await;
             assert!(round < 3 * KILLS, "only {kills} rotations came as far as where they were to be killed");
         }
-        stage.expect_no_password(String::new());
+        stage.expect_no_password("");
         stage.stop().await;
     });
 }

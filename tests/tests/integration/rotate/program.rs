@@ -76,7 +76,7 @@ fn all_passwords_are_rotated_and_the_old_ones_are_refused() {
             let ran = stage.run(&task, 0).await;
             shown.extend([ran.stdout, ran.stderr]);
         }
-        stage.expect_no_password(shown);
+        stage.expect_no_password(&shown);
         stage.stop().await;
     });
 }
@@ -120,7 +120,7 @@ fn a_rotation_that_was_cut_off_hinders_no_task_and_is_finished_by_the_next() {
                 stage.expect_settled(target).await;
             }
         }
-        stage.expect_no_password(shown);
+        stage.expect_no_password(&shown);
         stage.stop().await;
     });
 }
@@ -167,7 +167,7 @@ fn a_call_that_fails_is_told_with_what_logs_in_and_what_to_type_next() {
         for target in stage.targets() {
             stage.expect_settled(&target).await;
         }
-        stage.expect_no_password(shown);
+        stage.expect_no_password(&shown);
         stage.stop().await;
     });
 }

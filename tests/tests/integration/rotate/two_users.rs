@@ -99,7 +99,7 @@ fn the_users_take_turns_and_act_as_one() {
         let left = format!("SELECT count(*) FROM pg_roles WHERE rolname LIKE '{TENANT}%'");
         let left = fixture.run(&["psql", "--", "-XAtc", &left]).await.expect(0);
         assert_eq!(left.stdout.trim(), "0");
-        stage.expect_no_password(String::new());
+        stage.expect_no_password("");
         stage.stop().await;
     });
 }
@@ -145,7 +145,7 @@ fn wherever_a_rotation_with_two_users_is_killed_the_current_one_logs_in() {
             join_all(targets.iter().map(|target| stage.expect_settled(target))).await;
         }
         assert!(2 * kills > points.len() / step, "only {kills} of {} were killed", points.len() / step);
-        stage.expect_no_password(String::new());
+        stage.expect_no_password("");
         stage.stop().await;
     });
 }
