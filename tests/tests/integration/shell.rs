@@ -58,6 +58,18 @@ impl Terminal {
         }
     }
 
+    /// Types Ctrl-C until the prompt is back: a key that comes before the shell has handed the terminal to its child ends
+    /// neither of them.
+    async fn interrupt(&mut self) {
+        for _ in 0..10 {
+            self.type_in("\x03").await;
+            if timeout(LIMIT / 10, self.wait_for(PROMPT)).await.is_ok() {
+                return;
+            }
+        }
+        panic!("no `{PROMPT}` in {}", self.shown);
+    }
+
     async fn type_in(&mut self, keys: &str) {
         self.pty.write_all(keys.as_bytes()).await.expect("the program reads");
     }
@@ -98,8 +110,7 @@ async fn work_in_a_terminal(fixture: &Fixture) {
     // Ctrl-C is a key: it ends what runs there, and nothing here.
     terminal.type_in("echo asl''eep; sleep 1000\r").await;
     terminal.wait_for("asleep\r\n").await;
-    terminal.type_in("\x03").await;
-    terminal.wait_for(PROMPT).await;
+    terminal.interrupt().await;
     // A connection that is lost is made again below it.
     fixture.cloud.gateway().disconnect(sandbox::gateway::Goodbye::Bye);
     let shown = terminal.run("echo still $((40 + 2))").await;
