@@ -22,6 +22,7 @@ pub struct Migration {
     file_name: String,
     sql: String,
     mode: Mode,
+    is_complete: bool,
 }
 
 impl Migration {
@@ -70,7 +71,7 @@ impl Migration {
 
     /// Returns whether it is over where it ends: no quotation, comment or body of a function is open there.
     pub(crate) fn is_complete(&self) -> bool {
-        statement::is_complete(&self.sql)
+        self.is_complete
     }
 
     /// Returns the line, counted from 1, of a character of its text, counted from 1 as PostgreSQL does.
@@ -157,7 +158,8 @@ pub fn parse(file_name: &str, content: &[u8]) -> Result<Migration, String> {
     let sql = check_text(content)?;
     let inner = refinery::Migration::unapplied(stem, sql).map_err(|error| error.to_string())?;
     let mode = mode::parse(sql)?;
-    Ok(Migration { inner, file_name: file_name.to_owned(), sql: sql.to_owned(), mode })
+    let is_complete = statement::is_complete(sql);
+    Ok(Migration { inner, file_name: file_name.to_owned(), sql: sql.to_owned(), mode, is_complete })
 }
 
 fn is_set(path: &Path, name: &str) -> bool {

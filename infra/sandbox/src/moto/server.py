@@ -151,7 +151,7 @@ def question_of(first, headers, body):
         return None
     values = {name.lower(): value for name, value in headers}
     target = values.get("x-amz-target", "")
-    operation = target.rpartition(".")[2] or body[: body.find(b"&")].decode("latin-1").removeprefix("Action=")
+    operation = target.rpartition(".")[2] or body.partition(b"&")[0].decode("latin-1").removeprefix("Action=")
     # A secret remembers when it was read, and figures of a metric depend on the time.
     if not operation.startswith(("Describe", "List", "Get")) or operation.startswith(("GetSecret", "GetMetric")):
         return None
