@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Kind;
 use crate::peers::{PEERS, Peer};
-use crate::{Cost, DEFAULT_JOBS, JOBS, Row, Runner, Size};
+use crate::{Cost, DEFAULT_JOBS, JOBS, ROUNDS, Row, Runner, Size};
 
 /// Prints everything; `connecting` is the round trips of a login.
 pub(crate) fn print(rows: &[Row], size: Size, connecting: f64, json: bool) {
@@ -128,14 +128,18 @@ fn ratios(rows: &[Row]) -> Vec<Ratio> {
         ("the same, no TLS for the batch", Kind::BareFloor, false),
         ("the same, the server's CPU", Kind::Floor, true),
     ] {
-        let figure = |row: &Row| if is_server { row.first.server } else { row.first.time };
-        let best = |wanted: Kind| {
+        let figure = |cost: &Cost| if is_server { cost.server } else { cost.time };
+        let best = |wanted: Kind, round: usize| {
             let same = rows.iter().filter(|row| !row.is_far);
             let same = same.filter(|row| matches!(row.runner, Runner::Ours(kind, _) if kind == wanted));
-            same.map(figure).min()
+            same.filter_map(|row| row.rounds.get(round)).map(figure).min()
         };
-        if let (Some(floor), Some(ours)) = (best(kind), best(Kind::Engine)) {
-            let value = ours.as_secs_f64() / floor.as_secs_f64();
+        let round = |round| Some((best(kind, round)?, best(Kind::Engine, round)?));
+        let pairs = (0..ROUNDS).map_while(round);
+        let mut values: Vec<f64> =
+            pairs.map(|(floor, ours)| ours.as_secs_f64() / floor.as_secs_f64()).collect();
+        values.sort_by(f64::total_cmp);
+        if let Some(&value) = values.get(values.len() / 2) {
             ratios.push(Ratio { name, value, target: 1.15, more_is_better: false });
         }
     }
