@@ -160,7 +160,11 @@ impl Bench<'_> {
             ours(Kind::Engine, JOBS, part),
             ours(Kind::BareFloor, 8, part),
         ];
-        let mut near = vec![ours(Kind::Engine, DEFAULT_JOBS, some), ours(Kind::Refinery, 1, few), ours(Kind::Refinery, JOBS, some)];
+        let mut near = vec![
+            ours(Kind::Engine, DEFAULT_JOBS, some),
+            ours(Kind::Refinery, 1, few),
+            ours(Kind::Refinery, JOBS, some),
+        ];
         let mut far = vec![
             ours(Kind::Floor, JOBS, some),
             ours(Kind::Engine, 1, few),
