@@ -11,6 +11,7 @@ mod enter;
 mod history;
 mod join;
 mod message;
+mod outcome;
 mod partition;
 mod plan;
 mod repair;
@@ -23,11 +24,12 @@ mod wave;
 
 pub use capacity::find_jobs;
 pub use join::{JoinOptions, Joined, RunName, join};
+pub use outcome::{Outcome, TenantReport, Withheld};
 pub use partition::Partition;
 pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
 pub use repair::{Difference, baseline, differences, repair};
 pub use retry::Retry;
-pub use run::{Check, Outcome, RunOptions, Target, TenantReport, Wave, Withheld, plan_all, run, run_sets};
+pub use run::{Check, RunOptions, Target, Wave, plan_all, run, run_sets};
 pub use stop::Stop;
 pub use wave::deal;
 

@@ -27,16 +27,14 @@ pub(super) enum Work {
 pub(super) struct Message {
     pub(super) sql: String,
     pieces: Vec<Piece>,
-    /// The characters of `sql`.
-    len: usize,
 }
 
 /// A part within its message.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     part: Part,
-    /// The characters of the message before it.
-    before: usize,
+    /// The byte of the message that it begins at.
+    at: usize,
     /// How many statements it has, if they are ours: of a file the server alone can tell.
     statements: Option<usize>,
 }
@@ -107,10 +105,10 @@ impl Composer {
         }
         if !self.open.sql.is_empty() {
             // On a line of its own: a file may end in a comment.
-            self.open.push("\n;\n");
+            self.open.sql.push_str("\n;\n");
         }
-        self.open.pieces.push(Piece { part, before: self.open.len, statements });
-        self.open.push(sql);
+        self.open.pieces.push(Piece { part, at: self.open.sql.len(), statements });
+        self.open.sql.push_str(sql);
     }
 
     fn send(&mut self) {
@@ -121,11 +119,6 @@ impl Composer {
 }
 
 impl Message {
-    fn push(&mut self, sql: &str) {
-        self.sql.push_str(sql);
-        self.len += sql.chars().count();
-    }
-
     /// Returns the part that comes first.
     pub(super) fn first(&self) -> Part {
         self.pieces[0].part
@@ -161,9 +154,9 @@ impl Reader<'_> {
         if !(columns.next() == Some(MARK) && columns.next().is_none()) {
             return;
         }
-        let rest = self.message.pieces.iter().enumerate().skip(self.at);
-        if let Some((at, _)) = rest.into_iter().find(|(_, piece)| matches!(piece.part, Part::Row(_))) {
-            (self.at, self.done) = (at, 0);
+        let mut rest = self.message.pieces[self.at..].iter();
+        if let Some(further) = rest.position(|piece| matches!(piece.part, Part::Row(_))) {
+            (self.at, self.done) = (self.at + further, 0);
         }
     }
 
@@ -183,12 +176,23 @@ impl Reader<'_> {
     /// Returns what an error is about that comes now, by its character of the message if it has one.
     pub(super) fn place(&self, position: Option<u32>) -> Place {
         let here = Place { part: self.part(), done: self.done, position: None };
-        let Some(at) = position.and_then(|position| usize::try_from(position).ok()) else { return here };
         // What cannot be read is refused before the first statement, wherever it is.
-        let Some(piece) = self.message.pieces.iter().rev().find(|piece| piece.before < at) else {
-            return here;
-        };
-        Place { part: piece.part, position: u32::try_from(at - piece.before).ok(), ..here }
+        position.and_then(|position| self.find(position)).map_or(here, |(part, position)| Place {
+            part,
+            position: Some(position),
+            ..here
+        })
+    }
+
+    /// Returns the part that holds a character, and which of its own that is; both counted from 1, as PostgreSQL does.
+    fn find(&self, position: u32) -> Option<(Part, u32)> {
+        let Message { sql, pieces } = self.message;
+        let before = usize::try_from(position).ok()?.checked_sub(1)?;
+        // Of what ends too soon, PostgreSQL tells the character behind the last.
+        let byte = sql.char_indices().nth(before).map_or(sql.len(), |(byte, _)| byte);
+        let piece = pieces.iter().rfind(|piece| piece.at <= byte)?;
+        let own = u32::try_from(sql[piece.at..byte].chars().count()).ok()?;
+        Some((piece.part, own + 1))
     }
 
     fn piece(&self) -> Piece {
@@ -254,10 +258,13 @@ mod tests {
     fn an_error_is_about_the_part_that_holds_its_character() {
         let files = [file("V1__a.sql", "SELECT 'é';"), file("V2__b.sql", "SELEC 2;")];
         let sent = compose(&table(), &files, (Work::Apply, &[0, 1]), Sharing::Together);
-        let at = sent[1].sql.chars().collect::<String>().find("SELEC 2").unwrap();
+        let at = sent[1].sql.find("SELEC 2").unwrap();
         let position = sent[1].sql[..at].chars().count() + 1;
         let place = sent[1].reader().place(u32::try_from(position).ok());
         assert_eq!(place, Place { part: Part::File(1), done: 0, position: Some(1) });
+        let end = u32::try_from(sent[1].sql.chars().count()).unwrap() + 1;
+        assert_eq!(sent[1].reader().place(Some(end)).part, Part::Proof);
+        assert_eq!(sent[1].reader().place(Some(0)), sent[1].reader().place(None));
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! Many tenants: so many at a time, wave by wave, and each one's trouble its own.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use stack::spec::OnError;
 use stack::{Event, Events};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::outcome::{Outcome, TenantReport, Withheld};
 use super::plan::{self, Compared, Late, TenantPlan};
 use super::task::{self, Task};
 use super::{Retry, Stop, enter, subject};
@@ -100,80 +99,6 @@ impl Target {
     pub fn all(logins: &[Login], set: MigrationSet) -> Vec<Target> {
         let set = Arc::new(set);
         logins.iter().map(|login| Target { login: login.clone(), set: Arc::clone(&set) }).collect()
-    }
-}
-
-/// What became of one tenant.
-#[derive(Debug, Serialize)]
-pub struct TenantReport {
-    /// The tenant.
-    pub tenant: String,
-    /// What was done.
-    pub outcome: Outcome,
-    /// How long it took, the wait for the lock included.
-    #[serde(skip)]
-    pub elapsed: Duration,
-}
-
-/// What was done for a tenant.
-#[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Outcome {
-    /// There was nothing to do; nothing was written.
-    UpToDate,
-    /// All that was pending is applied.
-    Applied {
-        /// In order: `V3__add_orders`.
-        migrations: Vec<String>,
-    },
-    /// It stopped. What was committed before stays, what failed was rolled back: the next run goes on from there.
-    Failed {
-        /// What was committed before: nothing, unless a file asks for a transaction of its own.
-        applied: Vec<String>,
-        /// The migration that failed, if it came to that.
-        migration: Option<String>,
-        /// What went wrong.
-        error: Error,
-    },
-    /// The run was told to stop; what was in flight is rolled back, unless `state` says otherwise.
-    Interrupted {
-        /// What was committed before.
-        applied: Vec<String>,
-        /// What is known of what was in flight.
-        state: String,
-    },
-    /// Its turn did not come; nothing was written.
-    NotStarted {
-        /// Why not.
-        reason: Withheld,
-    },
-}
-
-/// Why a tenant's turn did not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Withheld {
-    /// The run was told to stop.
-    Interrupted,
-    /// More tenants had failed than the budget allows.
-    ErrorBudget,
-    /// Another tenant did not pass the check of all.
-    Check,
-    /// No wave has it.
-    NoWave,
-    /// Another runner of the same run has it.
-    Elsewhere,
-}
-
-impl fmt::Display for Withheld {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Withheld::Interrupted => "the run was interrupted",
-            Withheld::ErrorBudget => "too many tenants had failed",
-            Withheld::Check => "another tenant did not pass the check",
-            Withheld::NoWave => "no wave has it",
-            Withheld::Elsewhere => "another runner has it",
-        })
     }
 }
 

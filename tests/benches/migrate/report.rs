@@ -130,7 +130,7 @@ fn ratios(rows: &[Row]) -> Vec<Ratio> {
     ] {
         let figure = |cost: &Cost| if is_server { cost.server } else { cost.time };
         let best = |wanted: Kind, round: usize| {
-            let same = rows.iter().filter(|row| !row.is_far);
+            let same = rows.iter().filter(|row| !row.is_far && row.rounds.len() == ROUNDS);
             let same = same.filter(|row| matches!(row.runner, Runner::Ours(kind, _) if kind == wanted));
             same.filter_map(|row| row.rounds.get(round)).map(figure).min()
         };

@@ -4,11 +4,12 @@
 trap '' HUP INT QUIT PIPE TERM TTOU
 label="drawbridge.run=$1"
 pause=1
+left=
 if ! read -r _; then
     # What the engine was asked for just now may appear a moment later.
     pause=2
-    # Where only `cargo xtask test` was killed, the tests go on; they are told by the run's id in their environment.
-    grep -slzFx "DRAWBRIDGE_TEST_RUN=$1" /proc/[0-9]*/environ | while read -r environ; do
+    # Where only `cargo xtask test` was killed, the tests go on; they are told by what the run has put into their environment.
+    grep -slzFx -e "DRAWBRIDGE_TEST_RUN=$1" -e "DRAWBRIDGE_TEST_DIR=${3:-none}" /proc/[0-9]*/environ | while read -r environ; do
         process=${environ#/proc/}
         kill "${process%/environ}" 2>/dev/null
     done
@@ -16,8 +17,12 @@ fi
 if [ -n "$3" ]; then
     # A server that ends meanwhile still writes its last files.
     rm -rf "$3" 2>/dev/null || { sleep "$pause" && rm -rf "$3"; }
+    if [ -e "$3" ]; then
+        echo "error: \`$3\` is left, and takes memory" >&2
+        left=yes
+    fi
 fi
-[ "$2" = docker ] || exit 0
+[ "$2" = docker ] || exit ${left:+1}
 
 clean=0
 rounds=0
@@ -46,4 +51,5 @@ if [ "$clean" -lt 2 ]; then
         "\`docker network ls\` and \`docker volume ls\` with the same filter" >&2
     exit 1
 fi
+[ -z "$left" ] || exit 1
 [ -z "$found" ] || echo "test: removed what the container tests had left (label \`$label\`)" >&2

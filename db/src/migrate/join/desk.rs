@@ -11,8 +11,9 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::super::outcome::{Outcome, TenantReport, Withheld};
 use super::super::plan::Late;
-use super::super::run::{Outcome, RunOptions, TenantReport, Withheld};
+use super::super::run::RunOptions;
 use super::super::{Retry, retry};
 use super::stored::{Entry, Stored};
 use super::{Joined, RunName, Target, roll, sql};

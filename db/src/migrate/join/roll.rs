@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::super::run::{RunOptions, Withheld};
+use super::super::outcome::Withheld;
+use super::super::run::RunOptions;
 use super::Target;
 use super::stored::Stored;
 

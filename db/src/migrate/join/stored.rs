@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::run::{Outcome, TenantReport, Withheld};
+use super::super::outcome::{Outcome, TenantReport, Withheld};
 use crate::Error;
 use crate::error::Recorded;
 

@@ -145,6 +145,19 @@ class Server:
         return "\r\n".join(lines).encode("latin-1") + (b"" if method == "HEAD" else answer)
 
 
+READS = (
+    "Describe",
+    "List",
+    "GetCallerIdentity",
+    "GetInstanceProfile",
+    "GetParameter",
+    "GetPolicy",
+    "GetRole",
+    "GetSubscriptionAttributes",
+    "GetTopicAttributes",
+)
+
+
 def question_of(first, headers, body):
     """Returns what an answer depends on, beside what was changed; nothing if the request may change something itself."""
     if first[:2] != ["POST", "/"]:
@@ -152,8 +165,8 @@ def question_of(first, headers, body):
     values = {name.lower(): value for name, value in headers}
     target = values.get("x-amz-target", "")
     operation = target.rpartition(".")[2] or body.partition(b"&")[0].decode("latin-1").removeprefix("Action=")
-    # A secret remembers when it was read, and figures of a metric depend on the time.
-    if not operation.startswith(("Describe", "List", "Get")) or operation.startswith(("GetSecret", "GetMetric")):
+    # Many that begin with `Get` give something new each time, or note that they were asked.
+    if not operation.startswith(READS):
         return None
     # The caller, the region and the service; the signature is new each time.
     caller = values.get("authorization", "").partition(",")[0]

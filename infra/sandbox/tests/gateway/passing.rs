@@ -8,7 +8,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use crate::client::{Client, authorization};
-use crate::fixture::gateway_over;
+use crate::fixture::{Cloud, gateway_over};
 use crate::stub::{ANSWER, Stub};
 
 #[tokio::test]
@@ -92,4 +92,26 @@ async fn nothing_listens_after_the_gateway_is_stopped() {
     let address = gateway.address();
     gateway.stop().await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn what_moto_remembers_is_asked_again_once_something_may_have_changed() {
+    let cloud = Cloud::start(|_| ()).await;
+    let vpc = cloud.ec2("CreateVpc", &[("CidrBlock", "10.44.0.0/16")]).await.get("vpcId");
+    let tags = async || cloud.ec2("DescribeVpcs", &[("VpcId.1", &vpc)]).await.all("value");
+    assert!(tags().await.is_empty());
+    for value in ["first", "second"] {
+        let tag = [("ResourceId.1", vpc.as_str()), ("Tag.1.Key", "Name"), ("Tag.1.Value", value)];
+        cloud.ec2("CreateTags", &tag).await;
+        assert_eq!((tags().await, tags().await), (vec![value.to_owned()], vec![value.to_owned()]));
+    }
+    cloud.ec2("DeleteVpc", &[("VpcId", &vpc)]).await;
+    let gone = cloud.client.query("ec2", "DescribeVpcs", &[("VpcId.1", &vpc)]).await;
+    assert_eq!(gone.code(), "InvalidVpcID.NotFound");
+
+    let password = async || {
+        let target = "secretsmanager.GetRandomPassword";
+        cloud.client.json("secretsmanager", target, &json!({})).await.json()["RandomPassword"].to_string()
+    };
+    assert_ne!(password().await, password().await);
 }
