@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use deploy::context::Context;
 use deploy::view::{Detail, View};
-use sandbox::{AgentOptions, DatabaseMode, Sandbox};
+use sandbox::{AgentOptions, DatabaseMode, KeyKind, Sandbox};
 use stack::{Events, Stack};
 
 pub use cloud::{Cloud, Containers, Images, Line, Machine};
@@ -70,6 +70,8 @@ impl Fixture {
     /// Starts a sandbox that is what `tune` makes of the usual one.
     pub async fn start_custom(want: Want, tune: impl FnOnce(&mut sandbox::Options)) -> Fixture {
         let mut options = sandbox::Options::new(fresh_dir(), sandboxes());
+        // Made in a moment; two keys of RSA take longer than many a test.
+        options.key = KeyKind::Ecc384;
         if want == Want::ControlPlane {
             options.databases = DatabaseMode::ControlPlaneOnly;
         }
@@ -89,12 +91,7 @@ impl Fixture {
 
     /// Starts a cloud in containers.
     pub async fn start_containers(images: Images) -> Fixture {
-        Fixture::start_containers_on(Line::default(), images).await
-    }
-
-    /// Starts a cloud in containers whose agents have a line like that.
-    pub async fn start_containers_on(line: Line, images: Images) -> Fixture {
-        let containers = Containers::start(images, fresh_dir(), shipped_stack().region, line).await;
+        let containers = Containers::start(images, fresh_dir(), shipped_stack().region).await;
         Fixture::on(Cloud::LocalStack(Box::new(containers)))
     }
 

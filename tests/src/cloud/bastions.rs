@@ -46,7 +46,6 @@ impl Machines for Orders {
 pub(super) struct AgentSettings {
     pub(super) gateway: String,
     pub(super) secret: String,
-    pub(super) line: Line,
 }
 
 /// How good the agent's line to its clients is.
@@ -64,6 +63,7 @@ type Running = HashMap<String, ContainerAsync<GenericImage>>;
 /// One container for each EC2 instance that runs.
 pub(super) struct Bastions {
     running: Arc<Mutex<Running>>,
+    line: Arc<Mutex<Line>>,
     task: JoinHandle<()>,
 }
 
@@ -75,12 +75,14 @@ impl Bastions {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> Bastions {
         let running = Arc::<Mutex<Running>>::default();
-        let shared = running.clone();
+        let line = Arc::<Mutex<Line>>::default();
+        let (shared, at_boot) = (running.clone(), line.clone());
         let task = tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
                 match order {
                     Order::Boot(instance) => {
-                        let container = boot(&images, &networks, &settings, &instance).await;
+                        let line = *lock(&at_boot);
+                        let container = boot(&images, &networks, &settings, line, &instance).await;
                         lock(&shared).insert(instance, container);
                     }
                     Order::Halt(instance) => {
@@ -92,7 +94,12 @@ impl Bastions {
                 }
             }
         });
-        Bastions { running, task }
+        Bastions { running, line, task }
+    }
+
+    /// Gives agents that line from their next boot on.
+    pub(super) fn set_line(&self, line: Line) {
+        *lock(&self.line) = line;
     }
 
     pub(super) fn ids(&self) -> Vec<String> {
@@ -118,6 +125,7 @@ async fn boot(
     images: &Images,
     [edge, private]: &[String; 2],
     settings: &AgentSettings,
+    line: Line,
     instance: &str,
 ) -> ContainerAsync<GenericImage> {
     let image = GenericImage::new(images.agent.name.clone(), images.agent.tag.clone()).with_entrypoint("sh");
@@ -130,8 +138,8 @@ async fn boot(
         .with_env_var("DRAWBRIDGE_AGENT_PACING", "unlimited")
         // A target that is cut off is given up after ten seconds, not after the two and a half minutes of real agents.
         .with_env_var("DRAWBRIDGE_AGENT_KEEP_ALIVE", "1")
-        .with_env_var("DRAWBRIDGE_AGENT_LOSS", settings.line.loss.to_string())
-        .with_env_var("DRAWBRIDGE_AGENT_JITTER", settings.line.jitter.as_millis().to_string())
+        .with_env_var("DRAWBRIDGE_AGENT_LOSS", line.loss.to_string())
+        .with_env_var("DRAWBRIDGE_AGENT_JITTER", line.jitter.as_millis().to_string())
         .with_cap_add("NET_ADMIN")
         .with_copy_to(program, CopyDataSource::File(agent_program()))
         .start()

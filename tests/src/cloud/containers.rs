@@ -34,7 +34,7 @@ pub struct Containers {
 
 impl Containers {
     /// Starts everything, with its files in `dir`.
-    pub(crate) async fn start(images: Images, dir: PathBuf, region: String, line: Line) -> Containers {
+    pub(crate) async fn start(images: Images, dir: PathBuf, region: String) -> Containers {
         let edge = images.network("edge", &[]).await;
         // No way in or out but through the bastion.
         let private = images.network("private", &["--internal"]).await;
@@ -70,7 +70,6 @@ impl Containers {
         let settings = AgentSettings {
             gateway: gateway.also_at()[0].to_string(),
             secret: agents.secret().expose().to_owned(),
-            line,
         };
         let networks = [edge, private];
         let bastions = Bastions::serve(images, networks.clone(), settings, orders);
@@ -169,6 +168,11 @@ impl Containers {
     /// Puts the databases back on their network.
     pub async fn join_databases(&self) {
         self.servers.join().await;
+    }
+
+    /// Gives bastions' agents that line from their next boot on.
+    pub fn set_line(&self, line: Line) {
+        self.bastions.set_line(line);
     }
 
     /// Makes both networks of every bastion slow, and says how.

@@ -127,75 +127,81 @@ async fn has_table(fixture: &Fixture, tenant: &str) -> bool {
     fixture.run(&["psql", tenant, "--", "-XAtc", query]).await.expect(0).stdout.trim() == "t"
 }
 
-/// A server that dies, a bastion that dies, a database that is cut off: in the middle of a migration of one tenant each.
+/// One set of containers for everything that goes wrong between them, one thing after the other.
 #[test]
-fn what_breaks_in_a_migration_leaves_nothing_of_it_and_is_gone_on_from() {
+fn whatever_breaks_between_the_containers_leaves_nothing_half_done() {
     block_on(async {
         let Some(fixture) = start().await else { return };
-        fixture.run(&["up", "--yes"]).await.expect(0);
-        let containers = fixture.cloud.containers();
-
-        let tenant = TENANT;
-        let ran =
-            break_migration(&fixture, tenant, async |cloud| cloud.kill_databases().await).await.expect(6);
-        assert!(ran.stdout.contains(tenant), "{}", ran.stdout);
-        containers.start_databases().await;
-        go_on(&fixture, tenant).await;
-
-        let tenant = "healthtech_experiment";
-        break_migration(&fixture, tenant, async |cloud| cloud.kill_bastions().await).await.expect(6);
-        containers.start_bastions().await;
-        fixture.run(&["up", "--yes"]).await.expect(0);
-        go_on(&fixture, tenant).await;
-
-        // The server learns by itself that its client is gone, and frees the lock while we ask for it.
-        let tenant = "fintech_experiment";
-        break_migration(&fixture, tenant, async |cloud| cloud.cut_off_databases().await).await.expect(6);
-        containers.join_databases().await;
-        go_on(&fixture, tenant).await;
-        fixture.stop().await;
-    });
-}
-
-#[test]
-fn a_slow_network_that_loses_frames_takes_longer_and_breaks_nothing() {
-    block_on(async {
-        let Some(images) = Images::find() else { return };
-        let line = Line { loss: 0.02, jitter: Duration::from_millis(100) };
-        let fixture = Fixture::start_containers_on(line, images).await;
-        fixture.run(&["up", "--yes"]).await.expect(0);
-        let how = fixture.cloud.containers().slow_down_bastions().await;
-        assert!(how.contains("netem") || how.contains("tbf"), "{how}");
-        fixture.run(&["tenant", "create"]).await.expect(0);
-        fixture.run(&["migrate"]).await.expect(0);
-        fixture.run(&["tenant", "verify"]).await.expect(0);
-        let query = "INSERT INTO account (email, full_name) SELECT n || '@example.com', 'name' FROM generate_series(1, 2000) n RETURNING email";
-        let ran = fixture.run(&["psql", TENANT, "--", "-XAtqc", query]).await.expect(0);
-        assert_eq!(ran.stdout.lines().count(), 2000, "a byte is lost");
-        fixture.stop().await;
-    });
-}
-
-#[test]
-fn an_account_that_is_emptied_in_the_middle_of_up_is_filled_again() {
-    block_on(async {
-        let Some(fixture) = start().await else { return };
-        let gateway = fixture.cloud.gateway();
-        let emptying = async {
-            while !gateway.journal().iter().any(|call| call.operation == "CreateDBInstance") {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            fixture.cloud.containers().restart_localstack().await;
-        };
-        let (ran, ()) = tokio::join!(fixture.run(&["up", "--yes"]), emptying);
-        assert!(!ran.stderr.contains("panicked"), "{ran:?}");
-        assert!(ran.code == 0 || ran.stderr.contains("error: "), "{ran:?}");
-        // RDS was not emptied, which no account can be: the database is in a VPC that is gone, and has a password that
-        // nobody knows any more.
-        fixture.run(&["up", "--yes"]).await.expect(0);
-        fixture.run(&["tenant", "create", TENANT]).await.expect(0);
+        an_account_that_is_emptied_in_the_middle_of_up_is_filled_again(&fixture).await;
+        what_breaks_in_a_migration_leaves_nothing_of_it_and_is_gone_on_from(&fixture).await;
+        a_slow_network_that_loses_frames_takes_longer_and_breaks_nothing(&fixture).await;
         fixture.run(&["down", "--yes"]).await.expect(0);
         fixture.run(&["audit"]).await.expect(0);
         fixture.stop().await;
     });
+}
+
+async fn an_account_that_is_emptied_in_the_middle_of_up_is_filled_again(fixture: &Fixture) {
+    let gateway = fixture.cloud.gateway();
+    let creates_a_database = async {
+        while !gateway.journal().iter().any(|call| call.operation == "CreateDBInstance") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut up = std::pin::pin!(fixture.run(&["up", "--yes"]));
+    tokio::select! {
+        ran = &mut up => panic!("it creates no database: {ran:?}"),
+        () = creates_a_database => (),
+    }
+    let (ran, ()) = tokio::join!(up, fixture.cloud.containers().restart_localstack());
+    assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+    assert!(ran.code == 0 || ran.stderr.contains("error: "), "{ran:?}");
+    // RDS was not emptied, which no account can be: the database is in a VPC that is gone, and has a password that
+    // nobody knows any more. It is got into by what comes next.
+    fixture.run(&["up", "--yes"]).await.expect(0);
+}
+
+/// A server that dies, a bastion that dies, a database that is cut off: in the middle of a migration of one tenant each.
+async fn what_breaks_in_a_migration_leaves_nothing_of_it_and_is_gone_on_from(fixture: &Fixture) {
+    let containers = fixture.cloud.containers();
+
+    let tenant = TENANT;
+    let ran = break_migration(fixture, tenant, async |cloud| cloud.kill_databases().await).await.expect(6);
+    assert!(ran.stdout.contains(tenant), "{}", ran.stdout);
+    containers.start_databases().await;
+    go_on(fixture, tenant).await;
+
+    let tenant = "healthtech_experiment";
+    break_migration(fixture, tenant, async |cloud| cloud.kill_bastions().await).await.expect(6);
+    containers.start_bastions().await;
+    fixture.run(&["up", "--yes"]).await.expect(0);
+    go_on(fixture, tenant).await;
+
+    // The server learns by itself that its client is gone, and frees the lock while we ask for it.
+    let tenant = "fintech_experiment";
+    break_migration(fixture, tenant, async |cloud| cloud.cut_off_databases().await).await.expect(6);
+    containers.join_databases().await;
+    go_on(fixture, tenant).await;
+}
+
+async fn a_slow_network_that_loses_frames_takes_longer_and_breaks_nothing(fixture: &Fixture) {
+    let shipped = std::fs::read_to_string(tests::STACK_FILE).expect("the stack file is there");
+    let stack = fixture.cloud.dir().join("stack.toml");
+    std::fs::write(&stack, format!("{shipped}\n[[tenant]]\nname = \"far_away\"\n"))
+        .expect("the cloud has a folder");
+    let run = async |args: &[&str]| {
+        let stack = ["--stack", stack.to_str().expect("the folder's name is UTF-8")];
+        fixture.run(&[&stack[..], args].concat()).await.expect(0)
+    };
+    run(&["bastion", "stop", "--yes"]).await;
+    fixture.cloud.containers().set_line(Line { loss: 0.02, jitter: Duration::from_millis(100) });
+    run(&["bastion", "start"]).await;
+    let how = fixture.cloud.containers().slow_down_bastions().await;
+    assert!(how.contains("netem") || how.contains("tbf"), "{how}");
+    run(&["tenant", "create", "far_away"]).await;
+    run(&["migrate", "far_away"]).await;
+    run(&["tenant", "verify", "far_away"]).await;
+    let query = "INSERT INTO account (email, full_name) SELECT n || '@example.com', 'name' FROM generate_series(1, 2000) n RETURNING email";
+    let ran = run(&["psql", "far_away", "--", "-XAtqc", query]).await;
+    assert_eq!(ran.stdout.lines().count(), 2000, "a byte is lost");
 }

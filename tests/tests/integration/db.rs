@@ -41,11 +41,7 @@ pub(crate) enum Origin {
 
 impl Database {
     pub(crate) async fn start() -> Database {
-        Database::start_with(KeyKind::Rsa).await
-    }
-
-    async fn start_with(kind: KeyKind) -> Database {
-        Database::start_on(Origin::Wheel, 16, kind).await.unwrap()
+        Database::start_on(Origin::Wheel, 16, KeyKind::Ecc384).await.unwrap()
     }
 
     /// Starts a server of that version; none where this machine has none of its own at all.
@@ -289,7 +285,7 @@ async fn of_many_creators_at_once_one_creates() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_made_for_one_tenant_is_refused_and_gone_afterwards() {
-    let db = Database::start_with(KeyKind::Ecc384).await;
+    let db = Database::start().await;
     db.create(&[spec("shop")]).await;
     let left_over = "drawbridge_stranger_left_over";
     db.as_master(&format!("CREATE ROLE {} VALID UNTIL '2001-01-01'", quote::ident(left_over))).await;

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sandbox::KeyKind;
 use tests::{Fixture, Ran, Want};
 
 const TENANTS: [&str; 3] = ["startupwebapp_prod", "healthtech_experiment", "fintech_experiment"];
@@ -27,7 +28,8 @@ impl Transcript<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_job_task_by_task_and_no_secret_is_shown() {
-    let fixture = Fixture::start(Want::Databases).await;
+    // The kind that RDS gives whoever does not choose.
+    let fixture = Fixture::start_custom(Want::Databases, |options| options.key = KeyKind::Rsa).await;
     whole_job(&fixture, async |_| ()).await;
     fixture.stop().await;
 }

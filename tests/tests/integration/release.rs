@@ -173,7 +173,10 @@ fn the_program_needs_neither_cargo_nor_its_own_name() {
     let outside = tempfile::tempdir().expect("there is a folder for temporary files");
     let dir = outside.path();
     let program = dir.join("drawbridge");
-    std::fs::copy(tests::program(&[]).get_program(), &program).expect("the program can be copied");
+    // By a process of its own: while this one has the copy open to write, so has whatever another test starts meanwhile, and
+    // what is open to write cannot be run.
+    let copied = Command::new("cp").arg(tests::program(&[]).get_program()).arg(&program).status();
+    assert!(copied.expect("there is `cp`").success(), "the program can be copied");
     let start = |args: &[&str]| {
         let mut command = Command::new(&program);
         command.args(args).env_clear().current_dir(dir);
