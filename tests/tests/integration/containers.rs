@@ -1,5 +1,7 @@
 //! LocalStack, PostgreSQL and a bastion in containers, and what goes wrong between them.
 
+mod user_data;
+
 use std::time::Duration;
 
 use tests::{Fixture, Images, Line, Ran, block_on};

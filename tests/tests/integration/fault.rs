@@ -1,7 +1,7 @@
 //! A fault at every call: whatever happens to call n of an `up` or a `down`, the next `up` converges and a `down`
 //! leaves an empty account.
 //!
-//! Where `DRAWBRIDGE_TEST_SWEEP` is `full`, as in CI, every kind of fault happens to every call. Otherwise every sixth
+//! Where `DRAWBRIDGE_TEST_SWEEP` is `full`, as in CI, every kind of fault happens to every call. Otherwise every tenth
 //! call meets one kind, and the next ones the others.
 
 use std::process::Stdio;
@@ -29,7 +29,7 @@ enum Kind {
 
 const KINDS: u64 = 4;
 /// How far apart the calls are that meet a fault, unless every call does.
-const APART: u64 = 6;
+const APART: u64 = 10;
 
 impl Kind {
     fn fault(self) -> FaultKind {

@@ -25,4 +25,3 @@ mod shell;
 mod soak;
 mod teardown;
 mod tenants;
-mod user_data;

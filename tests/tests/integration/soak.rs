@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 const STREAMS: usize = 16;
-const BYTES: usize = 128 << 10;
+const BYTES: usize = 64 << 10;
 
 /// Sends everything back, for as long as the test's runtime lives.
 async fn echo_server() -> u16 {

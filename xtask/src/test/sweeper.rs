@@ -83,7 +83,12 @@ esac
         fs::create_dir_all(&dir).unwrap();
         let docker = dir.join("docker");
         fs::write(&docker, DOCKER).unwrap();
-        fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+        // What appears late has appeared by the next look, whenever that is.
+        let sleep = dir.join("sleep");
+        fs::write(&sleep, "#!/bin/sh\n").unwrap();
+        for program in [&docker, &sleep] {
+            fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         fs::write(dir.join("container-early"), "").unwrap();
         let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
         let written = dir.join("written by tests");

@@ -95,13 +95,15 @@ class Server:
 
     def answer(self, first, headers, body):
         # Most questions were asked before, by the task before this one or while it waits, and nothing has changed since.
-        question = question_of(first, headers, body)
+        service, question = question_of(first, headers, body)
         if question is None:
-            self.known.clear()
+            for name in CHANGED_BY.get(service, tuple(self.known)):
+                self.known.pop(name, None)
             return self.ask(first, headers, body)
-        if question not in self.known:
-            self.known[question] = self.ask(first, headers, body)
-        return self.known[question]
+        known = self.known.setdefault(service, {})
+        if question not in known:
+            known[question] = self.ask(first, headers, body)
+        return known[question]
 
     def ask(self, first, headers, body):
         method, target = first[:2]
@@ -157,20 +159,36 @@ READS = (
     "GetTopicAttributes",
 )
 
+# Whose answers a change may touch: a volume makes a key, a database lies in subnets and has a secret. What is not here may
+# touch all.
+CHANGED_BY = {
+    "ec2": ("ec2", "kms", "rds"),
+    "iam": ("iam", "sts"),
+    "kms": ("kms",),
+    "logs": ("logs",),
+    "monitoring": ("monitoring",),
+    "secretsmanager": ("secretsmanager",),
+    "sns": ("sns",),
+    "ssm": ("ssm",),
+}
+
 
 def question_of(first, headers, body):
-    """Returns what an answer depends on, beside what was changed; nothing if the request may change something itself."""
-    if first[:2] != ["POST", "/"]:
-        return None
+    """Returns the service and what an answer depends on, beside what was changed; nothing for that if the request may
+    change something itself."""
     values = {name.lower(): value for name, value in headers}
+    # AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ..
+    scope = values.get("authorization", "").partition(",")[0].split("/")
+    service = scope[3] if len(scope) == 5 else None
+    if first[:2] != ["POST", "/"]:
+        return service, None
     target = values.get("x-amz-target", "")
     operation = target.rpartition(".")[2] or body.partition(b"&")[0].decode("latin-1").removeprefix("Action=")
     # Many that begin with `Get` give something new each time, or note that they were asked.
-    if not operation.startswith(READS):
-        return None
-    # The caller, the region and the service; the signature is new each time.
-    caller = values.get("authorization", "").partition(",")[0]
-    return (values.get("host"), caller, values.get("x-amz-security-token"), target, body)
+    if service is None or not operation.startswith(READS):
+        return service, None
+    # The signature is new each time; what it is for is not.
+    return service, (values.get("host"), *scope, values.get("x-amz-security-token"), target, body)
 
 
 def quicken_answers():
