@@ -348,7 +348,7 @@ def tell_and_log(port):
 
 def be_copied():
     lifeline, held = os.pipe()
-    is_read = False
+    copies = 0
     for line in sys.stdin:
         task, what = line.rstrip("\n").split(" ", 1)
         if task == "stop":
@@ -369,12 +369,13 @@ def be_copied():
                 os.dup2(log, 2)
 
             serve("127.0.0.1", 0, tell)
-        elif not is_read:
-            # After the first copy, which answers sooner for it; the second finds everything read.
-            warm_up()
-            rehearse()
-            gc.freeze()
-            is_read = True
+        else:
+            copies += 1
+            if copies == 2:
+                # Whoever has one sandbox needs none of it, and who has two will have more; these find everything read.
+                warm_up()
+                rehearse()
+                gc.freeze()
 
 
 if len(sys.argv) > 1:

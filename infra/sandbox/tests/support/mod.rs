@@ -17,8 +17,9 @@ pub(crate) fn runtime() -> Runtime {
     Runtime::ensure(&cache(), &|line| println!("{line}")).unwrap()
 }
 
-/// Returns an empty folder below the target directory that everybody may enter.
+/// Returns an empty folder that everybody may enter: where `cargo xtask test` lets tests write, or below the target directory.
 pub(crate) fn folder() -> TempDir {
+    let base = std::env::var_os("DRAWBRIDGE_TEST_DIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
     let everybody = Permissions::from_mode(0o755);
-    tempfile::Builder::new().permissions(everybody).tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    tempfile::Builder::new().permissions(everybody).tempdir_in(base).unwrap()
 }
