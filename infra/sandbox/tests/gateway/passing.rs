@@ -5,11 +5,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::rt::TokioExecutor;
+use sandbox::gateway::{Emulator, Upstreams};
 use serde_json::{Value, json};
 
 use crate::client::{Client, authorization};
-use crate::fixture::{Cloud, gateway_over};
+use crate::fixture::{Cloud, gateway_over, own_moto};
 use crate::stub::{ANSWER, Stub};
+use crate::support;
 
 #[tokio::test]
 async fn a_call_that_is_not_treated_passes_byte_for_byte() {
@@ -114,4 +116,21 @@ async fn what_moto_remembers_is_asked_again_once_something_may_have_changed() {
         cloud.client.json("secretsmanager", target, &json!({})).await.json()["RandomPassword"].to_string()
     };
     assert_ne!(password().await, password().await);
+}
+
+#[tokio::test]
+async fn what_one_service_changes_in_another_is_asked_again_too() {
+    let dir = support::folder();
+    let moto = own_moto(dir.path()).await;
+    let cloud = Cloud::over(Upstreams::one(Emulator::Moto(moto.address())), |_| ()).await;
+    let keys = async || {
+        let told = cloud.client.json("kms", "TrentService.ListKeys", &json!({})).await.json();
+        told["Keys"].as_array().unwrap().len()
+    };
+    assert_eq!((keys().await, keys().await), (0, 0));
+    // It has a key of the account's own.
+    let volume = [("AvailabilityZone", "us-east-1a"), ("Size", "8"), ("Encrypted", "true")];
+    cloud.ec2("CreateVolume", &volume).await;
+    assert_eq!(keys().await, 1);
+    moto.stop().await;
 }
