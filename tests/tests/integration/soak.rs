@@ -12,7 +12,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 const STREAMS: usize = 16;
-const BYTES: usize = 64 << 10;
+
+/// How many each stream sends, and gets back.
+fn bytes() -> usize {
+    if tests::sweeps_fully() { 128 << 10 } else { 64 << 10 }
+}
 
 /// Sends everything back, for as long as the test's runtime lives.
 async fn echo_server() -> u16 {
@@ -31,13 +35,13 @@ async fn echo_server() -> u16 {
 
 /// Bytes that differ from stream to stream and repeat only after 251 * 256.
 fn pattern(stream: usize) -> Vec<u8> {
-    (0..BYTES).map(|at| (at / 256 + at * 7 + stream * 31) as u8).collect()
+    (0..bytes()).map(|at| (at / 256 + at * 7 + stream * 31) as u8).collect()
 }
 
 async fn echo(stream: tunnel::Stream, number: usize) {
     let (mut read, mut write) = tokio::io::split(stream);
     let sent = pattern(number);
-    let mut back = vec![0; BYTES];
+    let mut back = vec![0; bytes()];
     let (written, read) = tokio::join!(write.write_all(&sent), read.read_exact(&mut back));
     written.unwrap_or_else(|error| panic!("stream {number}: {error}"));
     read.unwrap_or_else(|error| panic!("stream {number}: {error}"));
@@ -75,7 +79,7 @@ fn sixteen_streams_survive_losses_duplicates_reordering_jitter_and_cuts_at_once(
             let mut seen = 0;
             loop {
                 let received = bridge.state().bytes_received;
-                if received >= seen + (BYTES * STREAMS / 10) as u64 {
+                if received >= seen + (bytes() * STREAMS / 10) as u64 {
                     seen = received;
                     let number = cuts.fetch_add(1, Ordering::Relaxed);
                     let goodbye = if number.is_multiple_of(2) { Goodbye::Bye } else { Goodbye::None };
@@ -92,7 +96,7 @@ fn sixteen_streams_survive_losses_duplicates_reordering_jitter_and_cuts_at_once(
         let state = bridge.state();
         assert!(cuts.load(Ordering::Relaxed) >= 5, "{cuts:?} cuts");
         assert!(state.resumes >= 5, "{state:?}");
-        assert_eq!(state.bytes_received, (BYTES * STREAMS) as u64);
+        assert_eq!(state.bytes_received, (bytes() * STREAMS) as u64);
         bridge.close().await.unwrap();
         fixture.stop().await;
     });
