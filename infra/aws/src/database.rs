@@ -69,7 +69,7 @@ async fn create(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error>
     let want = &job.stack.database;
     let password = match &state.master_password {
         Some(password) => password.clone(),
-        None => secret::get(job.cloud, &job.stack.master_secret_name()).await?,
+        None => secret::get(job.cloud, job.stack, &job.stack.master_secret_name()).await?,
     };
     let tags = tag::pairs(job.stack, Resource::Database);
     let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();

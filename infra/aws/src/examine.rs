@@ -34,13 +34,25 @@ pub enum Depth {
 /// Those of [`Cloud::identity`]: without credentials there is nothing to see.
 pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts, Error> {
     // One call of the SDK is a future of ten kilobytes.
-    let (identity, subnets, gateways, route_tables, groups, secret, database, role, profile, around, bastion) = tokio::join!(
+    let (
+        identity,
+        subnets,
+        gateways,
+        route_tables,
+        groups,
+        secrets,
+        database,
+        role,
+        profile,
+        around,
+        bastion,
+    ) = tokio::join!(
         Box::pin(cloud.identity()),
         Box::pin(subnet::list(cloud, stack)),
         Box::pin(gateway::list(cloud, stack)),
         Box::pin(route_table::list(cloud, stack)),
         Box::pin(security_group::list(cloud, stack)),
-        Box::pin(master_secret(cloud, stack)),
+        Box::pin(master_secrets(cloud, stack)),
         Box::pin(database::find(cloud, stack)),
         Box::pin(bastion_role(cloud, stack)),
         Box::pin(profile::find(cloud, stack)),
@@ -55,7 +67,7 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
         gateways: kept(&mut unseen, Listing::Gateways, gateways),
         route_tables: kept(&mut unseen, Listing::RouteTables, route_tables),
         groups: kept(&mut unseen, Listing::Groups, groups),
-        secrets: kept(&mut unseen, Listing::Secrets, secret).into_iter().collect(),
+        secrets: kept(&mut unseen, Listing::Secrets, secrets),
         database: kept(&mut unseen, Listing::Database, database),
         role: kept(&mut unseen, Listing::Role, role),
         profile: kept(&mut unseen, Listing::Profile, profile),
@@ -96,8 +108,12 @@ fn fact<T>(result: Result<T, Error>) -> Fact<T> {
     }
 }
 
-async fn master_secret(cloud: &Cloud, stack: &Stack) -> Result<Option<SecretEntry>, Error> {
-    secret::describe(cloud, stack, &stack.master_secret_name()).await
+async fn master_secrets(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
+    match secret::describe(cloud, stack, &stack.master_secret_name()).await? {
+        Some(secret) => Ok(vec![secret]),
+        // It may be where an earlier stack file had it. Whoever may not list is told that it does not exist.
+        None => Ok(secret::masters(cloud, stack).await.unwrap_or_default()),
+    }
 }
 
 async fn bastion_role(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, Error> {

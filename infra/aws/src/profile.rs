@@ -29,7 +29,9 @@ pub(crate) async fn list_names(cloud: &Cloud, stack: &Stack) -> Result<Vec<Strin
         cloud.iam.list_instance_profiles().path_prefix(stack.iam_path()).into_paginator().items().send();
     let profiles: Result<Vec<InstanceProfile>, _> = pages.collect().await;
     let profiles = profiles.map_err(failed("iam", "ListInstanceProfiles"))?;
-    Ok(profiles.iter().map(|profile| profile.instance_profile_name().to_owned()).collect())
+    // moto answers with those under other paths as well.
+    let under = profiles.iter().filter(|profile| profile.path().starts_with(&stack.iam_path()));
+    Ok(under.map(|profile| profile.instance_profile_name().to_owned()).collect())
 }
 
 pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<InstanceProfile>, Error> {

@@ -196,6 +196,11 @@ impl Gateway {
         self.state.journal.calls()
     }
 
+    /// Watches for these words, and for no others, in the parameters of calls: [`Call::mentions`] tells which were there.
+    pub fn watch_for(&self, words: Vec<String>) {
+        self.state.journal.watch_for(words);
+    }
+
     /// Returns every request that the programs behind the gateway have answered since the start or the last reset: the
     /// clients' and the gateway's own questions, in the order of the answers.
     pub fn passed(&self) -> Vec<Passed> {

@@ -28,7 +28,8 @@ pub struct Inventory {
     pub route_tables: Vec<RouteTable>,
     /// Security groups with the stack's tag.
     pub groups: Vec<SecurityGroup>,
-    /// Secrets under the stack's prefix, those that are scheduled for deletion included.
+    /// Secrets with the stack's tag, whatever their names, and what others have under a name that the stack needs; those
+    /// that are scheduled for deletion included.
     pub secrets: Vec<SecretEntry>,
     /// The database subnet group.
     pub subnet_group: Option<SubnetGroup>,
@@ -69,6 +70,10 @@ pub struct SecretEntry {
     pub scheduled_for_deletion: bool,
     /// It carries the stack's tag.
     pub tagged: bool,
+    /// The value of [`STACK_TAG`](crate::spec::STACK_TAG), if it has one: the stack that it belongs to.
+    pub owner: Option<String>,
+    /// The value of [`RESOURCE_TAG`](crate::spec::RESOURCE_TAG); empty if it has none.
+    pub resource: String,
     /// When it was made, RFC 3339.
     pub created_at: Option<String>,
 }
@@ -275,7 +280,7 @@ impl Inventory {
             && gateways.is_empty()
             && route_tables.is_empty()
             && groups.is_empty()
-            && secrets.is_empty()
+            && !secrets.iter().any(|secret| secret.tagged)
             && subnet_group.is_none()
             && database.is_none()
             && monitoring_role.is_none()
@@ -335,6 +340,11 @@ impl Inventory {
     /// Returns the secret of that name.
     pub fn secret(&self, name: &str) -> Option<&SecretEntry> {
         self.secrets.iter().find(|secret| secret.name == name)
+    }
+
+    /// Returns the secret of that name, if it carries the stack's tag.
+    pub fn own_secret(&self, name: &str) -> Option<&SecretEntry> {
+        self.secret(name).filter(|secret| secret.tagged)
     }
 
     fn children_of(&self, vpc: &str) -> usize {

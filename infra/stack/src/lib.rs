@@ -15,6 +15,7 @@ pub mod env;
 pub mod event;
 pub mod finding;
 pub mod inventory;
+pub mod mismatch;
 pub mod plan;
 pub mod policy;
 pub mod receipt;

@@ -16,11 +16,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::down::{down, down_with};
-pub use self::drift::{Drift, drift};
+pub use self::drift::{Drift, advice, drift};
 pub use self::fate::{Fate, SecretFate, Snapshot};
 pub use self::rules::{bastion_rules, database_rules};
 pub use self::server::is_settled as serves;
-pub use self::up::{start, up};
+pub use self::up::{at_its_port, start, up};
 pub use self::watch::flaw as alarm_flaw;
 use crate::resource::{CREATE_ORDER, Resource};
 

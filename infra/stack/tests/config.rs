@@ -19,7 +19,7 @@ fn the_shipped_file_is_the_stack_that_the_scripts_built() {
     assert_eq!(stack.region, "us-east-1");
     assert_eq!(stack.database.identifier, "startupwebapp-multi-tenant-prod");
     assert_eq!(stack.database.class, "db.t4g.small");
-    assert_eq!(stack.master_secret_name(), "rds/startupwebapp/multi-tenant/master");
+    assert_eq!(stack.master_secret_name(), "rds/startupwebapp/multi-tenant-prod/master");
     assert_eq!(stack.bastion.instance_type, "t3.micro");
     assert!(!stack.database.deletion_protection && !stack.database.final_snapshot);
     let tenants: Vec<_> = stack.tenants.iter().map(|t| (t.name.as_str(), t.purpose.as_str())).collect();

@@ -100,7 +100,7 @@ fn arns_say_account_region_and_partition() {
         let statements = document["Statement"].as_array().unwrap();
         statements.iter().find(|one| one["Sid"] == "Secrets").unwrap()["Resource"].clone()
     };
-    let name = "secret:rds/startupwebapp/multi-tenant/*";
+    let name = "secret:rds/startupwebapp/multi-tenant-prod/*";
     let in_account = document(ACCOUNT, "us-east-1");
     assert_eq!(
         secrets(&in_account),
@@ -183,7 +183,7 @@ fn names_that_are_written_are_allowed_where_the_scripts_made_them() {
     ]);
     assert_eq!(statement("PassRole")["Resource"], roles);
     let secrets = statement("Secrets")["Resource"].to_string();
-    assert!(secrets.contains("secret:rds/startupwebapp/multi-tenant/*"), "{secrets}");
+    assert!(secrets.contains("secret:rds/startupwebapp/multi-tenant-prod/*"), "{secrets}");
     assert!(secrets.contains("secret:admin-??????"), "{secrets}");
 }
 

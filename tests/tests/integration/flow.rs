@@ -261,7 +261,8 @@ async fn secrets(fixture: &Fixture) -> BTreeSet<String> {
     let (cloud, inventory) = fixture.context.observe().await.expect("the account can be observed");
     let mut secrets = BTreeSet::new();
     for entry in &inventory.secrets {
-        secrets.insert(aws::secret::get(&cloud, &entry.name).await.expect("a secret").expose().to_owned());
+        let secret = aws::secret::get(&cloud, &fixture.context.stack, &entry.name).await;
+        secrets.insert(secret.expect("a secret").expose().to_owned());
     }
     assert_eq!(secrets.len(), 1 + TENANTS.len(), "the master's and one for each tenant");
     secrets

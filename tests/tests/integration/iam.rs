@@ -28,7 +28,8 @@ async fn a_policy_is_printed_with_and_without_an_account() {
     let before = fixture.cloud.gateway().journal().len();
     let printed = fixture.run(&named).await.expect(0).json();
     assert_eq!(fixture.cloud.gateway().journal().len(), before, "an account that is named is not asked for");
-    let secrets = "arn:aws:secretsmanager:us-east-1:210987654321:secret:rds/startupwebapp/multi-tenant/*";
+    let secrets =
+        "arn:aws:secretsmanager:us-east-1:210987654321:secret:rds/startupwebapp/multi-tenant-prod/*";
     let has_secrets = |one: &&Value| one["Resource"] == json!([secrets]);
     assert!(printed["Statement"].as_array().unwrap().iter().any(|one| has_secrets(&one)), "{printed}");
 

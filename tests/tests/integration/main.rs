@@ -25,3 +25,4 @@ mod shell;
 mod soak;
 mod teardown;
 mod tenants;
+mod two_stacks;

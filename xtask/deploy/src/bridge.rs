@@ -167,7 +167,8 @@ pub const MASTER: &str = "master";
 /// # Errors
 /// The secret is missing or may not be read.
 pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> {
-    let versions = Box::pin(secret::rotate::get(cloud, &context.stack.master_secret_name())).await?;
+    let versions =
+        Box::pin(secret::rotate::get(cloud, &context.stack, &context.stack.master_secret_name())).await?;
     let user = context.stack.database.master_user.clone();
     let login = Login { user, password: versions.current.password, database: "postgres".to_owned() };
     let pending = versions.pending.map(|pending| Login { password: pending.password, ..login.clone() });
@@ -180,8 +181,15 @@ pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> 
 /// The secret is missing (`tenant create` makes it) or may not be read.
 pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<Login, Failure> {
     let name = context.stack.role_secret_name(&tenant.owner);
-    let versions = Box::pin(secret::rotate::get(cloud, &name)).await.map_err(|error| {
-        Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
+    let versions = Box::pin(secret::rotate::get(cloud, &context.stack, &name)).await;
+    let versions = versions.map_err(|error| {
+        let is_missing = matches!(error, aws::Error::Missing { .. });
+        let failure = Failure::from(error);
+        // Whatever else is wrong, a new secret is not what mends it.
+        match is_missing {
+            true => failure.hint(format!("run `cargo xtask tenant create {}`", tenant.name)),
+            false => failure,
+        }
     })?;
     let login = |version: Version| Login {
         user: tenant.user(version.user.as_deref()).to_owned(),

@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::ending::Ending;
 use crate::failure::{Exit, Failure};
 use crate::view::View;
-use crate::{cost, place, power, registry};
+use crate::{cost, names, place, power, registry};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -82,8 +82,13 @@ impl Context {
 
     /// As [`observe`](Context::observe), for tasks that open sessions: a bastion that is stopped is started, and what it
     /// costs is said when the task ends.
+    ///
+    /// # Errors
+    /// Those of [`names::check`], before the bastion is started; and of [`power::wake`].
     pub async fn reach(&self) -> Result<(Cloud, Inventory), Failure> {
         let (cloud, inventory) = self.observe().await?;
+        names::check(self, &inventory)?;
+        names::warn(self, &inventory);
         let inventory = Box::pin(power::wake(self, &cloud, inventory)).await?;
         self.ending.set_farewell(cost::bastion_running(&inventory));
         Ok((cloud, inventory))

@@ -170,6 +170,11 @@ pub fn hints(error: &aws::Error) -> Vec<String> {
             .iter()
             .map(|one| format!("`{}` removes {} {}; look at it first", one.command, one.kind, one.id))
             .collect(),
+        aws::Error::Foreign { what: "secret", name } => vec![
+            "leave `secret_prefix` and `master_secret` out of the stack file, or write names there that nobody else has"
+                .to_owned(),
+            format!("if `{name}` is this stack's and lacks its tag, `cargo xtask adopt --from FILE` gives it back"),
+        ],
         aws::Error::Protected { .. } => {
             vec!["run `cargo xtask down --unprotect` if its data may go".to_owned()]
         }

@@ -16,6 +16,7 @@ pub mod failure;
 pub mod interrupt;
 pub mod listener;
 pub mod machine;
+pub mod names;
 pub mod place;
 pub mod power;
 pub mod program;

@@ -5,8 +5,8 @@
 
 use stack::{Events, Secret, Stack};
 
-use super::SERVICE;
 use super::version::{self, CURRENT, PENDING, Version};
+use super::{SERVICE, own};
 use crate::error::failed;
 use crate::step::Job;
 use crate::{ApplyOptions, Cloud, Error, Stop, database, password};
@@ -25,11 +25,15 @@ pub struct Versions {
 /// Returns the versions of the secret of that name, if there is such a secret with a value.
 ///
 /// # Errors
-/// [`Error::Secret`] if a value is not a JSON object with a `password`.
-pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Versions>, Error> {
+/// [`Error::Secret`] if a value is not a JSON object with a `password`, [`Error::Foreign`] if the secret does not carry the
+/// stack's tag.
+pub async fn find(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<Versions>, Error> {
+    if own(cloud, stack, name).await?.is_none() {
+        return Ok(None);
+    }
     let (current, pending) = futures_util::future::try_join(
-        Box::pin(version::find(cloud, name, CURRENT)),
-        Box::pin(version::find(cloud, name, PENDING)),
+        Box::pin(version::read(cloud, name, CURRENT)),
+        Box::pin(version::read(cloud, name, PENDING)),
     )
     .await?;
     Ok(current.map(|current| {
@@ -43,8 +47,8 @@ pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Versions>, Error> 
 ///
 /// # Errors
 /// [`Error::Missing`] if there is no such secret, else as [`find`].
-pub async fn get(cloud: &Cloud, name: &str) -> Result<Versions, Error> {
-    find(cloud, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
+pub async fn get(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Versions, Error> {
+    find(cloud, stack, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
 }
 
 /// Stores a new password of that user's as the pending version, and returns that version.
@@ -77,7 +81,7 @@ pub async fn promote(cloud: &Cloud, versions: &Versions, pending: &Version) -> R
         return Ok(());
     };
     // A call whose reply was lost is repeated, and refused as the label has moved.
-    match Box::pin(version::find(cloud, name, CURRENT)).await {
+    match Box::pin(version::read(cloud, name, CURRENT)).await {
         Ok(Some(now)) if now.id == pending.id => Ok(()),
         Ok(_) | Err(_) => Err(error),
     }

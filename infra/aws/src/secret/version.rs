@@ -1,9 +1,9 @@
 //! One version of a secret: what a staging label is attached to.
 
 use serde_json::{Map, Value, json};
-use stack::Secret;
+use stack::{Secret, Stack};
 
-use super::{SERVICE, is_scheduled};
+use super::{SERVICE, is_scheduled, own};
 use crate::error::failed;
 use crate::{Cloud, Error};
 
@@ -70,7 +70,23 @@ fn fields(value: &str) -> Result<Map<String, Value>, &'static str> {
 }
 
 /// Returns the version that has the label, if there is such a secret and such a version.
-pub(super) async fn find(cloud: &Cloud, name: &str, label: &str) -> Result<Option<Version>, Error> {
+///
+/// # Errors
+/// [`Error::Foreign`] if the secret does not carry the stack's tag: its value is not asked for then.
+pub(super) async fn find(
+    cloud: &Cloud,
+    stack: &Stack,
+    name: &str,
+    label: &str,
+) -> Result<Option<Version>, Error> {
+    match own(cloud, stack, name).await? {
+        Some(_) => read(cloud, name, label).await,
+        None => Ok(None),
+    }
+}
+
+/// As [`find`], of a secret that is known to be the stack's.
+pub(super) async fn read(cloud: &Cloud, name: &str, label: &str) -> Result<Option<Version>, Error> {
     let call = cloud.secrets.get_secret_value().secret_id(name).version_stage(label);
     let answer = match call.send().await.map_err(failed(SERVICE, "GetSecretValue")) {
         Ok(answer) => answer,

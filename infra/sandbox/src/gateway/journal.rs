@@ -1,4 +1,5 @@
-//! What was called when. No parameters are kept, so no secret can be.
+//! What was called when. No parameters are kept, so no secret can be; of words that somebody asked for, whether they were
+//! among them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -26,12 +27,16 @@ pub struct Call {
     pub served_by: Option<ServedBy>,
     /// The fault that hit the call.
     pub fault: Option<&'static str>,
+    /// Which of the words that are watched for are in the call's parameters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<String>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Journal {
     began: Instant,
     calls: Mutex<Vec<Call>>,
+    watched: Mutex<Vec<String>>,
 }
 
 /// How a call ended.
@@ -44,11 +49,26 @@ pub(crate) struct Ending {
 
 impl Journal {
     pub(crate) fn new() -> Journal {
-        Journal { began: Instant::now(), calls: Mutex::new(Vec::new()) }
+        Journal { began: Instant::now(), calls: Mutex::default(), watched: Mutex::default() }
+    }
+
+    /// Watches for these words, and for no others, in the parameters of calls.
+    pub(crate) fn watch_for(&self, words: Vec<String>) {
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    /// Returns the words that are watched for and are in a text.
+    pub(crate) fn mentioned(&self, text: impl FnOnce() -> String) -> Vec<String> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if watched.is_empty() {
+            return Vec::new();
+        }
+        let text = text();
+        watched.iter().filter(|word| text.contains(word.as_str())).cloned().collect()
     }
 
     /// Notes the arrival of a call and returns its number.
-    pub(crate) fn begin(&self, service: &str, operation: &str) -> u64 {
+    pub(crate) fn begin(&self, service: &str, operation: &str, mentions: Vec<String>) -> u64 {
         let start_ms = self.now_ms();
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let number = calls.len() as u64 + 1;
@@ -61,6 +81,7 @@ impl Journal {
             status: None,
             served_by: None,
             fault: None,
+            mentions,
         });
         number
     }
@@ -88,5 +109,22 @@ impl Journal {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_tells_which_of_the_watched_words_it_mentions_and_nothing_else_of_what_it_says() {
+        let journal = Journal::new();
+        let said = || r#"{"SecretId":"rds/shop/master","SecretString":"hunter2"}"#.to_owned();
+        assert!(journal.mentioned(said).is_empty());
+        journal.watch_for(vec!["rds/shop/master".to_owned(), "vpc-1".to_owned()]);
+        let number = journal.begin("secretsmanager", "PutSecretValue", journal.mentioned(said));
+        journal.end(number, Ending { status: Some(200), ..Ending::default() });
+        assert_eq!(journal.calls()[0].mentions, ["rds/shop/master"]);
+        assert!(!format!("{journal:?}").contains("hunter2"));
     }
 }

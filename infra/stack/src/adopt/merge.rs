@@ -27,6 +27,7 @@ pub fn hypothetical(inventory: &Inventory, candidates: &[Candidate]) -> Inventor
             Thing::Database(database) => inventory.database = Some(*database),
             Thing::Secret(mut secret) => {
                 secret.tagged = true;
+                secret.resource = resource;
                 put(&mut inventory.secrets, secret, |secret| &secret.name);
             }
             Thing::Role { role, .. } => inventory.role = Some(role),

@@ -5,10 +5,12 @@ use super::facts::{Facts, Listing};
 use super::network::{Wall, acl_of, foreign, refusal};
 use crate::finding::{Cause, Finding};
 use crate::inventory::{DatabaseInstance, Direction, Instance, Inventory, Peer, Rule, Subnet};
+use crate::mismatch::{self, Mismatch};
 use crate::spec::{Cidr, Stack};
 use crate::surroundings::{EPHEMERAL, Says};
 
 const UP: &str = "cargo xtask up database";
+const SECRET_EVIDENCE: &str = "the master user's password is in it";
 
 pub(super) fn database(stack: &Stack, facts: &Facts) -> Judgement {
     facts.with(&[Listing::Database], |inventory| {
@@ -170,11 +172,23 @@ pub(super) fn secret(stack: &Stack, facts: &Facts) -> Judgement {
         let name = stack.master_secret_name();
         let fail = |what: &str| {
             let sentence = format!("secret `{name}` {what}");
-            let evidence = "the master user's password is in it".to_owned();
-            Finding::mended_by("cargo xtask up secrets", Cause::NoSecret, sentence, evidence).into()
+            Finding::mended_by("cargo xtask up secrets", Cause::NoSecret, sentence, SECRET_EVIDENCE).into()
         };
+        if let Some(mismatch) = mismatch::find(stack, inventory) {
+            let Mismatch { sentence, .. } = &mismatch;
+            return Finding::mended_by(mismatch.hint(), Cause::NoSecret, sentence, SECRET_EVIDENCE).into();
+        }
         match inventory.secret(&name) {
             None => fail("does not exist"),
+            Some(secret) if !secret.tagged => {
+                let evidence = match &secret.owner {
+                    Some(owner) => format!("it carries the tag of stack `{owner}`"),
+                    None => "it carries no stack's tag".to_owned(),
+                };
+                let command = "leave `secret_prefix` and `master_secret` out of the stack file, or write names of its own";
+                let sentence = format!("secret `{name}` is not this stack's");
+                Finding::mended_by(command, Cause::NoSecret, sentence, evidence).into()
+            }
             Some(secret) if secret.scheduled_for_deletion => fail("is scheduled for deletion"),
             Some(_) => Judgement::Pass(format!("`{name}` is there")),
         }

@@ -2,6 +2,7 @@ use serde::Serialize;
 
 use super::{network, server};
 use crate::inventory::Inventory;
+use crate::mismatch;
 use crate::resource::Resource;
 use crate::spec::Stack;
 
@@ -58,6 +59,12 @@ pub fn drift(stack: &Stack, inventory: &Inventory) -> Vec<Drift> {
         let want = "the stack's tag".to_owned();
         differ(Resource::MasterSecret, "tag", want, format!("{} was not made by this stack", secret.name));
     }
+    // The master user is among the database's fields below.
+    for line in mismatch::find(stack, inventory).into_iter().flat_map(|mismatch| mismatch.lines) {
+        if line.key != "master_user" {
+            differ(Resource::MasterSecret, line.key, line.instead_of, line.value);
+        }
+    }
     if server::is_elsewhere(inventory)
         && let (Some(group), Some(vpc), Some(_)) =
             (&inventory.subnet_group, inventory.vpc(), &inventory.database)
@@ -90,6 +97,29 @@ pub fn drift(stack: &Stack, inventory: &Inventory) -> Vec<Drift> {
         }
     }
     found
+}
+
+/// Returns what to do about differences that neither `up` nor the stack file alone can mend, a sentence each.
+pub fn advice(stack: &Stack, inventory: &Inventory) -> Vec<String> {
+    let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
+    let mut advice = Vec::new();
+    if let Some((database, (_, have))) = database.and_then(|one| Some((one, one.endpoint.as_ref()?)))
+        && *have != stack.database.port
+    {
+        advice.push(format!(
+            "database `{}` listens on port {have}, and rules and tunnels follow it; the stack file says {want}. Write \
+             `port = {have}` there; or `aws rds modify-db-instance --db-instance-identifier {} --db-port-number {want} \
+             --region {}`, which restarts the database at once, and `cargo xtask up` once it is available again",
+            database.identifier,
+            database.identifier,
+            stack.region,
+            want = stack.database.port,
+        ));
+    }
+    advice.extend(
+        mismatch::find(stack, inventory).map(|found| format!("{}; {}", found.sentence, found.hint())),
+    );
+    advice
 }
 
 /// Tells whether `have` is the version that is wanted, or a minor version of it.

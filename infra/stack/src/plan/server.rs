@@ -7,8 +7,15 @@ use crate::spec::{SSM_POLICY, Stack};
 
 pub(super) fn secret(stack: &Stack, inventory: &Inventory) -> Verdict {
     let name = stack.master_secret_name();
+    let exists = || inventory.database.as_ref().is_some_and(|database| database.status != "deleting");
     match inventory.secret(&name) {
+        None if exists() => Verdict::Create(format!("{name}, and a new password for the master user")),
         None => Verdict::Create(name),
+        Some(secret) if !secret.tagged => {
+            let owner =
+                secret.owner.as_ref().map_or("nobody's tag".to_owned(), |o| format!("stack `{o}`'s tag"));
+            Verdict::Repair(format!("{name} has {owner}, and is not this stack's"))
+        }
         Some(secret) if secret.scheduled_for_deletion => {
             Verdict::Repair(format!("{name} is scheduled for deletion, will be restored"))
         }

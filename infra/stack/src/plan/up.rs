@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::{Action, Direction, Plan, Step, duration, network, rules, scope, server, watch};
 use crate::inventory::Inventory;
 use crate::resource::{Component, Resource};
@@ -24,6 +26,7 @@ pub(super) type Surplus = (String, String);
 ///
 /// No component means all of them.
 pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
+    let stack = &*at_its_port(stack, inventory);
     let mut plan = Plan { direction: Direction::Up, steps: Vec::new(), unchanged: 0 };
     let mut unwanted = Vec::new();
     for resource in scope::with_needs(only) {
@@ -55,6 +58,20 @@ pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
         }
     }
     plan
+}
+
+/// Returns the stack with the port that its database listens on. The stack file's is for one that is yet to be made: rules
+/// for another port than the database's would let nobody in, whatever the file says.
+pub fn at_its_port<'a>(stack: &'a Stack, inventory: &Inventory) -> Cow<'a, Stack> {
+    let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
+    match database.and_then(|database| database.endpoint.as_ref()) {
+        Some((_, port)) if *port != stack.database.port => {
+            let mut stack = stack.clone();
+            stack.database.port = *port;
+            Cow::Owned(stack)
+        }
+        Some(_) | None => Cow::Borrowed(stack),
+    }
 }
 
 /// Returns what is left of a part that was turned off in the stack file. Logs stay: they are data.

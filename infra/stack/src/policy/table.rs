@@ -66,7 +66,7 @@ pub(super) const TABLE: &[Grant] = &[
     own("rds:DescribeDBSnapshots", &[Down], Clause::Snapshot),
     own("rds:ListTagsForResource", WHOLE, Clause::Database),
     own("secretsmanager:DescribeSecret", ALL, Clause::Secrets),
-    own("secretsmanager:ListSecrets", WHOLE, Clause::Look),
+    own("secretsmanager:ListSecrets", ALL, Clause::Look),
     own("cloudwatch:DescribeAlarms", WHOLE, Clause::Look),
     own("logs:DescribeLogGroups", WHOLE, Clause::Look),
     own("sns:ListTopics", WHOLE, Clause::Look),

@@ -160,6 +160,8 @@ pub(crate) fn secret(name: &str) -> SecretEntry {
         arn: format!("arn:{name}"),
         scheduled_for_deletion: false,
         tagged: true,
+        owner: Some("webshop-test".into()),
+        resource: if name.ends_with("/master") { "master-secret".into() } else { "role-secret".into() },
         created_at: None,
     }
 }

@@ -8,6 +8,7 @@ mod diagnosis;
 mod entry;
 mod finding;
 mod fixture;
+mod mismatch;
 mod plan;
 mod property;
 mod receipt;

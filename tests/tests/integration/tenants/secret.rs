@@ -25,7 +25,7 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
 
     let roles: BTreeSet<String> = (0..45).map(|n| format!("role_{n:02}")).collect();
     let names: BTreeSet<String> = roles.iter().map(|role| stack.role_secret_name(role)).collect();
-    assert!(secret::find_all(&cloud, &BTreeSet::new(), &events).await.unwrap().is_empty());
+    assert!(secret::find_all(&cloud, stack, &BTreeSet::new(), &events).await.unwrap().is_empty());
     let made = secret::ensure_all(&cloud, stack, &roles, &Stop::new(), &events).await.unwrap();
     let failed: Vec<_> = made.values().filter_map(|made| made.as_ref().err()).collect();
     assert!(made.len() == 45 && failed.is_empty(), "{} of 45, {failed:?}", made.len());
@@ -33,7 +33,7 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
     let before = (calls(&fixture, "BatchGetSecretValue"), calls(&fixture, "GetSecretValue"));
     // One look at each that is not there, before it is made.
     assert_eq!(before, (3, 45));
-    let found = secret::find_all(&cloud, &names, &events).await.unwrap();
+    let found = secret::find_all(&cloud, stack, &names, &events).await.unwrap();
     assert_eq!((calls(&fixture, "BatchGetSecretValue"), calls(&fixture, "GetSecretValue")), (6, 45));
     for role in &roles {
         assert_eq!(found[&stack.role_secret_name(role)], *made[role].as_ref().unwrap());
@@ -45,7 +45,7 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
         "VersionStages": ["AWSPENDING"], "ClientRequestToken": "c0ffee00-0000-4000-8000-000000000000" });
     fixture.raw().secrets("PutSecretValue", &pending).await;
     fixture.raw().secrets("DeleteSecret", &json!({ "SecretId": gone })).await;
-    let again = secret::find_all(&cloud, &names, &events).await.unwrap();
+    let again = secret::find_all(&cloud, stack, &names, &events).await.unwrap();
     assert_eq!(again.len(), 44);
     assert_eq!(again[&rotated], found[&rotated]);
 
@@ -57,7 +57,7 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
         kind: FaultKind::refusal(),
     };
     fixture.cloud.gateway().inject(refusal);
-    assert_eq!(secret::find_all(&cloud, &names, &events).await.unwrap(), again);
+    assert_eq!(secret::find_all(&cloud, stack, &names, &events).await.unwrap(), again);
 
     let told = format!("{:?}", told.lock().unwrap());
     assert!(told.contains("45 of 45 created") && told.contains("44 of 45 read"), "{told}");

@@ -75,7 +75,7 @@ impl Status {
             observed_at: now.to_string(),
             healthy: plan.is_empty() && drift.is_empty() && findings.is_empty(),
             parts: shown(stack, &plan).map(|step| part(step, stack, &inventory, &plan)).collect(),
-            next: next(&plan, &drift, &findings),
+            next: [stack::plan::advice(stack, &inventory), next(&plan, &drift, &findings)].concat(),
             drift,
             findings,
             notes: notes(stack, &inventory),
@@ -184,7 +184,13 @@ fn next(plan: &Plan, drift: &[Drift], findings: &[Finding]) -> Vec<String> {
 /// Returns what changes by itself, sooner or later.
 fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
     let mut notes = Vec::new();
-    for secret in inventory.secrets.iter().filter(|secret| secret.scheduled_for_deletion) {
+    for secret in stack::mismatch::foreign(inventory) {
+        notes.push(match &secret.owner {
+            Some(owner) => format!("secret `{}` belongs to stack `{}`", plain(&secret.name), plain(owner)),
+            None => format!("secret `{}` carries no stack's tag", plain(&secret.name)),
+        });
+    }
+    for secret in inventory.secrets.iter().filter(|one| one.tagged && one.scheduled_for_deletion) {
         let restore = match secret.name == stack.master_secret_name() {
             true => "`cargo xtask up secrets` restores it",
             false => "`cargo xtask tenant create` restores it if a tenant needs it",
@@ -261,7 +267,7 @@ fn id(step: Resource, stack: &Stack, inventory: &Inventory) -> String {
         R::PublicRoutes | R::PrivateRoutes => inventory.route_table(step.tag()).map(|table| &table.id),
         R::BastionGroup | R::BastionRules => inventory.group("bastion-group").map(|group| &group.id),
         R::DatabaseGroup | R::DatabaseRules => inventory.group("database-group").map(|group| &group.id),
-        R::MasterSecret => inventory.secret(&stack.master_secret_name()).map(|secret| &secret.name),
+        R::MasterSecret => inventory.own_secret(&stack.master_secret_name()).map(|secret| &secret.name),
         R::SubnetGroup => inventory.subnet_group.as_ref().map(|group| &group.name),
         R::Database => inventory.database.as_ref().map(|database| &database.identifier),
         R::MonitoringRole => inventory.monitoring_role.as_ref().map(|role| &role.name),

@@ -9,11 +9,13 @@ use stack::{Component, Inventory, Plan, Stack};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::{cost, table, view};
+use crate::{cost, names, table, view};
 
 /// Prints the plan; with `--check`, exit 8 if it is not empty.
 pub async fn run(context: &Context, args: &xtask::Plan) -> Result<ExitCode, Failure> {
     let (_, inventory) = context.observe().await?;
+    names::check_all(context, &inventory)?;
+    names::warn(context, &inventory);
     let plan = stack::plan::up(&context.stack, &inventory, &components(&args.components));
     view::result(
         context.json,

@@ -99,7 +99,8 @@ async fn dry_run(context: &Context, cloud: &Cloud, targets: &[Target]) -> Result
     let mut document: Vec<Value> = Vec::new();
     for target in targets {
         context.check_interrupted()?;
-        let found = aws::secret::rotate::find(cloud, &target.secret_name(&context.stack)).await?;
+        let found =
+            aws::secret::rotate::find(cloud, &context.stack, &target.secret_name(&context.stack)).await?;
         let (kind, text) = match found {
             None => ("missing", "there is no secret, so that this would fail"),
             Some(versions) if versions.pending.is_some() => {

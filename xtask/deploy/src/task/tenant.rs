@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aws::Cloud;
 use aws::secret::Credentials;
@@ -29,6 +30,9 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
         named(context, task)?;
     }
     let (cloud, inventory) = context.reach().await?;
+    // A new secret says where the database is.
+    let stack = Arc::new(stack::plan::at_its_port(&context.stack, &inventory).into_owned());
+    let context = &Context { stack, ..context.clone() };
     let master = bridge::master(context, &cloud).await?;
     let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
     let server = bridge.server(context)?;
@@ -204,7 +208,7 @@ async fn rotated_meanwhile(
     for (spec, one) in specs.iter().zip(created) {
         if matches!(one.outcome, Outcome::Repaired(_)) {
             let name = context.stack.role_secret_name(&spec.owner);
-            let now = aws::secret::find_credentials(cloud, &name).await?;
+            let now = aws::secret::find_credentials(cloud, &context.stack, &name).await?;
             let now = now.filter(|now| now.password != spec.password);
             let tenant = context.stack.tenant(&spec.name);
             moved.extend(tenant.zip(now).map(|(tenant, now)| self::spec(tenant, now)));
@@ -321,7 +325,7 @@ pub async fn specs(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Resu
         return Ok(tenants.iter().zip(credentials).map(|(tenant, found)| spec(tenant, found)).collect());
     }
     let names = tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)).collect();
-    let found = aws::secret::find_all(cloud, &names, &context.events).await?;
+    let found = aws::secret::find_all(cloud, stack, &names, &context.events).await?;
     context.check_interrupted()?;
     let with_credentials = |tenant: &Tenant| {
         let name = stack.role_secret_name(&tenant.owner);

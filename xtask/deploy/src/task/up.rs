@@ -11,12 +11,14 @@ use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::{plan, power};
-use crate::{confirm, cost, view};
+use crate::{confirm, cost, names, view};
 
 /// Shows the plan, asks, carries it out.
 pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failure> {
     let ttl = args.ttl.as_deref().map(|ttl| power::span("--ttl", ttl)).transpose()?;
     let (cloud, inventory) = context.observe().await?;
+    names::check_all(context, &inventory)?;
+    names::warn(context, &inventory);
     let plan = stack::plan::up(&context.stack, &inventory, &plan::components(&args.components));
     if ttl.is_some() {
         refuse_lasting(&inventory, &plan)?;
@@ -89,11 +91,13 @@ async fn carry_out(
     seen: Inventory,
     options: &ApplyOptions,
 ) -> Result<(usize, Inventory), Failure> {
+    names::check_all(context, &seen)?;
     if stack::plan::up(&context.stack, &seen, only).is_empty() {
         return Ok((0, seen));
     }
     let work = async |inventory: Inventory| {
         // Another run may have done some of it, or all.
+        names::check_all(context, &inventory)?;
         let plan = stack::plan::up(&context.stack, &inventory, only);
         if options.ephemeral.is_some() {
             refuse_lasting(&inventory, &plan)?;
