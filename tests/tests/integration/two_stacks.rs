@@ -32,7 +32,7 @@ impl Copy {
     }
 
     async fn run(&self, fixture: &Fixture, args: &[&str], code: i32) -> Ran {
-        let ran = fixture.run(&[args, &["--stack", &self.file]].concat()).await;
+        let ran = fixture.run(&[&["--stack", &self.file], args].concat()).await;
         assert_eq!(ran.code, code, "{args:?} of {}: {}\n{}", self.stack.name, ran.stdout, ran.stderr);
         ran
     }
@@ -123,6 +123,10 @@ fn what_is_done_to_one_environment_leaves_the_other_as_it_is() {
         staging.run(&fixture, &["doctor"], 0).await;
         staging.run(&fixture, &["plan", "--check"], 0).await;
         staging.run(&fixture, &["tenant", "verify"], 0).await;
+        // A journal that noticed nothing would show the same.
+        let since = calls(&fixture);
+        staging.run(&fixture, &["secret", "rotate", tenant, "--yes"], 0).await;
+        assert!(written(&fixture, since).iter().any(|call| !call.mentions.is_empty()), "nothing is noticed");
         staging.run(&fixture, &["down", "--yes", "--unprotect"], 0).await;
         staging.run(&fixture, &["audit"], 0).await;
         fixture.stop().await;

@@ -7,7 +7,7 @@ use stack::Stack;
 use stack::inventory::SecretEntry;
 use stack::spec::STACK_TAG;
 
-use super::{SERVICE, describe, describe_all, entry};
+use super::{SERVICE, batch, describe, describe_all, entry};
 use crate::error::failed;
 use crate::{Cloud, Error};
 
@@ -27,8 +27,11 @@ pub(super) async fn own(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Opti
 /// # Errors
 /// [`Error::Foreign`] names the first that does not.
 pub async fn check_all(cloud: &Cloud, stack: &Stack, names: &BTreeSet<String>) -> Result<(), Error> {
-    // What the list does not show, and all if it is refused, is asked for one by one.
-    let own = arns(cloud, stack).await.unwrap_or_default();
+    let own = match names.len() <= batch::AT_ONCE {
+        true => BTreeMap::new(),
+        // What the list does not show, and all if it is refused, is asked for one by one.
+        false => arns(cloud, stack).await.unwrap_or_default(),
+    };
     let open = names.iter().filter(|name| !own.contains_key(*name)).cloned().collect();
     match describe_all(cloud, stack, &open, &[]).await?.into_iter().find(|entry| !entry.tagged) {
         Some(entry) => Err(Error::Foreign { what: "secret", name: entry.name }),

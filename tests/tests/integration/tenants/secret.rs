@@ -31,10 +31,12 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
     assert!(made.len() == 45 && failed.is_empty(), "{} of 45, {failed:?}", made.len());
     assert_eq!(calls(&fixture, "CreateSecret"), 45);
     let before = (calls(&fixture, "BatchGetSecretValue"), calls(&fixture, "GetSecretValue"));
-    // One look at each that is not there, before it is made.
-    assert_eq!(before, (3, 45));
+    // One look at each that is not there, before it is made, and none into any.
+    assert_eq!((before, calls(&fixture, "DescribeSecret")), ((0, 0), 45));
     let found = secret::find_all(&cloud, stack, &names, &events).await.unwrap();
-    assert_eq!((calls(&fixture, "BatchGetSecretValue"), calls(&fixture, "GetSecretValue")), (6, 45));
+    // One list tells whose they all are.
+    assert_eq!((calls(&fixture, "BatchGetSecretValue"), calls(&fixture, "GetSecretValue")), (3, 0));
+    assert_eq!(calls(&fixture, "DescribeSecret"), 45);
     for role in &roles {
         assert_eq!(found[&stack.role_secret_name(role)], *made[role].as_ref().unwrap());
     }

@@ -1,5 +1,6 @@
 //! `tenant drop`: a dump, and the end of a tenant's database, role and secret.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,6 +44,9 @@ async fn work(
 ) -> Result<(), Failure> {
     let context = &*registry::complete(context, cloud, server).await?;
     let tenant = tenant::known(context, &args.tenant)?;
+    // It goes with its role: somebody else's says that this file has another stack's names.
+    let secret = BTreeSet::from([context.stack.role_secret_name(&tenant.owner)]);
+    Box::pin(aws::secret::check_all(cloud, &context.stack, &secret)).await?;
     let survey = db::tenant::survey(server, master, &tenant.name).await?;
     if !args.force {
         survey.check_unused(&tenant.name).map_err(|error| {
