@@ -117,6 +117,15 @@ fn the_bastions_hours_and_doctor_are_allowed_what_they_call() {
         fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
         let mut doctor = Recording::of(&fixture, Task::Doctor);
         doctor.run(&["doctor"], 0).await;
+        // A secret that is not where the stack file looks for it is found by its tag.
+        let text = std::fs::read_to_string(&watched).unwrap();
+        let file = fixture.cloud.dir().join("moved.toml");
+        std::fs::write(
+            &file,
+            text.replace("[database]\n", "[database]\nsecret_prefix = \"rds/elsewhere\"\n"),
+        )
+        .unwrap();
+        doctor.run(&["--stack", file.to_str().unwrap(), "doctor"], 8).await;
         doctor.expect_exactly_the_policy();
         for task in ["keep", "stop", "start", "reboot"] {
             bastion.run(&["bastion", task, "--yes"], 0).await;
