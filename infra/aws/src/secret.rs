@@ -121,7 +121,9 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry
         describe_all(cloud, stack, &known, &[]),
     )
     .await?;
-    let listed = by_name.iter().chain(&by_tag).map(|entry| entry.name.clone());
+    // What carries another stack's tag need not be looked at, and may not be allowed to be.
+    let by_name = by_name.iter().filter(|entry| entry.tagged || entry.owner.is_none());
+    let listed = by_name.chain(&by_tag).map(|entry| entry.name.clone());
     let listed: BTreeSet<String> = listed.filter(|name| !known.contains(name)).collect();
     entries.extend(describe_all(cloud, stack, &listed, &by_tag).await?);
     // A prefix may be the beginning of another stack's.

@@ -179,3 +179,31 @@ fn a_range_knows_what_lies_in_it() {
     assert_eq!(range("10.0.0.0/16").subnet(24, 255).unwrap().to_string(), "10.0.255.0/24");
     assert_eq!(range("10.0.0.0/16").subnet(24, 256), None);
 }
+
+#[test]
+fn a_copy_of_the_shipped_file_with_another_environment_has_no_name_in_common_with_it() {
+    let shipped = stack(SHIPPED);
+    let copy = stack(&SHIPPED.replace("environment = \"prod\"", "environment = \"staging\""));
+    let names = |stack: &stack::Stack| {
+        let mut names = vec![
+            stack.name.clone(),
+            stack.database.identifier.clone(),
+            stack.master_secret_name(),
+            stack.subnet_group_name(),
+            stack.log_group_prefix(),
+            stack.role_name(),
+            stack.profile_name(),
+            stack.monitoring_role_name(),
+            stack.topic_name(),
+            stack.iam_path(),
+            stack.lock_path(),
+        ];
+        names.extend(stack.tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)));
+        names
+    };
+    let (ours, theirs) = (names(&shipped), names(&copy));
+    assert_eq!(ours.len(), 14);
+    for name in &ours {
+        assert!(!theirs.contains(name), "both have {name}");
+    }
+}

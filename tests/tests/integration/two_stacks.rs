@@ -323,9 +323,20 @@ async fn a_prefix_that_is_the_beginning_of_anothers_takes_nothing_of_it() {
         let shown = outer.run(&fixture, &[task, "--json"], 0).await.stdout;
         assert!(!shown.contains(&master), "{task}: {shown}");
     }
+    // Project `startupwebapp` with environment `staging`, or `startup` with another: a tag that could be both is neither's.
+    let twin = "rds/startup/multi-tenant-webapp-staging/master";
+    let tags = json!([
+        { "Key": "drawbridge:stack", "Value": "startupwebapp-staging" },
+        { "Key": "drawbridge:resource", "Value": "master-secret" },
+        { "Key": "Project", "Value": "startup" },
+    ]);
+    let theirs =
+        json!({ "Name": twin, "SecretString": "{}", "Tags": tags, "ClientRequestToken": "0".repeat(32) });
+    fixture.raw().secrets("CreateSecret", &theirs).await;
     outer.run(&fixture, &["down", "--yes", "--unprotect"], 0).await;
     outer.run(&fixture, &["audit"], 0).await;
     assert_eq!(state(&fixture, &prod).await, before);
+    assert!(secret_of(&fixture, twin).await["DeletedDate"].is_null(), "the twin's is deleted");
     prod.run(&fixture, &["plan", "--check"], 0).await;
     fixture.stop().await;
 }
