@@ -86,9 +86,12 @@ fn secrets(stack: &Stack, inventory: &Inventory) -> Option<Mismatch> {
         1 => "; one more is like that".to_owned(),
         more => format!("; {more} more are like that"),
     };
+    let why = match inventory.secret(&first.wanted) {
+        Some(_) => "which is not this stack's",
+        None => "which does not exist",
+    };
     let sentence = format!(
-        "the password of {whose} is in secret `{}`, and the stack file looks for it in `{}`, which does not \
-         exist{others}",
+        "the password of {whose} is in secret `{}`, and the stack file looks for it in `{}`, {why}{others}",
         first.secret.name, first.wanted
     );
     Some(Mismatch { sentence, lines: lines(stack, &misplaced) })

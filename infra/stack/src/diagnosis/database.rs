@@ -182,7 +182,7 @@ pub(super) fn secret(stack: &Stack, facts: &Facts) -> Judgement {
             None => fail("does not exist"),
             Some(secret) if !secret.tagged => {
                 let evidence = match &secret.owner {
-                    Some(owner) => format!("it carries the tag of stack `{owner}`"),
+                    Some(owner) => format!("it carries the tag of stack `{}`", owner.escape_debug()),
                     None => "it carries no stack's tag".to_owned(),
                 };
                 let command = "leave `secret_prefix` and `master_secret` out of the stack file, or write names of its own";

@@ -12,8 +12,9 @@ pub(super) fn secret(stack: &Stack, inventory: &Inventory) -> Verdict {
         None if exists() => Verdict::Create(format!("{name}, and a new password for the master user")),
         None => Verdict::Create(name),
         Some(secret) if !secret.tagged => {
-            let owner =
-                secret.owner.as_ref().map_or("nobody's tag".to_owned(), |o| format!("stack `{o}`'s tag"));
+            let owner = secret.owner.as_ref().map_or("no stack's tag".to_owned(), |owner| {
+                format!("the tag of stack `{}`", owner.escape_debug())
+            });
             Verdict::Repair(format!("{name} has {owner}, and is not this stack's"))
         }
         Some(secret) if secret.scheduled_for_deletion => {

@@ -115,6 +115,10 @@ fn what_carries_another_stacks_tag_is_neither_used_nor_exported_nor_taken_down()
     let step = plan.steps.iter().find(|step| step.resource == Resource::MasterSecret).unwrap();
     assert_eq!(step.action, Action::Repair);
     assert!(step.detail.contains("stack `webshop-other`"), "{}", step.detail);
+    // Its own is elsewhere: what the stack file leads to is there, and not its own.
+    let mut both = inventory.clone();
+    both.secrets.push(secret("rds/old/master"));
+    assert!(found(&stack, &both).sentence.contains("/master`, which is not this stack's"));
     let exported = env::variables(&stack, "123456789012", &inventory);
     assert!(!exported.iter().any(|variable| variable.name == "MASTER_SECRET_ARN"), "{exported:?}");
     let down = stack::plan::down(&stack, &inventory, &[]);
