@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_rds::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, DbInstance, Tag};
-use stack::inventory::{DatabaseInstance, Inventory};
+use stack::inventory::{Claim, DatabaseInstance, Inventory, Stray};
 use stack::plan::Snapshot;
 use stack::{Resource, Secret, Stack};
 
@@ -27,6 +27,43 @@ const GONE_WITHIN: Duration = Duration::from_secs(60 * 60);
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<DatabaseInstance>, Error> {
     let found = describe(cloud, &stack.database.identifier).await?;
     Ok(found.filter(|database| is_ours(stack, database)).as_ref().map(read))
+}
+
+/// The databases of the region that have to do with the stack.
+#[derive(Debug, Default)]
+pub(crate) struct Databases {
+    /// The stack's: its tag and the stack file's identifier.
+    pub(crate) own: Option<DatabaseInstance>,
+    /// Those with its tag under another identifier, and one without it under the stack file's.
+    pub(crate) strays: Vec<Stray>,
+}
+
+/// Returns the databases that have the stack's tag or its identifier.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Databases, Error> {
+    let pages = cloud.rds.describe_db_instances().into_paginator().items().send();
+    let all: Result<Vec<DbInstance>, _> = pages.collect().await;
+    let mut databases = Databases::default();
+    for database in all.map_err(failed("rds", "DescribeDBInstances"))? {
+        let found = read(&database);
+        let is_named = found.identifier == stack.database.identifier;
+        let claim = match (is_ours(stack, &database), is_named) {
+            (true, true) => {
+                databases.own = Some(found);
+                continue;
+            }
+            (true, false) => Claim::OtherName,
+            (false, true) => Claim::NoTag,
+            (false, false) => continue,
+        };
+        databases.strays.push(Stray {
+            resource: Resource::Database,
+            id: found.identifier,
+            arn: Some(found.arn),
+            state: Some(found.status),
+            claim,
+        });
+    }
+    Ok(databases)
 }
 
 /// Tells whether a database that is not the stack's has the stack's identifier.

@@ -8,10 +8,11 @@ use stack::inventory::{Role, SecretEntry, Vpc};
 use stack::surroundings::{Endpoint, NetworkAcl};
 use stack::{Inventory, Stack};
 
+use crate::belong::Sighted;
 use crate::error::one_line;
 use crate::state::sort;
 use crate::{
-    Cloud, Error, database, gateway, profile, role, route_table, secret, security_group, subnet,
+    Cloud, Error, belong, database, gateway, profile, role, route_table, secret, security_group, subnet,
     surroundings, vpc,
 };
 
@@ -57,12 +58,13 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
         groups: kept(&mut unseen, Listing::Groups, groups),
         secrets: kept(&mut unseen, Listing::Secrets, secret).into_iter().collect(),
         database: kept(&mut unseen, Listing::Database, database),
-        role: kept(&mut unseen, Listing::Role, role),
-        profile: kept(&mut unseen, Listing::Profile, profile),
         instances: kept(&mut unseen, Listing::Instances, bastion.instances),
         agent: kept(&mut unseen, Listing::Agent, bastion.agent),
         ..Inventory::default()
     };
+    let profile = kept(&mut unseen, Listing::Profile, profile);
+    let role = kept(&mut unseen, Listing::Role, role);
+    belong::settle(&mut inventory, (profile, role), Sighted::Absent);
     sort(&mut inventory);
     let region = cloud.region().to_owned();
     Ok(Facts {
@@ -100,7 +102,7 @@ async fn master_secret(cloud: &Cloud, stack: &Stack) -> Result<Option<SecretEntr
     secret::describe(cloud, stack, &stack.master_secret_name()).await
 }
 
-async fn bastion_role(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, Error> {
+async fn bastion_role(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Role>, Error> {
     role::find(cloud, stack, &role::of_bastion(stack)).await
 }
 

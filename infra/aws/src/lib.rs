@@ -5,6 +5,7 @@
 
 mod apply;
 mod audit;
+mod belong;
 mod blocker;
 mod cloud;
 mod course;

@@ -112,6 +112,7 @@ pub(crate) fn sort(inventory: &mut Inventory) {
     inventory.alarms.sort_by(|a, b| a.name.cmp(&b.name));
     inventory.instances.sort_by(|a, b| a.id.cmp(&b.id));
     inventory.volumes.sort_by(|a, b| a.id.cmp(&b.id));
+    inventory.strays.sort();
 }
 
 fn put<T>(list: &mut Vec<T>, entry: T, id: fn(&T) -> &String) {

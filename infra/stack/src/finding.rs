@@ -272,9 +272,13 @@ pub(crate) fn profile(stack: &Stack, inventory: &Inventory, bastion: &Instance) 
             format!("the instance profile of bastion `{}` is gone", bastion.id),
             format!("`{arn}` does not exist"),
         )),
-        Some(profile) if !profile.roles.contains(&stack.role_name()) => Some(Finding::new(
+        Some(profile) if !profile.roles.contains(&inventory.role_name(stack)) => Some(Finding::new(
             Cause::ProfileWithoutRole,
-            format!("instance profile `{}` does not have role `{}` in it", profile.name, stack.role_name()),
+            format!(
+                "instance profile `{}` does not have role `{}` in it",
+                profile.name,
+                inventory.role_name(stack)
+            ),
             match profile.roles.first() {
                 Some(other) => format!("it has role `{other}` in it"),
                 None => "it has no role in it".to_owned(),

@@ -6,6 +6,8 @@ mod network;
 use serde::Serialize;
 
 use crate::alarm;
+use crate::spec::Stack;
+pub use crate::stray::{Claim, Stray};
 
 pub use self::lock::{Holder, Lock};
 pub use self::network::{
@@ -56,6 +58,8 @@ pub struct Inventory {
     pub image: Option<String>,
     /// The locks of those who change the stack: none, one, and more if some died with theirs.
     pub locks: Vec<Lock>,
+    /// What has the stack's tag or one of its names, and is not a part of it as it stands.
+    pub strays: Vec<Stray>,
 }
 
 /// A secret, without its value.
@@ -173,6 +177,8 @@ pub struct Role {
     pub policies: Vec<String>,
     /// When it was made, RFC 3339.
     pub created_at: Option<String>,
+    /// Whether it carries [`REGION_TAG`](crate::spec::REGION_TAG); what earlier versions made does not.
+    pub has_region: bool,
 }
 
 /// An IAM instance profile.
@@ -186,6 +192,8 @@ pub struct Profile {
     pub roles: Vec<String>,
     /// When it was made, RFC 3339.
     pub created_at: Option<String>,
+    /// Whether it carries [`REGION_TAG`](crate::spec::REGION_TAG); what earlier versions made does not.
+    pub has_region: bool,
 }
 
 /// An EC2 instance.
@@ -269,6 +277,8 @@ impl Inventory {
             image: _,
             // It is taken away with the rest, and alone it is nothing that works or costs.
             locks: _,
+            // No part of the stack, or not known to be one.
+            strays: _,
         } = self;
         vpcs.is_empty()
             && subnets.is_empty()
@@ -330,6 +340,11 @@ impl Inventory {
             _ => 2,
         };
         self.instances.iter().filter(|i| i.state != "shutting-down").min_by_key(|i| (rank(i), &i.id))
+    }
+
+    /// Returns the name of the bastion's role: that of the one that there is, else the one that `up` would give it.
+    pub fn role_name(&self, stack: &Stack) -> String {
+        self.role.as_ref().map_or_else(|| stack.role_name(), |role| role.name.clone())
     }
 
     /// Returns the secret of that name.

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod receipt;
 pub mod resource;
 pub mod spec;
+pub mod stray;
 pub mod surroundings;
 
 pub use config::ConfigError;

@@ -183,6 +183,12 @@ pub fn hints(error: &aws::Error) -> Vec<String> {
     }
 }
 
+impl From<stack::stray::Refusal> for Failure {
+    fn from(refusal: stack::stray::Refusal) -> Failure {
+        refusal.hints.into_iter().fold(Failure::usage(refusal.message), Failure::hint)
+    }
+}
+
 impl From<db::Error> for Failure {
     fn from(error: db::Error) -> Failure {
         let exit = if error.is_usage() { Exit::Usage } else { Exit::Failure };

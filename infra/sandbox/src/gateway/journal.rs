@@ -16,6 +16,8 @@ pub struct Call {
     pub service: String,
     /// The operation, or method and path where the protocol does not tell.
     pub operation: String,
+    /// The region that the request was signed for; IAM is always called in one.
+    pub region: String,
     /// Milliseconds from the gateway's start to the call's arrival.
     pub start_ms: u64,
     /// Milliseconds from the gateway's start to the end of the work; absent while it goes on.
@@ -48,7 +50,7 @@ impl Journal {
     }
 
     /// Notes the arrival of a call and returns its number.
-    pub(crate) fn begin(&self, service: &str, operation: &str) -> u64 {
+    pub(crate) fn begin(&self, service: &str, operation: &str, region: &str) -> u64 {
         let start_ms = self.now_ms();
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let number = calls.len() as u64 + 1;
@@ -56,6 +58,7 @@ impl Journal {
             number,
             service: service.to_owned(),
             operation: operation.to_owned(),
+            region: region.to_owned(),
             start_ms,
             end_ms: None,
             status: None,

@@ -55,7 +55,8 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         let upgrade = hyper::upgrade::on(&mut incoming);
         let shared = Arc::clone(state);
         let work = async move { channel::open(&shared, incoming.uri(), incoming.headers(), upgrade) };
-        return call(state, "ssmmessages", "OpenDataChannel", Protocol::Json, Box::pin(work)).await;
+        let channel = ("ssmmessages", "OpenDataChannel", "");
+        return call(state, channel, Protocol::Json, Box::pin(work)).await;
     }
     if let Some(place) = incoming.uri().path().strip_prefix(wire::PATH) {
         let place = place.to_owned();
@@ -70,10 +71,11 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
     }
     let service = request.service().to_owned();
     let operation = request.name();
+    let region = request.region().to_owned();
     let protocol = request.protocol();
     let shared = Arc::clone(state);
     let work = async move { route::answer(&shared, &request).await };
-    call(state, &service, &operation, protocol, Box::pin(work)).await
+    call(state, (&service, &operation, &region), protocol, Box::pin(work)).await
 }
 
 /// Lets an agent in, at `INSTANCE` to register and at `INSTANCE/sessions/SESSION` for a session. No call of AWS's: the
@@ -103,12 +105,11 @@ fn admit(state: &Arc<State>, place: &str, headers: &HeaderMap, upgrade: hyper::u
 /// Makes one call: notes it, delays it, and lets a fault happen to it.
 async fn call(
     state: &Arc<State>,
-    service: &str,
-    operation: &str,
+    (service, operation, region): (&str, &str, &str),
     protocol: Protocol,
     work: BoxFuture<'static, Reply>,
 ) -> Result<Reply, Lost> {
-    let number = state.journal.begin(service, operation);
+    let number = state.journal.begin(service, operation, region);
     if let Some((status, code, message)) = state.denials.refusal(service, operation, protocol) {
         let served_by = Some(ServedBy::Gateway);
         state.journal.end(number, Ending { status: Some(status), fault: None, served_by });

@@ -30,7 +30,7 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
         Some("StartSession") => start(state, request, &body).await?,
         Some("ResumeSession") => resume(state, &body),
         Some("TerminateSession") => terminate(state, &body),
-        Some("DescribeSessions") => describe(state, &body),
+        Some("DescribeSessions") => describe(state, request.region(), &body),
         Some("GetConnectionStatus") => connection_status(state, request, &body).await?,
         Some("DescribeInstanceInformation") => instance_information(state, request, &body).await?,
         _ => return Ok(None),
@@ -118,7 +118,7 @@ fn terminate(state: &State, body: &Value) -> Reply {
     }
 }
 
-fn describe(state: &State, body: &Value) -> Reply {
+fn describe(state: &State, region: &str, body: &Value) -> Reply {
     let active = match body["State"].as_str() {
         Some("Active") => true,
         Some("History") => false,
@@ -134,7 +134,7 @@ fn describe(state: &State, body: &Value) -> Reply {
         .sessions
         .records()
         .iter()
-        .filter(|record| record.ended.is_none() == active)
+        .filter(|record| record.info.region == region && record.ended.is_none() == active)
         .filter(|record| filters.iter().all(|(key, value)| passes(record, key, value)))
         .map(render)
         .collect();

@@ -22,12 +22,15 @@ async fn a_database_comes_with_its_password_and_goes_with_its_data() {
     until(async || cloud.database_status().await.as_deref() == Some("available")).await;
     assert_eq!(
         cloud.databases.told(),
-        [format!("create {} master correct-horse Some(\"first\")", cloud.name)]
+        [format!("create us-east-1-{} master correct-horse Some(\"first\")", cloud.name)]
     );
 
     let change = [identifier, ("MasterUserPassword", "battery-staple")];
     cloud.client.ok("rds", "ModifyDBInstance", &change).await;
-    assert_eq!(cloud.databases.told()[1], format!("set_password {} master battery-staple", cloud.name));
+    assert_eq!(
+        cloud.databases.told()[1],
+        format!("set_password us-east-1-{} master battery-staple", cloud.name)
+    );
 
     let refused = cloud.client.query("rds", "DeleteDBInstance", &[identifier]).await;
     assert_eq!(refused.code(), "InvalidParameterCombination");
@@ -40,7 +43,7 @@ async fn a_database_comes_with_its_password_and_goes_with_its_data() {
     let used = cloud.client.query("ec2", "DeleteSecurityGroup", &[("GroupId", &site.databases)]).await;
     assert_eq!(used.code(), "DependencyViolation");
     until(async || cloud.database_status().await.is_none()).await;
-    assert_eq!(cloud.databases.told()[2], format!("delete {}", cloud.name));
+    assert_eq!(cloud.databases.told()[2], format!("delete us-east-1-{}", cloud.name));
     cloud.client.ok("rds", "DeleteDBSubnetGroup", &group).await;
 }
 
@@ -78,7 +81,10 @@ async fn a_managed_password_is_the_one_in_the_secret() {
     assert_eq!(secret["username"], "master");
     until(async || !cloud.databases.told().is_empty()).await;
     let password = secret["password"].as_str().unwrap();
-    assert_eq!(cloud.databases.told(), [format!("create {} master {password} Some(\"first\")", cloud.name)]);
+    assert_eq!(
+        cloud.databases.told(),
+        [format!("create us-east-1-{} master {password} Some(\"first\")", cloud.name)]
+    );
 }
 
 #[tokio::test]

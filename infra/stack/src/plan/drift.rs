@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::{network, server};
-use crate::inventory::Inventory;
+use crate::inventory::{Claim, Inventory, Stray};
 use crate::resource::Resource;
 use crate::spec::Stack;
 
@@ -81,6 +81,16 @@ pub fn drift(stack: &Stack, inventory: &Inventory) -> Vec<Drift> {
         if is_broken(&have.status) {
             differ("status", "available".to_owned(), have.status.clone());
         }
+    }
+    let is_second = |stray: &&Stray| stray.resource == Resource::Database && stray.claim == Claim::OtherName;
+    for stray in inventory.strays.iter().filter(is_second) {
+        let want = format!("`{}` alone", stack.database.identifier);
+        differ(
+            Resource::Database,
+            "identifier",
+            want,
+            format!("`{}` carries the stack's tag as well", stray.id),
+        );
     }
     if let Some(have) = inventory.bastion() {
         let want = &stack.bastion;

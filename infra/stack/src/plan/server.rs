@@ -1,9 +1,9 @@
 //! What is to be done about the secret, the database and the bastion.
 
 use super::up::{Surplus, Verdict};
-use crate::inventory::{DatabaseInstance, Instance, Inventory};
+use crate::inventory::{DatabaseInstance, Instance, Inventory, Role};
 use crate::resource::Resource;
-use crate::spec::{SSM_POLICY, Stack};
+use crate::spec::{REGION_TAG, SSM_POLICY, Stack};
 
 pub(super) fn secret(stack: &Stack, inventory: &Inventory) -> Verdict {
     let name = stack.master_secret_name();
@@ -120,23 +120,38 @@ fn monitoring(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance)
 pub(super) fn role(stack: &Stack, inventory: &Inventory) -> Verdict {
     match &inventory.role {
         None => Verdict::Create(format!("{} with {SSM_POLICY}", stack.role_name())),
-        Some(role) if !role.policies.iter().any(|policy| policy == SSM_POLICY) => {
-            Verdict::Repair(format!("{SSM_POLICY} is not attached"))
-        }
-        Some(_) => Verdict::Fine,
+        Some(role) => role_flaws(stack, role, SSM_POLICY),
     }
 }
 
+/// Returns what is wrong with a role that is there: its policy, or a region that it does not say.
+pub(super) fn role_flaws(stack: &Stack, role: &Role, policy: &str) -> Verdict {
+    let mut wrong = Vec::new();
+    if !role.policies.iter().any(|attached| attached == policy) {
+        wrong.push(format!("{policy} is not attached"));
+    }
+    wrong.extend(regionless(stack, &role.name, role.has_region));
+    if wrong.is_empty() { Verdict::Fine } else { Verdict::Repair(wrong.join("; ")) }
+}
+
+/// What an earlier version made says no region, and is used as it is.
+fn regionless(stack: &Stack, name: &str, has_region: bool) -> Option<String> {
+    (!has_region).then(|| format!("{name} gets the tag {REGION_TAG} {}", stack.region))
+}
+
 pub(super) fn profile(stack: &Stack, inventory: &Inventory) -> Verdict {
-    let role = stack.role_name();
+    let role = inventory.role_name(stack);
     let Some(profile) = &inventory.profile else {
         return Verdict::Create(format!("{} with the role in it", stack.profile_name()));
     };
+    let mut wrong = Vec::new();
     match profile.roles.iter().find(|other| **other != role) {
-        Some(other) => Verdict::Repair(format!("holds role {other} instead")),
-        None if profile.roles.is_empty() => Verdict::Repair("role is not in the profile".to_owned()),
-        None => Verdict::Fine,
+        Some(other) => wrong.push(format!("holds role {other} instead")),
+        None if profile.roles.is_empty() => wrong.push("role is not in the profile".to_owned()),
+        None => (),
     }
+    wrong.extend(regionless(stack, &profile.name, profile.has_region));
+    if wrong.is_empty() { Verdict::Fine } else { Verdict::Repair(wrong.join("; ")) }
 }
 
 pub(super) fn instance(stack: &Stack, inventory: &Inventory) -> Verdict {

@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
 
 use crate::alarm;
-use crate::spec::{AMI_PARAMETER, MONITORING_PATH, MONITORING_POLICY, SSM_POLICY, STACK_TAG, Stack};
+use crate::spec::{
+    AMI_PARAMETER, MONITORING_PATH, MONITORING_POLICY, REGION_TAG, SSM_POLICY, STACK_TAG, Stack,
+};
 
 /// On what an action is allowed, and when: a statement of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,21 +88,38 @@ impl<'a> Place<'a> {
         format!("arn:{}:iam::{}:{rest}", self.partition, self.account)
     }
 
-    /// Returns the roles under the stack's path, in one line, as a policy's characters are counted; and the bastion's without a
-    /// path, if its name is written in the stack file.
+    /// Returns the roles under the stack's path in its region, in one line, as a policy's characters are counted; those of
+    /// earlier versions, which lie above it; and the bastion's without a path, if its name is written in the stack file.
     fn roles(&self) -> Vec<String> {
         let under = self.iam(&format!("role{}*", self.stack.iam_path()));
+        let earlier = self.iam(&format!("role{}{}-*", self.stack.iam_root(), self.stack.name));
         let written = self.stack.bastion.role.as_ref().map(|name| self.iam(&format!("role/{name}")));
-        std::iter::once(under).chain(written).collect()
+        [under, earlier].into_iter().chain(written).collect()
     }
 
     /// The same of the instance profile.
     fn profiles(&self) -> Vec<String> {
         let name = self.stack.profile_name();
         let own = self.iam(&format!("instance-profile{}{name}", self.stack.iam_path()));
-        let is_written = self.stack.bastion.profile.is_some();
-        let without = is_written.then(|| self.iam(&format!("instance-profile/{name}")));
-        std::iter::once(own).chain(without).collect()
+        let other = match self.stack.earlier_profile_name() {
+            Some(earlier) => format!("{}{earlier}", self.stack.iam_root()),
+            None => format!("/{name}"),
+        };
+        vec![own, self.iam(&format!("instance-profile{other}"))]
+    }
+
+    /// Returns roles and profile by name, whatever path they lie under or would lie under: only what exists has one.
+    fn by_name(&self) -> Vec<String> {
+        let Place { stack, .. } = self;
+        let begins = format!("{}-", stack.name);
+        let mut names = vec![format!("role*/{begins}*"), format!("instance-profile*/{begins}*")];
+        // A name that would be too long does not begin as the stack's, nor does one that is written.
+        let roles = [stack.role_name(), stack.monitoring_role_name()];
+        let others = roles.map(|name| ("role", name)).into_iter();
+        let others = others.chain([("instance-profile", stack.profile_name())]);
+        let others = others.filter(|(_, name)| !name.starts_with(&begins));
+        names.extend(others.map(|(kind, name)| format!("{kind}*/{name}")));
+        names.iter().map(|name| self.iam(name)).collect()
     }
 
     /// Returns the secrets under the prefix, and the master's if it is elsewhere.
@@ -189,16 +208,7 @@ impl Clause {
             Clause::ImageParameter => vec![place.shared("ssm", &format!("parameter{AMI_PARAMETER}"))],
             // The list is of the path, the rest of what is below it.
             Clause::Lock => vec![place.arn("ssm", &format!("parameter{}*", stack.lock_path()))],
-            // Only what exists has a path; a question for a name that nothing has is about the name alone.
-            // With and without a path in one line, as a policy's characters are counted.
-            Clause::ReadRole => {
-                let written = stack.bastion.role.as_ref().map(|name| place.iam(&format!("role*/{name}")));
-                [format!("role*/{}-*", stack.name), format!("instance-profile*/{}", stack.profile_name())]
-                    .into_iter()
-                    .map(|name| place.iam(&name))
-                    .chain(written)
-                    .collect()
-            }
+            Clause::ReadRole => place.by_name(),
             Clause::Role => [place.roles(), place.profiles()].concat(),
             Clause::Attach | Clause::PassRole => place.roles(),
             Clause::Database => {
@@ -260,6 +270,10 @@ impl Clause {
                 let services = ["ec2.amazonaws.com", "monitoring.rds.amazonaws.com"];
                 Some(json!({ "StringEquals": { "iam:PassedToService": services } }))
             }
+            // IAM knows no regions: what says another one is not this stack's.
+            Clause::Role => Some(json!({
+                "StringEqualsIfExists": { format!("aws:ResourceTag/{REGION_TAG}"): place.stack.region },
+            })),
             Clause::ServiceRole => {
                 Some(json!({ "StringEquals": { "iam:AWSServiceName": "rds.amazonaws.com" } }))
             }
@@ -279,7 +293,6 @@ impl Clause {
             | Clause::ImageParameter
             | Clause::Lock
             | Clause::ReadRole
-            | Clause::Role
             | Clause::Database
             | Clause::Defaults
             | Clause::Snapshot

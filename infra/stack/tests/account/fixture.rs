@@ -4,8 +4,7 @@ use stack::inventory::*;
 use stack::plan::{bastion_rules, database_rules};
 use stack::{Inventory, Stack, config};
 
-pub(crate) const ARN: &str =
-    "arn:aws:iam::123456789012:instance-profile/drawbridge/webshop/test/webshop-test-bastion";
+pub(crate) const ARN: &str = "arn:aws:iam::123456789012:instance-profile/drawbridge/webshop/test/us-east-1/webshop-test-us-east-1-bastion";
 
 pub(crate) fn stack() -> Stack {
     let text = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"us-east-1\"\n\
@@ -26,7 +25,7 @@ pub(crate) fn without_watch() -> Stack {
 
 pub(crate) const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:webshop-test-alarms";
 pub(crate) const MONITORING: &str =
-    "arn:aws:iam::123456789012:role/drawbridge/webshop/test/webshop-test-monitoring";
+    "arn:aws:iam::123456789012:role/drawbridge/webshop/test/us-east-1/webshop-test-us-east-1-monitoring";
 pub(crate) const LOGS: &str = "/aws/rds/instance/webshop-multi-tenant-test/";
 
 /// Returns an account in which the whole stack exists and serves.
@@ -93,6 +92,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             arn: MONITORING.into(),
             policies: vec!["AmazonRDSEnhancedMonitoringRole".into()],
             created_at: None,
+            has_region: true,
         }),
         log_groups: vec![format!("{LOGS}postgresql")],
         topic: Some(Topic {
@@ -111,15 +111,17 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             .collect(),
         role: Some(Role {
             name: stack.role_name(),
-            arn: "arn:aws:iam::123456789012:role/drawbridge/webshop/test/webshop-test-bastion".into(),
+            arn: "arn:aws:iam::123456789012:role/drawbridge/webshop/test/us-east-1/webshop-test-us-east-1-bastion".into(),
             policies: vec!["AmazonSSMManagedInstanceCore".into()],
             created_at: None,
+            has_region: true,
         }),
         profile: Some(Profile {
             name: stack.profile_name(),
             arn: ARN.into(),
             roles: vec![stack.role_name()],
             created_at: None,
+            has_region: true,
         }),
         instances: vec![instance("i-1", "subnet-p", "sg-b")],
         volumes: vec![Volume {

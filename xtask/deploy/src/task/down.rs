@@ -56,8 +56,15 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
     }
     context.view.say(shown.trim_end());
     let job = Job { context, cloud: &cloud, account, plan, only, options };
+    if let Some((refusal, living)) = stack::stray::refuse_down(&context.stack, &inventory, &job.plan) {
+        let failure = Failure::from(refusal);
+        return refuse(&job, args, &inventory, living, began_at, failure);
+    }
     if let Some(left) = protected(&inventory, &job) {
-        return refuse(&job, args, &inventory, left, began_at);
+        let text = format!("database `{}` is protected against deletion; nothing was deleted", left.id);
+        let failure = Failure::new(Exit::Leftovers, anyhow::Error::msg(text))
+            .hint("run `cargo xtask down --unprotect` if its data may go");
+        return refuse(&job, args, &inventory, vec![left], began_at, failure);
     }
     let goes = |id: &str| {
         job.plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
@@ -113,6 +120,9 @@ impl Job<'_> {
             let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
             // Another run may have made more, or less is there.
             let plan = stack::plan::down_with(&inventory, &self.only, &options.fate);
+            if let Some((refusal, _)) = stack::stray::refuse_down(stack, &inventory, &plan) {
+                return Err(Failure::from(refusal));
+            }
             let going = aws::teardown(cloud, stack, &plan, inventory, options, events, stop);
             let teardown = Box::pin(going).await;
             let found = if self.only.is_empty() {
@@ -184,22 +194,22 @@ fn protected(inventory: &Inventory, job: &Job<'_>) -> Option<Left> {
     )
 }
 
+/// Deletes nothing, and says in the receipt what stays for that reason.
 fn refuse(
     job: &Job<'_>,
     args: &xtask::Down,
     inventory: &Inventory,
-    left: Left,
+    mut left: Vec<Left>,
     began_at: String,
+    failure: Failure,
 ) -> Result<ExitCode, Failure> {
-    let text = format!("database `{}` is protected against deletion; nothing was deleted", left.id);
-    let behind = job.plan.steps.iter().filter(|step| is_thing(step) && step.resource != Resource::Database);
-    let behind = behind.filter_map(leftover);
-    let evidence = Evidence { left: std::iter::once(left).chain(behind).collect(), ..Evidence::default() };
+    let behind = job.plan.steps.iter().filter(|step| is_thing(step)).filter_map(leftover);
+    let behind: Vec<Left> = behind.filter(|step| !left.iter().any(|one| one.id == step.id)).collect();
+    left.extend(behind);
+    let evidence = Evidence { left, ..Evidence::default() };
     let head = head(job.context, job.account.clone(), began_at)?;
     give(job.context, args.receipt.as_deref(), &Receipt::new(head, &job.plan, evidence, Audit::default()))?;
-    Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(text))
-        .hint("run `cargo xtask down --unprotect` if its data may go")
-        .still_running(cost::still_running(inventory)))
+    Err(failure.still_running(cost::still_running(inventory)))
 }
 
 fn head(context: &Context, account: String, began_at: String) -> Result<Head, Failure> {

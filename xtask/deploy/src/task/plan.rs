@@ -15,6 +15,7 @@ use crate::{cost, table, view};
 pub async fn run(context: &Context, args: &xtask::Plan) -> Result<ExitCode, Failure> {
     let (_, inventory) = context.observe().await?;
     let plan = stack::plan::up(&context.stack, &inventory, &components(&args.components));
+    permit(&context.stack, &inventory, &plan)?;
     view::result(
         context.json,
         &render(&context.stack, &inventory, &plan),
@@ -24,6 +25,14 @@ pub async fn run(context: &Context, args: &xtask::Plan) -> Result<ExitCode, Fail
         return Err(Failure::told(Exit::Drift));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a plan for `up` that would make a second database or run into what is not the stack's.
+///
+/// # Errors
+/// Exit 2, with what to write or to type.
+pub fn permit(stack: &Stack, inventory: &Inventory, plan: &Plan) -> Result<(), Failure> {
+    stack::stray::refuse_up(stack, inventory, plan).map_or(Ok(()), |refusal| Err(Failure::from(refusal)))
 }
 
 /// Returns the components that the command line names.

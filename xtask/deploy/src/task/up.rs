@@ -18,6 +18,7 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
     let ttl = args.ttl.as_deref().map(|ttl| power::span("--ttl", ttl)).transpose()?;
     let (cloud, inventory) = context.observe().await?;
     let plan = stack::plan::up(&context.stack, &inventory, &plan::components(&args.components));
+    plan::permit(&context.stack, &inventory, &plan)?;
     if ttl.is_some() {
         refuse_lasting(&inventory, &plan)?;
     }
@@ -89,12 +90,15 @@ async fn carry_out(
     seen: Inventory,
     options: &ApplyOptions,
 ) -> Result<(usize, Inventory), Failure> {
-    if stack::plan::up(&context.stack, &seen, only).is_empty() {
+    let first = stack::plan::up(&context.stack, &seen, only);
+    if first.is_empty() {
         return Ok((0, seen));
     }
+    plan::permit(&context.stack, &seen, &first)?;
     let work = async |inventory: Inventory| {
         // Another run may have done some of it, or all.
         let plan = stack::plan::up(&context.stack, &inventory, only);
+        plan::permit(&context.stack, &inventory, &plan)?;
         if options.ephemeral.is_some() {
             refuse_lasting(&inventory, &plan)?;
         }
