@@ -48,15 +48,11 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Wh
     let pages = cloud.iam.list_instance_profiles().into_paginator().items().send();
     let profiles: Result<Vec<InstanceProfile>, _> = pages.collect().await;
     let profiles = profiles.map_err(failed("iam", "ListInstanceProfiles"))?;
-    let asked = belong::ask_each(profiles, |profile: InstanceProfile| async move {
-        let name = profile.instance_profile_name();
-        let call = cloud.iam.list_instance_profile_tags().instance_profile_name(name).send();
+    let names = profiles.iter().map(|profile| profile.instance_profile_name().to_owned()).collect();
+    let asked = belong::ask_each(names, |name: String| async move {
         // It may have been deleted in between.
-        let found = absent_is_none(call.await.map_err(failed("iam", "ListInstanceProfileTags")))?;
-        Ok(found.map(|found| {
-            let whose = belong::whose(stack, profile.path(), role::tags(found.tags()));
-            (name.to_owned(), whose)
-        }))
+        let Some(profile) = describe(cloud, &name).await? else { return Ok(None) };
+        Ok(Some((name, belong::whose(stack, profile.path(), role::tags(profile.tags())))))
     });
     Ok(asked.await?.into_iter().flatten().collect())
 }

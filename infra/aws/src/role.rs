@@ -113,12 +113,8 @@ pub(crate) async fn sight(
 
 /// Returns the role of that name, whosever it is.
 pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<(Answer, Role)>, Error> {
-    let role = async {
-        let call = cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"));
-        absent_is_none(call)
-    };
-    let (role, policies) = join(role, attached(cloud, name)).await;
-    let (answer, policies) = (role?.and_then(|answer| answer.role), policies?);
+    let (answer, policies) = join(get(cloud, name), attached(cloud, name)).await;
+    let (answer, policies) = (answer?, policies?);
     Ok(answer.map(|answer| {
         let role = Role {
             name: name.to_owned(),
@@ -145,22 +141,24 @@ async fn attached(cloud: &Cloud, name: &str) -> Result<Vec<AttachedPolicy>, Erro
 
 /// Returns the roles of the account that are the stack's, under whatever name, and whose each is.
 ///
-/// IAM's list shows paths and no tags, so each role is asked for its own. Those that AWS has made are nobody's.
+/// IAM's list shows paths and no tags, so each role is asked for by its name. Those that AWS has made are nobody's.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Whose)>, Error> {
     let pages = cloud.iam.list_roles().into_paginator().items().send();
     let roles: Result<Vec<Answer>, _> = pages.collect().await;
     let mut roles = roles.map_err(failed("iam", "ListRoles"))?;
     roles.retain(|role| !role.path().starts_with("/aws-"));
-    let asked = belong::ask_each(roles, |role: Answer| async move {
-        let call = cloud.iam.list_role_tags().role_name(role.role_name()).send();
+    let names = roles.iter().map(|role| role.role_name().to_owned()).collect();
+    let asked = belong::ask_each(names, |name: String| async move {
         // It may have been deleted in between.
-        let found = absent_is_none(call.await.map_err(failed("iam", "ListRoleTags")))?;
-        Ok(found.map(|found| {
-            let whose = belong::whose(stack, role.path(), tags(found.tags()));
-            (role.role_name().to_owned(), whose)
-        }))
+        let Some(role) = get(cloud, &name).await? else { return Ok(None) };
+        Ok(Some((name, belong::whose(stack, role.path(), tags(role.tags())))))
     });
     Ok(asked.await?.into_iter().flatten().collect())
+}
+
+async fn get(cloud: &Cloud, name: &str) -> Result<Option<Answer>, Error> {
+    let call = cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"));
+    Ok(absent_is_none(call)?.and_then(|answer| answer.role))
 }
 
 /// Gives the role the stack's tags, the region's among them.

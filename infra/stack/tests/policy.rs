@@ -42,7 +42,8 @@ fn each_policy_allows_the_actions_of_its_task_and_no_other() {
 #[test]
 fn a_policy_is_one_managed_policy_and_is_split_if_names_are_so_long_that_it_must() {
     for task in Task::ALL {
-        assert_eq!(policy::of(&shipped(), ACCOUNT, task).split().len(), 1, "{task:?}");
+        let length = policy::of(&shipped(), ACCOUNT, task).length();
+        assert_eq!(policy::of(&shipped(), ACCOUNT, task).split().len(), 1, "{task:?}: {length}");
         let whole = policy::of(&longest(), ACCOUNT, task);
         let parts = whole.clone().split();
         for part in &parts {
@@ -158,6 +159,18 @@ fn roles_are_handed_to_ec2_and_to_monitoring_alone_and_get_their_policies() {
         "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole",
     ]);
     assert_eq!(attach["Condition"], json!({ "ArnEquals": { "iam:PolicyARN": policies } }));
+}
+
+/// IAM is one for all regions: what another region's stack has is out of reach.
+#[test]
+fn no_policy_reaches_what_iam_holds_for_another_region() {
+    for task in [Task::Up, Task::Down, Task::Adopt] {
+        let document = serde_json::to_value(policy::of(&shipped(), ACCOUNT, task)).unwrap();
+        let statements = document["Statement"].as_array().unwrap();
+        let role = statements.iter().find(|one| one["Sid"] == "Role").unwrap();
+        let here = json!({ "StringEqualsIfExists": { "aws:ResourceTag/drawbridge:region": "us-east-1" } });
+        assert_eq!(role["Condition"], here, "{task:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tests::{Fixture, Want, element};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-const KEYS: [&str; 5] = ["drawbridge:stack", "drawbridge:resource", "Name", "Project", "Environment"];
+const KEYS: [&str; 6] =
+    ["drawbridge:stack", "drawbridge:resource", "drawbridge:region", "Name", "Project", "Environment"];
 
 async fn ec2(fixture: &Fixture, action: &str, parameters: &[(&str, &str)], wanted: &str) -> String {
     let answer = fixture.raw().ec2(action, parameters).await;

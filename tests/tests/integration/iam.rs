@@ -132,6 +132,7 @@ fn down_is_allowed_what_it_calls_whatever_it_finds() {
         let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
         fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
         damage::what_makes_down_hard(&fixture).await;
+        damage::other_alarm(&fixture).await;
         let mut down = Recording::of(&fixture, Task::Down);
         let snapshot = format!("{}-final-last", fixture.context.stack.database.identifier);
         down.run(&["down", "--yes", "--unprotect", "--snapshot", &snapshot], 0).await;
@@ -166,6 +167,7 @@ fn whoever_looks_or_connects_is_allowed_what_that_calls() {
         .await;
         let watched = tests::watched_stack_file(fixture.cloud.dir(), "ops@example.com");
         fixture.run(&["--stack", &watched, "up", "--yes"]).await.expect(0);
+        damage::other_alarm(&fixture).await;
         let mut status = Recording::of(&fixture, Task::Status);
         status.run(&["plan"], 0).await;
         status.run(&["status"], 0).await;

@@ -88,24 +88,21 @@ impl<'a> Place<'a> {
         format!("arn:{}:iam::{}:{rest}", self.partition, self.account)
     }
 
-    /// Returns the roles under the stack's path in its region, in one line, as a policy's characters are counted; those of
-    /// earlier versions, which lie above it; and the bastion's without a path, if its name is written in the stack file.
+    /// Returns the roles under the stack's path, in one line, as a policy's characters are counted; and the bastion's without a
+    /// path, if its name is written in the stack file. Earlier versions put them above the region, so the line does not say
+    /// it; the condition does.
     fn roles(&self) -> Vec<String> {
-        let under = self.iam(&format!("role{}*", self.stack.iam_path()));
-        let earlier = self.iam(&format!("role{}{}-*", self.stack.iam_root(), self.stack.name));
+        let under = self.iam(&format!("role{}*", self.stack.iam_root()));
         let written = self.stack.bastion.role.as_ref().map(|name| self.iam(&format!("role/{name}")));
-        [under, earlier].into_iter().chain(written).collect()
+        std::iter::once(under).chain(written).collect()
     }
 
     /// The same of the instance profile.
     fn profiles(&self) -> Vec<String> {
-        let name = self.stack.profile_name();
-        let own = self.iam(&format!("instance-profile{}{name}", self.stack.iam_path()));
-        let other = match self.stack.earlier_profile_name() {
-            Some(earlier) => format!("{}{earlier}", self.stack.iam_root()),
-            None => format!("/{name}"),
-        };
-        vec![own, self.iam(&format!("instance-profile{other}"))]
+        let under = self.iam(&format!("instance-profile{}*", self.stack.iam_root()));
+        let written = self.stack.bastion.profile.as_ref();
+        let written = written.map(|name| self.iam(&format!("instance-profile/{name}")));
+        std::iter::once(under).chain(written).collect()
     }
 
     /// Returns roles and profile by name, whatever path they lie under or would lie under: only what exists has one.

@@ -84,9 +84,9 @@ pub(super) const TABLE: &[Grant] = &[
     own("ec2:DescribeNetworkInterfaces", &[Status, Up, Down], Clause::Look),
     own("iam:ListInstanceProfiles", &[Status, Down], Clause::Look),
     own("iam:ListRoles", &[Status, Down], Clause::Look),
-    // Lists show no tags: each of what has another name is asked for them.
-    own("iam:ListInstanceProfileTags", &[Status, Down], Clause::Look),
-    own("iam:ListRoleTags", &[Status, Down], Clause::Look),
+    // Lists show no tags: each of what is listed is asked for them.
+    own("iam:GetInstanceProfile", &[Status, Down], Clause::Look),
+    own("iam:GetRole", &[Status, Down], Clause::Look),
     own("rds:ListTagsForResource", &[Status, Down], Clause::Look),
     own("sns:ListTagsForResource", &[Status, Down], Clause::Look),
     own("cloudwatch:ListTagsForResource", &[Status, Down], Clause::Look),

@@ -134,6 +134,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
         agent: Some(Agent { instance: "i-1".into(), ping_status: "Online".into(), version: None }),
         image: Some("ami-1".into()),
         locks: Vec::new(),
+        strays: Vec::new(),
     }
 }
 

@@ -12,4 +12,5 @@ mod plan;
 mod property;
 mod receipt;
 mod repair;
+mod stray;
 mod world;
