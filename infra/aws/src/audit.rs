@@ -200,16 +200,33 @@ async fn profiles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
 /// What another region has is no business of this one; what says no region may be this one's.
 fn in_iam(stack: &Stack, resource: Resource, name: &str, whose: &Whose) -> Option<Left> {
     match whose {
-        Whose::Ours => {
-            let kind = if resource == Resource::Profile { "instance profile" } else { "role" };
-            Some(of_iam(stack, kind, name))
-        }
+        Whose::Ours => Some(ours_in_iam(stack, resource, name)),
         Whose::Unplaced => {
             let (id, claim) = (name.to_owned(), Claim::NoRegion);
             Some(Stray { resource, id, arn: None, state: None, claim }.left(stack))
         }
         Whose::Other(_) => None,
     }
+}
+
+fn ours_in_iam(stack: &Stack, resource: Resource, name: &str) -> Left {
+    let (kind, command) = match resource == Resource::Profile {
+        true => ("instance profile", "aws iam delete-instance-profile --instance-profile-name"),
+        false => ("role", "aws iam delete-role --role-name"),
+    };
+    let known = [
+        Some(stack.role_name()),
+        Some(stack.profile_name()),
+        Some(stack.monitoring_role_name()),
+        stack.earlier_role_name(),
+        stack.earlier_profile_name(),
+        Some(stack.earlier_monitoring_role_name()),
+    ];
+    let left = of_iam(stack, kind, name);
+    if known.iter().flatten().any(|known| known == name) {
+        return left;
+    }
+    by_hand(left, format!("{command} {name}"))
 }
 
 /// The lock of the run that looks is given back after it, and the dead's before it with it.

@@ -52,7 +52,7 @@ fn a_changed_identifier_makes_no_second_database_and_takes_nothing_from_the_firs
             &["up", "--yes"],
             &["up", "--dry-run"],
             &["down", "--yes"],
-            &DOWN,
+            &["down", "--yes", "--unprotect", "--no-snapshot"],
             &["down", "secrets", "--yes"],
         ];
         for task in tasks {
@@ -188,6 +188,7 @@ fn what_carries_the_stacks_tag_is_found_under_whatever_name() {
             ["alarm", "alarm topic", "database", "database subnet group", "instance profile", "role"];
         assert_eq!(kinds, expected, "{audit}");
         assert!(left.iter().all(|one| one["id"].as_str().is_some_and(|id| id.ends_with("other-name"))));
+        assert!(left.iter().all(|one| one["command"].is_string()), "{audit}");
         let receipt = fixture.run(&DOWN).await.expect(9).json();
         assert_eq!(receipt["verdict"], "left");
         assert_eq!(receipt["left"].as_array().map(Vec::len), Some(6), "{receipt}");

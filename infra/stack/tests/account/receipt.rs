@@ -77,6 +77,16 @@ fn what_the_last_look_finds_is_not_gone() {
 }
 
 #[test]
+fn things_of_one_name_and_several_kinds_are_all_told() {
+    let kinds = ["alarm", "database", "database subnet group", "instance profile", "role", "secret"];
+    let found = kinds.iter().map(|kind| left(kind, "same-name")).collect();
+    let audit = Audit { left: found, unseen: Vec::new() };
+    let nothing = Plan { direction: stack::plan::Direction::Down, steps: Vec::new(), unchanged: 0 };
+    let receipt = Receipt::new(head(), &nothing, Evidence::default(), audit);
+    assert_eq!(ids(&receipt.left), kinds.map(|kind| (kind, "same-name")));
+}
+
+#[test]
 fn a_list_that_failed_is_never_empty() {
     let plan = plan();
     let unseen =
