@@ -157,7 +157,8 @@ async fn alarms(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
 /// Those that watch another database: the stack file may have said another identifier.
 async fn tagged_alarms(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
     let region = cloud.region();
-    let (own, found) = try_join(alarm::list(cloud, stack), alarm::list_tagged(cloud, stack)).await?;
+    let (own, found) =
+        try_join(Box::pin(alarm::list(cloud, stack)), Box::pin(alarm::list_tagged(cloud, stack))).await?;
     let others = found.into_iter().filter(|name| !own.iter().any(|alarm| alarm.name == *name));
     let left = |name: String| {
         let left = tagged(stack, "alarm", &name, "watches another database than the stack file's");

@@ -31,6 +31,11 @@ impl<T> Sighted<T> {
         if let Sighted::Ours(found) = self { Some(found) } else { None }
     }
 
+    /// Returns it unless it is somebody else's: that is in nobody's way under a name of earlier versions.
+    pub(crate) fn unless_stray(self) -> Sighted<T> {
+        if matches!(self, Sighted::Stray(_)) { Sighted::Absent } else { self }
+    }
+
     /// Takes note of what is somebody else's and returns what is the stack's; what says no region is if it is used here.
     pub(crate) fn settle(
         self,

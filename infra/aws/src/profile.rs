@@ -20,11 +20,7 @@ use crate::{Cloud, Error, belong, role};
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Profile>, Error> {
     let found = sight(cloud, stack, &stack.profile_name()).await?;
     match (found, stack.earlier_profile_name()) {
-        (Sighted::Absent, Some(earlier)) => match sight(cloud, stack, &earlier).await? {
-            // Nobody asks for that name any more.
-            Sighted::Stray(_) => Ok(Sighted::Absent),
-            found => Ok(found),
-        },
+        (Sighted::Absent, Some(earlier)) => Ok(sight(cloud, stack, &earlier).await?.unless_stray()),
         (found, _) => Ok(found),
     }
 }

@@ -84,11 +84,7 @@ impl Want {
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack, want: &Want) -> Result<Sighted<Role>, Error> {
     let found = sight(cloud, stack, want, &want.name).await?;
     match (found, &want.earlier) {
-        (Sighted::Absent, Some(earlier)) => match sight(cloud, stack, want, earlier).await? {
-            // Nobody asks for that name any more.
-            Sighted::Stray(_) => Ok(Sighted::Absent),
-            found => Ok(found),
-        },
+        (Sighted::Absent, Some(earlier)) => Ok(sight(cloud, stack, want, earlier).await?.unless_stray()),
         (found, _) => Ok(found),
     }
 }

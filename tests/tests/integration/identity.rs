@@ -47,8 +47,9 @@ fn a_changed_identifier_makes_no_second_database_and_takes_nothing_from_the_firs
         let with = |args: &[&'static str]| -> Vec<String> {
             ["--stack", &file].iter().chain(args).map(|arg| (*arg).to_owned()).collect()
         };
-        let tasks: [&[&str]; 6] = [
+        let tasks: [&[&str]; 7] = [
             &["plan"],
+            &["down", "--dry-run"],
             &["up", "--yes"],
             &["up", "--dry-run"],
             &["down", "--yes"],

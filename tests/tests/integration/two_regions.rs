@@ -68,7 +68,7 @@ fn whatever_is_done_in_one_region_leaves_the_other_alone() {
         let west = in_the_west(&fixture);
         fixture.run(&["up", "--yes"]).await.expect(0);
         fixture.run(&["tenant", "create"]).await.expect(0);
-        let role = fixture.context.stack.role_name();
+        let role = roles(&fixture).await.pop_first().expect("the bastion has a role");
         let (before, since) = (in_iam(&fixture, &role).await, fixture.cloud.gateway().journal().len());
         let drop = ["tenant", "drop", "fintech_experiment", "--name", "fintech_experiment", "--no-dump"];
         let tasks: [(&[&str], i32); 9] = [

@@ -50,13 +50,15 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
     };
     let plan = stack::plan::down_with(&inventory, &only, &options.fate);
     let shown = plan::render(&context.stack, &inventory, &plan);
+    let refused = stack::stray::refuse_down(&context.stack, &inventory, &plan);
     if args.dry_run {
         view::result(context.json, &shown, &plan::document(&context.stack, &inventory, &plan))?;
-        return Ok(ExitCode::SUCCESS);
+        // What would not begin is not shown as what would be done.
+        return refused.map_or(Ok(ExitCode::SUCCESS), |(refusal, _)| Err(Failure::from(refusal)));
     }
     context.view.say(shown.trim_end());
     let job = Job { context, cloud: &cloud, account, plan, only, options };
-    if let Some((refusal, living)) = stack::stray::refuse_down(&context.stack, &inventory, &job.plan) {
+    if let Some((refusal, living)) = refused {
         let failure = Failure::from(refusal);
         return refuse(&job, args, &inventory, living, began_at, failure);
     }
