@@ -9,6 +9,7 @@ mod db;
 mod doctor;
 mod env;
 mod fault;
+mod files;
 mod flow;
 mod iam;
 mod killed;

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod dump;
 pub mod ending;
 pub mod failure;
+pub mod file;
 pub mod interrupt;
 pub mod listener;
 pub mod machine;

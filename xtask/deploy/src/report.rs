@@ -9,32 +9,9 @@ pub mod release;
 pub mod resources;
 pub mod status;
 
-use std::fs::OpenOptions;
-use std::io;
-use std::path::Path;
-
 use db::migrate;
 
-use crate::failure::Failure;
-
-/// Says before the work whether its report can be written after it.
-///
-/// # Errors
-/// Exit 2, naming the file.
-pub fn try_writing(path: &Path) -> Result<(), Failure> {
-    let opened = OpenOptions::new().create(true).append(true).open(path);
-    opened.map(drop).map_err(|error| Failure::usage(format!("cannot write `{}`: {error}", path.display())))
-}
-
-/// Writes a report, or replaces the one that is there.
-///
-/// # Errors
-/// Exit 1, naming the file.
-pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot write the report `{}`: {error}", path.display())).into()
-    })
-}
+pub use crate::file::{try_writing, write};
 
 /// Returns what became of a tenant, for people.
 pub fn outcome(outcome: &migrate::Outcome) -> String {

@@ -1,8 +1,6 @@
 //! `release`: what a release step does with the databases, in one task that may be run twice, and twice at once.
 
 use std::env;
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -20,7 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::report::{self, release::Release};
 use crate::sets::Sets;
 use crate::task::{migrate, tenant, up};
-use crate::{confirm, place, power, registry, view};
+use crate::{confirm, file, place, power, registry, view};
 
 /// Where GitHub collects what it shows of a run.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -54,16 +52,12 @@ fn tell(context: &Context, args: &xtask::Release, release: &Release) -> Result<(
         report::write(file, &(text + "\n"))?;
     }
     if let Some(file) = env::var_os(SUMMARY).filter(|file| !file.is_empty())
-        && let Err(error) = append(Path::new(&file), &release.markdown())
+        && let Err(error) = file::append(Path::new(&file), &release.markdown())
     {
         // What was released is not undone by it.
         context.events.warn(format!("cannot write the summary `{}`: {error}", file.display()));
     }
     Ok(())
-}
-
-fn append(file: &Path, text: &str) -> io::Result<()> {
-    OpenOptions::new().create(true).append(true).open(file)?.write_all(text.as_bytes())
 }
 
 /// How the bastion was found.
