@@ -180,7 +180,8 @@ pub(crate) async fn follow(
                 let subject = subject(plan, index);
                 let (needs, progress, ahead) = (plan.needs(index), follower.clone(), tell_ahead.clone());
                 let course = Some(Course { index, needs, progress, ahead });
-                let job = Job { cloud, stack, options, events, stop, subject, course };
+                let closes = &plan.closes;
+                let job = Job { cloud, stack, options, events, stop, closes, subject, course };
                 running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
             }
         }

@@ -170,9 +170,16 @@ async fn repair(
         have.monitoring_interval == want.monitoring_interval
             && (role.is_none() || have.monitoring_role == role)
     };
-    // The old groups stay listed as `removing` for a while.
+    // A group of somebody else's stays, unless the plan takes the database out of it.
+    let is_closed = |other: &String| {
+        let mut closes = job.closes.iter();
+        closes.any(|one| one.group_of(Resource::Database, &database.identifier) == Some(other))
+    };
+    let is_grouped = |have: &DatabaseInstance| {
+        have.groups.iter().any(|one| one == group) && !have.groups.iter().any(is_closed)
+    };
     let is_right = |have: &DatabaseInstance| {
-        have.groups == [group]
+        is_grouped(have)
             && have.deletion_protection == want.deletion_protection
             && have.logs == want.logs
             && is_monitored(have)
@@ -187,8 +194,12 @@ async fn repair(
         .db_instance_identifier(&database.identifier)
         .apply_immediately(true)
         .deletion_protection(want.deletion_protection);
-    if database.groups != [group] {
-        call = call.vpc_security_group_ids(group);
+    if !is_grouped(&database) {
+        // RDS takes the whole list, so it is asked for once more: whoever was let in meanwhile stays.
+        let now = read(&get(job, &database.identifier).await?).groups;
+        let others = now.into_iter().filter(|other| other != group && !is_closed(other));
+        let groups = std::iter::once(group.to_owned()).chain(others).collect();
+        call = call.set_vpc_security_group_ids(Some(groups));
     }
     if !is_monitored(&database) {
         let interval = i32::try_from(want.monitoring_interval).unwrap_or(i32::MAX);
@@ -374,7 +385,9 @@ pub(crate) fn read(database: &DbInstance) -> DatabaseInstance {
     let endpoint = database
         .endpoint()
         .and_then(|endpoint| Some((endpoint.address()?.to_owned(), u16::try_from(endpoint.port()?).ok()?)));
-    let groups = database.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id());
+    // Those that it is taken out of stay listed as `removing` for a while.
+    let groups = database.vpc_security_groups().iter().filter(|group| group.status() != Some("removing"));
+    let groups = groups.filter_map(|group| group.vpc_security_group_id());
     let mut logs = database.enabled_cloudwatch_logs_exports().to_vec();
     logs.sort();
     DatabaseInstance {

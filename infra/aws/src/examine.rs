@@ -26,9 +26,9 @@ pub enum Depth {
 
 /// Returns what can be seen of the stack and of what lies around it, for a diagnosis.
 ///
-/// All is asked at the same time; what needs an id comes second, and nothing comes third but the rules of endpoints. A
-/// call that fails hides what it asks for and nothing else: [`Facts::unseen`] and [`Fact::Unknown`] say so. Secrets and
-/// tenants are not looked at but for the master user's secret.
+/// All is asked at the same time; what needs an id comes second, and nothing comes third but the rules of endpoints
+/// and of groups that are not the stack's. A call that fails hides what it asks for and nothing else: [`Facts::unseen`]
+/// and [`Fact::Unknown`] say so. Secrets and tenants are not looked at but for the master user's secret.
 ///
 /// # Errors
 /// Those of [`Cloud::identity`]: without credentials there is nothing to see.
@@ -63,6 +63,8 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
         agent: kept(&mut unseen, Listing::Agent, bastion.agent),
         ..Inventory::default()
     };
+    // Unread, they are told as such.
+    inventory.attached = Box::pin(security_group::attached(cloud, &inventory)).await.unwrap_or_default();
     sort(&mut inventory);
     let region = cloud.region().to_owned();
     Ok(Facts {

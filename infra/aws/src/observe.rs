@@ -60,6 +60,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         gateways,
         route_tables,
         groups,
+        attached: Vec::new(),
         secrets,
         subnet_group,
         database,
@@ -75,6 +76,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         image,
         locks,
     };
+    inventory.attached = security_group::attached(cloud, &inventory).await?;
     sort(&mut inventory);
     Ok(inventory)
 }

@@ -28,6 +28,8 @@ pub struct Inventory {
     pub route_tables: Vec<RouteTable>,
     /// Security groups with the stack's tag.
     pub groups: Vec<SecurityGroup>,
+    /// Security groups that are not the stack's, but that its database or its bastion is in.
+    pub attached: Vec<SecurityGroup>,
     /// Secrets under the stack's prefix, those that are scheduled for deletion included.
     pub secrets: Vec<SecretEntry>,
     /// The database subnet group.
@@ -254,6 +256,8 @@ impl Inventory {
             gateways,
             route_tables,
             groups,
+            // They are somebody else's, and stay.
+            attached: _,
             secrets,
             subnet_group,
             database,
@@ -320,6 +324,12 @@ impl Inventory {
     pub fn group(&self, resource: &str) -> Option<&SecurityGroup> {
         let vpc = self.vpc()?;
         self.groups.iter().filter(|g| g.vpc == vpc.id && g.resource == resource).min_by_key(|g| &g.id)
+    }
+
+    /// Returns the rules of the groups with these ids, as far as they were read.
+    pub fn rules_of(&self, ids: &[String]) -> impl Iterator<Item = &Rule> {
+        let known = self.groups.iter().chain(&self.attached);
+        known.filter(move |group| ids.contains(&group.id)).flat_map(|group| &group.rules)
     }
 
     /// Returns the bastion: of several, one that runs, then the smallest id. What is going away does not count.

@@ -127,6 +127,10 @@ pub struct Database {
     pub master_secret: Option<String>,
     /// The name of the database subnet group, if it is not the one that the stack's name makes.
     pub subnet_group: Option<String>,
+    /// The ids of security groups whose members may connect, such as an application's.
+    pub allow_groups: Vec<String>,
+    /// Private ranges of addresses that may connect.
+    pub allow_cidrs: Vec<Cidr>,
 }
 
 /// The EC2 instance that sessions end on.

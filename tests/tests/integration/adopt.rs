@@ -156,7 +156,7 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
         let shown = run(&[&from[..], &["--dry-run"]].concat()).await.expect(0);
         let told = [
             "is terminated; `up` makes a new one",
-            "22/tcp from 0.0.0.0/0 is open and will be closed",
+            "unknown rule: 22/tcp from 0.0.0.0/0 in the bastion's group ",
             "AmazonSSMManagedInstanceCore is not attached",
             "found by what it is attached to",
             "class is db.t3.medium, the stack file says db.t4g.small",
@@ -175,7 +175,6 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
             "repair vpc-dns",
             "create private-routes",
             "repair bastion-rules",
-            "repair database-rules",
             "repair role",
             "repair profile",
             "create instance",
@@ -185,7 +184,18 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
         assert_eq!(steps(&adopted.json()["plan"]), repairs, "the plan that was shown is another one");
 
         let vpcs = fixture.raw().ec2("DescribeVpcs", &[]).await;
+        let open = |status: &serde_json::Value| {
+            let findings = status["findings"].as_array().unwrap().iter();
+            findings.filter(|finding| finding["cause"] == "too-open").count()
+        };
         run(&["up", "--yes"]).await.expect(0);
+        assert_eq!(
+            open(&run(&["status", "--json"]).await.expect(0).json()),
+            1,
+            "22/tcp is nobody's to close"
+        );
+        run(&["up", "--yes", "--remove-unknown-rules"]).await.expect(0);
+        assert_eq!(open(&run(&["status", "--json"]).await.expect(0).json()), 0);
         run(&["plan", "--check"]).await.expect(0);
         assert_eq!(
             fixture.raw().ec2("DescribeVpcs", &[]).await.matches("<vpcId>").count(),

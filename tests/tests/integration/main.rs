@@ -3,6 +3,7 @@
 mod adopt;
 mod alarms;
 mod bastion;
+mod changed;
 mod cli;
 mod containers;
 mod db;
@@ -22,6 +23,7 @@ mod power;
 mod registry;
 mod release;
 mod rotate;
+mod rules;
 mod shell;
 mod soak;
 mod teardown;

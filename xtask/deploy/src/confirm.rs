@@ -19,6 +19,17 @@ pub fn yes(context: &Context, question: &str) -> Result<(), Failure> {
     }
 }
 
+/// Asks whether to do something beside what was asked for. `--yes` does not mean it: without an answer it is not done.
+///
+/// # Errors
+/// The answer cannot be read.
+pub fn beside(context: &Context, question: &str) -> Result<bool, Failure> {
+    if context.yes || !can_ask(context) {
+        return Ok(false);
+    }
+    Ok(matches!(ask(context, &format!("{question} [y/N] "))?.as_str(), "y" | "Y" | "yes"))
+}
+
 /// Asks for a name to be typed, as what follows cannot be undone; `--yes` answers.
 ///
 /// # Errors

@@ -110,7 +110,7 @@ pub async fn set_master_password(
     stop: &Stop,
 ) -> Result<(), Error> {
     let options = ApplyOptions::default();
-    let job =
-        Job { cloud, stack, options: &options, events, stop, subject: "database".to_owned(), course: None };
+    let (options, subject) = (&options, "database".to_owned());
+    let job = Job { cloud, stack, options, events, stop, closes: &[], subject, course: None };
     Box::pin(database::set_password(&job, &stack.database.identifier, password)).await
 }

@@ -1,5 +1,6 @@
 # `HOST PORT` in argv: one server, until stdin ends. Nothing in argv: a process that has read moto and copies itself for
 # each line `start LOG`, which it answers with `PID PORT`; `stop PID` ends that copy, and the end of stdin all of them.
+import copy
 import functools
 import gc
 import importlib
@@ -268,12 +269,28 @@ modules = tuple(backends.list_of_moto_modules())
 backends.list_of_moto_modules = lambda: modules
 
 
+def know_rules_as_ec2_does():
+    # EC2 knows a rule by what it lets through; moto by what is written beside it as well, so that it finds none without.
+    rule = sys.modules["moto.ec2.models.security_groups"].SecurityGroupRule
+    if hasattr(rule, "with_notes"):
+        return
+    rule.with_notes = rule.__eq__
+
+    def bare(one):
+        one = copy.copy(one)
+        one.source_group = {key: one.source_group[key] for key in ("GroupId", "UserId") if key in one.source_group}
+        return one
+
+    rule.__eq__ = lambda self, other: bare(self).with_notes(bare(other))
+
+
 def warm_up():
     # moto imports a service at its first request, EC2 for a second. Importing alone takes no lock of the server's,
     # so that requests are answered meanwhile.
     for service in ("sts", "iam", "secretsmanager", "ssm", "ec2", "rds", "sns", "cloudwatch", "logs", "kms"):
         importlib.import_module(f"moto.{service}.models")
         importlib.import_module(f"moto.{service}.urls")
+    know_rules_as_ec2_does()
     # Each new account's first volume has a key, and it gives that a key pair of RSA which nobody uses: 0.05 s.
     kms = sys.modules["moto.kms.models"]
     if not hasattr(kms.generate_private_key, "cache_info"):

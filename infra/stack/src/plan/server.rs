@@ -1,5 +1,6 @@
 //! What is to be done about the secret, the database and the bastion.
 
+use super::Unknown;
 use super::up::{Surplus, Verdict};
 use crate::inventory::{DatabaseInstance, Instance, Inventory};
 use crate::resource::Resource;
@@ -54,13 +55,13 @@ pub(super) fn is_elsewhere(inventory: &Inventory) -> bool {
     inventory.subnet_group.iter().any(|group| Some(group.vpc.as_str()) != vpc)
 }
 
-pub(super) fn database(stack: &Stack, inventory: &Inventory) -> Verdict {
+pub(super) fn database(stack: &Stack, inventory: &Inventory, closes: &[Unknown]) -> Verdict {
     let want = &stack.database;
     let size = format!("postgres {}, {}, {} GiB", want.engine_version, want.class, want.storage_gib);
     let Some(database) = &inventory.database else {
         return Verdict::Create(size);
     };
-    let wrong = repairable(stack, inventory, database);
+    let wrong = repairable(stack, inventory, database, closes);
     match database.status.as_str() {
         "deleting" => Verdict::Create(format!("{size}; waits until the old one is gone")),
         "stopped" | "stopping" => Verdict::Start(
@@ -78,7 +79,12 @@ pub fn is_settled(status: &str) -> bool {
 }
 
 /// Returns what differs and can be changed in place without a surprise.
-fn repairable(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance) -> Vec<String> {
+fn repairable(
+    stack: &Stack,
+    inventory: &Inventory,
+    database: &DatabaseInstance,
+    closes: &[Unknown],
+) -> Vec<String> {
     let mut wrong = Vec::new();
     match (database.deletion_protection, stack.database.deletion_protection) {
         (false, true) => wrong.push("deletion protection is off and will be turned on".to_owned()),
@@ -89,9 +95,7 @@ fn repairable(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance)
     if !group.is_some_and(|group| database.groups.contains(group)) {
         wrong.push("is not in the database security group".to_owned());
     }
-    for other in database.groups.iter().filter(|other| Some(*other) != group) {
-        wrong.push(format!("is in {other} as well and will be taken out"));
-    }
+    wrong.extend(taken_out(closes, Resource::Database, &database.identifier));
     wrong.extend(monitoring(stack, inventory, database));
     let (want, have) = (&stack.database.logs, &database.logs);
     for log in want.iter().filter(|log| !have.contains(log)) {
@@ -101,6 +105,12 @@ fn repairable(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance)
         wrong.push(format!("its log {log} goes to CloudWatch and will not any more"));
     }
     wrong
+}
+
+/// Returns the groups that the thing is to be taken out of.
+fn taken_out(closes: &[Unknown], resource: Resource, id: &str) -> Vec<String> {
+    let groups = closes.iter().filter_map(|one| one.group_of(resource, id));
+    groups.map(|group| format!("is in {group} as well and will be taken out")).collect()
 }
 
 fn monitoring(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance) -> Option<String> {
@@ -139,7 +149,7 @@ pub(super) fn profile(stack: &Stack, inventory: &Inventory) -> Verdict {
     }
 }
 
-pub(super) fn instance(stack: &Stack, inventory: &Inventory) -> Verdict {
+pub(super) fn instance(stack: &Stack, inventory: &Inventory, closes: &[Unknown]) -> Verdict {
     let kind = &stack.bastion.instance_type;
     let Some(instance) = inventory.bastion() else {
         return Verdict::Create(kind.clone());
@@ -147,10 +157,13 @@ pub(super) fn instance(stack: &Stack, inventory: &Inventory) -> Verdict {
     if let Some(flaw) = flaw(inventory, instance) {
         return Verdict::Create(format!("{kind}, because {} {flaw}", instance.id));
     }
+    let wrong = taken_out(closes, Resource::Instance, &instance.id);
+    let with = |state: String| [state].into_iter().chain(wrong.clone()).collect::<Vec<_>>().join("; ");
     match instance.state.as_str() {
-        "running" => Verdict::Fine,
-        "stopped" | "stopping" => Verdict::Start(format!("{} is {}", instance.id, instance.state)),
-        state => Verdict::Wait(format!("{} is {state}", instance.id)),
+        "running" if wrong.is_empty() => Verdict::Fine,
+        "running" => Verdict::Repair(format!("{} {}", instance.id, wrong.join("; "))),
+        "stopped" | "stopping" => Verdict::Start(with(format!("{} is {}", instance.id, instance.state))),
+        state => Verdict::Wait(with(format!("{} is {state}", instance.id))),
     }
 }
 
@@ -190,8 +203,8 @@ fn flaw(inventory: &Inventory, instance: &Instance) -> Option<String> {
 }
 
 pub(super) fn session(stack: &Stack, inventory: &Inventory) -> Verdict {
-    let is_settled =
-        matches!(instance(stack, inventory), Verdict::Fine) && surplus_instances(stack, inventory).is_empty();
+    let is_settled = matches!(instance(stack, inventory, &[]), Verdict::Fine)
+        && surplus_instances(stack, inventory).is_empty();
     let agent = inventory
         .agent
         .as_ref()

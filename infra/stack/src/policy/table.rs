@@ -139,6 +139,8 @@ pub(super) const TABLE: &[Grant] = &[
     own("ec2:AuthorizeSecurityGroupEgress", &[Up], Clause::Own),
     own("ec2:AuthorizeSecurityGroupIngress", &[Up], Clause::Own),
     own("ec2:CreateRoute", &[Up], Clause::Own),
+    // Only where the bastion is taken out of a group that is not the stack's.
+    own("ec2:ModifyInstanceAttribute", &[Up], Clause::Own),
     own("ec2:ModifyVpcAttribute", &[Up], Clause::Own),
     own("ec2:ReplaceRoute", &[Up], Clause::Own),
     own("ec2:ReplaceRouteTableAssociation", &[Up], Clause::Own),

@@ -79,6 +79,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             group("sg-b", "bastion-group", bastion_rules(stack, "sg-b", "sg-d")),
             group("sg-d", "database-group", database_rules(stack, "sg-b", "sg-d")),
         ],
+        attached: Vec::new(),
         secrets: ["master", "one", "two"].iter().map(|role| secret(&stack.role_secret_name(role))).collect(),
         subnet_group: Some(SubnetGroup {
             name: stack.subnet_group_name(),

@@ -100,6 +100,11 @@ pub(super) async fn what_is_up(fixture: &Fixture) {
         ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
     ];
     fixture.raw().ec2("AuthorizeSecurityGroupIngress", &ssh).await;
+    // The bastion is in a group of somebody else's as well.
+    let group = [("GroupName", "ops"), ("GroupDescription", "x"), ("VpcId", &inventory.vpc().unwrap().id)];
+    let ops = ec2(fixture, "CreateSecurityGroup", &group, "groupId").await;
+    let both = [("InstanceId", bastion[0].1), ("GroupId.1", ssh[0].1), ("GroupId.2", ops.as_str())];
+    fixture.raw().ec2("ModifyInstanceAttribute", &both).await;
     let elsewhere = ec2(fixture, "CreateInternetGateway", &[], "internetGatewayId").await;
     let route = [
         ("RouteTableId", inventory.route_table("public-routes").unwrap().id.as_str()),

@@ -9,7 +9,7 @@ use stack::plan::{Action, Fate, SecretFate, Snapshot, Step};
 use stack::receipt::{Audit, Evidence, Head, Left, Verdict, is_thing};
 use stack::{Component, Inventory, Plan, Receipt, Resource};
 
-use crate::alone::{self, Belief};
+use crate::alone::{self, Belief, Outcome};
 use crate::context::Context;
 use crate::failure::{self, Exit, Failure};
 use crate::task::{audit, plan};
@@ -23,6 +23,8 @@ struct Job<'a> {
     plan: Plan,
     only: Vec<Component>,
     options: ApplyOptions,
+    /// Whether somebody has seen the plan.
+    is_shown: bool,
 }
 
 /// Shows the plan, asks for the stack's name, carries it out, looks again, and gives the receipt.
@@ -54,31 +56,26 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
         view::result(context.json, &shown, &plan::document(&context.stack, &inventory, &plan))?;
         return Ok(ExitCode::SUCCESS);
     }
-    context.view.say(shown.trim_end());
-    let job = Job { context, cloud: &cloud, account, plan, only, options };
-    if let Some(left) = protected(&inventory, &job) {
-        return refuse(&job, args, &inventory, left, began_at);
-    }
-    let goes = |id: &str| {
-        job.plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
-    };
-    let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
-    let connected = power::connected(&cloud, going).await?;
-    if !connected.is_empty() {
-        context.view.say(power::render(&connected).trim_end());
-    }
-    if !job.plan.is_empty() {
-        if job.only.is_empty() {
-            let question = "this deletes the whole stack, every tenant's data included";
-            confirm::name(context, question, &context.stack.name)?;
-        } else {
-            confirm::yes(context, "delete these?")?;
-        }
-    }
     if let Some(path) = &args.receipt {
         report::try_writing(path)?;
     }
-    let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
+    let mut job = Job { context, cloud: &cloud, account, plan, only, options, is_shown: true };
+    let mut inventory = inventory;
+    let (receipt, teardown) = loop {
+        context.view.say(plan::render(&context.stack, &inventory, &job.plan).trim_end());
+        if let Some(left) = protected(&inventory, &job) {
+            return refuse(&job, args, &inventory, left, began_at);
+        }
+        job.ask(&inventory).await?;
+        match Box::pin(job.carry_out(inventory, began_at.clone())).await? {
+            Outcome::Done(done) => break done,
+            Outcome::Changed(now) => {
+                context.view.say("what exists has changed since the plan was shown; nothing was deleted yet");
+                job.plan = stack::plan::down_with(&now, &job.only, &job.options.fate);
+                inventory = now;
+            }
+        }
+    };
     give(context, args.receipt.as_deref(), &receipt)?;
     match failure(&receipt, &teardown) {
         None => Ok(ExitCode::SUCCESS),
@@ -94,8 +91,15 @@ pub async fn demolish(context: &Context) -> Result<usize, Failure> {
     let fate = Fate { snapshot: snapshot_of(context), secrets: SecretFate::Delete };
     let plan = stack::plan::down_with(&inventory, &[], &fate);
     let options = ApplyOptions { fate, ..ApplyOptions::default() };
-    let job = Job { context, cloud: &cloud, account: identity.account, plan, only: Vec::new(), options };
-    let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
+    let (account, only) = (identity.account, Vec::new());
+    let job = Job { context, cloud: &cloud, account, plan, only, options, is_shown: false };
+    let (receipt, teardown) = match Box::pin(job.carry_out(inventory, began_at)).await? {
+        Outcome::Done(done) => done,
+        Outcome::Changed(_) => {
+            let text = "what exists has changed since it was looked at; nothing was deleted";
+            return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)));
+        }
+    };
     match failure(&receipt, &teardown) {
         None => Ok(receipt.gone.len()),
         Some(failure) => Err(failure),
@@ -103,16 +107,50 @@ pub async fn demolish(context: &Context) -> Result<usize, Failure> {
 }
 
 impl Job<'_> {
+    /// Says who loses a connection, and asks.
+    async fn ask(&self, inventory: &Inventory) -> Result<(), Failure> {
+        let Job { context, cloud, plan, only, .. } = self;
+        let goes = |id: &str| {
+            plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
+        };
+        let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
+        let connected = power::connected(cloud, going).await?;
+        if !connected.is_empty() {
+            context.view.say(power::render(&connected).trim_end());
+        }
+        if plan.is_empty() {
+            return Ok(());
+        }
+        if only.is_empty() {
+            let question = "this deletes the whole stack, every tenant's data included";
+            return confirm::name(context, question, &context.stack.name);
+        }
+        confirm::yes(context, "delete these?")
+    }
+
     async fn carry_out(
         &self,
         inventory: Inventory,
         began_at: String,
-    ) -> Result<(Receipt, Teardown), Failure> {
+    ) -> Result<Outcome<(Receipt, Teardown)>, Failure> {
         let Job { context, cloud, options, .. } = self;
         let work = async |inventory: Inventory| {
             let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
             // Another run may have made more, or less is there.
             let plan = stack::plan::down_with(&inventory, &self.only, &options.fate);
+            let is_seen = |plan| {
+                Ok::<bool, Failure>(
+                    protected(&inventory, self).is_none()
+                        && alone::goes_on(context, plan, &self.plan, "down")?,
+                )
+            };
+            if self.is_shown && !is_seen(&plan)? {
+                return Ok(Outcome::Changed(inventory));
+            }
+            if self.is_shown && !plan.is_as_agreed(&self.plan) {
+                context.view.say("what exists has changed since the plan was shown; this goes now:");
+                context.view.say(plan::render(stack, &inventory, &plan).trim_end());
+            }
             let going = aws::teardown(cloud, stack, &plan, inventory, options, events, stop);
             let teardown = Box::pin(going).await;
             let found = if self.only.is_empty() {
@@ -120,14 +158,22 @@ impl Job<'_> {
             } else {
                 self.look_again().await
             };
-            Ok((plan, teardown, found))
+            Ok(Outcome::Done((plan, teardown, found)))
         };
         // Though there be nothing to do: the last look must not find what another run has just begun.
-        let alone = alone::change(context, cloud, ("down", Belief::UnlessLocked), inventory, work);
-        let (plan, mut teardown, found) = Box::pin(alone).await?;
+        let belief = if self.plan.is_empty() {
+            Belief::UnlessLocked
+        } else {
+            Belief::UnlessLocked.unless_asked(context)
+        };
+        let alone = alone::change(context, cloud, ("down", belief), inventory, work);
+        let (plan, mut teardown, found) = match Box::pin(alone).await? {
+            Outcome::Done(done) => done,
+            Outcome::Changed(now) => return Ok(Outcome::Changed(now)),
+        };
         let head = head(context, self.account.clone(), began_at)?;
         let receipt = Receipt::new(head, &plan, std::mem::take(&mut teardown.evidence), found);
-        Ok((receipt, teardown))
+        Ok(Outcome::Done((receipt, teardown)))
     }
 
     /// The rest of the stack stays, so only what was to go must be gone.

@@ -13,7 +13,7 @@ use stack::spec::Tenant;
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::dump::Programs;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::task::tenant;
 use crate::{confirm, registry, view};
 
@@ -57,6 +57,14 @@ async fn work(
     let copy = if programs.is_some() { "a dump is taken first" } else { "no dump is taken" };
     let question = format!("this drops the database of tenant `{}` with all its data; {copy}", tenant.name);
     confirm::typed(context, &question, &tenant.name, args.name.as_deref())?;
+    let now = db::tenant::survey(server, master, &tenant.name).await?;
+    if survey.database.is_none() && now.database.is_some() {
+        let text = format!(
+            "the database of tenant `{}` was not there when the question was asked, and is now; nothing was dropped",
+            tenant.name
+        );
+        return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)).hint("run the same again"));
+    }
 
     let mut dump = None;
     if let Some(programs) = programs {

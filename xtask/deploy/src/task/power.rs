@@ -12,7 +12,7 @@ use stack::spec::KEPT;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::{confirm, cost, power, view};
+use crate::{cost, power, view};
 
 /// Starts it and waits until it takes sessions.
 pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
@@ -59,11 +59,10 @@ pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(format!("bastion {} is ephemeral, it is not stopped", bastion.id))
             .hint("run `cargo xtask down bastion` to remove it"));
     }
-    let connected = power::connected(&cloud, std::iter::once(bastion)).await?;
-    if !connected.is_empty() {
-        context.view.say(power::render(&connected).trim_end());
-        confirm::yes(context, "they lose their connections; stop it?")?;
-    }
+    let connected = power::ask_the_connected(context, "they lose their connections; stop it?", async || {
+        power::connected(&cloud, std::iter::once(bastion)).await
+    });
+    let connected = Box::pin(connected).await?;
     Box::pin(aws::bastion::stop(&cloud, &bastion.id, &context.events, &context.stop)).await?;
     if bastion.keep_until.is_some() {
         aws::bastion::keep(&cloud, &bastion.id, None).await?;

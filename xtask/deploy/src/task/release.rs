@@ -230,26 +230,39 @@ async fn put_away(
         release.bastion.push("kept");
         return Ok(());
     };
-    let others = power::connected(cloud, std::iter::once(bastion)).await?;
-    if !others.is_empty() {
-        context.view.say(power::render(&others).trim_end());
+    let is_used = async || {
+        let others = power::connected(cloud, std::iter::once(bastion)).await?;
+        if !others.is_empty() {
+            context.view.say(power::render(&others).trim_end());
+        }
+        Ok::<bool, Failure>(!others.is_empty())
+    };
+    if is_used().await? {
         release.bastion.push("left to others");
         return Ok(());
     }
     let word = if after == BastionAfter::Destroy {
+        let seen = stack::plan::down(&context.stack, &inventory, &[Component::Bastion]);
         let work = async |inventory: Inventory| {
             let plan = stack::plan::down(&context.stack, &inventory, &[Component::Bastion]);
+            // Another run may have made a new one meanwhile, or somebody has connected.
+            if !plan.surprises(&seen).is_empty() || is_used().await? {
+                return Ok("left to others");
+            }
             let (options, events, stop) = (ApplyOptions::default(), &context.events, &context.stop);
             let applied = aws::apply(cloud, &context.stack, &plan, inventory, &options, events, stop);
-            Ok(Box::pin(applied).await.map(drop)?)
+            Ok(Box::pin(applied).await.map(|_| "destroyed")?)
         };
-        let alone = alone::change(context, cloud, ("release", Belief::UnlessLocked), inventory, work);
-        Box::pin(alone).await?;
-        "destroyed"
+        let belief = Belief::UnlessLocked;
+        Box::pin(alone::change(context, cloud, ("release", belief), inventory.clone(), work)).await?
     } else {
         Box::pin(aws::bastion::stop(cloud, &bastion.id, &context.events, &context.stop)).await?;
         "stopped"
     };
+    if word == "left to others" {
+        release.bastion.push(word);
+        return Ok(());
+    }
     context.ending.set_farewell(None);
     release.bastion.push(word);
     Ok(())

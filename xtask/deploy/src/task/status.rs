@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::report::status::Status;
 use crate::report::{self, plain};
+use crate::task::plan;
 use crate::{cost, program, table, view};
 
 /// Prints the state of every part, or writes the page; with `--check`, exit 8 unless all is well.
@@ -66,6 +67,12 @@ fn render(status: &Status) -> String {
     }
     for finding in &status.findings {
         let _ = writeln!(text, "finding: {} ({}); {}", finding.sentence, finding.evidence, finding.command);
+    }
+    for unknown in &status.unknown {
+        let _ = writeln!(text, "{}", plan::stays(unknown));
+    }
+    if !status.unknown.is_empty() {
+        let _ = writeln!(text, "{}", plan::REMEDY);
     }
     for drift in &status.drift {
         let _ = writeln!(
