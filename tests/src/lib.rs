@@ -21,8 +21,12 @@ pub use random::Random;
 pub use raw::{Raw, element};
 pub use scan::files_with;
 
+/// The stack file of the tests: what the project ships is for its user to change.
+pub const STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workspace/infra/stack.toml");
 /// The stack file that the project ships.
-pub const STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/stack.toml");
+pub const SHIPPED_STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/stack.toml");
+/// The folder that the program runs in: it has a stack file and migrations, as a checkout has.
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workspace");
 
 /// A cloud of one's own, with the way to it.
 pub struct Fixture {
@@ -42,7 +46,7 @@ pub enum Want {
 }
 
 impl Fixture {
-    /// Starts a sandbox in a folder of its own and reads the shipped stack file.
+    /// Starts a sandbox in a folder of its own and reads the tests' stack file.
     pub async fn start(want: Want) -> Fixture {
         Fixture::start_with(want, |_| ()).await
     }
@@ -147,13 +151,13 @@ pub fn context(environment: &[(String, String)], events: Events) -> Context {
     }
 }
 
-/// Returns the stack that the project ships.
+/// Returns the stack that the tests work on.
 pub fn shipped_stack() -> Stack {
     let text = std::fs::read(STACK_FILE).expect("the stack file is there");
-    stack::config::parse_bytes(&text, "infra/stack.toml").expect("the shipped stack file is right")
+    stack::config::parse_bytes(&text, "infra/stack.toml").expect("the tests' stack file is right")
 }
 
-/// Returns a copy of the shipped stack file in which the database is watched in every way: alarms with mail to that
+/// Returns a copy of the tests' stack file in which the database is watched in every way: alarms with mail to that
 /// address, enhanced monitoring, logs that go to CloudWatch.
 pub fn watched_stack_file(dir: &Path, email: &str) -> String {
     let shipped = std::fs::read_to_string(STACK_FILE).expect("the stack file is there");
@@ -195,10 +199,11 @@ impl Ran {
     }
 }
 
-/// Returns the program with an environment that leads nowhere: not to AWS, not to anybody's profile.
+/// Returns the program with an environment that leads nowhere, not to AWS, not to anybody's profile, and with the tests'
+/// stack file.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(target().join("deploy"));
-    command.args(args).env_clear().stdin(Stdio::null());
+    command.args(args).env_clear().current_dir(WORKSPACE).stdin(Stdio::null());
     for name in ["PATH", "HOME", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stack::Stack;
 use stack::policy::{self, MANAGED_POLICY_LIMIT, Policy, Task};
 
-const SHIPPED: &str = include_str!("../../stack.toml");
+const SHIPPED: &str = include_str!("../../../tests/workspace/infra/stack.toml");
 const ACCOUNT: Option<&str> = Some("123456789012");
 
 fn shipped() -> Stack {

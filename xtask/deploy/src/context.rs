@@ -42,13 +42,17 @@ impl Context {
     /// # Errors
     /// The file cannot be read, or something in it is wrong: exit 2, naming file, line and column.
     pub fn load(global: &Global, view: View, stop: Stop, ending: Ending) -> Result<Context, Failure> {
-        let stack = read_stack(global.stack.clone())?;
+        Ok(Context::of(read_stack(global.stack.clone())?, global, view, stop, ending))
+    }
+
+    /// As [`Context::load`], of a stack that is there already.
+    pub fn of(stack: Stack, global: &Global, view: View, stop: Stop, ending: Ending) -> Context {
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             if std::env::var(name).is_ok_and(|region| region != stack.region) {
                 view.say(format!("{name} is ignored: the stack file says `{}`", stack.region));
             }
         }
-        Ok(Context {
+        Context {
             stack: Arc::new(stack),
             access: Access::from_environment(global.profile.clone()),
             events: view.events(),
@@ -58,7 +62,7 @@ impl Context {
             json: global.json,
             yes: global.yes,
             no_input: global.no_input,
-        })
+        }
     }
 
     /// Connects, says who and where we are, and looks at what exists.

@@ -74,7 +74,10 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Man(args) => return task::man::run(args),
         Task::Demo(args) => {
             let stop = interrupt::watch(view, ending)?;
-            let context = Context::load(global, view.clone(), stop, ending.clone())?;
+            let context = match &global.stack {
+                Some(_) => Context::load(global, view.clone(), stop, ending.clone())?,
+                None => Context::of(task::demo::stack()?, global, view.clone(), stop, ending.clone()),
+            };
             return task::demo::run(args, context).await;
         }
         Task::Migrate(args) if args.task.is_none() && args.lint.is_some() => {
