@@ -79,11 +79,11 @@ fn none_of_it_gets_into_a_commit() {
     ];
     let mut command = Command::new("git");
     command.current_dir(root).args(["check-ignore", "--no-index"]).args(names);
-    let Ok(output) = command.output() else { return eprintln!("skipped: there is no git") };
+    let output = command.output().expect("whoever has the sources has git");
     let ignored = String::from_utf8_lossy(&output.stdout);
-    // An archive of the sources is no repository.
+    // An archive of the sources is no repository, and nobody commits from it.
     if output.status.code() == Some(128) {
-        return eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        return;
     }
     for name in names {
         assert!(ignored.lines().any(|line| line == name), "git would take `{name}`");
