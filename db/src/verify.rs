@@ -12,7 +12,7 @@ use tokio_postgres::config::{Config, SslMode};
 
 use crate::quote::{ident, literal};
 use crate::tenant::{TenantInfo, TenantSpec, check, look_inside, observe};
-use crate::{Auth, ConnectOptions, Error, Login, Server, Session, Tls, connect, role};
+use crate::{Auth, ConnectOptions, Error, Login, Server, Session, Tls, connect, migrate, role};
 
 /// What was proved about one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -83,7 +83,16 @@ pub async fn verify(
     let session = connect(server, &login, &ConnectOptions::default()).await?;
     let mut verifications = Vec::with_capacity(tenants.len());
     for tenant in tenants {
-        verifications.push(verify_one(server, &session, tenant, tenants).await?);
+        let verification = match verify_one(server, &session, tenant, tenants).await {
+            Ok(verification) => verification,
+            // Without the session nobody else can be looked at either.
+            Err(error) if session.client().is_closed() => return Err(error),
+            Err(error) => Verification {
+                tenant: tenant.name.clone(),
+                checks: vec![unknown("the server's answer", error.chain())],
+            },
+        };
+        verifications.push(verification);
     }
     session.close().await;
     Ok(verifications)
@@ -199,14 +208,26 @@ async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
             let tls = session.tls().clone();
             let acts_as = role::current(&session).await;
             let inside = look_inside(&session).await;
+            let history = migrate::find_history(&session, &tenant.name, &tenant.history).await;
             session.close().await;
             let inside = match inside {
                 Ok(inside) => inside.checks(&tenant.name, &tenant.owner),
                 Err(error) => vec![unknown("grants and owners", error.chain())],
             };
-            let check = proved(tenant, &tls, acts_as);
-            std::iter::once(check).chain(inside).collect()
+            let login = proved(tenant, &tls, acts_as);
+            std::iter::once(login).chain(inside).chain([in_one_place(tenant, history)]).collect()
         }
+    }
+}
+
+/// Returns whether the history is where `search_path` leads, and nowhere else.
+fn in_one_place(tenant: &TenantSpec, history: Result<(Option<String>, usize), Error>) -> Check {
+    const NAME: &str = "history in one place";
+    match history {
+        Ok((Some(schema), count)) => pass(NAME, format!("{count} migrations in `{schema}.{}`", tenant.history)),
+        Ok((None, _)) => pass(NAME, format!("there is no `{}` yet", tenant.history)),
+        Err(error @ (Error::Misplaced { .. } | Error::History { .. })) => fail(NAME, error.chain()),
+        Err(error) => unknown(NAME, error.chain()),
     }
 }
 
