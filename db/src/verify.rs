@@ -203,6 +203,9 @@ async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check
 /// Returns whether the tenant's user gets in, and what it sees there.
 async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
     match connect(server, &tenant.login(), &ConnectOptions::default()).await {
+        Err(error) if matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")) => {
+            vec![fail(LOGIN, format!("{}; {}", error.chain(), mend(&tenant.name)))]
+        }
         Err(error) => vec![fail(LOGIN, error.chain())],
         Ok(session) => {
             let tls = session.tls().clone();
@@ -224,7 +227,9 @@ async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
 fn in_one_place(tenant: &TenantSpec, history: Result<(Option<String>, usize), Error>) -> Check {
     const NAME: &str = "history in one place";
     match history {
-        Ok((Some(schema), count)) => pass(NAME, format!("{count} migrations in `{schema}.{}`", tenant.history)),
+        Ok((Some(schema), count)) => {
+            pass(NAME, format!("{count} migrations in `{schema}.{}`", tenant.history))
+        }
         Ok((None, _)) => pass(NAME, format!("there is no `{}` yet", tenant.history)),
         Err(error @ (Error::Misplaced { .. } | Error::History { .. })) => fail(NAME, error.chain()),
         Err(error) => unknown(NAME, error.chain()),

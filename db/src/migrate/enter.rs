@@ -250,9 +250,7 @@ impl Place {
                     ),
                 ),
                 None => (
-                    format!(
-                        "it is {first}.{table}, and `search_path` now names no schema that is there"
-                    ),
+                    format!("it is {first}.{table}, and `search_path` now names no schema that is there"),
                     back.to_owned(),
                 ),
             }

@@ -105,7 +105,10 @@ impl Target {
     }
 
     /// Tells whether anybody can log in.
-    pub(super) fn check_login(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`] if not.
+    pub fn check_login(&self) -> Result<(), Error> {
         match &self.no_login {
             None => Ok(()),
             Some(reason) => {
@@ -306,8 +309,10 @@ async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> 
         looked[place] =
             Some(result.unwrap_or_else(|error| Err(panicked(&targets[place].login.database, error))));
     }
-    let never =
-        |login: &Login| Error::Interrupted { tenant: login.database.clone(), state: "it was not looked at".to_owned() };
+    let never = |login: &Login| Error::Interrupted {
+        tenant: login.database.clone(),
+        state: "it was not looked at".to_owned(),
+    };
     let looked = looked.into_iter().zip(targets);
     looked.map(|(one, target)| one.unwrap_or_else(|| Err(never(&target.login)))).collect()
 }

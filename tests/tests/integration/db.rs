@@ -115,6 +115,11 @@ impl Database {
         migrate::run(&self.server, &logins, migrations, &RunOptions::default(), &Events::none()).await
     }
 
+    /// Returns the folder of the server's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join("cluster/socket")
+    }
+
     pub(crate) async fn stop(self) {
         self.cluster.stop().await.unwrap();
         std::fs::remove_dir_all(self.dir).unwrap();

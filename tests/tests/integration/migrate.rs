@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
 
+mod alone;
 mod boundary;
 mod disk;
 mod engine;
@@ -9,7 +10,11 @@ mod fleet;
 mod history;
 pub(crate) mod join;
 mod kill;
+mod outcome;
+mod place;
 mod program;
+mod psql;
+mod repair;
 mod runners;
 mod set;
 mod trouble;

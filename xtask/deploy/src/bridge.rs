@@ -180,15 +180,28 @@ pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> 
 /// The secret is missing (`tenant create` makes it) or may not be read.
 pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<Login, Failure> {
     let name = context.stack.role_secret_name(&tenant.owner);
-    let versions = Box::pin(secret::rotate::get(cloud, &name)).await.map_err(|error| {
-        Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
-    })?;
+    let versions = Box::pin(secret::rotate::get(cloud, &name)).await;
+    let versions = versions.map_err(|error| no_secret(tenant, error))?;
     let login = |version: Version| Login {
         user: tenant.user(version.user.as_deref()).to_owned(),
         password: version.password,
         database: tenant.name.clone(),
     };
     known(context, cloud, &tenant.owner, login(versions.current), versions.pending.map(login)).await
+}
+
+/// Returns the failure of a tenant whose role's secret cannot be had, with the command that mends it, where one does.
+pub fn no_secret(tenant: &Tenant, error: aws::Error) -> Failure {
+    let Tenant { name, owner, .. } = tenant;
+    let hint = match &error {
+        aws::Error::Missing { .. } => Some(format!("run `cargo xtask tenant create {name}`")),
+        aws::Error::Secret { .. } => Some(format!(
+            "run `cargo xtask secret rotate {owner}`, which writes a new value with a new password; what was \
+             overwritten may still be in `AWSPREVIOUS`"
+        )),
+        _ => None,
+    };
+    hint.into_iter().fold(Failure::from(error), Failure::hint)
 }
 
 /// Returns the login with the password that the server knows. Only a rotation that was cut off leaves two to choose

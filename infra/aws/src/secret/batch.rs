@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::time::Instant;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use stack::{Event, Events, Stack};
 
 use super::{Credentials, SERVICE, Version, ensure_role_secret, find_credentials, version};
@@ -17,32 +17,29 @@ pub(super) const AT_ONCE: usize = 16;
 const NAMES_A_CALL: usize = 20;
 const NOT_THERE: &str = "ResourceNotFoundException";
 
-/// Returns who logs in with those secrets that are there and have a value, by the secrets' names.
-///
-/// # Errors
-/// Those of [`find_credentials`].
+/// Returns who logs in with those secrets that are there and have a value, by the secrets' names. One that cannot be read
+/// is the others' no concern: the errors of [`find_credentials`] are in the map.
 pub async fn find_all(
     cloud: &Cloud,
     names: &BTreeSet<String>,
     events: &Events,
-) -> Result<BTreeMap<String, Credentials>, Error> {
+) -> BTreeMap<String, Result<Credentials, Error>> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let progress = Progress::start(events, "read", names.len());
     let mut found = BTreeMap::new();
     let mut asked = 0;
     let mut answers = stream::iter(names.chunks(NAMES_A_CALL))
         // One call of the SDK is a future of ten kilobytes.
-        .map(|names| {
-            Box::pin(async move { find_chunk(cloud, names).await.map(|found| (names.len(), found)) })
-        })
+        .map(|names| Box::pin(async move { (names.len(), find_chunk(cloud, names).await) }))
         .buffer_unordered(AT_ONCE);
-    while let Some((count, some)) = answers.try_next().await? {
+    while let Some((count, some)) = answers.next().await {
         found.extend(some);
         asked += count;
         progress.at(asked);
     }
-    progress.finish(&format!("{} of {} read", found.len(), names.len()));
-    Ok(found)
+    let read = found.values().filter(|found: &&Result<Credentials, Error>| found.is_ok()).count();
+    progress.finish(&format!("{read} of {} read", names.len()));
+    found
 }
 
 /// Returns who logs in for these roles, by role, creating secrets with new ones where there are none. A role whose secret
@@ -50,22 +47,21 @@ pub async fn find_all(
 ///
 /// Once `stop` is raised no other secret is created; the roles that are left are not in the answer.
 ///
-/// # Errors
-/// Those of [`find_credentials`], of [`ensure_role_secret`] in the map.
+/// The errors of [`find_credentials`] and of [`ensure_role_secret`] are in the map.
 pub async fn ensure_all(
     cloud: &Cloud,
     stack: &Stack,
     roles: &BTreeSet<String>,
     stop: &Stop,
     events: &Events,
-) -> Result<BTreeMap<String, Result<Credentials, Error>>, Error> {
+) -> BTreeMap<String, Result<Credentials, Error>> {
     let names = roles.iter().map(|role| stack.role_secret_name(role)).collect();
-    let mut found = find_all(cloud, &names, events).await?;
+    let mut found = find_all(cloud, &names, events).await;
     let mut credentials = BTreeMap::new();
     let mut missing = Vec::new();
     for role in roles {
         match found.remove(&stack.role_secret_name(role)) {
-            Some(found) => drop(credentials.insert(role.clone(), Ok(found))),
+            Some(found) => drop(credentials.insert(role.clone(), found)),
             None => missing.push(role),
         }
     }
@@ -81,19 +77,22 @@ pub async fn ensure_all(
         progress.at(done);
     }
     progress.finish(&format!("{done} of {} created", missing.len()));
-    Ok(credentials)
+    credentials
 }
 
-async fn find_chunk(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Credentials>, Error> {
+async fn find_chunk(cloud: &Cloud, names: &[&str]) -> BTreeMap<String, Result<Credentials, Error>> {
     // Whoever may read each secret need not be allowed to read them together, and not all of them need to fit the answer.
     // What single calls say of the rest is the truth.
     let mut answer = at_once(cloud, names).await.unwrap_or_default();
+    let mut found = BTreeMap::new();
     for name in names {
-        if !answer.contains_key(*name) {
-            answer.insert((*name).to_owned(), find_credentials(cloud, name).await?);
-        }
+        let one = match answer.remove(*name) {
+            Some(told) => Ok(told),
+            None => find_credentials(cloud, name).await,
+        };
+        found.extend(one.transpose().map(|one| ((*name).to_owned(), one)));
     }
-    Ok(answer.into_iter().filter_map(|(name, found)| Some((name, found?))).collect())
+    found
 }
 
 /// Returns what one call tells: who logs in, or that there is none.

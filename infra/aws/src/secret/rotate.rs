@@ -3,10 +3,12 @@
 //! Whoever calls these in order may be cut off anywhere: the server knows the password of one of the two versions, and
 //! the next run finds both.
 
+use stack::spec::ROLE_SECRET;
 use stack::{Events, Secret, Stack};
 
+use super::Fresh;
 use super::SERVICE;
-use super::version::{self, CURRENT, PENDING, Version};
+use super::version::{self, CURRENT, PENDING, PREVIOUS, Version};
 use crate::error::failed;
 use crate::step::Job;
 use crate::{ApplyOptions, Cloud, Error, Stop, database, password};
@@ -45,6 +47,37 @@ pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Versions>, Error> 
 /// [`Error::Missing`] if there is no such secret, else as [`find`].
 pub async fn get(cloud: &Cloud, name: &str) -> Result<Versions, Error> {
     find(cloud, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
+}
+
+/// Returns the versions of the secret of that name as a rotation takes them. Where nobody can read the current one, what
+/// `AWSPREVIOUS` holds stands for it, or else a value with that user: the rotation then makes the secret whole.
+///
+/// # Errors
+/// As [`get`], but for [`Error::Secret`].
+pub async fn get_or_rebuild(cloud: &Cloud, stack: &Stack, name: &str, user: &str) -> Result<Versions, Error> {
+    let problem = match Box::pin(get(cloud, name)).await {
+        Err(problem @ Error::Secret { .. }) => problem,
+        found => return found,
+    };
+    let Some(id) = version::find_id(cloud, name, CURRENT).await? else { return Err(problem) };
+    let readable = async |label| match Box::pin(version::find(cloud, name, label)).await {
+        Err(Error::Secret { .. }) => Ok(None),
+        found => found,
+    };
+    let pending = readable(PENDING).await?.filter(|pending| pending.id != id);
+    let kept = match readable(CURRENT).await? {
+        Some(current) => Some(current),
+        None => readable(PREVIOUS).await?,
+    };
+    let current = match kept {
+        Some(kept) => kept.in_place_of(id),
+        None => {
+            let fresh = Fresh::new(stack, ROLE_SECRET, name.to_owned(), user);
+            Version::parse(id, fresh.value.expose())
+                .map_err(|problem| Error::Secret { name: name.to_owned(), problem })?
+        }
+    };
+    Ok(Versions { name: name.to_owned(), current, pending })
 }
 
 /// Stores a new password of that user's as the pending version, and returns that version.

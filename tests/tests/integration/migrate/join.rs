@@ -26,7 +26,8 @@ const EIGHT: [&str; 8] = ["one", "two", "three", "four", "five", "six", "seven",
 fn members(names: &[&str], migrations: &[Migration]) -> Vec<Target> {
     let table = "refinery_schema_history".to_owned();
     let set = Arc::new(MigrationSet { name: None, table, migrations: migrations.to_vec() });
-    names.iter().map(|name| Target { login: spec(name).login(), set: Arc::clone(&set) }).collect()
+    let target = |name: &&str| Target { login: spec(name).login(), set: Arc::clone(&set), no_login: None };
+    names.iter().map(target).collect()
 }
 
 fn name(text: &str) -> RunName {
@@ -274,7 +275,7 @@ async fn a_runner_whose_lease_is_lost_ends_what_it_has_begun_and_says_so() {
         db.wait_until_blocked("one", 1).await;
         // As if this runner had not been heard of, and another had come by.
         db.as_master(
-            "UPDATE drawbridge.run_tenant SET runner = 'another', attempts = 9,
+            "UPDATE drawbridge.run_tenant SET runner = 'another', attempts = 2,
              lease_until = now() + interval '2 seconds' WHERE tenant = 'one'",
         )
         .await;

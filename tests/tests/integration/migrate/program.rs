@@ -26,6 +26,29 @@ impl Files {
         Files { dir, stack: stack.display().to_string() }
     }
 
+    /// Returns an empty folder for the shipped stack, whose tenants are one wave.
+    pub(super) fn flat(fixture: &Fixture) -> Files {
+        let dir = fixture.cloud.dir().join("files");
+        std::fs::create_dir_all(&dir).unwrap();
+        Files { dir, stack: STACK_FILE.to_owned() }
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        std::fs::remove_file(self.dir.join(name)).unwrap();
+    }
+
+    /// Returns what asks who has what.
+    pub(super) fn status(&self) -> Vec<String> {
+        let dir = self.dir.display().to_string();
+        ["migrate", "status", "--json", "--stack", &self.stack, "--dir", &dir].map(str::to_owned).to_vec()
+    }
+
+    /// Returns a release with these files that leaves the bastion alone.
+    pub(super) fn release(&self) -> Vec<String> {
+        let dir = self.dir.display().to_string();
+        ["release", "--yes", "--json", "--stack", &self.stack, "--dir", &dir].map(str::to_owned).to_vec()
+    }
+
     pub(super) fn write(&self, name: &str, sql: &str) {
         std::fs::write(self.dir.join(name), sql).unwrap();
     }

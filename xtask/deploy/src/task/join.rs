@@ -29,8 +29,8 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let admin = bridge::master(context, cloud).await?;
     let stop = forward(context, &options.stop);
-    let options =
-        JoinOptions { run: options, lease: Duration::from_secs(args.lease.into()), runner: runner() };
+    let lease = Duration::from_secs(args.lease.into());
+    let options = JoinOptions { run: options, lease, runner: runner(), ..JoinOptions::default() };
     let joined = Box::pin(db::migrate::join(server, &admin, run, targets, &options, &context.events)).await;
     stop.abort();
     tell(context, args, run, &joined?)

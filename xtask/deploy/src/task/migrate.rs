@@ -60,7 +60,7 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
             return history::baseline(context, &server, &targets, version, &options).await;
         }
         if args.repair {
-            return history::repair(context, &server, &targets, &options).await;
+            return history::repair(context, &server, &targets, &args.replaced, &options).await;
         }
         options.jobs = jobs(context, args.jobs, &server, &targets).await?;
         if args.plan {
@@ -180,7 +180,7 @@ pub(super) async fn jobs(
         return Ok(usize::from(jobs));
     }
     // Any tenant may ask; one that is broken must not keep the others from it.
-    for target in targets.iter().take(3) {
+    for target in targets.iter().filter(|target| target.no_login.is_none()).take(3) {
         match db::migrate::find_jobs(server, &target.login).await {
             Ok(jobs) => return Ok(jobs),
             Err(error @ db::Error::Full { .. }) => return Err(error.into()),
@@ -208,7 +208,7 @@ async fn plan(
     let mut plans: Vec<TenantPlan> = Vec::new();
     let mut failed = 0;
     let mut due: BTreeMap<(Option<&str>, i32), (&Migration, usize)> = BTreeMap::new();
-    for (Target { login, set }, looked) in targets.iter().zip(looked) {
+    for (Target { login, set, .. }, looked) in targets.iter().zip(looked) {
         match looked {
             Ok(plan) => {
                 for file in set.migrations.iter().filter(|file| plan.pending.contains(&file.to_string())) {
@@ -305,15 +305,21 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted while migrating"))
             .hint("run the same again: it goes on from there, and what is done costs one round trip"));
     }
-    let is_refused = |report: &TenantReport| matches!(&report.outcome, Outcome::Failed { error, .. } if error.sqlstate() == Some("28P01"));
+    let is_refused = |report: &&TenantReport| matches!(&report.outcome, Outcome::Failed { error, .. } if tenant::is_shut_out(error));
     let is_cut_off = |report: &TenantReport| {
         matches!(&report.outcome, Outcome::Failed { error: db::Error::Dial { .. }, .. })
     };
     tenant::verdict(failed(reports), reports.len()).map_err(|mut failure| {
-        if reports.iter().any(is_refused) {
-            // Secrets of many roles are read together, and only the versions that are current.
-            failure =
-                failure.hint("a rotation that was cut off is finished by `cargo xtask secret rotate ROLE`");
+        let refused: Vec<&str> = reports.iter().filter(is_refused).map(|one| one.tenant.as_str()).collect();
+        if !refused.is_empty() {
+            failure = failure
+                .hint(format!(
+                    "`cargo xtask tenant create {}` makes what is missing, and has the server know the password in \
+                     the secret",
+                    refused.join(" ")
+                ))
+                // Secrets of many roles are read together, and only the versions that are current.
+                .hint("a rotation that was cut off is finished by `cargo xtask secret rotate ROLE`");
         }
         if reports.iter().any(is_cut_off) {
             failure = failure.hint(
@@ -330,11 +336,15 @@ pub(super) fn failed(reports: &[TenantReport]) -> usize {
     reports.len() - reports.iter().filter(is_done).count()
 }
 
+/// Returns how each tenant's role logs in, or why it cannot.
+///
+/// # Errors
+/// What concerns all tenants.
 pub(super) async fn logins(
     context: &Context,
     cloud: &Cloud,
     tenants: &[Tenant],
-) -> Result<Vec<Login>, Failure> {
+) -> Result<Vec<Result<Login, String>>, Failure> {
     let specs = tenant::specs(context, cloud, tenants).await?;
-    Ok(specs.iter().map(db::TenantSpec::login).collect())
+    Ok(specs.into_iter().map(|spec| spec.map(|spec| spec.login()).map_err(tenant::one_line)).collect())
 }

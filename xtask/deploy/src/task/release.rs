@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use aws::{ApplyOptions, Cloud};
+use db::migrate::Outcome;
 use db::{ConnectOptions, Login, Server, Session, lock};
 use stack::spec::Tenant;
 use stack::{Component, Event, Inventory};
@@ -195,10 +196,19 @@ async fn each_part(
     let migrating = migrate::in_waves(context, cloud, server, &there, sets, args.lock_timeout);
     let reports = phase(context, "migrations", migrating).await?;
     release.on_migrated(&reports);
-    migrate::judge(&reports)?;
+    let migrating = migrate::judge(&reports);
+    if migrating.as_ref().is_err_and(|failure| failure.exit != Exit::SomeTenants) {
+        return migrating;
+    }
+    // Whoever was migrated is looked at, though others failed.
+    let is_done = |tenant: &Tenant| {
+        let is_whole = |outcome: &Outcome| matches!(outcome, Outcome::UpToDate | Outcome::Applied { .. });
+        reports.iter().any(|one| one.tenant == tenant.name && is_whole(&one.outcome))
+    };
+    let there: Vec<Tenant> = there.into_iter().filter(is_done).collect();
     let verified = phase(context, "verify", tenant::look(context, cloud, server, master, &there)).await?;
     release.on_verified(&verified);
-    creating.and(tenant::judge_verified(&verified))
+    migrating.and(creating).and(tenant::judge_verified(&verified))
 }
 
 fn failed(created: &[db::tenant::Created], name: &str) -> bool {

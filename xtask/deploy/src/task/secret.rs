@@ -97,21 +97,29 @@ fn question(targets: &[Target]) -> String {
 async fn dry_run(context: &Context, cloud: &Cloud, targets: &[Target]) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut document: Vec<Value> = Vec::new();
+    let mut failed = 0;
     for target in targets {
         context.check_interrupted()?;
-        let found = aws::secret::rotate::find(cloud, &target.secret_name(&context.stack)).await?;
+        let found = aws::secret::rotate::find(cloud, &target.secret_name(&context.stack)).await;
         let (kind, text) = match found {
-            None => ("missing", "there is no secret, so that this would fail"),
-            Some(versions) if versions.pending.is_some() => {
-                ("finish", "the rotation that was cut off would be finished")
+            Ok(None) => ("missing", "there is no secret, so that this would fail".to_owned()),
+            Ok(Some(versions)) if versions.pending.is_some() => {
+                ("finish", "the rotation that was cut off would be finished".to_owned())
             }
-            Some(_) => ("rotate", "would get a new password"),
+            Ok(Some(_)) => ("rotate", "would get a new password".to_owned()),
+            Err(error @ aws::Error::Secret { .. }) if *target != Target::Master => {
+                ("rebuild", format!("{error}: would get a new value with a new password"))
+            }
+            Err(error) => {
+                failed += 1;
+                ("unknown", Failure::from(error).chain())
+            }
         };
-        rows.push(vec![target.name().to_owned(), text.to_owned()]);
+        rows.push(vec![target.name().to_owned(), text]);
         document.push(json!({ "role": target.name(), "would": kind }));
     }
     view::result(context.json, &table::render(&["role", ""], &rows), &json!({ "roles": document }))?;
-    Ok(())
+    tenant::verdict(failed, targets.len())
 }
 
 /// Prints what became of each password, and tells whether all are rotated.

@@ -74,6 +74,16 @@ impl Target {
         Login { user, password: version.password.clone(), database }
     }
 
+    /// Returns the versions of its secret. One that somebody else wrote over is made whole by the rotation, but for the
+    /// master's: without its password nobody can tell the server anything.
+    async fn versions(&self, cloud: &Cloud, stack: &Stack) -> Result<Versions, aws::Error> {
+        let name = self.secret_name(stack);
+        match self {
+            Target::Role { role, .. } => Box::pin(rotate::get_or_rebuild(cloud, stack, &name, role)).await,
+            Target::Master => Box::pin(rotate::get(cloud, &name)).await,
+        }
+    }
+
     /// Returns whose password the version after that one has.
     fn next_user(&self, stack: &Stack, current: &Version) -> String {
         match self {
@@ -232,7 +242,7 @@ impl Work<'_> {
     async fn advance(&self, target: &Target, stage: &mut Stage) -> Result<Outcome, Failure> {
         self.context.check_interrupted()?;
         self.expect_role(target).await?;
-        let versions = rotate::get(self.cloud, &target.secret_name(&self.context.stack)).await?;
+        let versions = target.versions(self.cloud, &self.context.stack).await?;
         let (pending, outcome) = match &versions.pending {
             Some(pending) => {
                 *stage = Stage::Changing;
