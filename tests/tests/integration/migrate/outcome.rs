@@ -23,8 +23,8 @@ impl Database {
 
     async fn join_one(&self, run: &str, files: &[Migration], options: &JoinOptions) -> migrate::TenantReport {
         let targets = Target::all(&[spec("shop").login()], MigrationSet::flat(files.to_vec()));
-        let run = RunName::parse(run).unwrap();
-        let joined = migrate::join(&self.server, &self.admin, &run, &targets, options, &Events::none());
+        let (run, events) = (RunName::parse(run).unwrap(), Events::none());
+        let joined = migrate::join(&self.server, &self.admin, &run, &targets, options, &events);
         joined.await.unwrap().reports.remove(0)
     }
 }
@@ -124,7 +124,8 @@ async fn a_file_that_is_not_in_a_transaction_says_what_it_left_when_it_is_cancel
         db.wait_until_asleep("shop", 1).await;
         stop.raise();
     };
-    let (report, ()) = tokio::join!(db.join_one("r", &[file("V1__bare.sql", sql)], &options), stopping);
+    let files = [file("V1__bare.sql", sql)];
+    let (report, ()) = tokio::join!(db.join_one("r", &files, &options), stopping);
     let (_, migration, error) = failure(&report);
     assert_eq!(migration, Some("V1__bare"));
     assert!(
