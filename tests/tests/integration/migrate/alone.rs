@@ -74,15 +74,19 @@ impl Stage {
         self.run(&["psql", "--", "-Xqc", sql], 0).await;
     }
 
+    /// Writes over the secret's current version, as people do by hand.
     async fn overwrite(&self, value: &str) {
-        self.fixture
-            .raw()
-            .secrets(
-                "PutSecretValue",
-                &json!({ "SecretId": self.secret, "SecretString": value,
-            "ClientRequestToken": format!("c0ffee{:02}-0000-4000-8000-000000000000", value.len()) }),
-            )
-            .await;
+        let (raw, id) = (self.fixture.raw(), &self.secret);
+        let current = raw.secrets("GetSecretValue", &json!({ "SecretId": id })).await;
+        let current: Value = serde_json::from_str(&current).unwrap();
+        let token = format!("c0ffee{:02}-0000-4000-8000-000000000000", value.len());
+        // The sandbox's service knows no second way after a rotation.
+        let put = json!({ "SecretId": id, "SecretString": value, "ClientRequestToken": token,
+            "VersionStages": ["BY_HAND"] });
+        raw.secrets("PutSecretValue", &put).await;
+        let promote = json!({ "SecretId": id, "VersionStage": "AWSCURRENT", "MoveToVersionId": token,
+            "RemoveFromVersionId": current["VersionId"] });
+        raw.secrets("UpdateSecretVersionStage", &promote).await;
     }
 }
 
@@ -112,7 +116,12 @@ fn one_tenant_that_nobody_can_log_in_to_fails_alone_and_the_command_that_is_name
         stage.expect_alone(5, "password authentication failed", create).await;
         stage.sql(&format!("ALTER ROLE {BROKEN} NOLOGIN")).await;
         stage.expect_alone(6, "not permitted to log in", create).await;
-        stage.sql(&format!("DROP DATABASE {BROKEN} WITH (FORCE)")).await;
+        let (grant, drop, revoke) = (
+            format!("GRANT {BROKEN} TO CURRENT_USER"),
+            format!("DROP DATABASE {BROKEN} WITH (FORCE)"),
+            format!("REVOKE {BROKEN} FROM CURRENT_USER"),
+        );
+        stage.run(&["psql", "--", "-Xqc", &grant, "-c", &drop, "-c", &revoke], 0).await;
         stage.expect_gone(7, create).await;
 
         stage.release().await;

@@ -207,6 +207,7 @@ async fn plan(
     let mut rows = Vec::new();
     let mut plans: Vec<TenantPlan> = Vec::new();
     let mut failed = 0;
+    let mut errors = Vec::new();
     let mut due: BTreeMap<(Option<&str>, i32), (&Migration, usize)> = BTreeMap::new();
     for (Target { login, set, .. }, looked) in targets.iter().zip(looked) {
         match looked {
@@ -225,6 +226,7 @@ async fn plan(
             Err(error) => {
                 failed += 1;
                 rows.push(vec![login.database.clone(), String::new(), "failed".to_owned(), error.chain()]);
+                errors.push(json!({ "tenant": login.database, "error": error }));
             }
         }
     }
@@ -237,7 +239,11 @@ async fn plan(
             json!({ "migration": file.to_string(), "set": set, "tenants": tenants, "sql": file.sql() }),
         );
     }
-    view::result(context.json, &text, &json!({ "plans": plans, "files": files, "failed": failed }))?;
+    view::result(
+        context.json,
+        &text,
+        &json!({ "plans": plans, "files": files, "errors": errors, "failed": failed }),
+    )?;
     tenant::verdict(failed, targets.len())
 }
 
