@@ -203,16 +203,18 @@ async fn a_tenant_that_no_runner_brings_to_its_end_is_given_up_with_the_last_rea
 async fn the_lock_of_an_attempt_that_failed_is_free_for_the_next() {
     let db = Database::start().await;
     db.create(&[spec("shop")]).await;
-    let sql = "DO $$ BEGIN RAISE EXCEPTION 'too bad' USING ERRCODE = 'deadlock_detected'; END $$;\n";
+    // A backend drops its temporary tables when it ends, and lets go of its locks after that.
+    let slow = "-- drawbridge: own-transaction\n\
+                DO $$ BEGIN FOR n IN 1..2000 LOOP EXECUTE format('CREATE TEMP TABLE t%s ()', n); END LOOP; END $$;\n";
+    let fails = "DO $$ BEGIN RAISE EXCEPTION 'too bad' USING ERRCODE = 'deadlock_detected'; END $$;\n";
     let (events, told) = waits();
     let logins = [spec("shop").login()];
-    let files = [file("V1__deadlock.sql", sql)];
-    let reports = migrate::run(&db.server, &logins, &files, &trying(30), &events).await;
-    failure(&reports[0]);
+    let files = [file("V1__slow.sql", slow), file("V2__fails.sql", fails)];
+    let reports = migrate::run(&db.server, &logins, &files, &trying(2), &events).await;
+    let (done, migration, _) = failure(&reports[0]);
+    assert_eq!((done, migration), (&["V1__slow".to_owned()][..], Some("V2__fails")));
+    // Nobody else is there: whatever held the lock would be the attempt before.
     let told = told.lock().unwrap().clone();
-    // Nobody else is there: whatever holds the lock would be an attempt before.
-    assert!(told.len() == 29 && told.iter().all(|one| one.starts_with("a deadlock; attempt ")), "{told:#?}");
-    let reports = db.migrate_with(&["shop"], &tables(1), &RunOptions::default()).await;
-    assert_eq!(applied(&reports[0]), ["V1__t1"]);
+    assert!(told.len() == 1 && told[0].starts_with("a deadlock; attempt 2 of 2"), "{told:#?}");
     db.stop().await;
 }
