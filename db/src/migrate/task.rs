@@ -153,7 +153,8 @@ async fn once(
     // The lock goes with the session: giving it back would cost a round trip. Only the next attempt would still find it
     // held, by this one.
     if result.as_ref().is_err_and(|error| retry::reason(error).is_some()) {
-        drop(tokio::time::timeout(CANCEL_LIMIT, lock::release(&session, lock::MIGRATIONS)).await);
+        let sql = lock::MIGRATIONS.give_back_sql();
+        drop(tokio::time::timeout(CANCEL_LIMIT, session.client().batch_execute(&sql)).await);
     }
     session.close().await;
     result
