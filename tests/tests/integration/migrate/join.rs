@@ -212,22 +212,23 @@ async fn a_runner_that_dies_at_any_of_fifty_moments_leaves_nothing_half_done_and
     let moments = if tests::sweeps_fully() { 50 } else { 12 };
     let db = Database::start().await;
     db.create(&THREE.map(spec)).await;
-    let files = counting(moments + 1);
+    let files = counting(moments + 2);
     let short = JoinOptions {
         run: RunOptions { jobs: 2, ..RunOptions::default() },
         lease: Duration::from_millis(400),
         ..JoinOptions::default()
     };
-    // How many messages a whole run takes.
+    // How many messages a whole run takes, once the table of runs is there.
+    db.join("first", &THREE, &files[..1], &short).await.unwrap();
     let (server, mortal) = Mortal::new(&db.server, usize::MAX);
-    let (run, all) = (name("whole"), members(&THREE, &files[..1]));
+    let (run, all) = (name("whole"), members(&THREE, &files[..2]));
     migrate::join(&server, &db.admin, &run, &all, &short, &Events::none()).await.unwrap();
     let messages = usize::MAX - mortal.left.load(Ordering::Relaxed);
 
     let mut chance = chance(7);
     let mut deaths = 0;
     for moment in 0..moments {
-        let files = &files[..moment + 2];
+        let files = &files[..moment + 3];
         let (run, all) = (name(&format!("moment-{moment}")), members(&THREE, files));
         let (server, mortal) = Mortal::new(&db.server, 1 + chance(messages));
         let (mut died, events) = (mortal.died.subscribe(), Events::none());

@@ -149,28 +149,29 @@ pub async fn create(
     tenants: &[Tenant],
 ) -> Result<Vec<Created>, Failure> {
     let roles = tenants.iter().map(|tenant| tenant.owner.clone()).collect();
-    let mut credentials =
-        aws::secret::ensure_all(cloud, &context.stack, &roles, &context.stop, &context.events).await;
+    let made = aws::secret::ensure_all(cloud, &context.stack, &roles, &context.stop, &context.events).await;
     context.check_interrupted()?;
+    let is_denied = |one: &Result<Credentials, aws::Error>| {
+        one.as_ref().is_err_and(|error| error.kind() == aws::Kind::Credentials)
+    };
+    let nobody_may = made.values().all(is_denied);
+    let (mut found, mut reasons) = (HashMap::new(), HashMap::new());
+    for (role, one) in made {
+        let Some(tenant) = tenants.iter().find(|tenant| tenant.owner == role) else { continue };
+        match one {
+            Ok(credentials) => drop(found.insert(role, credentials)),
+            // Credentials that have expired are nobody's in particular.
+            Err(error) if nobody_may => return Err(error.into()),
+            Err(error) => drop(reasons.insert(role, one_line(bridge::no_secret(tenant, error)))),
+        }
+    }
     let mut specs = Vec::new();
-    let mut without: HashMap<&str, Created> = HashMap::new();
-    let mut reasons: HashMap<String, String> = HashMap::new();
+    let mut without = HashMap::new();
     for tenant in tenants {
-        let reason = match reasons.get(&tenant.owner) {
-            Some(reason) => Some(reason.clone()),
-            None => match credentials.remove(&tenant.owner) {
-                Some(Ok(found)) => {
-                    specs.push(spec(tenant, found.clone()));
-                    credentials.insert(tenant.owner.clone(), Ok(found));
-                    None
-                }
-                Some(Err(error)) => Some(one_line(bridge::no_secret(tenant, error))),
-                None => None,
-            },
-        };
-        if let Some(reason) = reason {
+        if let Some(credentials) = found.get(&tenant.owner) {
+            specs.push(spec(tenant, credentials.clone()));
+        } else if let Some(reason) = reasons.get(&tenant.owner) {
             without.insert(tenant.name.as_str(), refused(context, tenant, reason.clone()));
-            reasons.insert(tenant.owner.clone(), reason);
         }
     }
     let stop = Stop::new();
