@@ -77,7 +77,7 @@ pub(super) async fn enter(
             return Err(failed("ask for the lock", error));
         }
         if lock.0.first().is_some_and(|row| is_true(row, 0)) {
-            let (history, place) = parse(tenant, table, seen)?;
+            let (history, place) = parse(tenant, table, Right::Record, seen)?;
             return Ok(Entered { history, table: place.table(tenant, table)? });
         }
         let holder = holder?;
@@ -108,13 +108,12 @@ pub(super) async fn enter(
 
 /// Reads the history in one round trip, without the lock: it may be stale in the next moment.
 pub(super) async fn look(session: &Session, tenant: &str, table: &str) -> Result<Vec<Row>, Error> {
-    see(session, tenant, table).await.map(|(history, _)| history)
+    see(session, tenant, table, Right::Read).await.map(|(history, _)| history)
 }
 
 /// Reads the history and checks the rights to record in one round trip, without the lock.
 pub(super) async fn inspect(session: &Session, tenant: &str, table: &str) -> Result<Vec<Row>, Error> {
-    let (history, place) = see(session, tenant, table).await?;
-    place.table(tenant, table).map(|_| history)
+    see(session, tenant, table, Right::Record).await.map(|(history, _)| history)
 }
 
 /// Returns the schema of the history, if there is one, and how many migrations are in it.
@@ -123,13 +122,13 @@ pub(crate) async fn find(
     tenant: &str,
     table: &str,
 ) -> Result<(Option<String>, usize), Error> {
-    let (history, place) = see(session, tenant, table).await?;
+    let (history, place) = see(session, tenant, table, Right::Read).await?;
     Ok((place.found, history.len()))
 }
 
-async fn see(session: &Session, tenant: &str, table: &str) -> Result<(Vec<Row>, Place), Error> {
+async fn see(session: &Session, tenant: &str, table: &str, right: Right) -> Result<(Vec<Row>, Place), Error> {
     let look = format!("{}; {}", place(table), history::read(table));
-    parse(tenant, table, ask(session.client(), &look).await)
+    parse(tenant, table, right, ask(session.client(), &look).await)
 }
 
 /// What a message brought, and what it came to nothing with.
@@ -157,8 +156,15 @@ fn is_true(row: &SimpleQueryRow, at: usize) -> bool {
     row.get(at) == Some("t")
 }
 
+/// What is to be done with the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    Read,
+    Record,
+}
+
 /// Returns the history and where it is, from the answer to both questions.
-fn parse(tenant: &str, table: &str, (rows, error): Answer) -> Result<(Vec<Row>, Place), Error> {
+fn parse(tenant: &str, table: &str, right: Right, (rows, error): Answer) -> Result<(Vec<Row>, Place), Error> {
     let broken = |reason: &str| Error::History { table: table.to_owned(), reason: reason.to_owned() };
     let Some((place, rows)) = rows.split_first() else {
         return Err(match error {
@@ -169,6 +175,9 @@ fn parse(tenant: &str, table: &str, (rows, error): Answer) -> Result<(Vec<Row>, 
     let place = Place::parse(place).ok_or_else(|| broken("the server did not say where else it is"))?;
     // What is not found by its name alone may be elsewhere: that comes first.
     place.check(tenant, table)?;
+    if right == Right::Record {
+        place.table(tenant, table)?;
+    }
     Ok((history::parse(table, rows, error)?, place))
 }
 
