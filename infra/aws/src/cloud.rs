@@ -12,7 +12,9 @@ use aws_smithy_http_client::{Builder as HttpClientBuilder, tls};
 use serde::Serialize;
 
 use crate::Error;
+use crate::clock::Clock;
 use crate::error::failed;
+use crate::login::Login;
 
 /// The connections to one region of one account. Cheap to clone.
 #[derive(Clone)]
@@ -28,7 +30,8 @@ pub struct Cloud {
     pub(crate) ssm: aws_sdk_ssm::Client,
     pub(crate) sts: aws_sdk_sts::Client,
     pub(crate) region: String,
-    pub(crate) credentials: SharedCredentialsProvider,
+    pub(crate) login: Login,
+    pub(crate) clock: Clock,
 }
 
 /// Who we are to AWS.
@@ -41,7 +44,7 @@ pub struct Identity {
 }
 
 impl Cloud {
-    /// Returns the connections to `region`; nothing is sent yet.
+    /// Returns the connections to `region`; no service is asked yet, but whoever has the credentials is.
     ///
     /// Credentials come from where every AWS program takes them: environment, profile, SSO, `credential_process`,
     /// assumed roles. `profile` wins over the environment, `endpoint` over `AWS_ENDPOINT_URL` and its kin.
@@ -62,7 +65,7 @@ impl Cloud {
         if let Some(endpoint) = endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        Cloud::new(region, &loader.load().await)
+        Cloud::new(region, loader.load().await).await
     }
 
     /// Returns the connections to something that behaves like AWS, with credentials that are given, not looked for.
@@ -77,13 +80,20 @@ impl Cloud {
     ) -> Result<Cloud, Error> {
         let credentials = Credentials::new(key_id, key.expose(), None, None, "given");
         let loader = defaults(region).endpoint_url(endpoint);
-        Cloud::new(region, &loader.credentials_provider(credentials).load().await)
+        Cloud::new(region, loader.credentials_provider(credentials).load().await).await
     }
 
-    fn new(region: &str, config: &SdkConfig) -> Result<Cloud, Error> {
-        let credentials = config.credentials_provider().ok_or_else(|| Error::Credentials {
+    async fn new(region: &str, config: SdkConfig) -> Result<Cloud, Error> {
+        let inner = config.credentials_provider().ok_or_else(|| Error::Credentials {
             source: "no provider of credentials is configured".into(),
         })?;
+        let clock = Clock::default();
+        let login = Login::new(inner, clock.clone());
+        let shared = SharedCredentialsProvider::new(login.clone());
+        let config = &config.into_builder().credentials_provider(shared).build();
+        // Now, where nothing limits the time: a helper may ask somebody. Whoever needs them next is told of a failure.
+        drop(login.credentials().await);
+        let ssm = aws_sdk_ssm::config::Builder::from(config).interceptor(clock.clone()).build();
         Ok(Cloud {
             cloudwatch: aws_sdk_cloudwatch::Client::new(config),
             ec2: aws_sdk_ec2::Client::new(config),
@@ -93,10 +103,11 @@ impl Cloud {
             rds: aws_sdk_rds::Client::new(config),
             secrets: aws_sdk_secretsmanager::Client::new(config),
             sns: aws_sdk_sns::Client::new(config),
-            ssm: aws_sdk_ssm::Client::new(config),
+            ssm: aws_sdk_ssm::Client::from_conf(ssm),
             sts: aws_sdk_sts::Client::new(config),
             region: region.to_owned(),
-            credentials,
+            login,
+            clock,
         })
     }
 

@@ -6,10 +6,12 @@
 mod apply;
 mod audit;
 mod blocker;
+mod clock;
 mod cloud;
 mod course;
 mod error;
 mod examine;
+mod login;
 mod observe;
 mod once;
 mod poll;

@@ -4,6 +4,8 @@ mod permit;
 mod reach;
 mod sign;
 
+use std::net::IpAddr;
+
 use aws_sdk_ssm::primitives::DateTimeFormat;
 use aws_sdk_ssm::types::{InstanceInformationStringFilter, SessionFilter, SessionFilterKey, SessionState};
 use futures_util::future::join;
@@ -13,12 +15,14 @@ use stack::{Resource, Secret};
 pub(crate) use self::permit::simulate;
 use self::reach::wait_until_opened;
 pub use self::reach::{Asleep, Patience, wait_until_openable};
-pub use self::sign::sign;
+pub use self::sign::{log_in, sign};
 use crate::error::failed;
 use crate::step::{Job, missing};
 use crate::{Cloud, Error, instance};
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+/// The document for ports of the instance itself: agents refuse its loopback addresses as remote hosts.
+const TO_INSTANCE: &str = "AWS-StartPortForwardingSession";
 const COMMAND: &str = "AWS-StartNonInteractiveCommand";
 
 /// What a session is for.
@@ -55,6 +59,10 @@ pub struct Started {
 pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Result<Started, Error> {
     let call = cloud.ssm.start_session().target(instance_id);
     let call = match purpose {
+        Purpose::Port { host, port } if is_loopback(host) => call
+            .document_name(TO_INSTANCE)
+            .parameters("portNumber", vec![port.to_string()])
+            .parameters("localPortNumber", vec![port.to_string()]),
         Purpose::Port { host, port } => call
             .document_name(TO_REMOTE_HOST)
             .parameters("host", vec![host.clone()])
@@ -78,6 +86,12 @@ pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Resul
     })
 }
 
+/// Says whether a host is the instance itself, whichever of its loopback addresses names it.
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Returns the line that an agent cuts into the same words again.
 fn command_line(words: &[String]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
@@ -94,7 +108,8 @@ fn command_line(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// Returns a new address and token for a session whose channel broke; `None` if the session is over.
+/// Returns a new token for a session whose channel broke, and its address, which is empty if the old one is still good;
+/// `None` if the session is over.
 ///
 /// # Errors
 /// As AWS says.
@@ -106,8 +121,8 @@ pub async fn resume(cloud: &Cloud, session_id: &str) -> Result<Option<Started>, 
         Err(error) => return Err(error),
     };
     let present = |value: Option<String>| value.filter(|value| !value.is_empty());
-    let parts = present(answer.stream_url).zip(present(answer.token_value));
-    Ok(parts.map(|(url, token)| Started {
+    let url = answer.stream_url.unwrap_or_default();
+    Ok(present(answer.token_value).map(|token| Started {
         session_id: session_id.to_owned(),
         url,
         token: Secret::new(token),

@@ -133,7 +133,10 @@ fn a_session_is_tied_to_the_bastion_its_document_and_its_owner() {
     assert_eq!(start[0]["Condition"], condition);
     assert_eq!(
         start[1]["Resource"],
-        json!(["arn:aws:ssm:us-east-1::document/AWS-StartPortForwardingSessionToRemoteHost"])
+        json!([
+            "arn:aws:ssm:us-east-1::document/AWS-StartPortForwardingSession",
+            "arn:aws:ssm:us-east-1::document/AWS-StartPortForwardingSessionToRemoteHost",
+        ])
     );
     assert_eq!(start.len(), 2, "migrations need no shell");
     let own = json!({ "StringLike": { "ssm:resourceTag/aws:ssmmessages:session-id": "${aws:userid}" } });

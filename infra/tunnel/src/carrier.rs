@@ -126,6 +126,8 @@ impl Carrier {
             let session_id = self.token.session_id.clone();
             self.options.events.emit(Event::Lost { session_id: session_id.clone(), why: lost.clone() });
             traffic.on_lost();
+            // It may still be open: it was given up because the agent is silent on it.
+            drop(connection);
             connection = match self.resume(traffic, lost).await {
                 Ok(connection) => connection,
                 Err(error) => return error,

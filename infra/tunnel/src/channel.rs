@@ -195,8 +195,11 @@ impl Channel {
         actions
     }
 
-    /// Returns when to call [`Channel::on_timer`] next.
+    /// Returns when to call [`Channel::on_timer`] next; never once the session is over.
     pub fn next_timer(&self) -> Option<Instant> {
+        if matches!(self.phase, Phase::Over) {
+            return None;
+        }
         let proof = if let Phase::Proving { proof, .. } = &self.phase { Some(proof.next()) } else { None };
         let liveness = if self.is_ready() { self.liveness.next(self.signs()) } else { None };
         let timers = [self.reliable.next_timer(), self.mux.next_timer(), self.keep_alive_at, proof, liveness];
@@ -357,6 +360,7 @@ impl Channel {
         for event in events {
             match event {
                 Event::Send(frame) => self.send_frames(&[frame], now, actions),
+                Event::Probe(frames) => self.send_frames(&frames, now, actions),
                 Event::Deliver { stream, payload } => actions.push(Action::Deliver { stream, payload }),
                 Event::Closed { stream } => actions.push(Action::StreamClosed { stream }),
                 Event::Refused { stream } => actions.push(Action::ConnectFailed { stream }),

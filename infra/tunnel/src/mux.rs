@@ -58,6 +58,8 @@ struct State {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event {
     Send(Frame),
+    /// A probe, which is one message.
+    Probe([Frame; 2]),
     Deliver {
         stream: u32,
         payload: Bytes,
@@ -195,7 +197,7 @@ impl Mux {
         }
         self.streams.retain(|_, state| !is_due(state.ends_at) && !is_due(state.answer_by));
         if in_doubt {
-            events.extend(self.probe().map(Event::Send));
+            events.push(Event::Probe(self.probe()));
         }
         events
     }

@@ -4,6 +4,7 @@ mod adopt;
 mod alarms;
 mod bastion;
 mod cli;
+mod connections;
 mod containers;
 mod db;
 mod doctor;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cost;
+use crate::{cost, far_end};
 
 /// The documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,8 @@ impl From<db::Error> for Failure {
 
 impl From<tunnel::Error> for Failure {
     fn from(error: tunnel::Error) -> Failure {
-        Failure::new(Exit::Tunnel, error)
+        let hints = far_end::of(&error);
+        hints.into_iter().fold(Failure::new(Exit::Tunnel, error), Failure::hint)
     }
 }
 

@@ -24,7 +24,8 @@ const CONNECTED_AGAIN_WITHIN: Duration = Duration::from_secs(20);
 pub struct Ssm {
     context: Context,
     cloud: Cloud,
-    bastion: String,
+    /// Another one may take its place while the tunnel is open.
+    bastion: Mutex<String>,
     purpose: Purpose,
     /// The session that was started before there was a tunnel.
     first: Mutex<Option<SessionToken>>,
@@ -43,7 +44,8 @@ impl Ssm {
         let ssm = Arc::downgrade(self);
         let events = self.context.events.clone();
         tunnel::Events::new(move |event| {
-            if let tunnel::Event::Ended { session_id, why: tunnel::Error::SessionEnded { .. } } = &event
+            if let tunnel::Event::Ended { session_id, why } = &event
+                && why.is_session_end()
                 && let Some(ssm) = ssm.upgrade()
             {
                 ssm.forget(session_id);
@@ -75,7 +77,7 @@ impl Ssm {
         let ssm = Arc::new(Ssm {
             context: context.clone(),
             cloud: cloud.clone(),
-            bastion: bastion.id.clone(),
+            bastion: Mutex::new(bastion.id.clone()),
             purpose,
             first: Mutex::default(),
             open: Mutex::default(),
@@ -90,8 +92,8 @@ impl Ssm {
     }
 
     /// Returns the bastion's id.
-    pub fn bastion(&self) -> &str {
-        &self.bastion
+    pub fn bastion(&self) -> String {
+        lock(&self.bastion).clone()
     }
 
     /// Gives up whatever session is being started.
@@ -99,13 +101,34 @@ impl Ssm {
         self.closed.raise();
     }
 
+    /// Looks whether another bastion has taken the place of this one, and goes on with that.
+    async fn find_successor(&self, bastion: &str) -> bool {
+        // What cannot be seen changes nothing: the refusal is what is told.
+        let Ok(inventory) = aws::observe(&self.cloud, &self.context.stack).await else { return false };
+        let Some(successor) = inventory.bastion().filter(|found| found.id != bastion) else { return false };
+        let text = format!("bastion `{bastion}` is gone; going on with `{}`", successor.id);
+        self.context.events.emit(Event::Warning { text });
+        lock(&self.bastion).clone_from(&successor.id);
+        true
+    }
+
     /// Starts a session; `TargetNotConnected`, and it alone, is tried again.
     async fn begin(&self) -> Result<SessionToken, aws::Error> {
         let began = Instant::now();
         let patience = *lock(&self.patience);
         let mut pause = Duration::from_millis(200);
+        // A first session is with the bastion that was just looked at.
+        let mut may_be_replaced = patience != CONNECTED_WITHIN;
         loop {
-            match aws::session::start(&self.cloud, &self.bastion, &self.purpose).await {
+            let bastion = self.bastion();
+            match aws::session::start(&self.cloud, &bastion, &self.purpose).await {
+                Err(error)
+                    if error.code() == Some("TargetNotConnected")
+                        && std::mem::take(&mut may_be_replaced)
+                        && Box::pin(self.find_successor(&bastion)).await =>
+                {
+                    continue;
+                }
                 Err(error) if error.code() == Some("TargetNotConnected") && began.elapsed() < patience => {
                     let status = "Session Manager says that it is not connected yet".to_owned();
                     self.context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
@@ -151,7 +174,10 @@ fn tell(events: &stack::Events, event: &tunnel::Event) {
         }
         tunnel::Event::Ready { customer_message, .. } if customer_message.trim().is_empty() => (),
         tunnel::Event::Ended { why: tunnel::Error::Closed, .. } => (),
-        tunnel::Event::Lost { .. } | tunnel::Event::Ended { .. } => events.emit(Event::Warning { text }),
+        tunnel::Event::Lost { .. }
+        | tunnel::Event::ResumeFailed { .. }
+        | tunnel::Event::Stalled { .. }
+        | tunnel::Event::Ended { .. } => events.emit(Event::Warning { text }),
         tunnel::Event::Ready { .. } | tunnel::Event::Resumed { .. } => events.emit(Event::Note { text }),
     }
 }
@@ -206,6 +232,10 @@ impl Control for Ssm {
     fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
         let url = url.to_owned();
         async move { aws::session::sign(&self.cloud, &url).await.map_err(Into::into) }.boxed()
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        async move { aws::session::log_in(&self.cloud).await.map_err(Into::into) }.boxed()
     }
 
     fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {

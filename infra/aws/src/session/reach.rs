@@ -173,8 +173,8 @@ fn status(agent: Option<&Agent>) -> String {
 
 /// Returns the id of a session that was started; `None` if the agent does not take one.
 async fn try_session(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Option<String>, Error> {
-    // Nothing is dialled until a stream is opened, so any target will do.
-    let anywhere = Purpose::Port { host: "localhost".to_owned(), port: stack.database.port };
+    // Nothing is dialled until a stream is opened, so any target will do, but the document is to be that of tunnels.
+    let anywhere = Purpose::Port { host: stack.database.identifier.clone(), port: stack.database.port };
     match start(cloud, instance, &anywhere).await {
         Ok(session) => Ok(Some(session.session_id)),
         Err(error) if error.code() == Some("TargetNotConnected") => Ok(None),

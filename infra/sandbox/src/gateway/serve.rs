@@ -17,7 +17,7 @@ use super::journal::Ending;
 use super::reply::{Reply, ServedBy};
 use super::request::{Protocol, Request};
 use super::state::State;
-use super::{channel, control, route, websocket};
+use super::{channel, clock, control, route, websocket};
 use crate::wire;
 
 /// The answer is lost on purpose: the connection closes instead.
@@ -43,7 +43,11 @@ pub(crate) async fn accept(state: Arc<State>, listener: TcpListener) {
 async fn connection(state: Arc<State>, stream: TcpStream) {
     let service = service_fn(move |request| {
         let state = Arc::clone(&state);
-        async move { answer(&state, request).await.map(into_response) }
+        async move {
+            let mut reply = answer(&state, request).await?;
+            clock::stamp(&state, &mut reply);
+            Ok::<_, Lost>(into_response(reply))
+        }
     });
     let http = hyper::server::conn::http1::Builder::new();
     // A client that goes away, or an answer lost on purpose: nobody is left to be told.
@@ -67,6 +71,9 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
     let request = Request::parse(parts.method, parts.uri, parts.headers, body.to_bytes());
     if request.uri.path().starts_with(control::PATH) {
         return Ok(control::answer(state, &request).await);
+    }
+    if let Some(refused) = clock::refusal(state, &request.headers, request.protocol()) {
+        return Ok(refused);
     }
     let service = request.service().to_owned();
     let operation = request.name();

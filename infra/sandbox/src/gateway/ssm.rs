@@ -11,6 +11,7 @@ use super::Error;
 use super::agent::AgentSession;
 use super::channel;
 use super::inventory::{Instance, Inventory};
+use super::options::ResumeUrl;
 use super::registration::{self, Standing};
 use super::reply::Reply;
 use super::request::{Protocol, Request};
@@ -103,9 +104,13 @@ fn resume(state: &State, body: &Value) -> Reply {
     match state.sessions.resume(id) {
         Resumed::Unknown => refuse("DoesNotExistException", &format!("Session {id} does not exist.")),
         Resumed::Ended => Reply::json(&json!({ "SessionId": id, "StreamUrl": null, "TokenValue": null })),
-        Resumed::Token(token) => Reply::json(
-            &json!({ "SessionId": id, "StreamUrl": channel::stream_url(state, id), "TokenValue": token }),
-        ),
+        Resumed::Token(token) => {
+            let url = match state.options.resume_url {
+                ResumeUrl::Named => json!(channel::stream_url(state, id)),
+                ResumeUrl::Omitted => Value::Null,
+            };
+            Reply::json(&json!({ "SessionId": id, "StreamUrl": url, "TokenValue": token }))
+        }
     }
 }
 

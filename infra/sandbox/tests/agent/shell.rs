@@ -141,6 +141,41 @@ async fn many_bytes_of_a_command_come_whole_and_in_messages_of_a_kilobyte() {
     assert!(client.received as usize > expected.len() / 1024);
 }
 
+/// A client that takes its time, as the service does when much is on the way: it acknowledges, and reads on later.
+async fn all_of(mut client: Client, length: usize) -> usize {
+    let mut got = 0;
+    while got < length {
+        let message = client.data().await;
+        if message.payload_type == PayloadType::Output {
+            got += message.payload.len();
+        }
+        // The agent finds its way to the client full now and then.
+        if client.received % 200 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    got
+}
+
+const MUCH: usize = 3_000_000;
+
+#[tokio::test]
+async fn much_output_of_a_command_comes_whole() {
+    let line = format!("head -c {MUCH} /dev/zero");
+    let mut client = client(COMMAND, &[("command", &line), ("separateOutputStream", "true")], None);
+    client.shake_hands().await;
+    let got = tokio::time::timeout(std::time::Duration::from_secs(60), all_of(client, MUCH)).await;
+    assert_eq!(got.expect("the agent goes on printing"), MUCH);
+}
+
+#[tokio::test]
+async fn much_output_of_a_terminal_comes_whole() {
+    let line = format!("head -c {MUCH} /dev/zero | tr '\\0' x");
+    let client = client("AWS-StartInteractiveCommand", &[("command", &line)], None);
+    let got = tokio::time::timeout(std::time::Duration::from_secs(60), all_of(client, MUCH)).await;
+    assert_eq!(got.expect("the agent goes on printing"), MUCH);
+}
+
 #[tokio::test]
 async fn ctrl_c_is_a_signal_for_a_command() {
     let line = "sh -c 'echo ready; exec sleep 1000'";

@@ -48,7 +48,7 @@ pub(super) enum Clause {
     Secrets,
     /// Sessions to the stack's bastion, with a document that is allowed as well.
     Bastion,
-    /// The document of tunnels.
+    /// The documents of tunnels.
     Forward,
     /// The documents of shells.
     Shell,
@@ -221,9 +221,11 @@ impl Clause {
             }
             Clause::Secrets => place.secrets(),
             Clause::Bastion => vec![place.arn("ec2", "instance/*")],
-            Clause::Forward => {
-                vec![place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost")]
-            }
+            // The database is a remote host; a port of the bastion itself has a document of its own.
+            Clause::Forward => vec![
+                place.shared("ssm", "document/AWS-StartPortForwardingSession"),
+                place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost"),
+            ],
             Clause::Shell => vec![
                 place.shared("ssm", "document/AWS-StartNonInteractiveCommand"),
                 place.arn("ssm", "document/SSM-SessionManagerRunShell"),

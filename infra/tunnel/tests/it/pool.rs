@@ -222,15 +222,16 @@ async fn every_change_of_a_session_is_told_in_order() {
     echo(tunnel.connect().await.unwrap(), 50_000, 1).await;
     tunnel.close().await.unwrap();
     let told = told.lock().unwrap().clone();
-    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(told.len(), 6, "{told:?}");
     assert_eq!(told[0], "session s-1: started");
     assert_eq!(told[1], "session s-1: ready, agent 3.3.987.0: welcome");
     assert_eq!(
         told[2],
         "session s-1: the connection was lost: the service closed the websocket with 1000; resuming it"
     );
-    assert!(told[3].starts_with("session s-1: resumed after "), "{}", told[3]);
-    assert_eq!(told[4], "session s-1: the tunnel is closed");
+    assert_eq!(told[3], "session s-1: cannot resume the session: throttled; trying again");
+    assert!(told[4].starts_with("session s-1: resumed after "), "{}", told[4]);
+    assert_eq!(told[5], "session s-1: the tunnel is closed");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ pub async fn with_tunnel(
 /// Runs the command with a listener on an open tunnel and the PG* variables set, to its end.
 ///
 /// # Errors
-/// The command cannot be started, or the listener fails (1).
+/// The command cannot be started (1).
 pub async fn run_on(
     context: &Context,
     bridge: &Arc<Bridge>,
@@ -99,7 +99,7 @@ pub async fn run_on(
     let mut child = command.spawn().with_context(|| format!("cannot run `{shown}`"))?;
     let status = tokio::select! {
         status = wait(context, &mut child) => status?,
-        error = listener::serve(listener, bridge, &wrap, &context.view) => return Err(error.into()),
+        never = listener::serve(listener, bridge, &wrap, &context.view) => match never {},
     };
     drop(foreground);
     Ok(status)

@@ -1,6 +1,7 @@
 //! `tunnel`: local ports that lead to the database or to other targets, until Ctrl-C.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::bridge::{Bridge, Route, Silence};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::listener::{self, Wrap};
-use crate::{bridge, view};
+use crate::{bridge, far_end, view};
 
 /// A local port, and where it is to lead.
 struct Way {
@@ -104,7 +105,7 @@ async fn serve(context: &Context, open: &[(TcpListener, Arc<Bridge>)]) -> Result
         .iter()
         .map(|(listener, bridge)| listener::serve(listener, bridge, &Wrap::Nothing, &context.view));
     tokio::select! {
-        (error, _, _) = select_all(serving.map(Box::pin)) => Err(error.into()),
+        (never, _, _) = select_all(serving.map(Box::pin)) => match never {},
         () = context.stop.raised() => Ok(()),
         watched = watching => Ok(watched.map(drop)?),
     }
@@ -149,11 +150,9 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 /// within two seconds: the data channel tells of a refusal, but not of success.
 async fn prove(bridge: &Bridge, database: Option<(String, u16)>) -> Result<(), Failure> {
     let unreached = |error: anyhow::Error| {
-        Failure::new(
-            Exit::Tunnel,
-            error.context(format!("the tunnel does not reach {}:{}", bridge.host, bridge.port)),
-        )
-        .hint("run `cargo xtask status`; `cargo xtask up security-groups` mends the rules of the stack")
+        let hints = far_end::hints(&error);
+        let error = error.context(format!("the tunnel does not reach {}:{}", bridge.host, bridge.port));
+        hints.into_iter().fold(Failure::new(Exit::Tunnel, error), Failure::hint)
     };
     let mut stream = bridge.connect().await.map_err(|error| unreached(error.into()))?;
     let mut answer = [0; 1];
@@ -178,12 +177,22 @@ fn parse_target(text: &str) -> Result<(Option<u16>, (String, u16)), Failure> {
         ))
     };
     let (rest, port) = text.rsplit_once(':').ok_or_else(bad)?;
-    let (local, host) = match rest.split_once(':') {
-        Some((local, host)) => (Some(local.parse().map_err(|_| bad())?), host),
-        None => (None, rest),
+    // An IPv6 address is written in brackets, as in URLs.
+    let (before, address) = match rest.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
+        Some((before, address)) => (before, Some(address)),
+        None => (rest, None),
     };
+    let (local, host) = match (before.split_once(':'), address) {
+        (Some((local, "")), Some(address)) => (Some(local), address),
+        (Some((local, host)), None) => (Some(local), host),
+        (None, None) => (None, before),
+        (None, Some(address)) if before.is_empty() => (None, address),
+        (_, Some(_)) => return Err(bad()),
+    };
+    let local = local.map(str::parse).transpose().map_err(|_| bad())?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() || host.len() > 253 || !host.chars().all(fits) {
+    let is_name = !host.is_empty() && host.len() <= 253 && host.chars().all(fits);
+    if if address.is_some() { host.parse::<Ipv6Addr>().is_err() } else { !is_name } {
         return Err(bad());
     }
     match port.parse() {
