@@ -9,6 +9,19 @@ pub fn hints(error: &anyhow::Error) -> Vec<String> {
     find(error.as_ref()).into_iter().flat_map(of).collect()
 }
 
+/// Says whether it is the target that was not reached: the session to the bastion was there.
+pub fn is_of_the_target(error: &anyhow::Error) -> bool {
+    matches!(
+        find(error.as_ref()),
+        Some(
+            Error::ConnectFailed { .. }
+                | Error::UnknownHost { .. }
+                | Error::Forbidden { .. }
+                | Error::Unanswered { .. }
+        )
+    )
+}
+
 /// Returns the tunnel's own error among the causes; streams hide it inside an I/O error.
 fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     let mut cause = Some(error);

@@ -11,9 +11,12 @@ use stack::finding::{Cause, Finding};
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::far_end;
 
 /// The links, in their order.
 pub(super) const NAMES: [&str; 3] = ["port", "TLS", "login"];
+
+const UNREACHED: &str = "the bastion does not reach the database's port";
 
 /// How far a connection got.
 struct Reached {
@@ -35,7 +38,11 @@ async fn reach(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Reach
     );
     let bridge = match bridge {
         Ok(bridge) => bridge,
-        Err(failure) => return at_port(unreachable("the tunnel does not open", failure.chain())),
+        Err(failure) => {
+            let is_target = failure.error.as_ref().is_some_and(far_end::is_of_the_target);
+            let sentence = if is_target { UNREACHED } else { "the tunnel does not open" };
+            return at_port(unreachable(sentence, failure.chain()));
+        }
     };
     let reached = match (bridge.server(context), login) {
         (Err(failure), _) => Reached {
@@ -72,7 +79,7 @@ async fn reach(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Reach
 fn judge(context: &Context, error: &db::Error) -> Reached {
     let words = error.chain();
     if is_of_tunnel(error) {
-        return at_port(unreachable("the bastion does not reach the database's port", words));
+        return at_port(unreachable(UNREACHED, words));
     }
     if matches!(error, db::Error::Tls { .. }) {
         return at_tls(untrusted(context, words));
