@@ -1,17 +1,19 @@
 //! The client's end of a data channel as a state machine: messages and time go in, actions come out.
 
+mod watch;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::error::Error;
 use crate::handshake;
-use crate::liveness::{self, Liveness, Signs};
+use crate::liveness::Liveness;
 use crate::message::{Message, PayloadType};
 use crate::mux::{self, Event, Mux};
 use crate::outgoing::Outgoing;
 use crate::payload::{Flag, HandshakeComplete, OpenDataChannel, Token};
-use crate::proof::{self, Proof};
+use crate::proof::Proof;
 use crate::reliable::{Arrived, Reliable};
 use crate::smux::{Command, Frame};
 use crate::version::Version;
@@ -367,74 +369,6 @@ impl Channel {
                 Event::Unanswered { stream } => actions.push(Action::Unanswered { stream }),
                 Event::Proved => self.on_proved(now, actions),
             }
-        }
-    }
-
-    fn on_proved(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if let (Phase::Proving { customer_message, .. }, Some(agent)) = (&mut self.phase, self.agent) {
-            let customer_message = std::mem::take(customer_message);
-            self.become_ready(agent, customer_message, now, actions);
-        }
-    }
-
-    fn become_ready(
-        &mut self,
-        agent: Version,
-        customer_message: String,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        self.phase = Phase::Ready;
-        actions.push(Action::Ready { agent, customer_message });
-        self.schedule_keep_alive(now);
-    }
-
-    /// Goes on with the proof that the session carries streams.
-    fn prove(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let owes = self.reliable.owing().is_some();
-        let Phase::Proving { proof, .. } = &mut self.phase else { return };
-        match proof.due(owes, now) {
-            proof::Due::Nothing => (),
-            proof::Due::Probe => {
-                let frames = self.mux.probe();
-                self.send_frames(&frames, now, actions);
-            }
-            proof::Due::GiveUp => {
-                self.phase = Phase::Over;
-                let limit = self.proof_within.unwrap_or_default();
-                let error = if owes { Error::AgentSilent { limit } } else { Error::Unproven { limit } };
-                actions.push(Action::Closed(error));
-            }
-        }
-    }
-
-    /// Asks the agent for a sign if somebody depends on it, and gives it up if none comes.
-    fn look_after_agent(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if !self.is_ready() {
-            return;
-        }
-        let signs = self.signs();
-        match self.liveness.due(signs, now) {
-            liveness::Due::Nothing => (),
-            liveness::Due::Ask => self.send_frames(&[Frame::control(Command::Nop, 0)], now, actions),
-            liveness::Due::Reconnect => {
-                actions.push(Action::Reconnect { silence: self.reliable.silence(now) });
-            }
-            liveness::Due::Tell(silence) => actions.push(Action::Stalled { silence }),
-            liveness::Due::GiveUp => {
-                self.phase = Phase::Over;
-                actions.push(Action::Closed(Error::AgentSilent { limit: self.liveness.limit() }));
-            }
-        }
-    }
-
-    fn signs(&self) -> Signs {
-        let is_used = self.keep_alive.is_some() && !self.mux.is_empty();
-        Signs {
-            heard: self.reliable.heard(),
-            owing: self.reliable.owing(),
-            is_needed: is_used || self.mux.awaits_answer(),
-            may_be_stalled: self.mux.may_be_stalled(),
         }
     }
 

@@ -69,7 +69,13 @@ impl Context {
 
     /// As [`Context::observe`], where it matters whether we are let in at all or only a list failed.
     pub async fn look(&self) -> Result<(Cloud, Identity, Result<Inventory, aws::Error>), Failure> {
-        let cloud = Box::pin(self.access.connect(&self.stack)).await?;
+        // Whoever has the credentials may ask somebody, for as long as that takes.
+        let cloud = tokio::select! {
+            cloud = Box::pin(self.access.connect(&self.stack)) => cloud?,
+            () = self.stop.raised() => {
+                return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")));
+            }
+        };
         let (identity, inventory) =
             tokio::join!(Box::pin(cloud.identity()), Box::pin(aws::observe(&cloud, &self.stack)));
         let identity = identity?;
