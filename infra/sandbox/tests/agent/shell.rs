@@ -147,9 +147,15 @@ async fn many_bytes_of_a_command_come_whole_and_in_messages_of_a_kilobyte() {
 ///
 /// Nothing but acknowledgements goes to the agent from then on: by those alone it must see that it may go on.
 async fn all_of(mut client: Client, length: usize) -> usize {
+    let mut unacknowledged = Vec::<Message>::new();
+    // It must have said something, or it would have nothing to repeat.
+    while unacknowledged.is_empty() {
+        let message = client.any().await.unwrap();
+        unacknowledged.extend(Some(message).filter(|one| one.message_type == MessageType::OutputStreamData));
+    }
     let pause = Message::new(MessageType::PausePublication, PayloadType::Unset, "");
     client.to_agent.send(pause.encode()).await.unwrap();
-    let (mut unacknowledged, mut again) = (Vec::<Message>::new(), 0);
+    let mut again = 0;
     // It has paused when it only repeats itself.
     while again < 3 {
         let message = client.any().await.unwrap();
