@@ -191,8 +191,11 @@ fn parse_target(text: &str) -> Result<(Option<u16>, (String, u16)), Failure> {
     };
     let local = local.map(str::parse).transpose().map_err(|_| bad())?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let is_name = !host.is_empty() && host.len() <= 253 && host.chars().all(fits);
-    if if address.is_some() { host.parse::<Ipv6Addr>().is_err() } else { !is_name } {
+    let is_host = match address {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.len() <= 253 && host.chars().all(fits),
+    };
+    if !is_host {
         return Err(bad());
     }
     match port.parse() {
