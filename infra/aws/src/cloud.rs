@@ -2,11 +2,13 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_sts::config::SharedHttpClient;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder as HttpClientBuilder, tls};
 use serde::Serialize;
@@ -56,7 +58,11 @@ impl Cloud {
         let mut loader = defaults(region);
         if let Some(profile) = profile {
             // Keys in the environment would win over a profile that is merely the default one.
-            let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            // It may have a role, which STS gives: in the stack's region, where the loader would not tell it one.
+            let place = ProviderConfig::without_region().with_region(Some(Region::new(region.to_owned())));
+            let place = place.with_http_client(https());
+            let provider =
+                ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&place).build();
             loader = loader.profile_name(profile).credentials_provider(provider);
         }
         if let Some(endpoint) = endpoint {
@@ -119,6 +125,10 @@ impl Cloud {
     }
 }
 
+fn https() -> SharedHttpClient {
+    HttpClientBuilder::new().tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build_https()
+}
+
 fn defaults(region: &str) -> ConfigLoader {
     let retries =
         RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(200));
@@ -127,9 +137,8 @@ fn defaults(region: &str) -> ConfigLoader {
         .operation_attempt_timeout(Duration::from_secs(30))
         .build();
     // One for all services: each would read the machine's root certificates for a client of its own.
-    let http = HttpClientBuilder::new().tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
+        .http_client(https())
         .region(Region::new(region.to_owned()))
         .retry_config(retries)
         .timeout_config(timeouts)

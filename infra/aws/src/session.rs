@@ -8,12 +8,13 @@ use aws_sdk_ssm::primitives::DateTimeFormat;
 use aws_sdk_ssm::types::{InstanceInformationStringFilter, SessionFilter, SessionFilterKey, SessionState};
 use futures_util::future::join;
 use stack::inventory::{Agent, Instance, Inventory};
-use stack::{Resource, Secret};
+use stack::{Events, Resource, Secret};
 
 pub(crate) use self::permit::simulate;
 use self::reach::wait_until_opened;
 pub use self::reach::{Asleep, Patience, wait_until_openable};
 pub use self::sign::sign;
+use crate::apply::chain;
 use crate::error::failed;
 use crate::step::{Job, missing};
 use crate::{Cloud, Error, instance};
@@ -126,6 +127,17 @@ pub async fn terminate(cloud: &Cloud, session_id: &str) -> Result<(), Error> {
     }
 }
 
+/// Ends a session that was opened as a proof. That it cannot be ended is a warning: the proof holds all the same.
+async fn end_proof(cloud: &Cloud, session_id: &str, events: &Events) {
+    if let Err(error) = terminate(cloud, session_id).await {
+        events.warn(format!(
+            "session {session_id} could not be ended: {}; it ends by itself when its idle time is over, 20 minutes unless \
+             the account says otherwise",
+            chain(&error)
+        ));
+    }
+}
+
 /// Returns what Systems Manager says of the instance's agent; `None` if it never registered.
 pub(crate) async fn find_agent(cloud: &Cloud, instance_id: &str) -> Result<Option<Agent>, Error> {
     let filter = InstanceInformationStringFilter::builder().key("InstanceIds").values(instance_id).build();
@@ -185,10 +197,14 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Inst
     let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
     let patience = Patience { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
     let opened = wait_until_opened(job.cloud, job.stack, &bastion.id, patience, job.events, job.stop).await?;
-    let ending = terminate(job.cloud, &opened.session_id);
-    let (ended, found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
-    let (agent, found) = (ended.map(|()| opened.agent)?, found?.ok_or_else(|| missing(Resource::Instance))?);
-    Ok((Instance { volume_gib: bastion.volume_gib, ..found }, agent))
+    let ending = end_proof(job.cloud, &opened.session_id, job.events);
+    let ((), found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
+    let found = match found {
+        Ok(found) => found.ok_or_else(|| missing(Resource::Instance))?,
+        // It took a session: a look that fails after that is no failure of the step.
+        Err(_) => bastion.clone(),
+    };
+    Ok((Instance { volume_gib: bastion.volume_gib, ..found }, opened.agent))
 }
 
 #[cfg(test)]
