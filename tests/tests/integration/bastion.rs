@@ -151,7 +151,7 @@ async fn what_breaks_while_up_waits_is_named_too() {
     let (up, ()) = tokio::join!(up::converge(&fixture.context, &[]), broken);
     let failure = up.expect_err("`up` cannot open a session").render_text();
     assert!(failure.contains("0.0.0.0/0") && !failure.contains("timed out"), "{failure}");
-    assert!(failure.contains("hint: ") && failure.contains("still running: instance "), "{failure}");
+    assert!(failure.contains("hint: ") && failure.contains("the bastion stops by itself at "), "{failure}");
     fixture.stop().await;
 }
 

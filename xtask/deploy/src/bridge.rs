@@ -11,7 +11,7 @@ use aws::session::Purpose;
 use db::role::{PasswordCheck, check_password};
 use db::{BoxStream, ConnectOptions, Dial, Login, Server};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use stack::Inventory;
 use stack::spec::Tenant;
 use tunnel::Tunnel;
@@ -42,7 +42,7 @@ pub enum Silence {
     KeptAlive,
 }
 
-/// An open tunnel to one target.
+/// An open tunnel to one target. What is done with it is done in [`Bridge::during`], which ends its sessions.
 pub struct Bridge {
     control: Arc<Ssm>,
     tunnel: Arc<Tunnel>,
@@ -128,13 +128,45 @@ impl Bridge {
         self.tunnel.state()
     }
 
-    /// Ends the sessions, at AWS as well, and every connection that still uses them.
+    /// Does the work, then ends the sessions, at AWS as well, and every connection that still uses them.
     ///
     /// # Errors
-    /// A session could not be ended in good order; it ends by itself when its idle time is over.
-    pub async fn close(&self) -> Result<(), Failure> {
+    /// The work's own. A session that could not be ended is a warning: it says nothing of the work.
+    pub async fn during<T>(
+        self,
+        work: impl AsyncFnOnce(&Arc<Bridge>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        Bridge::during_all(vec![Ok(self)], async |bridges: &[Arc<Bridge>]| work(&bridges[0]).await).await
+    }
+
+    /// As [`Bridge::during`], with several. If one of them was not opened, the others are closed again.
+    ///
+    /// # Errors
+    /// Why the first was not opened that was not, or the work's own.
+    pub async fn during_all<T>(
+        opened: Vec<Result<Bridge, Failure>>,
+        work: impl AsyncFnOnce(&[Arc<Bridge>]) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (mut bridges, mut failed) = (Vec::new(), None);
+        for opened in opened {
+            match opened {
+                Ok(bridge) => bridges.push(Arc::new(bridge)),
+                Err(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        let result = match failed {
+            None => work(&bridges).await,
+            Some(failure) => Err(failure),
+        };
+        join_all(bridges.iter().map(|bridge| bridge.close())).await;
+        result
+    }
+
+    /// Ends the sessions, as [`Bridge::during`] does, for whoever holds a bridge without a task around it.
+    pub async fn close(&self) {
         self.control.close();
-        Ok(self.tunnel.close().await?)
+        let closed = self.tunnel.close().await;
+        self.control.end(closed).await;
     }
 }
 
@@ -207,9 +239,8 @@ async fn known(
     ));
     let inventory = Box::pin(aws::observe(cloud, &context.stack)).await?;
     let bridge = Box::pin(Bridge::to_database(context, cloud, &inventory)).await?;
-    let chosen = choose(&bridge.server(context)?, login, pending).await;
-    bridge.close().await?;
-    Ok(chosen?)
+    let work = async |bridge: &Arc<Bridge>| Ok(choose(&bridge.server(context)?, login, pending).await?);
+    Box::pin(bridge.during(work)).await
 }
 
 /// Returns the pending login if the server knows that one and not the current one.

@@ -1,9 +1,10 @@
 //! Questions to the person at the terminal.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::{program, screen};
 
 /// Asks whether to go on; `--yes` answers.
 ///
@@ -57,12 +58,7 @@ fn ask(context: &Context, prompt: &str) -> Result<String, Failure> {
     if !can_ask(context) {
         return Err(nobody().hint("look at it with `--dry-run`, then add `--yes`"));
     }
-    context.view.settle();
-    eprint!("{prompt}");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(answer.trim().to_owned())
+    Ok(screen::ask(&program::called(prompt))?)
 }
 
 fn declined() -> Failure {

@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::ending::Ending;
 use crate::failure::{Exit, Failure};
 use crate::view::View;
-use crate::{cost, place, power, registry};
+use crate::{place, power, registry, running};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -85,7 +85,7 @@ impl Context {
     pub async fn reach(&self) -> Result<(Cloud, Inventory), Failure> {
         let (cloud, inventory) = self.observe().await?;
         let inventory = Box::pin(power::wake(self, &cloud, inventory)).await?;
-        self.ending.set_farewell(cost::bastion_running(&inventory));
+        self.ending.set_farewell(running::look(self, &cloud, &inventory));
         Ok((cloud, inventory))
     }
 

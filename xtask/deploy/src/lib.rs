@@ -6,6 +6,7 @@
 pub mod access;
 pub mod alone;
 pub mod bridge;
+mod cause;
 pub mod confirm;
 pub mod context;
 pub mod cost;
@@ -21,6 +22,8 @@ pub mod power;
 pub mod program;
 pub mod registry;
 pub mod report;
+pub mod running;
+pub mod screen;
 pub mod sets;
 pub mod squawk;
 pub mod ssm;
@@ -46,19 +49,23 @@ pub async fn run(cli: &Cli) -> ExitCode {
         (false, true) => Detail::Verbose,
         (false, false) => Detail::Normal,
     };
+    program::remember(&cli.global);
     let view = View::new(cli.global.json, detail);
     let ending = Ending::default();
     let outcome = ending.after(Box::pin(dispatch(cli, &view, &ending))).await;
-    match (outcome, ending.farewell()) {
-        (Ok(code), farewell) => {
-            if let Some(line) = farewell {
-                view.say(format!("still running: {line}"));
+    screen::settle();
+    match outcome {
+        Ok(code) => {
+            if let Some(running) = ending.farewell().await {
+                view.say(running.to_string());
             }
             code
         }
-        (Err(mut failure), farewell) => {
+        Err(mut failure) => {
             // A failed step has told it already.
-            failure.still_running.extend(farewell.filter(|_| failure.still_running.is_empty()));
+            if failure.still_running.is_empty() {
+                failure.still_running.extend(ending.farewell().await);
+            }
             view.fail(&failure);
             failure.code()
         }
@@ -171,7 +178,7 @@ async fn enter_sandbox(name: &str) -> Failure {
         !(flag_may_follow && (arg == "--sandbox" || arg.starts_with("--sandbox=")))
     });
     let mut command = Command::new(own);
-    command.args(args).envs(environment);
+    command.args(args).envs(environment).env(program::SANDBOX, name);
     // They would lead back to AWS.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

@@ -9,6 +9,7 @@ use stack::inventory::Instance;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::running;
 
 /// Starts the bastion if it is stopped, waits until it takes sessions, and returns what exists then.
 ///
@@ -27,7 +28,7 @@ pub async fn wake(context: &Context, cloud: &Cloud, inventory: Inventory) -> Res
     let options = ApplyOptions::default();
     let applied =
         aws::apply(cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
-    Ok(Box::pin(applied).await?)
+    Box::pin(running::applied(context, cloud, applied)).await
 }
 
 /// Returns who has a session with any of these instances.

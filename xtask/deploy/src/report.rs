@@ -15,6 +15,7 @@ use std::path::Path;
 
 use db::migrate;
 
+use crate::context::Context;
 use crate::failure::Failure;
 
 /// Says before the work whether its report can be written after it.
@@ -34,6 +35,25 @@ pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot write the report `{}`: {error}", path.display())).into()
     })
+}
+
+/// Returns what the task comes to once its report is written or not: a report that cannot be written fails what else went
+/// well, and is a warning beside another failure, which says more.
+///
+/// # Errors
+/// The task's own, or else the report's.
+pub fn after(
+    context: &Context,
+    outcome: Result<(), Failure>,
+    written: Result<(), Failure>,
+) -> Result<(), Failure> {
+    match (outcome, written) {
+        (Err(failure), Err(unwritten)) => {
+            context.events.warn(unwritten.chain());
+            Err(failure)
+        }
+        (outcome, written) => outcome.and(written),
+    }
 }
 
 /// Returns what became of a tenant, for people.

@@ -173,7 +173,7 @@ impl Stage {
         for session in self.tenants.into_iter().chain([self.master]) {
             session.close().await;
         }
-        self.bridge.close().await.unwrap();
+        self.bridge.close().await;
         self.fixture.stop().await;
     }
 }

@@ -1,6 +1,7 @@
 //! `demo`: the whole job on this machine, with no AWS account.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sandbox::Sandbox;
@@ -83,9 +84,8 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
             Ok(bridge)
         })
         .await?;
-    let result = databases(context, parts, &cloud, &bridge).await;
-    bridge.close().await?;
-    result?;
+    let work = async |bridge: &Arc<Bridge>| databases(context, parts, &cloud, bridge).await;
+    Box::pin(bridge.during(work)).await?;
     parts
         .run("status", "what exists and what it costs", async {
             let status = Box::pin(status::look(context)).await?;

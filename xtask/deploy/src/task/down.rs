@@ -12,8 +12,9 @@ use stack::{Component, Inventory, Plan, Receipt, Resource};
 use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::{self, Exit, Failure};
+use crate::running::{self, Running};
 use crate::task::{audit, plan};
-use crate::{confirm, cost, power, report, view};
+use crate::{confirm, power, program, report, view};
 
 /// A teardown: what is to go, how, and where.
 struct Job<'a> {
@@ -41,11 +42,12 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
             let nothing = stack::plan::down_with(&Inventory::default(), &only, &options.fate);
             let receipt =
                 Receipt::new(head(context, account, began_at)?, &nothing, evidence, Audit::default());
-            give(context, args.receipt.as_deref(), &receipt)?;
+            let given = give(context, args.receipt.as_deref(), &receipt);
             let hints = failure::hints(&error);
             let failure = Failure::new(Exit::Leftovers, error)
                 .hint("nothing was deleted: allow what was refused, then run `cargo xtask down` again");
-            return Err(hints.into_iter().fold(failure, Failure::hint));
+            let failure = hints.into_iter().fold(failure, Failure::hint);
+            return report::after(context, Err(failure), given).map(|()| ExitCode::SUCCESS);
         }
     };
     let plan = stack::plan::down_with(&inventory, &only, &options.fate);
@@ -79,11 +81,10 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
         report::try_writing(path)?;
     }
     let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
-    give(context, args.receipt.as_deref(), &receipt)?;
-    match failure(&receipt, &teardown) {
-        None => Ok(ExitCode::SUCCESS),
-        Some(failure) => Err(failure),
-    }
+    let given = give(context, args.receipt.as_deref(), &receipt);
+    let still_running = job.still_running(&receipt, &teardown).await;
+    let outcome = failure(&receipt, &teardown, still_running).map_or(Ok(()), Err);
+    report::after(context, outcome, given).map(|()| ExitCode::SUCCESS)
 }
 
 /// Takes everything down without asking, and returns how many parts that were.
@@ -96,7 +97,8 @@ pub async fn demolish(context: &Context) -> Result<usize, Failure> {
     let options = ApplyOptions { fate, ..ApplyOptions::default() };
     let job = Job { context, cloud: &cloud, account: identity.account, plan, only: Vec::new(), options };
     let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
-    match failure(&receipt, &teardown) {
+    let still_running = job.still_running(&receipt, &teardown).await;
+    match failure(&receipt, &teardown, still_running) {
         None => Ok(receipt.gone.len()),
         Some(failure) => Err(failure),
     }
@@ -128,6 +130,14 @@ impl Job<'_> {
         let head = head(context, self.account.clone(), began_at)?;
         let receipt = Receipt::new(head, &plan, std::mem::take(&mut teardown.evidence), found);
         Ok((receipt, teardown))
+    }
+
+    /// Looks at what still runs, unless all that was to go is gone.
+    async fn still_running(&self, receipt: &Receipt, teardown: &Teardown) -> Vec<Running> {
+        if receipt.verdict == Verdict::Gone {
+            return Vec::new();
+        }
+        running::now(self.context, self.cloud, &teardown.inventory).await
     }
 
     /// The rest of the stack stays, so only what was to go must be gone.
@@ -196,10 +206,12 @@ fn refuse(
     let behind = behind.filter_map(leftover);
     let evidence = Evidence { left: std::iter::once(left).chain(behind).collect(), ..Evidence::default() };
     let head = head(job.context, job.account.clone(), began_at)?;
-    give(job.context, args.receipt.as_deref(), &Receipt::new(head, &job.plan, evidence, Audit::default()))?;
-    Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(text))
+    let receipt = Receipt::new(head, &job.plan, evidence, Audit::default());
+    let given = give(job.context, args.receipt.as_deref(), &receipt);
+    let failure = Failure::new(Exit::Leftovers, anyhow::Error::msg(text))
         .hint("run `cargo xtask down --unprotect` if its data may go")
-        .still_running(cost::still_running(inventory)))
+        .still_running(running::of(&job.context.stack, inventory));
+    report::after(job.context, Err(failure), given).map(|()| ExitCode::SUCCESS)
 }
 
 fn head(context: &Context, account: String, began_at: String) -> Result<Head, Failure> {
@@ -219,12 +231,13 @@ fn leftover(step: &Step) -> Option<Left> {
 }
 
 fn give(context: &Context, path: Option<&Path>, receipt: &Receipt) -> Result<(), Failure> {
-    if let Some(path) = path {
-        let text = serde_json::to_string_pretty(receipt).map_err(anyhow::Error::from)?;
-        report::write(path, &format!("{text}\n"))?;
-    }
-    view::result(context.json, &render(receipt), receipt)?;
-    Ok(())
+    let shown = view::result(context.json, &render(receipt), receipt).map_err(Failure::from);
+    let written = path.map_or(Ok(()), |path| {
+        let text =
+            serde_json::to_string_pretty(&program::called_value(receipt)).map_err(anyhow::Error::from)?;
+        report::write(path, &format!("{text}\n"))
+    });
+    report::after(context, shown, written)
 }
 
 /// Renders a receipt for people: counts of what is gone, names of all else.
@@ -246,7 +259,7 @@ fn render(receipt: &Receipt) -> String {
     text
 }
 
-fn failure(receipt: &Receipt, teardown: &Teardown) -> Option<Failure> {
+fn failure(receipt: &Receipt, teardown: &Teardown, still_running: Vec<Running>) -> Option<Failure> {
     let left: Vec<String> = receipt.left.iter().map(|one| format!("{} {}", one.kind, one.id)).collect();
     let unseen: Vec<String> =
         receipt.unseen.iter().map(|one| format!("{} ({})", one.what, one.call)).collect();
@@ -267,6 +280,6 @@ fn failure(receipt: &Receipt, teardown: &Teardown) -> Option<Failure> {
     Some(
         failure
             .hint("run `cargo xtask down` again to go on from here; `cargo xtask audit` lists what is left")
-            .still_running(cost::still_running(&teardown.inventory)),
+            .still_running(still_running),
     )
 }

@@ -25,13 +25,12 @@ pub async fn run(context: &Context, args: &xtask::TenantDrop) -> Result<ExitCode
     let programs = if args.no_dump { None } else { Some(Programs::find().await?) };
     let (cloud, inventory) = context.reach().await?;
     let master = bridge::master(context, &cloud).await?;
-    let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
-    let server = bridge.server(context)?;
-    let work = work(context, args, programs.as_ref(), &cloud, (&bridge, &server, &master));
-    let result = Box::pin(work).await;
-    drop(server);
-    bridge.close().await?;
-    result.map(|()| ExitCode::SUCCESS)
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
+        Box::pin(work(context, args, programs.as_ref(), &cloud, (bridge, &server, &master))).await
+    };
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn work(
@@ -77,11 +76,20 @@ async fn work(
     // Without its role a password opens nothing.
     let secret = match dropped.role {
         RoleEnd::Dropped | RoleEnd::Absent => {
-            aws::secret::destroy_role_secret(cloud, &context.stack, &tenant.owner).await?
+            aws::secret::destroy_role_secret(cloud, &context.stack, &tenant.owner).await
         }
-        RoleEnd::Kept { .. } => false,
+        RoleEnd::Kept { .. } => Ok(false),
     };
-    tell(context, tenant, dump.as_ref().map(|(file, bytes)| (file.as_path(), *bytes)), &dropped, secret)
+    // What was dropped is told, whatever became of the secret.
+    let is_deleted = secret.as_ref().is_ok_and(|deleted| *deleted);
+    let dump = dump.as_ref().map(|(file, bytes)| (file.as_path(), *bytes));
+    tell(context, tenant, dump, &dropped, is_deleted)?;
+    secret.map(drop).map_err(|error| {
+        Failure::from(error).hint(format!(
+            "run `cargo xtask tenant drop {}` again: it deletes the secret, which is all that is left",
+            tenant.name
+        ))
+    })
 }
 
 /// Returns the other tenants that have the same role.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aws::Cloud;
 use db::migrate::RunOptions;
@@ -17,7 +18,7 @@ use crate::report::html::html;
 use crate::report::matrix::{Matrix, Seen, State};
 use crate::sets::Sets;
 use crate::task::tenant;
-use crate::{place, registry, report, table, view};
+use crate::{place, program, registry, report, table, view};
 
 /// More names than that are a number.
 const NAMES: usize = 5;
@@ -41,24 +42,28 @@ pub async fn run(
         args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| place::workspace().join("db/migrations"));
     let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
     let (cloud, inventory) = context.reach().await?;
-    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
-    let server = bridge.server(context)?;
-    let result = Box::pin(look(context, args, &cloud, &server, &mut sets)).await;
-    drop(server);
-    bridge.close().await?;
-    let matrix = result?;
-    match &args.html {
-        Some(file) => {
-            report::write(file, &html(&matrix))?;
-            context.view.say(format!("wrote `{}`", file.display()));
-            if context.json {
-                view::print(serde_json::json!(matrix))?;
-            }
-        }
-        None => view::result(context.json, &render(&matrix), &matrix)?,
-    }
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
+        let matrix = Box::pin(look(context, args, &cloud, &server, &mut sets)).await?;
+        // Before the session is ended, which may take its time or fail.
+        show(context, args, &matrix)?;
+        Ok(matrix)
+    };
+    let matrix = Box::pin(bridge.during(work)).await?;
     let is_well = matrix.count(State::UpToDate) == matrix.tenants.len();
     if args.check && !is_well { Err(Failure::told(Exit::Drift)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+fn show(context: &Context, args: &xtask::MigrateStatus, matrix: &Matrix) -> Result<(), Failure> {
+    let Some(file) = &args.html else {
+        view::result(context.json, &render(matrix), matrix)?;
+        return Ok(());
+    };
+    report::write(file, &program::called_in_markup(&html(matrix)))?;
+    context.view.say(format!("wrote `{}`", file.display()));
+    view::result(context.json, "", matrix)?;
+    Ok(())
 }
 
 async fn look(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws::Cloud;
@@ -40,9 +41,9 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         return nobody(context, args).map(|()| ExitCode::SUCCESS);
     }
     let (cloud, inventory) = context.reach().await?;
-    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
-    let server = bridge.server(context)?;
-    let work = async {
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
         let tenants = match known {
             Some(tenants) => tenants,
             None => {
@@ -75,10 +76,7 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         let reports = migrate(context, &server, &targets, &options).await;
         tell(context, args, &reports, start.elapsed())
     };
-    let result = Box::pin(work).await;
-    drop(server);
-    bridge.close().await?;
-    result.map(|()| ExitCode::SUCCESS)
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 /// Says that there is nobody to migrate.
@@ -94,10 +92,10 @@ fn tell(
     reports: &[TenantReport],
     elapsed: Duration,
 ) -> Result<(), Failure> {
-    if let Some(file) = &args.junit {
-        report::write(file, &junit::junit(reports, elapsed))?;
-    }
-    show(context, reports)
+    let shown = show(context, reports);
+    let written =
+        args.junit.as_ref().map_or(Ok(()), |file| report::write(file, &junit::junit(reports, elapsed)));
+    report::after(context, shown, written)
 }
 
 /// Returns the tenants of this process's partition.
@@ -265,7 +263,9 @@ async fn migrate(
     options: &RunOptions,
 ) -> Vec<TenantReport> {
     let stop = forward(context, &options.stop);
+    let together = context.view.together("tenants", "tenant ", targets.len());
     let reports = db::migrate::run_sets(server, targets, options, &context.events).await;
+    drop(together);
     stop.abort();
     reports
 }
@@ -282,8 +282,13 @@ pub(super) fn forward(context: &Context, flag: &Stop) -> tokio::task::JoinHandle
 /// Prints what became of each tenant.
 fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
     let mut text = String::new();
-    for report in reports {
+    // What a terminal shows is the end: the reasons of what failed, and the total.
+    let (failures, done): (Vec<_>, Vec<_>) = reports.iter().partition(|report| !is_done(report));
+    for report in done.iter().chain(&failures) {
         let _ = writeln!(text, "{}: {}", report.tenant, report::outcome(&report.outcome));
+    }
+    if reports.len() > 1 {
+        text.push_str(&total(reports));
     }
     view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed(reports) }))?;
     judge(reports)
@@ -325,9 +330,29 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
 }
 
 pub(super) fn failed(reports: &[TenantReport]) -> usize {
-    let is_done =
-        |report: &&TenantReport| matches!(report.outcome, Outcome::UpToDate | Outcome::Applied { .. });
-    reports.len() - reports.iter().filter(is_done).count()
+    reports.iter().filter(|report| !is_done(report)).count()
+}
+
+fn is_done(report: &TenantReport) -> bool {
+    matches!(report.outcome, Outcome::UpToDate | Outcome::Applied { .. })
+}
+
+/// Renders how many tenants came to what: `19 migrated, 1 failed`; what there is none of is left out.
+pub(super) fn total(reports: &[TenantReport]) -> String {
+    let count = |is: fn(&Outcome) -> bool| reports.iter().filter(|report| is(&report.outcome)).count();
+    let counts = [
+        (count(|outcome| matches!(outcome, Outcome::Applied { .. })), "migrated"),
+        (count(|outcome| matches!(outcome, Outcome::UpToDate)), "up to date"),
+        (count(|outcome| matches!(outcome, Outcome::Interrupted { .. })), "interrupted"),
+        (count(|outcome| matches!(outcome, Outcome::NotStarted { .. })), "not started"),
+        (count(|outcome| matches!(outcome, Outcome::Failed { .. })), "failed"),
+    ];
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    counts.join(", ")
 }
 
 pub(super) async fn logins(

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws::{ApplyOptions, Cloud};
@@ -20,7 +21,7 @@ use crate::failure::{Exit, Failure};
 use crate::report::{self, release::Release};
 use crate::sets::Sets;
 use crate::task::{migrate, tenant, up};
-use crate::{confirm, place, power, registry, view};
+use crate::{confirm, place, power, program, registry, running, view};
 
 /// Where GitHub collects what it shows of a run.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -42,19 +43,18 @@ pub async fn run(context: &Context, args: &xtask::Release) -> Result<ExitCode, F
     release.exit = result.as_ref().err().map_or(0, |failure| failure.exit as u8);
     release.error = result.as_ref().err().map(Failure::chain).filter(|chain| !chain.is_empty());
     let written = tell(context, args, &release);
-    result?;
-    written?;
-    Ok(ExitCode::SUCCESS)
+    report::after(context, result, written).map(|()| ExitCode::SUCCESS)
 }
 
 fn tell(context: &Context, args: &xtask::Release, release: &Release) -> Result<(), Failure> {
     view::result(context.json, &release.text(), release)?;
     if let Some(file) = &args.report {
-        let text = serde_json::to_string_pretty(release).expect("invariant: strings and numbers are JSON");
+        let document = program::called_value(release);
+        let text = serde_json::to_string_pretty(&document).expect("invariant: strings and numbers are JSON");
         report::write(file, &(text + "\n"))?;
     }
     if let Some(file) = env::var_os(SUMMARY).filter(|file| !file.is_empty())
-        && let Err(error) = append(Path::new(&file), &release.markdown())
+        && let Err(error) = append(Path::new(&file), &program::called(&release.markdown()))
     {
         // What was released is not undone by it.
         context.events.warn(format!("cannot write the summary `{}`: {error}", file.display()));
@@ -108,9 +108,10 @@ async fn work(
     let mut inventory = bring(context, &cloud, inventory).await?;
     let mut opened = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await;
     if opened.as_ref().is_err_and(|failure| failure.exit == Exit::Tunnel) {
-        // Another release may have put it away a moment ago.
-        let (_, now) = context.observe().await?;
-        if Found::of(&now) != Found::Running {
+        // Another release may have put it away a moment ago. If that cannot be seen, why it was not opened says more.
+        if let Ok((_, now)) = context.observe().await
+            && Found::of(&now) != Found::Running
+        {
             found = Found::of(&now);
             inventory = bring(context, &cloud, now).await?;
             opened = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await;
@@ -137,11 +138,11 @@ async fn databases(
     sets: &mut Sets,
     release: &mut Release,
 ) -> Result<(), Failure> {
-    let server = bridge.server(context)?;
-    let result = Box::pin(alone(context, args, (cloud, &server), sets, release)).await;
-    drop(server);
-    let closed = bridge.close().await;
-    result.and(closed)
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
+        Box::pin(alone(context, args, (cloud, &server), sets, release)).await
+    };
+    Box::pin(bridge.during(work)).await
 }
 
 /// Does it while no other release of this stack does.
@@ -247,7 +248,7 @@ async fn put_away(
             let plan = stack::plan::down(&context.stack, &inventory, &[Component::Bastion]);
             let (options, events, stop) = (ApplyOptions::default(), &context.events, &context.stop);
             let applied = aws::apply(cloud, &context.stack, &plan, inventory, &options, events, stop);
-            Ok(Box::pin(applied).await.map(drop)?)
+            Box::pin(running::applied(context, cloud, applied)).await.map(drop)
         };
         let alone = alone::change(context, cloud, ("release", Belief::UnlessLocked), inventory, work);
         Box::pin(alone).await?;

@@ -4,6 +4,7 @@ pub mod rotate;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aws::Cloud;
 use db::Server;
@@ -25,15 +26,12 @@ pub async fn run(context: &Context, task: &xtask::Secret) -> Result<ExitCode, Fa
         targets(context, args)?;
     }
     let (cloud, inventory) = context.reach().await?;
-    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
-    let server = bridge.server(context)?;
-    let result = Box::pin(work(context, args, &cloud, &server)).await;
-    drop(server);
-    let closed = bridge.close().await;
-    // What became of the passwords matters more than how the session ended.
-    result?;
-    closed?;
-    Ok(ExitCode::SUCCESS)
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
+        Box::pin(work(context, args, &cloud, &server)).await
+    };
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn work(
@@ -48,7 +46,10 @@ async fn work(
         return dry_run(context, cloud, &targets).await;
     }
     confirm::yes(context, &question(&targets))?;
-    show(context, rotate::rotate(context, cloud, server, &targets).await?)
+    let together = context.view.together("passwords", "password of ", targets.len());
+    let rotated = rotate::rotate(context, cloud, server, &targets).await?;
+    drop(together);
+    show(context, rotated)
 }
 
 /// Returns whose passwords the command line names.

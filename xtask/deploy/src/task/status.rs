@@ -17,7 +17,7 @@ pub async fn run(context: &Context, args: &xtask::Status) -> Result<ExitCode, Fa
     let status = Box::pin(look(context)).await?;
     match &args.html {
         Some(file) => {
-            report::write(file, &program::called(&status.html()))?;
+            report::write(file, &program::called_in_markup(&status.html()))?;
             context.view.say(format!("wrote `{}`", file.display()));
             view::result(context.json, "", &status)?;
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aws::Cloud;
 use aws::secret::Credentials;
@@ -30,19 +31,16 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
     }
     let (cloud, inventory) = context.reach().await?;
     let master = bridge::master(context, &cloud).await?;
-    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
-    let server = bridge.server(context)?;
-    let result = async {
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
         if let xtask::Tenant::Create(args) = task {
             let allow_full = args.allow_full_disk.into();
             disk::check(context, (&cloud, &server), &inventory, Work::Databases, allow_full).await?;
         }
         Box::pin(work(context, task, &cloud, &server, &master)).await
     };
-    let result = Box::pin(result).await;
-    drop(server);
-    bridge.close().await?;
-    result.map(|()| ExitCode::SUCCESS)
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn work(
@@ -165,21 +163,37 @@ pub async fn create(
     let forwarding = super::migrate::forward(context, &stop);
     let created = async {
         let mut created = db::tenant::create_until(server, master, &specs, &stop, &context.events).await?;
-        let moved = rotated_meanwhile(context, cloud, &specs, &created).await?;
-        for again in db::tenant::create_until(server, master, &moved, &stop, &context.events).await? {
-            if let Some(one) = created.iter_mut().find(|one| one.tenant == again.tenant) {
-                *one = again;
-            }
+        let again = async {
+            let moved = rotated_meanwhile(context, cloud, &specs, &created).await?;
+            Ok::<_, Failure>(db::tenant::create_until(server, master, &moved, &stop, &context.events).await?)
+        };
+        match again.await {
+            Ok(again) => replace(&mut created, again),
+            // What was created is told all the same.
+            Err(failure) => context.events.warn(format!(
+                "whether a password was rotated meanwhile is not known, the same again looks at it: {}",
+                failure.chain()
+            )),
         }
         Ok::<_, Failure>(created)
     };
+    let together = context.view.together("tenants", "tenant ", specs.len());
     let created = created.await;
+    drop(together);
     forwarding.abort();
     let mut created = created?.into_iter().peekable();
     let in_order = |tenant: &Tenant| {
         without.remove(tenant.name.as_str()).or_else(|| created.next_if(|one| one.tenant == tenant.name))
     };
     Ok(tenants.iter().filter_map(in_order).collect())
+}
+
+fn replace(created: &mut [Created], again: Vec<Created>) {
+    for again in again {
+        if let Some(one) = created.iter_mut().find(|one| one.tenant == again.tenant) {
+            *one = again;
+        }
+    }
 }
 
 /// Returns what becomes of a tenant whose role's secret cannot be had.

@@ -11,7 +11,7 @@ use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::{plan, power};
-use crate::{confirm, cost, view};
+use crate::{confirm, running, view};
 
 /// Shows the plan, asks, carries it out.
 pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failure> {
@@ -37,7 +37,7 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
         let only = plan::components(&args.components);
         carry_out(context, &cloud, &only, inventory, &options).await?
     };
-    let running = cost::still_running(&inventory);
+    let running = running::lines(&context.stack, &inventory);
     let text = match steps {
         0 => format!("unchanged\n{}", lines("running", &running)),
         _ => format!("up: {steps} steps done\n{}", lines("running", &running)),
@@ -100,9 +100,8 @@ async fn carry_out(
         }
         let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
         let applied = aws::apply(cloud, stack, &plan, inventory, options, events, stop);
-        let inventory = Box::pin(applied).await.map_err(|error| {
-            Failure::from(error)
-                .hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
+        let inventory = Box::pin(running::applied(context, cloud, applied)).await.map_err(|failure| {
+            failure.hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
         })?;
         Ok((plan.steps.len(), inventory))
     };
