@@ -148,7 +148,10 @@ mod tests {
     #[test]
     fn a_dump_is_its_owners_alone_and_writes_over_nothing() {
         use std::os::unix::fs::PermissionsExt;
-        let file = std::env::temp_dir().join(format!("drawbridge-dump-{}", std::process::id()));
+        // Beside this test: a folder that all users share may hold another's of that name.
+        let file = std::env::current_exe()
+            .unwrap()
+            .with_file_name(format!("drawbridge-dump-{}", std::process::id()));
         reserve(&file).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(reserve(&file).is_err());
