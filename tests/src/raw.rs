@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::wait::LIMIT;
+
 /// Calls to one gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw(SocketAddr);
@@ -84,10 +86,15 @@ impl Raw {
             self.0,
             body.len()
         );
-        let mut stream = TcpStream::connect(self.0).await.expect("the gateway listens");
-        stream.write_all(request.as_bytes()).await.expect("the gateway reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("the gateway answers");
+        let asking = async {
+            let mut stream = TcpStream::connect(self.0).await.expect("the gateway listens");
+            stream.write_all(request.as_bytes()).await.expect("the gateway reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("the gateway answers");
+            answer
+        };
+        let answer = tokio::time::timeout(LIMIT, asking).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{service} has no answer to {action}"));
         assert!(answer.starts_with("HTTP/1.1 200"), "{action}: {answer}");
         answer
     }

@@ -296,11 +296,12 @@ fn what_env_wrote_is_adopted_again_wherever_the_last_try_was_cut_off() {
             gateway.inject(fault);
             let mut program =
                 fixture.program(&adopt).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            gateway.wait_until_fired().await;
+            let fired = tokio::time::timeout(tests::LIMIT, gateway.wait_until_fired()).await;
             if kind == FaultKind::Hold {
                 program.kill().unwrap();
             }
             program.wait().unwrap();
+            assert!(fired.is_ok(), "`adopt` makes fewer calls");
             gateway.clear_faults();
             fixture.run(&adopt).await.expect(0);
             let told = fixture.run(&["plan", "--check"]).await;

@@ -42,8 +42,16 @@ impl Sweeper {
     /// # Errors
     /// If something may be left; the sweeper has said what.
     pub(super) fn end(mut self) -> anyhow::Result<()> {
-        // One that does not listen any more tells it by its status.
-        self.child.stdin.take().map(|mut stdin| stdin.write_all(b"end\n"));
+        if let Some(stdin) = &mut self.child.stdin {
+            // One that does not listen any more tells it by its status.
+            stdin.write_all(b"end\n").ok();
+        }
+        self.cut_off()
+    }
+
+    /// As [`Sweeper::end`], for tests that go on: they are ended first.
+    pub(super) fn cut_off(mut self) -> anyhow::Result<()> {
+        drop(self.child.stdin.take());
         let status = self.child.wait().context("cannot wait for `sh`")?;
         anyhow::ensure!(status.success(), "the tests' leftovers are not removed ({status})");
         Ok(())
@@ -162,6 +170,15 @@ esac
             assert!(swept.status.success() && said.is_empty(), "{of}: {}: {said}", swept.status);
             assert!(is_removed, "{of}: the folder is left");
         }
+    }
+
+    #[test]
+    fn what_the_tests_left_running_is_ended() {
+        let dir = fresh_dir("running");
+        let mut left = Command::new("sleep").arg("1000").env("DRAWBRIDGE_TEST_DIR", &dir).spawn().unwrap();
+        Sweeper::start(new_run(), false, Some(&dir)).unwrap().end().unwrap();
+        assert!(!left.wait().unwrap().success());
+        assert!(!dir.exists());
     }
 
     #[test]

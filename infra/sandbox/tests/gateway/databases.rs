@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Cloud, until};
+use crate::fixture::{Cloud, pass, until};
 
 #[tokio::test]
 async fn a_database_comes_with_its_password_and_goes_with_its_data() {
-    let cloud = Cloud::start(|options| options.database_delay = std::time::Duration::from_secs(2)).await;
+    // Longer than anything here takes; it is made to pass.
+    let delay = std::time::Duration::from_secs(3600);
+    let cloud = Cloud::start(|options| options.database_delay = delay).await;
     let site = cloud.site().await;
     cloud.subnet_group(&site).await;
     let password = ("MasterUserPassword", "correct-horse");
@@ -19,6 +21,7 @@ async fn a_database_comes_with_its_password_and_goes_with_its_data() {
         cloud.client.query("rds", "DeleteDBInstance", &deletion).await.code(),
         "InvalidDBInstanceState"
     );
+    pass(delay).await;
     until(async || cloud.database_status().await.as_deref() == Some("available")).await;
     assert_eq!(
         cloud.databases.told(),
@@ -39,6 +42,7 @@ async fn a_database_comes_with_its_password_and_goes_with_its_data() {
     assert_eq!(in_use.code(), "InvalidDBSubnetGroupStateFault");
     let used = cloud.client.query("ec2", "DeleteSecurityGroup", &[("GroupId", &site.databases)]).await;
     assert_eq!(used.code(), "DependencyViolation");
+    pass(delay).await;
     until(async || cloud.database_status().await.is_none()).await;
     assert_eq!(cloud.databases.told()[2], format!("delete {}", cloud.name));
     cloud.client.ok("rds", "DeleteDBSubnetGroup", &group).await;

@@ -102,6 +102,22 @@ pub(crate) struct Seen {
     pub(crate) resumed: usize,
     pub(crate) starts: usize,
     pub(crate) data_keys: Vec<(String, Vec<(String, String)>)>,
+    /// How many frames the line has lost, and how many it has carried twice.
+    pub(crate) lost: usize,
+    pub(crate) repeated: usize,
+}
+
+/// How long a test waits for what comes in a moment, on a machine that does much else.
+pub(crate) const LIMIT: Duration = Duration::from_secs(240);
+
+/// Lets the others go on until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("it is never so that {what}"));
 }
 
 /// A service that starts sessions `s-1`, `s-2`, .. each with an agent of its own.
@@ -140,7 +156,9 @@ impl Service {
     }
 
     pub(crate) async fn wait_until_seen(&self, what: impl FnMut(&Seen) -> bool) -> Seen {
-        self.seen.subscribe().wait_for(what).await.unwrap().clone()
+        let mut seen = self.seen.subscribe();
+        let waited = tokio::time::timeout(LIMIT, seen.wait_for(what)).await.map(|seen| seen.unwrap().clone());
+        waited.unwrap_or_else(|_| panic!("waited in vain, and saw {:?}", self.seen()))
     }
 
     async fn start_session(&self) -> Result<SessionToken, ControlError> {
@@ -295,9 +313,11 @@ impl Agent {
             for frame in std::mem::take(&mut self.out) {
                 self.frames += 1;
                 if is_nth(self.script.lose_every, self.frames) {
+                    self.seen.send_modify(|seen| seen.lost += 1);
                     continue;
                 }
                 let copies = if is_nth(self.script.repeat_every, self.frames) { 2 } else { 1 };
+                self.seen.send_modify(|seen| seen.repeated += copies - 1);
                 for _ in 0..copies {
                     if socket.send(Ws::Binary(frame.clone())).await.is_err() {
                         return;
@@ -378,6 +398,7 @@ impl Agent {
     fn on_frame(&mut self, frame: Bytes) -> Next {
         self.frames += 1;
         if is_nth(self.script.lose_every, self.frames) {
+            self.seen.send_modify(|seen| seen.lost += 1);
             return Next::Continue;
         }
         let message = Message::parse(frame).unwrap();

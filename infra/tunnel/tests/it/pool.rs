@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel::{Control, Error, Event, Events, Options, Phase, Tunnel};
 
-use crate::agent::{Script, Service, Target};
+use crate::agent::{Script, Service, Target, until};
 use crate::session::echo;
 
 fn options(sessions: usize) -> Options {
@@ -59,13 +59,14 @@ async fn streams_go_around_a_session_that_hangs_on_its_target() {
     let scripts = vec![Script::new(Target::Nowhere), Script::new(Target::Echo)];
     let service = Service::with_scripts(scripts);
     let mut options = options(2);
-    options.answer_within = Some(Duration::from_millis(50));
+    // Longer than the other one takes to answer, on any machine.
+    options.answer_within = Some(Duration::from_secs(2));
     let tunnel = open(&service, options).await;
     let mut stream = tunnel.connect().await.unwrap();
     stream.write_all(b"hello").await.unwrap();
     let error = stream.read_u8().await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-    let said = "the bastion could not connect to `db.internal:5432`: there was no answer within 50ms";
+    let said = "the bastion could not connect to `db.internal:5432`: there was no answer within 2s";
     assert_eq!(error.to_string(), said);
     assert_eq!(tunnel.state().sessions[0].phase, Phase::Stuck);
     echo(tunnel.connect().await.unwrap(), 1000, 1).await;
@@ -80,9 +81,7 @@ async fn a_session_that_was_free_again_is_used_again() {
     for seed in 0..5 {
         echo(tunnel.connect().await.unwrap(), 1000, seed).await;
         // The stream's seat is free once the session has seen that it was dropped.
-        while tunnel.state().streams > 0 {
-            tokio::task::yield_now().await;
-        }
+        until("no stream is left", || tunnel.state().streams == 0).await;
     }
     tunnel.close().await.unwrap();
     assert_eq!(service.seen().starts, 1);
@@ -241,10 +240,11 @@ async fn a_reader_that_stops_costs_little_memory_and_loses_nothing() {
     let tunnel = open(&service, options).await;
     let mut stalled = tunnel.connect().await.unwrap();
     let mut most = 0;
-    while tunnel.state().bytes_received < 24 << 20 {
+    until("all bytes are there", || {
         most = most.max(tunnel.state().unread_bytes);
-        tokio::task::yield_now().await;
-    }
+        tunnel.state().bytes_received >= 24 << 20
+    })
+    .await;
     assert!(most <= 4 << 20, "{most} bytes in memory");
     let state = tunnel.state();
     assert!(state.spooled_bytes > 20 << 20, "{} bytes on disk", state.spooled_bytes);

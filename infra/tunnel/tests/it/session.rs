@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel::{Control, Error, Options, Stream, Tunnel};
 
-use crate::agent::{Script, Service, Target};
+use crate::agent::{Script, Service, Target, until};
 
 /// One session carries all streams, unless a test wants more.
 fn options() -> Options {
@@ -90,9 +90,12 @@ async fn lost_and_repeated_frames_change_nothing() {
     let mut script = Script::new(Target::Echo);
     script.lose_every = Some(41);
     script.repeat_every = Some(17);
-    let (_service, tunnel) = start(script).await;
+    let (service, tunnel) = start(script).await;
     echo(tunnel.connect().await.unwrap(), 200_000, 4).await;
     tunnel.close().await.unwrap();
+    // 200 messages at the least, and as many back.
+    let seen = service.seen();
+    assert!(seen.lost >= 4 && seen.repeated >= 10, "{} lost, {} twice", seen.lost, seen.repeated);
 }
 
 #[tokio::test]
@@ -173,9 +176,7 @@ async fn a_full_read_buffer_stops_the_websocket_and_reading_starts_it_again() {
     options.spool = 0;
     let tunnel = open(&service, options).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
-    while tunnel.state().unread_bytes <= 100_000 {
-        tokio::task::yield_now().await;
-    }
+    until("the buffer is full", || tunnel.state().unread_bytes > 100_000).await;
     let mut chunk = vec![0; 4096];
     let mut most_unread = 0;
     for _ in 0..1024 {

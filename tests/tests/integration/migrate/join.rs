@@ -14,6 +14,7 @@ use db::{BoxStream, Dial, Error, Migration, Server};
 use futures_util::future::BoxFuture;
 use stack::spec::{OnError, Wave};
 use stack::{Event, Events};
+use tests::{LIMIT, seen, within};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -70,15 +71,20 @@ impl Database {
     async fn wait_until_run(&self, run: &str, condition: &str, count: i64) {
         let session = self.connect(&self.admin).await;
         let sql = format!("SELECT count(*) FROM drawbridge.run_tenant WHERE run = '{run}' AND {condition}");
-        loop {
+        within(LIMIT, &format!("{count} tenants of run `{run}` have {condition}"), || async {
             // The first runner may not have made the table yet.
-            let answer = session.client().query_one(&sql, &[]).await;
-            if answer.is_ok_and(|row| row.get::<_, i64>(0) == count) {
-                break;
-            }
-        }
+            let answer = session.client().query_one(&sql, &[]).await.map_err(|error| error.to_string())?;
+            let found = answer.get::<_, i64>(0);
+            seen(found == count, format!("{found} of them"))
+        })
+        .await;
         session.close().await;
     }
+}
+
+/// Waits until something was told.
+async fn until_told(told: &Mutex<Vec<String>>, what: &str) {
+    within(LIMIT, what, || async { seen(!told.lock().unwrap().is_empty(), "nothing was told") }).await;
 }
 
 /// Returns `V1` .. that write a row each, and would write it again if they were applied again.
@@ -232,7 +238,11 @@ async fn a_runner_that_dies_at_any_of_fifty_moments_leaves_nothing_half_done_and
         let (mut died, events) = (mortal.died.subscribe(), Events::none());
         let mut runner = Box::pin(migrate::join(&server, &db.admin, &run, &all, &short, &events));
         tokio::select! {
-            joined = &mut runner => assert_eq!(kinds(&joined.unwrap()), ["applied"; 3]),
+            joined = &mut runner => {
+                // On a machine that is slow a short lease may run out, and the runner finds what it did itself.
+                let kinds = kinds(&joined.unwrap());
+                assert!(kinds.iter().all(|kind| ["applied", "up to date"].contains(kind)), "{kinds:?}");
+            }
             died = died.wait_for(|died| *died) => {
                 drop(died.unwrap());
                 deaths += 1;
@@ -278,9 +288,7 @@ async fn a_runner_whose_lease_is_lost_ends_what_it_has_begun_and_says_so() {
              lease_until = now() + interval '2 seconds' WHERE tenant = 'one'",
         )
         .await;
-        while told.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until_told(&told, "the loss is told").await;
         holder.close().await;
     };
     let join = migrate::join(&db.server, &db.admin, &run, &all, &options, &events);
@@ -288,8 +296,7 @@ async fn a_runner_whose_lease_is_lost_ends_what_it_has_begun_and_says_so() {
     // The other one never came back; this one saw that all was done already.
     assert_eq!(kinds(&joined.unwrap()), ["up to date", "applied"]);
     let told = told.lock().unwrap().clone();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("the lease of tenant `one` ran out"), "{told:?}");
+    assert!(told.iter().all(|told| told.starts_with("the lease of tenant `one` ran out")), "{told:?}");
     assert_eq!(db.names(&spec("one").login(), HISTORY).await, ["1 waiting"]);
     db.stop().await;
 }
@@ -408,9 +415,7 @@ async fn a_lost_connection_to_the_table_is_made_again() {
              WHERE datname = 'postgres' AND usename = current_user AND pid <> pg_backend_pid()",
         )
         .await;
-        while told.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until_told(&told, "the lost connection is told").await;
         holder.close().await;
     };
     let join = migrate::join(&db.server, &db.admin, &run, &all, &options, &events);

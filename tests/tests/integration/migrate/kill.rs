@@ -6,12 +6,13 @@ use db::{ConnectOptions, Session};
 use deploy::bridge::{self, Bridge};
 use deploy::task::tenant;
 use sandbox::Pacing;
-use tests::{Fixture, Random, Want};
+use tests::{Fixture, LIMIT, Random, Want, seen, within};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::program::{Files, kinds};
+use crate::db::until_count;
 
 const KILLS: usize = 50;
 const SEED: u64 = 0x0d2a_3b1d_6e00_0002;
@@ -138,9 +139,13 @@ impl Stage {
             }
             Moment::Rows(rows) => {
                 let before = self.recorded().await;
-                while self.recorded().await <= before + rows {}
+                within(LIMIT, "a runner records as many rows as that", || async {
+                    let now = self.recorded().await;
+                    seen(now > before + rows, format!("{now} rows, {before} before"))
+                })
+                .await;
             }
-            Moment::InTransaction => while count(&self.master, IN_TRANSACTION).await == 0 {},
+            Moment::InTransaction => until_count(&self.master, IN_TRANSACTION, |count| count > 0).await,
         }
     }
 
@@ -148,7 +153,9 @@ impl Stage {
     async fn kill(&self, more: &[&str], moment: Moment) -> bool {
         let (mut runner, told) = self.start_runner(more);
         let ended = tokio::select! {
-            ended = runner.wait() => Some(ended.unwrap()),
+            ended = tokio::time::timeout(LIMIT, runner.wait()) => {
+                Some(ended.unwrap_or_else(|_| panic!("{moment:?}: the runner does not end")).unwrap())
+            }
             () = self.wait_until(moment, told) => None,
         };
         match ended {

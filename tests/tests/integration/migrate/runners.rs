@@ -7,6 +7,7 @@ use serde_json::Value;
 use tests::{Fixture, Want};
 
 use super::program::{Files, kinds};
+use crate::db::until_told;
 
 const TENANT: &str = "startupwebapp_prod";
 
@@ -19,7 +20,7 @@ impl Files {
 }
 
 async fn ended(child: Child) -> Output {
-    tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap()
+    tests::ended("a runner", child).await
 }
 
 async fn succeeded(child: Child) -> Value {
@@ -36,7 +37,7 @@ async fn wait_until(fixture: &Fixture, condition: &str) {
 }
 
 async fn wait_until_one(fixture: &Fixture, sql: &str) {
-    while fixture.run(&["psql", "--", "-XAtc", sql]).await.expect(0).stdout.trim() != "1" {}
+    until_told(fixture, sql, "1").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
