@@ -13,6 +13,8 @@ mod shell;
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::mpsc as channel;
 
 use bytes::{Bytes, BytesMut};
 use cluster::ENDPOINT;
@@ -30,6 +32,26 @@ use tunnel::{
     MessageType, PayloadType, ProcessedAction,
 };
 
+/// Ends this process if a test of it takes longer than any may: under `cargo test` nobody else would. Armed until it is
+/// dropped; by the wall, whatever a test does to its own clock.
+struct Watch(#[expect(dead_code, reason = "its drop is what is waited for")] channel::Sender<()>);
+
+impl Watch {
+    /// Watches the test of this thread.
+    fn start() -> Watch {
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
+        let (hold, held) = channel::channel();
+        std::thread::spawn(move || {
+            if held.recv_timeout(2 * support::LIMIT) == Err(channel::RecvTimeoutError::Timeout) {
+                // Past what the runner keeps of a test's output: it would never be shown.
+                writeln!(std::io::stderr(), "test {name} has not ended within {:?}", 2 * support::LIMIT).ok();
+                std::process::exit(101);
+            }
+        });
+        Watch(hold)
+    }
+}
+
 /// A client that does what a test says and nothing by itself, except that it acknowledges when told to.
 struct Client {
     to_agent: mpsc::Sender<Bytes>,
@@ -38,6 +60,7 @@ struct Client {
     sequence: i64,
     received: i64,
     decoder: Decoder,
+    _watch: Watch,
 }
 
 impl Client {
@@ -68,7 +91,8 @@ impl Client {
         let (to_agent, from_client) = mpsc::channel(64);
         let (to_client, from_agent) = mpsc::channel(64);
         let serving = tokio::spawn(agent.serve(session, from_client, to_client));
-        Client { to_agent, from_agent, serving, sequence: 0, received: 0, decoder: Decoder::default() }
+        let (decoder, watch) = (Decoder::default(), Watch::start());
+        Client { to_agent, from_agent, serving, sequence: 0, received: 0, decoder, _watch: watch }
     }
 
     async fn send(&mut self, payload_type: PayloadType, payload: impl Into<Bytes>) -> Bytes {

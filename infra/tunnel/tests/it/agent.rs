@@ -1,7 +1,8 @@
 //! A small agent with a service in front of it, on a local websocket.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::io::Write;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::shell_agent::{ShellAgent, ShellScript, data_key};
@@ -110,6 +111,26 @@ pub(crate) struct Seen {
 /// How long a test waits for what comes in a moment, on a machine that does much else.
 pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
+/// Ends this process if a test of it takes longer than any may: under `cargo test` nobody else would. Armed until it is
+/// dropped; by the wall, whatever a test does to its own clock.
+pub(crate) struct Watch(#[expect(dead_code, reason = "its drop is what is waited for")] mpsc::Sender<()>);
+
+impl Watch {
+    /// Watches the test of this thread.
+    pub(crate) fn start() -> Watch {
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
+        let (hold, held) = mpsc::channel();
+        std::thread::spawn(move || {
+            if held.recv_timeout(2 * LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // Past what the runner keeps of a test's output: it would never be shown.
+                writeln!(std::io::stderr(), "test {name} has not ended within {:?}", 2 * LIMIT).ok();
+                std::process::exit(101);
+            }
+        });
+        Watch(hold)
+    }
+}
+
 /// Lets the others go on until it is so.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let waiting = async {
@@ -128,6 +149,7 @@ pub(crate) struct Service {
     sessions: Mutex<Vec<(Script, String)>>,
     seen: Arc<watch::Sender<Seen>>,
     signed: Mutex<Vec<String>>,
+    _watch: Watch,
 }
 
 impl Service {
@@ -148,7 +170,14 @@ impl Service {
 
     fn with(scripts: Vec<Script>, tls: Option<TlsAcceptor>) -> Arc<Service> {
         let seen = Arc::new(watch::Sender::new(Seen::default()));
-        Arc::new(Service { scripts, tls, sessions: Mutex::default(), seen, signed: Mutex::default() })
+        Arc::new(Service {
+            scripts,
+            tls,
+            sessions: Mutex::default(),
+            seen,
+            signed: Mutex::default(),
+            _watch: Watch::start(),
+        })
     }
 
     pub(crate) fn seen(&self) -> Seen {

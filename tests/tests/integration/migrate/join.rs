@@ -422,6 +422,6 @@ async fn a_lost_connection_to_the_table_is_made_again() {
     let (joined, ()) = tokio::join!(join, ending);
     assert_eq!(kinds(&joined.unwrap()), ["applied"]);
     let told = told.lock().unwrap().clone();
-    assert!(told[0].starts_with("attempt 2 of 10 in "), "{told:?}");
+    assert!(told.iter().any(|told| told.starts_with("attempt 2 of 10 in ")), "{told:?}");
     db.stop().await;
 }
