@@ -144,6 +144,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The history is not where the role's `search_path` leads, or there are several: what was applied would be applied
+    /// again.
+    #[error("the history of `{tenant}` is not in one place: {problem}; {mend}")]
+    Misplaced {
+        /// The tenant.
+        tenant: String,
+        /// Where the history is, and where it is looked for.
+        problem: String,
+        /// What to do about it, with the command to type.
+        mend: String,
+    },
     /// The database and the files tell different stories.
     #[error("the history of `{tenant}` does not fit the files: {}", problems.join("; "))]
     Diverged {
@@ -226,13 +237,21 @@ pub enum Error {
         /// The right that it lacks, and the statement that gives it.
         reason: String,
     },
+    /// There is no login to the tenant's database: its role's secret cannot be had.
+    #[error("nobody can log in to tenant `{tenant}`: {reason}")]
+    NoLogin {
+        /// The tenant.
+        tenant: String,
+        /// What is wrong with the secret, and the command that mends it.
+        reason: String,
+    },
     /// The run was told to stop before this tenant was through.
     #[error("tenant `{tenant}` was interrupted; {state}")]
     Interrupted {
         /// The tenant.
         tenant: String,
         /// What is known of what was in flight.
-        state: &'static str,
+        state: String,
     },
     /// What the command asks for does not fit the history that is there.
     #[error("tenant `{tenant}`: {reason}")]

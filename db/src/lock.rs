@@ -36,6 +36,11 @@ impl Lock {
         format!("SELECT pg_advisory_xact_lock({})", self.key)
     }
 
+    /// Returns what gives the lock back after whatever failed: a message that is cut short leaves its transaction open.
+    pub(crate) fn give_back_sql(self) -> String {
+        format!("ROLLBACK; SELECT pg_advisory_unlock({})", self.key)
+    }
+
     /// Returns a query that takes the lock, if nobody else holds it, and says so.
     pub(crate) fn try_sql(self) -> String {
         format!("SELECT pg_try_advisory_lock({})", self.key)

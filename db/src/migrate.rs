@@ -27,11 +27,13 @@ pub use join::{JoinOptions, Joined, RunName, join};
 pub use outcome::{Outcome, TenantReport, Withheld};
 pub use partition::Partition;
 pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
-pub use repair::{Difference, baseline, differences, repair};
+pub use repair::{Change, Difference, Survey, baseline, repair, survey};
 pub use retry::Retry;
 pub use run::{Check, RunOptions, Target, Wave, plan_all, run, run_sets};
 pub use stop::Stop;
 pub use wave::deal;
+
+pub(crate) use enter::find as find_history;
 
 fn subject(tenant: &str) -> String {
     format!("tenant {tenant}")

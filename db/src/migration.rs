@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 pub use self::mode::Mode;
-pub use self::set::{MigrationSet, load_set, sets};
+pub use self::set::{MigrationSet, history_table, load_set, sets};
 use crate::Error;
 
 /// One migration: `V3__add_orders.sql`.
@@ -41,6 +41,13 @@ impl Migration {
         self.inner.checksum()
     }
 
+    /// Returns the checksum that it would have under another name, if that can be one.
+    pub(crate) fn checksum_as(&self, name: &str) -> Option<u64> {
+        let file = format!("{}{}__{name}", self.inner.prefix(), self.version());
+        let other = refinery::Migration::unapplied(&file, &self.sql).ok()?;
+        (other.name() == name).then(|| other.checksum())
+    }
+
     /// Returns its file's name: `V3__add_orders.sql`.
     pub fn file_name(&self) -> &str {
         &self.file_name
@@ -65,7 +72,7 @@ impl Migration {
     }
 
     /// Returns its statements, each with the line, counted from 1, that it begins in.
-    pub(crate) fn statements(&self) -> Vec<(usize, &str)> {
+    pub fn statements(&self) -> Vec<(usize, &str)> {
         statement::split(&self.sql)
     }
 
@@ -232,10 +239,8 @@ fn check_text(content: &[u8]) -> Result<&str, String> {
     if sql.contains('\0') {
         return Err("holds a zero byte".to_owned());
     }
-    if let Some((line, word)) = statement::find_transaction_control(sql) {
-        return Err(format!(
-            "line {line}: `{word}` would end the transaction that the migration and its row of history share"
-        ));
+    if let Some((line, reason)) = statement::find_refused(sql) {
+        return Err(format!("line {line}: {reason}"));
     }
     if statement::is_blank(sql) {
         return Err("holds no statement".to_owned());

@@ -40,6 +40,8 @@ pub struct TenantSpec {
     pub encoding: String,
     /// The locale of `LC_COLLATE` and `LC_CTYPE`: `en_US.UTF-8`.
     pub locale: String,
+    /// The table of its migrations' history ([`migration::history_table`](crate::migration::history_table)).
+    pub history: String,
 }
 
 impl TenantSpec {
@@ -54,6 +56,7 @@ impl TenantSpec {
             purpose: String::new(),
             encoding: "UTF8".to_owned(),
             locale: "en_US.UTF-8".to_owned(),
+            history: crate::migration::history_table(None),
         }
     }
 

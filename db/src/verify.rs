@@ -12,7 +12,7 @@ use tokio_postgres::config::{Config, SslMode};
 
 use crate::quote::{ident, literal};
 use crate::tenant::{TenantInfo, TenantSpec, check, look_inside, observe};
-use crate::{Auth, ConnectOptions, Error, Login, Server, Session, Tls, connect, role};
+use crate::{Auth, ConnectOptions, Error, Login, Server, Session, Tls, connect, migrate, role};
 
 /// What was proved about one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -83,7 +83,16 @@ pub async fn verify(
     let session = connect(server, &login, &ConnectOptions::default()).await?;
     let mut verifications = Vec::with_capacity(tenants.len());
     for tenant in tenants {
-        verifications.push(verify_one(server, &session, tenant, tenants).await?);
+        let verification = match verify_one(server, &session, tenant, tenants).await {
+            Ok(verification) => verification,
+            // Without the session nobody else can be looked at either.
+            Err(error) if session.client().is_closed() => return Err(error),
+            Err(error) => Verification {
+                tenant: tenant.name.clone(),
+                checks: vec![unknown("the server's answer", error.chain())],
+            },
+        };
+        verifications.push(verification);
     }
     session.close().await;
     Ok(verifications)
@@ -194,19 +203,36 @@ async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check
 /// Returns whether the tenant's user gets in, and what it sees there.
 async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
     match connect(server, &tenant.login(), &ConnectOptions::default()).await {
+        Err(error) if matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")) => {
+            vec![fail(LOGIN, format!("{}; {}", error.chain(), mend(&tenant.name)))]
+        }
         Err(error) => vec![fail(LOGIN, error.chain())],
         Ok(session) => {
             let tls = session.tls().clone();
             let acts_as = role::current(&session).await;
             let inside = look_inside(&session).await;
+            let history = migrate::find_history(&session, &tenant.name, &tenant.history).await;
             session.close().await;
             let inside = match inside {
                 Ok(inside) => inside.checks(&tenant.name, &tenant.owner),
                 Err(error) => vec![unknown("grants and owners", error.chain())],
             };
-            let check = proved(tenant, &tls, acts_as);
-            std::iter::once(check).chain(inside).collect()
+            let login = proved(tenant, &tls, acts_as);
+            std::iter::once(login).chain(inside).chain([in_one_place(tenant, history)]).collect()
         }
+    }
+}
+
+/// Returns whether the history is where `search_path` leads, and nowhere else.
+fn in_one_place(tenant: &TenantSpec, history: Result<(Option<String>, usize), Error>) -> Check {
+    const NAME: &str = "history in one place";
+    match history {
+        Ok((Some(schema), count)) => {
+            pass(NAME, format!("{count} migrations in `{schema}.{}`", tenant.history))
+        }
+        Ok((None, _)) => pass(NAME, format!("there is no `{}` yet", tenant.history)),
+        Err(error @ (Error::Misplaced { .. } | Error::History { .. })) => fail(NAME, error.chain()),
+        Err(error) => unknown(NAME, error.chain()),
     }
 }
 
@@ -243,21 +269,26 @@ async fn strangers_stay_out(
             others.push(other);
         }
     }
-    if others.is_empty() {
-        return vec![made_stranger_stays_out(server, session, tenant).await];
-    }
     let mut checks = Vec::new();
     for other in others {
         let login = Login { database: tenant.name.clone(), ..other.login() };
-        checks.push(stays_out(server, &login).await);
+        let tried = connect(server, &login, &ConnectOptions::default()).await;
+        // One that cannot log in anywhere says nothing about this database; it has a check of its own.
+        let is_its_own = |error: &Error| matches!(error.sqlstate(), Some("28P01" | "28000"));
+        if !tried.as_ref().is_err_and(is_its_own) {
+            checks.push(stays_out(&login, tried).await);
+        }
+    }
+    if checks.is_empty() {
+        checks.push(made_stranger_stays_out(server, session, tenant).await);
     }
     checks
 }
 
 const REFUSED: &str = "stranger refused";
 
-async fn stays_out(server: &Server, login: &Login) -> Check {
-    match connect(server, login, &ConnectOptions::default()).await {
+async fn stays_out(login: &Login, tried: Result<Session, Error>) -> Check {
+    match tried {
         Ok(session) => {
             session.close().await;
             fail(REFUSED, format!("`{}` got in", login.user))
@@ -292,7 +323,7 @@ async fn made_stranger_stays_out(server: &Server, session: &Session, tenant: &Te
     if let Err(error) = session.execute(&sql, || "create a stranger's role".to_owned()).await {
         return unknown(REFUSED, error.chain());
     }
-    let check = stays_out(server, &login).await;
+    let check = stays_out(&login, connect(server, &login, &ConnectOptions::default()).await).await;
     match drop_role(session, &login.user).await {
         Ok(()) => check,
         Err(error) => fail(REFUSED, format!("{}; {}", check.evidence, error.chain())),

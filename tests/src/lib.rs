@@ -4,12 +4,12 @@ mod cloud;
 mod random;
 mod raw;
 mod scan;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use deploy::context::Context;
 use deploy::view::{Detail, View};
@@ -20,9 +20,14 @@ pub use cloud::{Cloud, Containers, Images, Line, Machine};
 pub use random::Random;
 pub use raw::{Raw, element};
 pub use scan::files_with;
+pub use wait::{LIMIT, Running, Watch, ended, seen, until_called, until_settled, within};
 
+/// The stack file of the tests: what the project ships is for its user to change.
+pub const STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workspace/infra/stack.toml");
 /// The stack file that the project ships.
-pub const STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/stack.toml");
+pub const SHIPPED_STACK_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/stack.toml");
+/// The folder that the program runs in: it has a stack file and migrations, as a checkout has.
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/workspace");
 
 /// A cloud of one's own, with the way to it.
 pub struct Fixture {
@@ -30,6 +35,7 @@ pub struct Fixture {
     pub cloud: Cloud,
     /// What tasks are given.
     pub context: Context,
+    _watch: Watch,
 }
 
 /// What a test wants of its sandbox.
@@ -42,7 +48,7 @@ pub enum Want {
 }
 
 impl Fixture {
-    /// Starts a sandbox in a folder of its own and reads the shipped stack file.
+    /// Starts a sandbox in a folder of its own and reads the tests' stack file.
     pub async fn start(want: Want) -> Fixture {
         Fixture::start_with(want, |_| ()).await
     }
@@ -97,7 +103,7 @@ impl Fixture {
 
     fn on(cloud: Cloud) -> Fixture {
         let context = context(&cloud.environment(), Events::none());
-        Fixture { cloud, context }
+        Fixture { cloud, context, _watch: Watch::start() }
     }
 
     /// Returns the program with this cloud's variables and no others that lead to AWS.
@@ -114,8 +120,8 @@ impl Fixture {
     pub async fn run(&self, args: &[&str]) -> Ran {
         let mut command = tokio::process::Command::from(self.program(args));
         let output = command.kill_on_drop(true).output();
-        let output = tokio::time::timeout(HANGS, output).await;
-        let output = output.unwrap_or_else(|_| panic!("{args:?} waits for what never comes"));
+        let output = tokio::time::timeout(LIMIT, output).await;
+        let output = output.unwrap_or_else(|_| panic!("{args:?} did not end within {LIMIT:?}"));
         ran(output.expect("`cargo xtask test` builds the program first"))
     }
 
@@ -147,13 +153,13 @@ pub fn context(environment: &[(String, String)], events: Events) -> Context {
     }
 }
 
-/// Returns the stack that the project ships.
+/// Returns the stack that the tests work on.
 pub fn shipped_stack() -> Stack {
     let text = std::fs::read(STACK_FILE).expect("the stack file is there");
-    stack::config::parse_bytes(&text, "infra/stack.toml").expect("the shipped stack file is right")
+    stack::config::parse_bytes(&text, "infra/stack.toml").expect("the tests' stack file is right")
 }
 
-/// Returns a copy of the shipped stack file in which the database is watched in every way: alarms with mail to that
+/// Returns a copy of the tests' stack file in which the database is watched in every way: alarms with mail to that
 /// address, enhanced monitoring, logs that go to CloudWatch.
 pub fn watched_stack_file(dir: &Path, email: &str) -> String {
     let shipped = std::fs::read_to_string(STACK_FILE).expect("the stack file is there");
@@ -195,10 +201,11 @@ impl Ran {
     }
 }
 
-/// Returns the program with an environment that leads nowhere: not to AWS, not to anybody's profile.
+/// Returns the program with an environment that leads nowhere, not to AWS, not to anybody's profile, and with the tests'
+/// stack file.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(target().join("deploy"));
-    command.args(args).env_clear().stdin(Stdio::null());
+    command.args(args).env_clear().current_dir(WORKSPACE).stdin(Stdio::null());
     for name in ["PATH", "HOME", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -214,12 +221,20 @@ pub fn program(args: &[&str]) -> Command {
     command
 }
 
-/// How long a run of the program may take in a test; no run that ends by itself comes near it.
-const HANGS: Duration = Duration::from_secs(240);
-
-/// Runs a program to its end.
+/// Runs a program to its end. Blocks.
+///
+/// # Panics
+/// It hangs; it is killed then.
 pub fn run(mut command: Command) -> Ran {
-    ran(command.output().expect("`cargo xtask test` builds the program first"))
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("`cargo xtask test` builds the program first");
+    let (pid, (tell, told)) = (child.id(), std::sync::mpsc::channel());
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    let Ok(output) = told.recv_timeout(LIMIT) else {
+        Command::new("kill").args(["-KILL", &pid.to_string()]).status().ok();
+        panic!("{command:?} did not end within {LIMIT:?}");
+    };
+    ran(output.expect("a child can be waited for"))
 }
 
 fn ran(Output { status, stdout, stderr }: Output) -> Ran {
@@ -232,6 +247,7 @@ fn ran(Output { status, stdout, stderr }: Output) -> Ran {
 
 /// Runs a whole job to its end: unoptimised, the SDK's calls nest too deep for a test's stack of 2 MiB.
 pub fn block_on(job: impl Future<Output = ()> + Send + 'static) {
+    let _watch = Watch::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(16 << 20)
@@ -257,6 +273,17 @@ pub fn postgres_program(name: &str) -> Option<PathBuf> {
 /// CI. Otherwise they take some.
 pub fn sweeps_fully() -> bool {
     std::env::var("DRAWBRIDGE_TEST_SWEEP").is_ok_and(|sweep| sweep == "full")
+}
+
+/// Says that a test is skipped, and why. Whoever runs tests on a machine of their own may lack something.
+///
+/// # Panics
+/// `CI` is set, to anything but `false`: there nothing is skipped.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+pub fn skip(why: &str) {
+    let is_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
+    assert!(!is_ci, "{why}; where CI is set nothing is skipped");
+    eprintln!("skipped: {why}");
 }
 
 /// Names a folder for all that tests write, which lies in memory where `cargo xtask test` finds room there.

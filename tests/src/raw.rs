@@ -5,14 +5,24 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::wait::LIMIT;
+
 /// Calls to one gateway.
 #[derive(Clone, Copy, Debug)]
-pub struct Raw(SocketAddr);
+pub struct Raw {
+    gateway: SocketAddr,
+    region: &'static str,
+}
 
 impl Raw {
     /// Returns calls to that gateway.
     pub fn new(gateway: SocketAddr) -> Raw {
-        Raw(gateway)
+        Raw { gateway, region: "us-east-1" }
+    }
+
+    /// Returns calls to another region.
+    pub fn in_region(self, region: &'static str) -> Raw {
+        Raw { region, ..self }
     }
 
     /// Calls an operation of EC2 and returns the answer's XML.
@@ -79,15 +89,21 @@ impl Raw {
         let request = format!(
             "POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\
              X-Amz-Date: 20260101T000000Z\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=raw/20260101/us-east-1/{service}/aws4_request, \
+             Authorization: AWS4-HMAC-SHA256 Credential=raw/20260101/{}/{service}/aws4_request, \
              SignedHeaders=host, Signature=0\r\n\r\n{body}",
-            self.0,
-            body.len()
+            self.gateway,
+            body.len(),
+            self.region,
         );
-        let mut stream = TcpStream::connect(self.0).await.expect("the gateway listens");
-        stream.write_all(request.as_bytes()).await.expect("the gateway reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("the gateway answers");
+        let asking = async {
+            let mut stream = TcpStream::connect(self.gateway).await.expect("the gateway listens");
+            stream.write_all(request.as_bytes()).await.expect("the gateway reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("the gateway answers");
+            answer
+        };
+        let answer = tokio::time::timeout(LIMIT, asking).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{service} has no answer to {action}"));
         assert!(answer.starts_with("HTTP/1.1 200"), "{action}: {answer}");
         answer
     }

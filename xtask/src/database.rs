@@ -109,6 +109,9 @@ pub struct Migrate {
     /// Record the names and checksums of files that were changed after they were applied, once you have seen them
     #[arg(long)]
     pub repair: bool,
+    /// With `--repair`, also for these versions, whose files have another name and another text than what was applied
+    #[arg(long, value_name = "VERSION", value_delimiter = ',', requires = "repair")]
+    pub replaced: Vec<i32>,
     /// Go on though the server's disk is full: for migrations that make room
     #[arg(long, conflicts_with_all = ["plan", "lint", "baseline", "repair"])]
     pub allow_full_disk: bool,

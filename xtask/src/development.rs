@@ -61,7 +61,7 @@ pub enum Key {
 /// `test`
 #[derive(Args, Debug)]
 pub struct Test {
-    /// Handed to `cargo test` as it is: a filter, `-- --nocapture`, ..
+    /// Handed to `cargo nextest run`, or to `cargo test` where that is not installed: a filter, `-- --nocapture`, ..
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub args: Vec<String>,
 }

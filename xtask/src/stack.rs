@@ -24,6 +24,9 @@ pub struct Up {
     /// Show the plan and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// Also remove the rules and groups that let others in and that the stack file does not state
+    #[arg(long)]
+    pub remove_unknown_rules: bool,
     /// A bastion for a machine's use: it terminates itself after `--ttl`, and when it is idle
     #[arg(long, requires = "ttl")]
     pub ephemeral: bool,

@@ -38,8 +38,12 @@ impl Cause {
             Cause::Client(_) => Kind::Unreachable,
             Cause::Refused(refusal) => match refusal.sqlstate.as_str() {
                 "28000" | "28P01" | "42501" => Kind::Permission,
-                // Connection exceptions; too many connections; shutting down, starting up.
-                code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
+                "53300" => Kind::Unreachable,
+                // Any function may raise an error with the code of a connection exception, a shutdown or a timeout of
+                // a silent session. Only the server ends the session with it.
+                code if refusal.ends_session()
+                    && (code.starts_with("08") || code.starts_with("57P") || code == "25P03") =>
+                {
                     Kind::Unreachable
                 }
                 _ => Kind::Failed,
@@ -66,7 +70,7 @@ impl From<tokio_postgres::Error> for Cause {
 /// An error as PostgreSQL reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// `ERROR`, `FATAL`, `PANIC`.
+    /// `ERROR`, `FATAL`, `PANIC`, whatever language the server speaks.
     pub severity: String,
     /// The five characters that programs compare.
     pub sqlstate: String,
@@ -83,12 +87,19 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Returns whether the session ended with it: a statement alone cannot bring that about.
+    pub(crate) fn ends_session(&self) -> bool {
+        matches!(self.severity.as_str(), "FATAL" | "PANIC")
+    }
+
     /// Returns what PostgreSQL said, if it is PostgreSQL that failed.
     pub(crate) fn find(error: &tokio_postgres::Error) -> Option<Refusal> {
         use tokio_postgres::error::ErrorPosition;
         let said = error.as_db_error()?;
         Some(Refusal {
-            severity: said.severity().to_owned(),
+            severity: said
+                .parsed_severity()
+                .map_or_else(|| said.severity().to_owned(), |severity| severity.to_string()),
             sqlstate: said.code().code().to_owned(),
             message: said.message().to_owned(),
             detail: said.detail().map(str::to_owned),

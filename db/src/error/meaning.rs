@@ -39,10 +39,11 @@ impl Error {
             | Error::Lost { .. }
             | Error::Full { .. } => Kind::Unreachable,
             Error::Connect { source, .. } | Error::Statement { source, .. } => source.kind(),
-            Error::Forbidden { .. } => Kind::Permission,
+            Error::Forbidden { .. } | Error::NoLogin { .. } => Kind::Permission,
             Error::Locked { .. } => Kind::Locked,
             Error::LockLost { .. }
             | Error::History { .. }
+            | Error::Misplaced { .. }
             | Error::Diverged { .. }
             | Error::Migration { .. }
             | Error::Unfinished { .. }
@@ -86,11 +87,13 @@ impl Error {
             | Error::Locked { .. }
             | Error::LockLost { .. }
             | Error::History { .. }
+            | Error::Misplaced { .. }
             | Error::Diverged { .. }
             | Error::InvalidIndex { .. }
             | Error::NotRecorded { .. }
             | Error::Overtaken { .. }
             | Error::Forbidden { .. }
+            | Error::NoLogin { .. }
             | Error::Interrupted { .. }
             | Error::Unfit { .. }
             | Error::Full { .. }

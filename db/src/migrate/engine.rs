@@ -132,22 +132,23 @@ fn lost(tenant: &str, migrations: &[Migration], part: Part, cause: Cause) -> Err
 }
 
 fn failed(tenant: &str, migrations: &[Migration], place: Place, cause: Cause) -> Error {
-    if cause.is_lost() || place.part == Part::Proof {
+    // Without the server's word, or once it has said that all is committed, how it ended is as open.
+    let Some(refusal) = cause.refusal().filter(|_| place.part != Part::Proof) else {
         return lost(tenant, migrations, place.part, cause);
-    }
-    let sqlstate = cause.refusal().map(|refusal| refusal.sqlstate.as_str());
+    };
+    let sqlstate = refusal.sqlstate.as_str();
     let doing = match place.part {
         Part::File(at) => {
-            // A connection that broke says nothing about a statement.
-            let line = cause.refusal().and_then(|_| line(&migrations[at], place));
+            let line = line(&migrations[at], place);
             let migration = migrations[at].to_string();
             return Error::Migration { tenant: tenant.to_owned(), migration, line, source: cause };
         }
-        Part::Open if sqlstate == Some(NOT_HELD) => {
+        // The second statement is the guard: what comes after it may call a trigger of somebody else's making.
+        Part::Open if sqlstate == NOT_HELD && place.done == 1 => {
             return Error::LockLost { lock: lock::MIGRATIONS.name };
         }
         // Plain refinery takes no lock: its row, or its table, was there first.
-        Part::Open | Part::Row(_) if matches!(sqlstate, Some("23505" | "42P07")) => {
+        Part::Open | Part::Row(_) if matches!(sqlstate, "23505" | "42P07") => {
             return Error::Overtaken { tenant: tenant.to_owned() };
         }
         Part::Open => format!("begin to migrate `{tenant}`"),

@@ -29,16 +29,24 @@ pub(super) struct Patience<'a> {
 
 const LOCK: Lock = lock::MIGRATIONS;
 
-/// Returns a query for where the history is, where it would be made, and whether this role may.
+/// Returns a query for where the history is, where it would be made, whether this role may, and where else there is a
+/// table of that name.
 ///
-/// Functions alone: a new backend has yet to learn what a join over the catalogs is, for most of a millisecond.
+/// Functions, and one catalog by its index: a new backend has yet to learn what a join over the catalogs is, for most of a
+/// millisecond. A view that `search_path` leads to is somebody's way to a history elsewhere. Foreign tables, which
+/// `IMPORT FOREIGN SCHEMA` makes of another database's history, are none.
 fn place(table: &str) -> String {
-    let table = literal(&ident(table));
+    let (name, table) = (literal(table), literal(&ident(table)));
     format!(
         "SELECT current_user::text, current_schema()::text,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
            (parse_ident((pg_identify_object('pg_class'::regclass, to_regclass({table}), 0)).schema))[1],
-           coalesce(has_table_privilege(to_regclass({table}), 'INSERT'), false)"
+           coalesce(has_table_privilege(to_regclass({table}), 'INSERT'), false),
+           (SELECT json_agg(relnamespace::regnamespace::text ORDER BY relnamespace::regnamespace::text)
+            FROM pg_catalog.pg_class
+            WHERE relname = {name} AND relkind IN ('r', 'p') AND relpersistence <> 't'
+              AND oid IS DISTINCT FROM to_regclass({table})
+              AND (pg_identify_object('pg_class'::regclass, to_regclass({table}), 0)).type IS DISTINCT FROM 'view')"
     )
 }
 
@@ -48,7 +56,8 @@ fn place(table: &str) -> String {
 /// without it is stale and thrown away.
 ///
 /// # Errors
-/// [`Error::Locked`] names who still holds it; [`Error::Forbidden`] if the role could not record anything.
+/// [`Error::Locked`] names who still holds it; [`Error::Misplaced`] if the history is elsewhere or there are several;
+/// [`Error::Forbidden`] if the role could not record anything.
 pub(super) async fn enter(
     session: &Session,
     tenant: &str,
@@ -68,8 +77,8 @@ pub(super) async fn enter(
             return Err(failed("ask for the lock", error));
         }
         if lock.0.first().is_some_and(|row| is_true(row, 0)) {
-            let (history, table) = parse(tenant, table, seen)?;
-            return Ok(Entered { history, table });
+            let (history, place) = parse(tenant, table, Right::Record, seen)?;
+            return Ok(Entered { history, table: place.table(tenant, table)? });
         }
         let holder = holder?;
         if start.elapsed() >= patience.limit {
@@ -88,7 +97,8 @@ pub(super) async fn enter(
         }
         tokio::select! {
             () = patience.stop.raised() => {
-                return Err(Error::Interrupted { tenant: tenant.to_owned(), state: "nothing was begun" });
+                let state = "nothing was begun".to_owned();
+                return Err(Error::Interrupted { tenant: tenant.to_owned(), state });
             }
             () = tokio::time::sleep(pause.min(patience.limit.saturating_sub(start.elapsed()))) => {}
         }
@@ -97,15 +107,28 @@ pub(super) async fn enter(
 }
 
 /// Reads the history in one round trip, without the lock: it may be stale in the next moment.
-pub(super) async fn look(session: &Session, table: &str) -> Result<Vec<Row>, Error> {
-    let (rows, error) = ask(session.client(), &history::read(table)).await;
-    history::parse(table, &rows, error)
+pub(super) async fn look(session: &Session, tenant: &str, table: &str) -> Result<Vec<Row>, Error> {
+    see(session, tenant, table, Right::Read).await.map(|(history, _)| history)
 }
 
 /// Reads the history and checks the rights to record in one round trip, without the lock.
 pub(super) async fn inspect(session: &Session, tenant: &str, table: &str) -> Result<Vec<Row>, Error> {
+    see(session, tenant, table, Right::Record).await.map(|(history, _)| history)
+}
+
+/// Returns the schema of the history, if there is one, and how many migrations are in it.
+pub(crate) async fn find(
+    session: &Session,
+    tenant: &str,
+    table: &str,
+) -> Result<(Option<String>, usize), Error> {
+    let (history, place) = see(session, tenant, table, Right::Read).await?;
+    Ok((place.found, history.len()))
+}
+
+async fn see(session: &Session, tenant: &str, table: &str, right: Right) -> Result<(Vec<Row>, Place), Error> {
     let look = format!("{}; {}", place(table), history::read(table));
-    parse(tenant, table, ask(session.client(), &look).await).map(|(history, _)| history)
+    parse(tenant, table, right, ask(session.client(), &look).await)
 }
 
 /// What a message brought, and what it came to nothing with.
@@ -133,18 +156,28 @@ fn is_true(row: &SimpleQueryRow, at: usize) -> bool {
     row.get(at) == Some("t")
 }
 
+/// What is to be done with the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    Read,
+    Record,
+}
+
 /// Returns the history and where it is, from the answer to both questions.
-fn parse(tenant: &str, table: &str, (rows, error): Answer) -> Result<(Vec<Row>, Table), Error> {
+fn parse(tenant: &str, table: &str, right: Right, (rows, error): Answer) -> Result<(Vec<Row>, Place), Error> {
+    let broken = |reason: &str| Error::History { table: table.to_owned(), reason: reason.to_owned() };
     let Some((place, rows)) = rows.split_first() else {
         return Err(match error {
             Some(error) => failed("look for the history", error),
-            None => Error::History {
-                table: table.to_owned(),
-                reason: "the server did not say where it is".to_owned(),
-            },
+            None => broken("the server did not say where it is"),
         });
     };
-    let place = parse_place(tenant, table, place)?;
+    let place = Place::parse(place).ok_or_else(|| broken("the server did not say where else it is"))?;
+    // What is not found by its name alone may be elsewhere: that comes first.
+    place.check(tenant, table)?;
+    if right == Right::Record {
+        place.table(tenant, table)?;
+    }
     Ok((history::parse(table, rows, error)?, place))
 }
 
@@ -160,31 +193,107 @@ fn failed(doing: &str, error: tokio_postgres::Error) -> Error {
     Error::Statement { doing: doing.to_owned(), source: error.into() }
 }
 
-fn parse_place(tenant: &str, table: &str, row: &SimpleQueryRow) -> Result<Table, Error> {
-    let text = |at: usize| row.get(at).map(str::to_owned);
-    let (role, here) = (text(0).unwrap_or_default(), text(1));
-    let forbid = |reason: String| Error::Forbidden { tenant: tenant.to_owned(), role: role.clone(), reason };
-    let grant = |what: &str, on: String| {
-        format!(
-            "it lacks {what} on {on}; run `GRANT {what} ON {on} TO {}` as the owner",
-            ident_if_needed(&role)
-        )
-    };
-    if let Some(schema) = text(3) {
-        return match is_true(row, 4) {
-            true => Ok(Table::new(schema, table, true)),
-            false => Err(forbid(grant(
-                "INSERT",
-                format!("TABLE {}.{}", ident_if_needed(&schema), ident_if_needed(table)),
-            ))),
-        };
+/// Where the history is and is looked for.
+struct Place {
+    role: String,
+    /// The schema in which a table would be made.
+    here: Option<String>,
+    may_create: bool,
+    /// The schema in which the history is found by its name alone.
+    found: Option<String>,
+    may_insert: bool,
+    /// The other schemas with a table of that name, quoted where that is needed.
+    elsewhere: Vec<String>,
+}
+
+impl Place {
+    fn parse(row: &SimpleQueryRow) -> Option<Place> {
+        let text = |at: usize| row.get(at).map(str::to_owned);
+        Some(Place {
+            role: text(0).unwrap_or_default(),
+            here: text(1),
+            may_create: is_true(row, 2),
+            found: text(3),
+            may_insert: is_true(row, 4),
+            elsewhere: match row.get(5) {
+                Some(schemas) => serde_json::from_str(schemas).ok()?,
+                None => Vec::new(),
+            },
+        })
     }
-    let Some(schema) = here else {
-        return Err(forbid("its `search_path` names no schema that is there".to_owned()));
-    };
-    match is_true(row, 2) {
-        true => Ok(Table::new(schema, table, false)),
-        false => Err(forbid(grant("CREATE", format!("SCHEMA {}", ident_if_needed(&schema))))),
+
+    /// Refuses a history that is elsewhere than where `search_path` leads, or in several places.
+    fn check(&self, tenant: &str, table: &str) -> Result<(), Error> {
+        let Some(first) = self.elsewhere.first() else { return Ok(()) };
+        let table = ident_if_needed(table);
+        let psql = |sql: &str| format!("`cargo xtask psql {tenant} -- -c '{sql}'`");
+        let found = self.found.as_deref().map(ident_if_needed);
+        let named: Vec<String> =
+            found.iter().chain(&self.elsewhere).map(|schema| format!("{schema}.{table}")).collect();
+        let (problem, mend) = if named.len() > 1 {
+            let reads: Vec<String> = named.iter().map(|name| format!("-c 'TABLE {name}'")).collect();
+            let leads = match &found {
+                Some(schema) => format!("`search_path` leads to {schema}.{table}"),
+                None => "`search_path` leads to none of them".to_owned(),
+            };
+            (
+                format!("there are {}; {leads}", named.join(" and ")),
+                format!(
+                    "compare them (`cargo xtask psql {tenant} -- {}`), put what is right into one, and drop the \
+                     other, such as {}",
+                    reads.join(" "),
+                    psql(&format!("DROP TABLE {first}.{table}"))
+                ),
+            )
+        } else {
+            let back = "take the change of `search_path` back";
+            match self.here.as_deref().map(ident_if_needed) {
+                Some(here) => (
+                    format!(
+                        "it is {first}.{table}, and `search_path` now leads to {here}: all of it would be applied \
+                         again"
+                    ),
+                    format!(
+                        "{back}, or run {}",
+                        psql(&format!("ALTER TABLE {first}.{table} SET SCHEMA {here}"))
+                    ),
+                ),
+                None => (
+                    format!("it is {first}.{table}, and `search_path` now names no schema that is there"),
+                    back.to_owned(),
+                ),
+            }
+        };
+        Err(Error::Misplaced { tenant: tenant.to_owned(), problem, mend })
+    }
+
+    /// Returns the table to record in, if the role may do that.
+    fn table(&self, tenant: &str, table: &str) -> Result<Table, Error> {
+        let role = &self.role;
+        let forbid =
+            |reason: String| Error::Forbidden { tenant: tenant.to_owned(), role: role.clone(), reason };
+        let grant = |what: &str, on: String| {
+            format!(
+                "it lacks {what} on {on}; run `GRANT {what} ON {on} TO {}` as the owner",
+                ident_if_needed(role)
+            )
+        };
+        if let Some(schema) = &self.found {
+            return match self.may_insert {
+                true => Ok(Table::new(schema.clone(), table, true)),
+                false => Err(forbid(grant(
+                    "INSERT",
+                    format!("TABLE {}.{}", ident_if_needed(schema), ident_if_needed(table)),
+                ))),
+            };
+        }
+        let Some(schema) = &self.here else {
+            return Err(forbid("its `search_path` names no schema that is there".to_owned()));
+        };
+        match self.may_create {
+            true => Ok(Table::new(schema.clone(), table, false)),
+            false => Err(forbid(grant("CREATE", format!("SCHEMA {}", ident_if_needed(schema))))),
+        }
     }
 }
 

@@ -36,6 +36,9 @@ pub struct JoinOptions {
     pub lease: Duration,
     /// What this runner is called; something is added that no other runner has.
     pub runner: String,
+    /// How often a tenant is taken in all, by whichever runner: each time but the last, the runner that had it gave it back
+    /// or was not heard of again. Then it has failed.
+    pub tries: u32,
 }
 
 impl Default for JoinOptions {
@@ -44,6 +47,7 @@ impl Default for JoinOptions {
             run: RunOptions::default(),
             lease: Duration::from_secs(60),
             runner: "runner".to_owned(),
+            tries: 5,
         }
     }
 }
@@ -77,7 +81,7 @@ pub async fn join(
     events: &Events,
 ) -> Result<Joined, Error> {
     let runner = format!("{}-{:08x}", options.runner, rand::random::<u32>());
-    let mut desk = Desk::new(server, admin, run, &runner, options.lease, events);
+    let mut desk = Desk::new(server, admin, run, &runner, (options.lease, options.tries), events);
     desk.enrol(targets, &options.run).await?;
     events.note(format!("run `{run}`: this is runner `{runner}`"));
     let mut run_options = options.run.clone();
@@ -142,6 +146,7 @@ impl Worker<'_> {
             if room > 0 {
                 let taken = desk.take(room, &self.names()).await?;
                 if taken.is_empty() && self.running.is_empty() {
+                    desk.give_up().await?;
                     desk.hold().await?;
                     let counts = desk.count().await?;
                     if counts.is_over() {
@@ -184,7 +189,8 @@ impl Worker<'_> {
         }
         let (task, target, is_first) = (Arc::clone(&self.task), target.clone(), taken.attempts == 1);
         let handle = self.running.spawn(async move {
-            let kept = if is_first { None } else { ghost::lay(&task, &target.login).await };
+            let has_ghost = !is_first && target.no_login.is_none();
+            let kept = if has_ghost { ghost::lay(&task, &target.login).await } else { None };
             task::migrate(task, target, kept).await
         });
         self.in_flight.insert(handle.id(), InFlight { taken, is_lost: false });

@@ -81,10 +81,10 @@ pub enum Late {
 /// Returns what of the set is due in the database of `login`, which is the tenant's own. Writes nothing, takes no lock.
 ///
 /// # Errors
-/// Those of [`connect`]; [`Error::Statement`] and [`Error::History`] if the history cannot be read.
+/// Those of [`connect`]; [`Error::Statement`], [`Error::History`] and [`Error::Misplaced`] if the history cannot be read.
 pub async fn plan(server: &Server, login: &Login, set: &MigrationSet) -> Result<TenantPlan, Error> {
     let session = connect(server, login, &ConnectOptions::default()).await?;
-    let looked = enter::look(&session, &set.table).await;
+    let looked = enter::look(&session, &login.database, &set.table).await;
     session.close().await;
     Ok(compare(&login.database, &looked?, &set.migrations, Late::Refuse).plan)
 }

@@ -2,11 +2,10 @@
 
 use stack::Events;
 
-use super::RunOptions;
-use super::engine;
 use super::enter::{self, Entered, Patience};
 use super::history::Row;
 use super::message::Work;
+use super::{Late, RunOptions, engine, plan};
 use crate::migration::MigrationSet;
 use crate::{Error, Login, Migration, Server, Session, connect};
 
@@ -25,6 +24,29 @@ pub struct Difference {
     pub file: String,
     /// The file's checksum.
     pub file_checksum: u64,
+    /// What became of the file.
+    pub change: Change,
+}
+
+/// What became of a file after it was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Its text is another one, its name the same.
+    Edited,
+    /// Its name is another one, its text the same: its checksum under the old name is the recorded one.
+    Renamed,
+    /// Name and text are others: by all that is known it is another migration.
+    Replaced,
+}
+
+/// How a history and the files differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The rows whose files hold something else.
+    pub differences: Vec<Difference>,
+    /// What no repair changes: versions that are ahead of the files, and files that came too late, each with what to do.
+    pub beyond: Vec<String>,
 }
 
 /// Records the files up to and including `version` as applied, without running them.
@@ -63,28 +85,55 @@ pub async fn baseline(
     result.map(|()| group.iter().map(|&at| migrations[at].to_string()).collect())
 }
 
-/// Returns the rows of a tenant's history that differ from their files. Writes nothing.
+/// Returns how a tenant's history differs from the files. Writes nothing.
 ///
 /// # Errors
-/// Those of [`connect`]; [`Error::Statement`] and [`Error::History`] if the history cannot be read.
-pub async fn differences(
+/// Those of [`connect`]; [`Error::Statement`], [`Error::History`] and [`Error::Misplaced`] if the history cannot be read.
+pub async fn survey(
     server: &Server,
     login: &Login,
     set: &MigrationSet,
     options: &RunOptions,
-) -> Result<Vec<Difference>, Error> {
+) -> Result<Survey, Error> {
     let session = connect(server, login, &options.connect).await?;
-    let history = enter::look(&session, &set.table).await;
+    let history = enter::look(&session, &login.database, &set.table).await;
     session.close().await;
-    Ok(pairs(&history?, &set.migrations).map(|(row, file)| difference(row, file)).collect())
+    let history = history?;
+    Ok(Survey {
+        differences: pairs(&history, &set.migrations).map(|(row, file)| difference(row, file)).collect(),
+        beyond: beyond(&login.database, &history, &set.migrations),
+    })
 }
 
-/// Puts the files' names and checksums into the rows that still differ from them as `seen` says.
+/// Returns what no repair changes.
+fn beyond(tenant: &str, history: &[Row], migrations: &[Migration]) -> Vec<String> {
+    let newest = migrations.iter().map(Migration::version).max();
+    let gone = history.iter().filter(|row| !migrations.iter().any(|file| file.version() == row.version));
+    let mut beyond: Vec<String> = gone
+        .map(|row| {
+            let what = format!("V{}__{} was applied on {}", row.version, row.name, row.applied_on);
+            match newest.is_none_or(|newest| newest < row.version) {
+                true => format!(
+                    "{what} and has no file: the history is ahead of these files; migrate with those of the release \
+                     that applied it, or write a later migration that takes its effect back and keep its file"
+                ),
+                false => format!("{what} and has no file: put its file back"),
+            }
+        })
+        .collect();
+    let late = plan::compare(tenant, history, migrations, Late::Refuse).plan.late;
+    beyond.extend(late.into_iter().map(|name| {
+        format!("{name} is older than what was applied already: `migrate --out-of-order` applies it")
+    }));
+    beyond
+}
+
+/// Puts the files' names and checksums into these rows, which were seen to differ.
 ///
 /// Nothing else is repaired, and nothing that changed since it was looked at.
 ///
 /// # Errors
-/// [`Error::Unfit`] if the history is no longer as it was seen: nothing is written then.
+/// [`Error::Unfit`] if one of them is no longer as it was seen: nothing is written then.
 pub async fn repair(
     server: &Server,
     login: &Login,
@@ -97,14 +146,16 @@ pub async fn repair(
     let session = connect(server, login, &options.connect).await?;
     let work = async {
         let entered = enter_alone(&session, tenant, &set.table, options, events).await?;
-        let now: Vec<Difference> =
-            pairs(&entered.history, &set.migrations).map(|(row, file)| difference(row, file)).collect();
-        if now != seen {
+        let now: Vec<(Difference, (&Row, &Migration))> = pairs(&entered.history, &set.migrations)
+            .map(|(row, file)| (difference(row, file), (row, file)))
+            .collect();
+        let is_there = |one: &Difference| now.iter().any(|(difference, _)| difference == one);
+        if !seen.iter().all(is_there) {
             let reason = "its history has changed since it was looked at; look again".to_owned();
             return Err(Error::Unfit { tenant: tenant.clone(), reason });
         }
-        let updates =
-            pairs(&entered.history, &set.migrations).map(|(row, file)| entered.table.update(file, row));
+        let chosen = now.iter().filter(|(difference, _)| seen.contains(difference));
+        let updates = chosen.map(|(_, (row, file))| entered.table.update(file, row));
         engine::write(&session, tenant, updates).await
     };
     let result = work.await;
@@ -141,6 +192,11 @@ fn difference(row: &Row, file: &Migration) -> Difference {
         applied_on: row.applied_on.clone(),
         file: file.to_string(),
         file_checksum: file.checksum(),
+        change: match file.name() == row.name {
+            true => Change::Edited,
+            false if file.checksum_as(&row.name) == Some(row.checksum) => Change::Renamed,
+            false => Change::Replaced,
+        },
     }
 }
 
@@ -163,5 +219,26 @@ mod tests {
             pairs(&history, &files).map(|(row, file)| difference(row, file)).collect();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].applied_checksum, found[0].file_checksum), (7, files[1].checksum()));
+        assert_eq!(found[0].change, Change::Edited);
+        let beyond = beyond("t", &history, &files);
+        assert!(beyond.len() == 1 && beyond[0].starts_with("V3__gone was applied on 2026"), "{beyond:?}");
+        assert!(beyond[0].contains("the history is ahead of these files"), "{beyond:?}");
+    }
+
+    #[test]
+    fn a_file_with_another_name_is_the_same_one_if_its_text_is() {
+        let applied = parse("V1__a.sql", b"SELECT 1;").unwrap();
+        let row = Row {
+            version: 1,
+            name: "a".to_owned(),
+            applied_on: "2026-01-01T00:00:00Z".to_owned(),
+            checksum: applied.checksum(),
+        };
+        let renamed = parse("V1__b.sql", b"SELECT 1;").unwrap();
+        assert_eq!(difference(&row, &renamed).change, Change::Renamed);
+        let replaced = parse("V1__b.sql", b"SELECT 2;").unwrap();
+        assert_eq!(difference(&row, &replaced).change, Change::Replaced);
+        let hand_made = Row { name: "not a name".to_owned(), ..row };
+        assert_eq!(difference(&hand_made, &renamed).change, Change::Replaced);
     }
 }

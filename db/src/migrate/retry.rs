@@ -48,6 +48,8 @@ pub(super) fn reason(error: &Error) -> Option<&'static str> {
             "40P01" => Some("a deadlock"),
             "40001" => Some("another transaction came in between"),
             "53300" => Some("the server has no connection left"),
+            // A file may raise these itself, and then the session lives.
+            _ if !refusal.ends_session() => None,
             "57P01" | "57P02" | "57P03" => Some("the server shut the connection"),
             "08P01" => None,
             code if code.starts_with("08") => Some("the connection was lost"),
@@ -59,11 +61,11 @@ pub(super) fn reason(error: &Error) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Refusal;
+    use crate::{Kind, Refusal};
 
-    fn refused(sqlstate: &str) -> Error {
+    fn refused(severity: &str, sqlstate: &str) -> Error {
         let refusal = Refusal {
-            severity: "ERROR".to_owned(),
+            severity: severity.to_owned(),
             sqlstate: sqlstate.to_owned(),
             message: "no".to_owned(),
             detail: None,
@@ -76,11 +78,16 @@ mod tests {
 
     #[test]
     fn what_passes_by_itself_is_tried_again_and_nothing_else() {
-        for code in ["55P03", "40P01", "40001", "53300", "57P01", "08006"] {
-            assert!(reason(&refused(code)).is_some(), "{code}");
+        for code in ["55P03", "40P01", "40001", "53300"] {
+            assert!(reason(&refused("ERROR", code)).is_some(), "{code}");
+        }
+        for code in ["57P01", "08006"] {
+            let (said, ended) = (refused("ERROR", code), refused("FATAL", code));
+            assert!(reason(&ended).is_some() && ended.kind() == Kind::Unreachable, "{code}");
+            assert!(reason(&said).is_none() && said.kind() == Kind::Failed, "{code}");
         }
         for code in ["42601", "23505", "28P01", "3D000", "57014", "08P01", "25P02"] {
-            assert_eq!(reason(&refused(code)), None, "{code}");
+            assert_eq!(reason(&refused("ERROR", code)), None, "{code}");
         }
         assert_eq!(reason(&Error::History { table: String::new(), reason: String::new() }), None);
     }

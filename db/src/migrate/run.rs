@@ -92,13 +92,29 @@ pub struct Target {
     pub login: Login,
     /// The set, shared by all who have it.
     pub set: Arc<MigrationSet>,
+    /// Why nobody can log in, and the command that mends it: the tenant fails with that when its turn comes, and alone.
+    pub no_login: Option<String>,
 }
 
 impl Target {
     /// Returns a target for each login, all with the same set.
     pub fn all(logins: &[Login], set: MigrationSet) -> Vec<Target> {
         let set = Arc::new(set);
-        logins.iter().map(|login| Target { login: login.clone(), set: Arc::clone(&set) }).collect()
+        let target = |login: &Login| Target { login: login.clone(), set: Arc::clone(&set), no_login: None };
+        logins.iter().map(target).collect()
+    }
+
+    /// Tells whether anybody can log in.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`] if not.
+    pub fn check_login(&self) -> Result<(), Error> {
+        match &self.no_login {
+            None => Ok(()),
+            Some(reason) => {
+                Err(Error::NoLogin { tenant: self.login.database.clone(), reason: reason.clone() })
+            }
+        }
     }
 }
 
@@ -263,14 +279,16 @@ async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> 
     loop {
         while running.len() < options.jobs.max(1) && !options.stop.is_raised() {
             let Some((place, target)) = waiting.next() else { break };
-            let (server, Target { login, set }) = (server.clone(), target.clone());
+            let (server, target) = (server.clone(), target.clone());
             let (connect_options, late, check) = (options.connect.clone(), options.late, options.check);
             let handle = running.spawn(async move {
+                target.check_login()?;
+                let Target { login, set, .. } = target;
                 let session = connect(&server, &login, &connect_options).await?;
                 let history = match check {
                     Check::AllFirst => enter::inspect(&session, &login.database, &set.table).await,
                     // Whoever only wants to see the plan needs no right to write.
-                    Check::EachInTurn => enter::look(&session, &set.table).await,
+                    Check::EachInTurn => enter::look(&session, &login.database, &set.table).await,
                 };
                 let kept = if keep && history.is_ok() {
                     Some(session)
@@ -291,8 +309,10 @@ async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> 
         looked[place] =
             Some(result.unwrap_or_else(|error| Err(panicked(&targets[place].login.database, error))));
     }
-    let never =
-        |login: &Login| Error::Interrupted { tenant: login.database.clone(), state: "it was not looked at" };
+    let never = |login: &Login| Error::Interrupted {
+        tenant: login.database.clone(),
+        state: "it was not looked at".to_owned(),
+    };
     let looked = looked.into_iter().zip(targets);
     looked.map(|(one, target)| one.unwrap_or_else(|| Err(never(&target.login)))).collect()
 }

@@ -1,5 +1,6 @@
 //! One tenant from connecting to its report: tried again where that may help, interrupted without a doubt left.
 
+use std::convert::identity;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::run::{RunOptions, Target};
 use super::segment::{self, Segment};
 use super::{bare, plan, retry, subject};
 use crate::migration::MigrationSet;
-use crate::{Error, Migration, Server, Session, connect};
+use crate::{Error, Migration, Server, Session, connect, lock};
 
 /// How long a cancelled transaction may take to say that it is rolled back.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
@@ -94,7 +95,7 @@ async fn attempts(task: &Task, target: &Target, mut kept: Option<Session>) -> Ou
         progress.fail(&error);
         let applied = progress.applied(&target.set.migrations);
         if let Error::Interrupted { state, .. } = error {
-            return Outcome::Interrupted { applied, state: state.to_owned() };
+            return Outcome::Interrupted { applied, state };
         }
         let again = retry::reason(&error).filter(|_| !progress.is_half_done);
         let Some((reason, pause)) = again.zip(task.options.retry.pause_after(attempt)) else {
@@ -138,7 +139,8 @@ async fn once(
     kept: Option<Session>,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let Target { login, set } = target;
+    let Target { login, set, .. } = target;
+    target.check_login()?;
     // One that waited for its wave for too long was ended by the server.
     let session = match kept.filter(|session| !session.client().is_closed()) {
         Some(session) => session,
@@ -148,7 +150,12 @@ async fn once(
         },
     };
     let result = apply(task, &session, &login.database, set, progress).await;
-    // The lock goes with the session: giving it back would cost a round trip.
+    // The lock goes with the session: giving it back would cost a round trip. Only the next attempt would still find it
+    // held, by this one.
+    if result.as_ref().is_err_and(|error| retry::reason(error).is_some()) {
+        let sql = lock::MIGRATIONS.give_back_sql();
+        drop(tokio::time::timeout(CANCEL_LIMIT, session.client().batch_execute(&sql)).await);
+    }
     session.close().await;
     result
 }
@@ -174,12 +181,14 @@ async fn apply(
             Segment::Transaction(group) => {
                 progress.in_doubt.clone_from(&group);
                 let work = engine::commit(session, tenant, table, files, (Work::Apply, &group));
-                within_grace(task, session, tenant, work).await.map_err(rolled_back(tenant))?;
+                within_grace(task, session, tenant, work, rolled_back(tenant)).await?;
             }
             Segment::Bare(at) => {
                 progress.is_half_done = true;
                 progress.in_doubt = vec![at];
-                within_grace(task, session, tenant, bare::run(session, tenant, table, files, at)).await?;
+                let work = bare::run(session, tenant, table, files, at);
+                // What it did before it was cancelled stays, so that it is told, and nobody begins it again by itself.
+                within_grace(task, session, tenant, work, identity).await?;
                 progress.is_half_done = false;
             }
         }
@@ -191,12 +200,14 @@ async fn apply(
 
 /// Lets the work come to its end; after a wish to stop only for a while, then it is cancelled.
 ///
-/// All of it is with the server already, COMMIT included: hanging up would leave open how it ended.
+/// All of it is with the server already, COMMIT included: hanging up would leave open how it ended. `cancelled` gets the
+/// error of work that was cancelled here, and of no other: a timeout or somebody else's cancellation looks the same.
 async fn within_grace(
     task: &Task,
     session: &Session,
     tenant: &str,
     work: impl Future<Output = Result<(), Error>>,
+    cancelled: impl FnOnce(Error) -> Error,
 ) -> Result<(), Error> {
     let canceller = session.canceller(&task.server);
     let grace_is_over = async {
@@ -217,23 +228,26 @@ async fn within_grace(
     };
     tokio::select! {
         biased;
-        result = work => result,
+        result = work => result.map_err(cancelled),
         () = async { drop(tokio::time::timeout(CANCEL_LIMIT, cancel).await) } => {
             Err(interrupted(tenant, "the server did not say how it ended; the next run will see"))
         }
     }
 }
 
-/// Returns what makes of a transaction that was cancelled one that is rolled back, which is what was wanted of it.
+/// Returns what makes of a transaction that was cancelled here one that is rolled back, which is what was wanted of it.
 fn rolled_back(tenant: &str) -> impl Fn(Error) -> Error {
+    const ROLLED_BACK: &str = "what was in flight is rolled back";
     move |error| match error.sqlstate() {
-        Some("57014") => interrupted(tenant, "what was in flight is rolled back"),
-        Some(_) | None => error,
+        Some("57014") => interrupted(tenant, ROLLED_BACK),
+        // The file caught the cancellation, or it failed just then.
+        Some(_) => interrupted(tenant, &format!("{ROLLED_BACK}, and ended with: {}", error.chain())),
+        None => error,
     }
 }
 
-fn interrupted(tenant: &str, state: &'static str) -> Error {
-    Error::Interrupted { tenant: tenant.to_owned(), state }
+fn interrupted(tenant: &str, state: &str) -> Error {
+    Error::Interrupted { tenant: tenant.to_owned(), state: state.to_owned() }
 }
 
 #[cfg(test)]

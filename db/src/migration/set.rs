@@ -23,8 +23,13 @@ pub struct MigrationSet {
 impl MigrationSet {
     /// Returns files that belong to no set, with refinery's own history table.
     pub fn flat(migrations: Vec<Migration>) -> MigrationSet {
-        MigrationSet { name: None, table: TABLE.to_owned(), migrations }
+        MigrationSet { name: None, table: history_table(None), migrations }
     }
+}
+
+/// Returns the history table of the set of that name, or of the files that lie flat.
+pub fn history_table(set: Option<&str>) -> String {
+    set.map_or_else(|| TABLE.to_owned(), |name| format!("{TABLE}_{name}"))
 }
 
 /// Returns the set of that name under `dir`, or the files that lie flat in it.
@@ -45,7 +50,7 @@ pub fn load_set(dir: &Path, name: Option<&str>) -> Result<MigrationSet, Error> {
     }
     Ok(MigrationSet {
         name: Some(name.to_owned()),
-        table: format!("{TABLE}_{name}"),
+        table: history_table(Some(name)),
         migrations: load(&folder)?,
     })
 }

@@ -40,15 +40,20 @@ impl Token<'_> {
 pub(super) fn tokens(sql: &str) -> Vec<Token<'_>> {
     let mut tokens: Vec<Token<'_>> = Vec::new();
     let mut at = 0;
+    // What one is in the last string.
+    let mut backslash = Backslash::IsText;
     while let Some(first) = sql[at..].chars().next() {
-        if first.is_ascii_whitespace() {
+        if first.is_ascii_whitespace() || first == '\u{b}' {
             at += 1;
             continue;
         }
         let rest = &sql[at..];
         let (kind, len) = match first {
             '-' | '/' if comment_len(rest) > 0 => (Kind::Comment, comment_len(rest)),
-            '\'' => (Kind::Text, quoted_len(rest, '\'', backslash_after(&tokens, at))),
+            '\'' => {
+                backslash = backslash_at(sql, at, &tokens, backslash);
+                (Kind::Text, quoted_len(rest, '\'', backslash))
+            }
             '"' => (Kind::Name, quoted_len(rest, '"', Backslash::IsText)),
             '$' if dollar_quoted_len(rest) > 0 => (Kind::Text, dollar_quoted_len(rest)),
             _ => match word_len(rest) {
@@ -62,11 +67,18 @@ pub(super) fn tokens(sql: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// Returns the length of the word that the text begins with; `$` is part of a word, but never its first character.
+/// Returns the length of the word that the text begins with; `$` is part of a name, but never its first character, and
+/// never part of a number.
 fn word_len(text: &str) -> usize {
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit());
     text.char_indices()
-        .find(|(at, c)| !(c.is_alphanumeric() || *c == '_' || (*c == '$' && *at > 0)))
+        .find(|(at, c)| !(is_of_word(*c) || (*c == '$' && *at > 0 && !is_number)))
         .map_or(text.len(), |(at, _)| at)
+}
+
+/// Returns whether names may hold the character: to PostgreSQL all that is not ASCII is a letter.
+fn is_of_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii()
 }
 
 /// Returns the length of the comment that the text begins with; block comments nest.
@@ -102,25 +114,29 @@ fn dollar_quoted_len(text: &str) -> usize {
     let Some(end) = text[1..].find('$') else { return 0 };
     let tag = &text[..end + 2];
     let name = &tag[1..tag.len() - 1];
-    let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_')
-        && !name.starts_with(|c: char| c.is_ascii_digit());
+    let is_tag = name.chars().all(is_of_word) && !name.starts_with(|c: char| c.is_ascii_digit());
     if !is_tag {
         return 0;
     }
     text[tag.len()..].find(tag).map_or(text.len(), |close| close + 2 * tag.len())
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Backslash {
     Escapes,
     IsText,
 }
 
-/// Tells `E'..'` from `'..'`: the letter is the word that ends where the quote begins.
-fn backslash_after(tokens: &[Token<'_>], at: usize) -> Backslash {
-    match tokens.last() {
-        Some(token) if token.is("e") && token.end() == at => Backslash::Escapes,
-        _ => Backslash::IsText,
+/// Tells `E'..'` from `'..'`: the letter is the word that ends where the quote begins. A string that goes on in a later line
+/// goes on as it began; comments to the end of a line may stand in between.
+fn backslash_at(sql: &str, at: usize, tokens: &[Token<'_>], before: Backslash) -> Backslash {
+    if tokens.last().is_some_and(|token| token.is("e") && token.end() == at) {
+        return Backslash::Escapes;
+    }
+    let mut earlier = tokens.iter().rev().skip_while(|token| token.text.starts_with("--"));
+    match earlier.next() {
+        Some(last) if last.text.starts_with('\'') && sql[last.end()..at].contains('\n') => before,
+        Some(_) | None => Backslash::IsText,
     }
 }
 

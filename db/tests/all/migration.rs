@@ -189,6 +189,87 @@ fn the_same_words_inside_bodies_strings_names_and_comments_are_fine() {
     }
 }
 
+/// Returns the statements of a file, each with the line that it begins in.
+fn statements(sql: &str) -> Vec<(usize, String)> {
+    let file = parse("V1__a.sql", sql.as_bytes()).unwrap_or_else(|refused| panic!("{sql}: {refused}"));
+    file.statements().into_iter().map(|(line, text)| (line, text.to_owned())).collect()
+}
+
+#[test]
+fn a_statement_ends_where_postgresql_ends_it() {
+    for (sql, count) in [
+        ("CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO l VALUES (1); INSERT INTO l VALUES (2));", 1),
+        (
+            "CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT ')'; SELECT $$)$$; SELECT \")\" /* ) */; -- )\n);",
+            1,
+        ),
+        ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END;", 1),
+        (
+            "CREATE OR REPLACE PROCEDURE f(i int) BEGIN ATOMIC\nSELECT CASE i WHEN 1 THEN CASE WHEN true THEN 2. END END;\n\
+          SELECT (CASE WHEN true THEN 1 END);\nEND;",
+            1,
+        ),
+        ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS end, t.case FROM t; SELECT 2; END;", 1),
+        ("CREATE FUNCTION \"begin\"() RETURNS int LANGUAGE sql AS 'SELECT 1;';", 1),
+        ("CREATE TABLE begin (atomic int);", 1),
+        ("SELECT begin atomic FROM begin;", 1),
+        ("SELECT E'a\\'' -- goes on\n  'b\\';';", 1),
+        ("SELECT 'a'\n'b\\';", 1),
+        ("SELECT E'a' /* no more */\n, 'b\\';", 1),
+        ("SELECT U&'a;\\0041', U&\"d;\", B'1', X'f', N'n;';", 1),
+        ("SELECT €$a$ FROM t;", 1),
+        ("SELECT $é$;$é$, $_1$;$_1$, $$a;$b$;$$;", 1),
+        ("SELECT 1$$;$$;", 1),
+        ("/* a /* b; */ ; */ SELECT 1 /*/;/**/;*/; -- ;", 1),
+        ("SELECT 1 +-- ;\n1;", 1),
+        ("SELECT a[1], b[2:3];;;", 1),
+    ] {
+        let found = statements(&format!("{sql}\nSELECT 9;\n"));
+        let last = (1 + sql.matches('\n').count() + 1, "SELECT 9".to_owned());
+        assert_eq!((found.len(), found.last()), (count + 1, Some(&last)), "{sql}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_copy_whose_other_side_is_the_client_is_refused_with_its_line() {
+    for (sql, says) in [
+        ("COPY (SELECT 1) TO STDOUT;", "`COPY .. TO STDOUT` sends rows"),
+        ("copy t from stdin;\n1\t2\n\\.\n", "`COPY .. FROM STDIN` waits for rows"),
+        ("COPY BINARY t (a, b) FROM/**/Stdin WITH (FORMAT csv, NULL 'x');", "`COPY .. FROM STDIN`"),
+        ("COPY \"from\".\"stdin\" TO stdin;", "`COPY .. TO STDOUT`"),
+        ("COPY t FROM STDIN; COMMIT;", "`COPY .. FROM STDIN`"),
+    ] {
+        let refused = parse("V1__a.sql", format!("CREATE TABLE a (i int);\n\n{sql}").as_bytes()).unwrap_err();
+        assert!(refused.starts_with("line 3: ") && refused.contains(says), "{sql}: {refused}");
+    }
+    for sql in [
+        "-- COPY t TO STDOUT;\nSELECT 'COPY t TO STDOUT;';",
+        "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN COPY t FROM STDIN; END $$;",
+        "COPY t FROM '/tmp/stdin'; COPY t TO PROGRAM 'cat' WITH (FORMAT csv);",
+        "COPY (SELECT a FROM stdin) TO '/tmp/x';",
+        "CREATE TABLE copy (stdin int); SELECT stdin FROM copy;",
+        "SELECT copy FROM stdout;",
+    ] {
+        parse("V1__a.sql", sql.as_bytes()).unwrap_or_else(|refused| panic!("{sql}: {refused}"));
+    }
+}
+
+#[test]
+fn a_folder_names_the_file_and_line_of_each_copy() {
+    let dir = dir(&[
+        ("V1__a.sql", "SELECT 1;\nCOPY t TO STDOUT;\n"),
+        ("V2__b.sql", "SELECT 1;\n"),
+        ("V3__c.sql", "COPY t FROM stdin;\n"),
+    ]);
+    let error = load(dir.path()).unwrap_err();
+    let Error::Migrations { problems, .. } = &error else { panic!("{error:?}") };
+    assert!(error.is_usage() && problems.len() == 2, "{error}");
+    assert!(
+        problems[0].starts_with("`V1__a.sql`: line 2: ") && problems[1].starts_with("`V3__c.sql`: line 1: "),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_set_is_a_folder_with_files_and_a_history_of_its_own() {
     let dir = dir(&[("V1__flat.sql", "SELECT 1;\n")]);
@@ -266,6 +347,33 @@ fn a_directory_that_is_not_there_is_a_usage_error_with_its_path() {
     assert!(error.is_usage() && error.to_string().contains("nowhere"), "{error}");
 }
 
+const PIECES: &[&str] = &[
+    "1",
+    "a.b",
+    "'x;y'",
+    "'it''s; '",
+    "E'\\';\\\\'",
+    "E'a'\n'b\\';'",
+    "e'' -- c;\n  '\\';'",
+    "'a'\n'b;'",
+    "\"q;\"\"\"",
+    "$$;'$$",
+    "$t$;$$;$t$",
+    "$é1$;$é$;$é1$",
+    "/* ; /* ' */ $$ */",
+    "-- ; ' $$ \" /*\n",
+    "(1; (2; ')') ; \")\")",
+    "[1]",
+    "U&'\\;'",
+    "B'0'",
+    "€$a$",
+    "a$b$c",
+    "1e5",
+    "@-",
+    "(CASE WHEN a THEN b END)",
+    "CASE WHEN a THEN CASE b WHEN 1 THEN 2. END END",
+];
+
 proptest! {
     #[test]
     fn whatever_is_accepted_keeps_its_name_and_text(name in "[VUv][0-9]{0,3}_{1,3}[a-z_0-9-]{0,8}\\.sql", sql in ".*") {
@@ -277,6 +385,28 @@ proptest! {
             prop_assert!(stem.ends_with(&ending));
             prop_assert_eq!(migration.sql(), sql);
         }
+    }
+
+    /// Pieces that are whole by themselves, whatever semicolons they hold, never end a statement.
+    #[test]
+    fn a_statement_of_whole_pieces_is_one(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 1..12),
+        routine in any::<bool>(),
+    ) {
+        let body = pieces.join(" ");
+        let sql = match routine {
+            false => format!("SELECT {body};\nSELECT 9;\n"),
+            true => format!(
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT {body}; SELECT CASE WHEN x THEN {body} END; END;\nSELECT 9;\n"
+            ),
+        };
+        let found = statements(&sql);
+        let (line, last) = found.last().unwrap();
+        prop_assert_eq!((found.len(), last.as_str()), (2, "SELECT 9"), "{}: {:?}", sql, found);
+        prop_assert_eq!(*line, sql.matches('\n').count());
+        // A file ends where its last piece does: nothing that follows is swallowed.
+        let file = parse("V1__a.sql", sql.as_bytes()).unwrap();
+        prop_assert_eq!(file.statements().len(), 2);
     }
 
     #[test]

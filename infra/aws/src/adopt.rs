@@ -3,7 +3,6 @@
 mod look;
 
 use aws_sdk_ec2::types::Tag as Ec2Tag;
-use aws_sdk_iam::types::Tag as IamTag;
 use aws_sdk_rds::types::Tag as RdsTag;
 use aws_sdk_secretsmanager::types::Tag as SecretTag;
 use stack::adopt::{Candidate, Part, Thing};
@@ -13,9 +12,8 @@ use tokio::time::Instant;
 pub use self::look::look;
 use crate::error::failed;
 use crate::poll::{Backoff, VISIBLE_WITHIN};
-use crate::{Cloud, Error, Stop, observe, tag};
-
-type Pairs = [(&'static str, String); 5];
+use crate::tag::Pairs;
+use crate::{Cloud, Error, Stop, observe, profile, role, tag};
 
 /// Gives each of them the tags that `up` gives what it makes, in their order.
 ///
@@ -94,15 +92,8 @@ async fn tag_one(cloud: &Cloud, stack: &Stack, candidate: &Candidate) -> Result<
             let call = cloud.secrets.tag_resource().secret_id(&secret.arn).set_tags(Some(tags.to_vec()));
             call.send().await.map(drop).map_err(failed("secretsmanager", "TagResource"))
         }
-        Thing::Role { .. } => {
-            let call = cloud.iam.tag_role().role_name(id).set_tags(Some(iam(pairs)));
-            call.send().await.map(drop).map_err(failed("iam", "TagRole"))
-        }
-        Thing::Profile { .. } => {
-            let call = cloud.iam.tag_instance_profile().instance_profile_name(id);
-            let call = call.set_tags(Some(iam(pairs))).send();
-            call.await.map(drop).map_err(failed("iam", "TagInstanceProfile"))
-        }
+        Thing::Role { .. } => role::tag(cloud, stack, id, Resource::Role).await,
+        Thing::Profile { .. } => profile::tag(cloud, stack, id).await,
     }
 }
 
@@ -116,10 +107,4 @@ async fn rds(cloud: &Cloud, arn: &str, pairs: Pairs) -> Result<(), Error> {
     let tags = pairs.map(|(key, value)| RdsTag::builder().key(key).value(value).build());
     let call = cloud.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.to_vec()));
     call.send().await.map(drop).map_err(failed("rds", "AddTagsToResource"))
-}
-
-fn iam(pairs: Pairs) -> Vec<IamTag> {
-    let tag = |(key, value): (&str, String)| IamTag::builder().key(key).value(value).build();
-    let tags: Result<Vec<IamTag>, _> = pairs.into_iter().map(tag).collect();
-    tags.expect("invariant: every tag has a key and a value")
 }

@@ -1,5 +1,7 @@
 //! The CloudWatch alarms on the database.
 
+use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
+use aws_sdk_cloudwatch::operation::list_tags_for_resource::ListTagsForResourceOutput;
 use aws_sdk_cloudwatch::types::{ComparisonOperator, Dimension, MetricAlarm, Statistic, Tag};
 use futures_util::future::try_join_all;
 use stack::alarm::{self, Rule, Want};
@@ -10,8 +12,9 @@ use stack::{Resource, Stack};
 use crate::error::failed;
 use crate::poll::delete;
 use crate::proof::{Proof, Seen, absent};
+use crate::role::absent_is_none;
 use crate::step::{Job, missing};
-use crate::{Cloud, Error, tag};
+use crate::{Cloud, Error, belong, tag};
 
 const NAMESPACE: &str = "AWS/RDS";
 const DIMENSION: &str = "DBInstanceIdentifier";
@@ -20,6 +23,28 @@ const DIMENSION: &str = "DBInstanceIdentifier";
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Alarm>, Error> {
     let found = describe(cloud, &alarm::names(stack)).await?;
     Ok(found.iter().filter(|alarm| is_ours(stack, alarm)).map(read).collect())
+}
+
+/// Returns the names of the alarms on databases that carry the stack's tag, whichever database each watches.
+pub(crate) async fn list_tagged(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
+    let pages = cloud.cloudwatch.describe_alarms().into_paginator().send();
+    let pages: Result<Vec<DescribeAlarmsOutput>, _> = pages.collect().await;
+    let pages = pages.map_err(failed("cloudwatch", "DescribeAlarms"))?;
+    let alarms = pages.into_iter().flat_map(|page| page.metric_alarms.unwrap_or_default());
+    // No other has ever been the stack's, and an account may hold thousands.
+    let of_databases: Vec<MetricAlarm> =
+        alarms.filter(|alarm| alarm.namespace() == Some(NAMESPACE)).collect();
+    let asked = belong::ask_each(of_databases, |alarm: MetricAlarm| async move {
+        let arn = alarm.alarm_arn().unwrap_or_default();
+        let call = cloud.cloudwatch.list_tags_for_resource().resource_arn(arn).send();
+        // It may have been deleted in between.
+        let found = absent_is_none(call.await.map_err(failed("cloudwatch", "ListTagsForResource")))?;
+        let is_ours = |found: ListTagsForResourceOutput| {
+            tag::is_of(stack, found.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?))))
+        };
+        Ok(found.is_some_and(is_ours).then(|| alarm.alarm_name().unwrap_or_default().to_owned()))
+    });
+    Ok(asked.await?.into_iter().flatten().collect())
 }
 
 async fn describe(cloud: &Cloud, names: &[String]) -> Result<Vec<MetricAlarm>, Error> {

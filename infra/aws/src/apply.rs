@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use stack::plan::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step};
+use stack::plan::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step, at_its_port};
 use stack::receipt::Evidence;
 use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::sync::{mpsc, watch};
@@ -158,6 +158,8 @@ pub(crate) async fn follow(
     events: &Events,
     stop: &Stop,
 ) -> Ended {
+    // Rules and secrets follow a database that is there.
+    let stack = &*at_its_port(stack, &inventory);
     // One writer, this loop; steps read the snapshot of the moment they start, or wait for a later one.
     let mut state = Arc::new(State { inventory, master_password: None, evidence: Evidence::default() });
     let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
@@ -180,7 +182,8 @@ pub(crate) async fn follow(
                 let subject = subject(plan, index);
                 let (needs, progress, ahead) = (plan.needs(index), follower.clone(), tell_ahead.clone());
                 let course = Some(Course { index, needs, progress, ahead });
-                let job = Job { cloud, stack, options, events, stop, subject, course };
+                let closes = &plan.closes;
+                let job = Job { cloud, stack, options, events, stop, closes, subject, course };
                 running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
             }
         }

@@ -1,10 +1,12 @@
 use std::pin::Pin;
 
-use futures_util::future::join_all;
-use stack::Stack;
+use futures_util::future::{join_all, try_join};
+use stack::inventory::{Claim, Stray, SubnetGroup};
 use stack::receipt::{Audit, Left, Unseen};
+use stack::{Resource, Stack};
 
 use crate::apply::chain;
+use crate::belong::{Sighted, Whose};
 use crate::{
     Cloud, Error, alarm, database, gateway, instance, interface, lock, log_group, profile, role, route_table,
     secret, security_group, subnet, subnet_group, topic, volume, vpc,
@@ -16,7 +18,7 @@ type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Left>, Error>> + Send + '
 ///
 /// One list that fails hides nothing of the others. A final snapshot is meant to stay, so it is not asked for.
 pub async fn audit(cloud: &Cloud, stack: &Stack) -> Audit {
-    let looks: [(&str, Look<'_>); 20] = [
+    let looks: [(&str, Look<'_>); 21] = [
         ("vpcs", Box::pin(vpcs(cloud, stack))),
         ("subnets", Box::pin(subnets(cloud, stack))),
         ("internet gateways", Box::pin(gateways(cloud, stack))),
@@ -31,6 +33,7 @@ pub async fn audit(cloud: &Cloud, stack: &Stack) -> Audit {
         ("log groups", Box::pin(log_groups(cloud, stack))),
         ("alarm topic", Box::pin(topics(cloud, stack))),
         ("alarms", Box::pin(alarms(cloud, stack))),
+        ("tagged alarms", Box::pin(tagged_alarms(cloud, stack))),
         ("role", Box::pin(named_role(cloud, stack, role::of_bastion(stack)))),
         ("monitoring role", Box::pin(named_role(cloud, stack, role::of_monitoring(stack)))),
         ("roles", Box::pin(roles(cloud, stack))),
@@ -108,14 +111,22 @@ async fn secrets(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
         .collect())
 }
 
+/// By tag, and by the stack file's identifier: a database may have lost its tag.
 async fn databases(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = database::find(cloud, stack).await?;
-    Ok(found.iter().map(|one| tagged(stack, "database", &one.identifier, &one.status)).collect())
+    let found = database::list(cloud, stack).await?;
+    let own = found.own.iter().map(|one| tagged(stack, "database", &one.identifier, &one.status));
+    Ok(own.chain(found.strays.iter().map(|stray| stray.left(stack))).collect())
 }
 
 async fn subnet_groups(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = subnet_group::find(cloud, stack).await?;
-    Ok(found.iter().map(|group| tagged(stack, "database subnet group", &group.name, "")).collect())
+    let found = subnet_group::list(cloud, stack).await?;
+    let left = |group: SubnetGroup| {
+        if group.name == stack.subnet_group_name() {
+            return tagged(stack, "database subnet group", &group.name, "");
+        }
+        subnet_group::stray(group, Claim::OtherName).left(stack)
+    };
+    Ok(found.into_iter().map(left).collect())
 }
 
 async fn log_groups(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
@@ -125,8 +136,16 @@ async fn log_groups(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
 }
 
 async fn topics(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = topic::find(cloud, stack).await?;
-    Ok(found.iter().map(|topic| tagged(stack, "alarm topic", &topic.arn, "")).collect())
+    let found = topic::list(cloud, stack).await?;
+    let region = cloud.region();
+    let left = |arn: &String| {
+        let left = tagged(stack, "alarm topic", arn, "");
+        if arn.rsplit(':').next() == Some(&stack.topic_name()) {
+            return left;
+        }
+        by_hand(left, format!("aws sns delete-topic --topic-arn {arn} --region {region}"))
+    };
+    Ok(found.iter().map(left).collect())
 }
 
 async fn alarms(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
@@ -135,25 +154,80 @@ async fn alarms(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
     Ok(found.iter().map(|alarm| left("alarm", &alarm.name, why())).collect())
 }
 
-/// By name as well as by path: a list may be behind.
-async fn named_role(cloud: &Cloud, stack: &Stack, want: role::Want) -> Result<Vec<Left>, Error> {
-    let found = role::find(cloud, stack, &want).await?;
-    Ok(found.iter().map(|role| by_name(stack, "role", &role.name)).collect())
+/// Those that watch another database: the stack file may have said another identifier.
+async fn tagged_alarms(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let region = cloud.region();
+    let (own, found) =
+        try_join(Box::pin(alarm::list(cloud, stack)), Box::pin(alarm::list_tagged(cloud, stack))).await?;
+    let others = found.into_iter().filter(|name| !own.iter().any(|alarm| alarm.name == *name));
+    let left = |name: String| {
+        let left = tagged(stack, "alarm", &name, "watches another database than the stack file's");
+        by_hand(left, format!("aws cloudwatch delete-alarms --alarm-names {name} --region {region}"))
+    };
+    Ok(others.map(left).collect())
 }
 
-async fn roles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = role::list_names(cloud, stack).await?;
-    Ok(found.iter().map(|name| under_path(stack, "role", name)).collect())
+/// By name as well as by tag: a list may be behind.
+async fn named_role(cloud: &Cloud, stack: &Stack, want: role::Want) -> Result<Vec<Left>, Error> {
+    let mut left = Vec::new();
+    for name in want.names() {
+        if let Sighted::Ours(role) = role::sight(cloud, stack, &want, name).await? {
+            left.push(of_iam(stack, "role", &role.name));
+        }
+    }
+    Ok(left)
 }
 
 async fn named_profile(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = profile::find(cloud, stack).await?;
-    Ok(found.iter().map(|profile| by_name(stack, "instance profile", &profile.name)).collect())
+    let mut left = Vec::new();
+    for name in std::iter::once(stack.profile_name()).chain(stack.earlier_profile_name()) {
+        if let Sighted::Ours(profile) = profile::sight(cloud, stack, &name).await? {
+            left.push(of_iam(stack, "instance profile", &profile.name));
+        }
+    }
+    Ok(left)
+}
+
+async fn roles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
+    let found = role::list(cloud, stack).await?;
+    Ok(found.iter().filter_map(|(name, whose)| in_iam(stack, Resource::Role, name, whose)).collect())
 }
 
 async fn profiles(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = profile::list_names(cloud, stack).await?;
-    Ok(found.iter().map(|name| under_path(stack, "instance profile", name)).collect())
+    let found = profile::list(cloud, stack).await?;
+    Ok(found.iter().filter_map(|(name, whose)| in_iam(stack, Resource::Profile, name, whose)).collect())
+}
+
+/// What another region has is no business of this one; what says no region may be this one's.
+fn in_iam(stack: &Stack, resource: Resource, name: &str, whose: &Whose) -> Option<Left> {
+    match whose {
+        Whose::Ours => Some(ours_in_iam(stack, resource, name)),
+        Whose::Unplaced => {
+            let (id, claim) = (name.to_owned(), Claim::NoRegion);
+            Some(Stray { resource, id, arn: None, state: None, claim }.left(stack))
+        }
+        Whose::Other(_) => None,
+    }
+}
+
+fn ours_in_iam(stack: &Stack, resource: Resource, name: &str) -> Left {
+    let (kind, command) = match resource == Resource::Profile {
+        true => ("instance profile", "aws iam delete-instance-profile --instance-profile-name"),
+        false => ("role", "aws iam delete-role --role-name"),
+    };
+    let known = [
+        Some(stack.role_name()),
+        Some(stack.profile_name()),
+        Some(stack.monitoring_role_name()),
+        stack.earlier_role_name(),
+        stack.earlier_profile_name(),
+        Some(stack.earlier_monitoring_role_name()),
+    ];
+    let left = of_iam(stack, kind, name);
+    if known.iter().flatten().any(|known| known == name) {
+        return left;
+    }
+    by_hand(left, format!("{command} {name}"))
 }
 
 /// The lock of the run that looks is given back after it, and the dead's before it with it.
@@ -175,12 +249,17 @@ fn tagged(stack: &Stack, kind: &str, id: &str, state: &str) -> Left {
     left(kind, id, format!("tagged for stack `{}`{comma}{state}", stack.name))
 }
 
-fn by_name(stack: &Stack, kind: &str, name: &str) -> Left {
-    left(kind, name, format!("under {}, or tagged for stack `{}`", stack.iam_path(), stack.name))
+fn of_iam(stack: &Stack, kind: &str, name: &str) -> Left {
+    left(
+        kind,
+        name,
+        format!("under {}, or tagged for stack `{}` and this region", stack.iam_path(), stack.name),
+    )
 }
 
-fn under_path(stack: &Stack, kind: &str, name: &str) -> Left {
-    left(kind, name, format!("under {}", stack.iam_path()))
+/// `down` knows nothing of that name.
+fn by_hand(left: Left, command: String) -> Left {
+    Left { command: Some(command), ..left }
 }
 
 fn left(kind: &str, id: &str, why: String) -> Left {

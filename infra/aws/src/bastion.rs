@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_ec2::types::{Filter, Reservation, Tag};
 use aws_sdk_ssm::types::{Session as Answer, SessionFilter, SessionFilterKey, SessionState};
 use serde::Serialize;
+use stack::inventory::Instance;
 use stack::spec::{EXPIRY_TAG, KEEP_TAG, STACK_TAG};
 use stack::{Event, Events};
 use tokio::time::Instant;
@@ -84,6 +85,14 @@ pub async fn stop(cloud: &Cloud, instance_id: &str, events: &Events, stop: &Stop
         }
         stop.sleep(backoff.pause()).await?;
     }
+}
+
+/// Returns the instance as it is now, without its volume's size; `None` if it is gone.
+///
+/// # Errors
+/// As AWS says.
+pub async fn find(cloud: &Cloud, instance_id: &str) -> Result<Option<Instance>, Error> {
+    instance::find(cloud, instance_id).await
 }
 
 /// Says until when the instance is not to stop by itself; `None` takes the word back.

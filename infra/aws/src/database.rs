@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_rds::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_rds::types::{CloudwatchLogsExportConfiguration, DbInstance, Tag};
-use stack::inventory::{DatabaseInstance, Inventory};
+use stack::inventory::{Claim, DatabaseInstance, Inventory, Stray};
 use stack::plan::Snapshot;
 use stack::{Resource, Secret, Stack};
 
@@ -27,6 +27,43 @@ const GONE_WITHIN: Duration = Duration::from_secs(60 * 60);
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<DatabaseInstance>, Error> {
     let found = describe(cloud, &stack.database.identifier).await?;
     Ok(found.filter(|database| is_ours(stack, database)).as_ref().map(read))
+}
+
+/// The databases of the region that have to do with the stack.
+#[derive(Debug, Default)]
+pub(crate) struct Databases {
+    /// The stack's: its tag and the stack file's identifier.
+    pub(crate) own: Option<DatabaseInstance>,
+    /// Those with its tag under another identifier, and one without it under the stack file's.
+    pub(crate) strays: Vec<Stray>,
+}
+
+/// Returns the databases that have the stack's tag or its identifier.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Databases, Error> {
+    let pages = cloud.rds.describe_db_instances().into_paginator().items().send();
+    let all: Result<Vec<DbInstance>, _> = pages.collect().await;
+    let mut databases = Databases::default();
+    for database in all.map_err(failed("rds", "DescribeDBInstances"))? {
+        let found = read(&database);
+        let is_named = found.identifier == stack.database.identifier;
+        let claim = match (is_ours(stack, &database), is_named) {
+            (true, true) => {
+                databases.own = Some(found);
+                continue;
+            }
+            (true, false) => Claim::OtherName,
+            (false, true) => Claim::NoTag,
+            (false, false) => continue,
+        };
+        databases.strays.push(Stray {
+            resource: Resource::Database,
+            id: found.identifier,
+            arn: Some(found.arn),
+            state: Some(found.status),
+            claim,
+        });
+    }
+    Ok(databases)
 }
 
 /// Tells whether a database that is not the stack's has the stack's identifier.
@@ -69,7 +106,7 @@ async fn create(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error>
     let want = &job.stack.database;
     let password = match &state.master_password {
         Some(password) => password.clone(),
-        None => secret::get(job.cloud, &job.stack.master_secret_name()).await?,
+        None => secret::get(job.cloud, job.stack, &job.stack.master_secret_name()).await?,
     };
     let tags = tag::pairs(job.stack, Resource::Database);
     let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();
@@ -170,9 +207,16 @@ async fn repair(
         have.monitoring_interval == want.monitoring_interval
             && (role.is_none() || have.monitoring_role == role)
     };
-    // The old groups stay listed as `removing` for a while.
+    // A group of somebody else's stays, unless the plan takes the database out of it.
+    let is_closed = |other: &String| {
+        let mut closes = job.closes.iter();
+        closes.any(|one| one.group_of(Resource::Database, &database.identifier) == Some(other))
+    };
+    let is_grouped = |have: &DatabaseInstance| {
+        have.groups.iter().any(|one| one == group) && !have.groups.iter().any(is_closed)
+    };
     let is_right = |have: &DatabaseInstance| {
-        have.groups == [group]
+        is_grouped(have)
             && have.deletion_protection == want.deletion_protection
             && have.logs == want.logs
             && is_monitored(have)
@@ -187,8 +231,12 @@ async fn repair(
         .db_instance_identifier(&database.identifier)
         .apply_immediately(true)
         .deletion_protection(want.deletion_protection);
-    if database.groups != [group] {
-        call = call.vpc_security_group_ids(group);
+    if !is_grouped(&database) {
+        // RDS takes the whole list, so it is asked for once more: whoever was let in meanwhile stays.
+        let now = read(&get(job, &database.identifier).await?).groups;
+        let others = now.into_iter().filter(|other| other != group && !is_closed(other));
+        let groups = std::iter::once(group.to_owned()).chain(others).collect();
+        call = call.set_vpc_security_group_ids(Some(groups));
     }
     if !is_monitored(&database) {
         let interval = i32::try_from(want.monitoring_interval).unwrap_or(i32::MAX);
@@ -374,7 +422,9 @@ pub(crate) fn read(database: &DbInstance) -> DatabaseInstance {
     let endpoint = database
         .endpoint()
         .and_then(|endpoint| Some((endpoint.address()?.to_owned(), u16::try_from(endpoint.port()?).ok()?)));
-    let groups = database.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id());
+    // Those that it is taken out of stay listed as `removing` for a while.
+    let groups = database.vpc_security_groups().iter().filter(|group| group.status() != Some("removing"));
+    let groups = groups.filter_map(|group| group.vpc_security_group_id());
     let mut logs = database.enabled_cloudwatch_logs_exports().to_vec();
     logs.sort();
     DatabaseInstance {

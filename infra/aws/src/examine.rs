@@ -8,10 +8,11 @@ use stack::inventory::{Role, SecretEntry, Vpc};
 use stack::surroundings::{Endpoint, NetworkAcl};
 use stack::{Inventory, Stack};
 
+use crate::belong::Sighted;
 use crate::error::one_line;
 use crate::state::sort;
 use crate::{
-    Cloud, Error, database, gateway, profile, role, route_table, secret, security_group, subnet,
+    Cloud, Error, belong, database, gateway, profile, role, route_table, secret, security_group, subnet,
     surroundings, vpc,
 };
 
@@ -26,21 +27,33 @@ pub enum Depth {
 
 /// Returns what can be seen of the stack and of what lies around it, for a diagnosis.
 ///
-/// All is asked at the same time; what needs an id comes second, and nothing comes third but the rules of endpoints. A
-/// call that fails hides what it asks for and nothing else: [`Facts::unseen`] and [`Fact::Unknown`] say so. Secrets and
-/// tenants are not looked at but for the master user's secret.
+/// All is asked at the same time; what needs an id comes second, and nothing comes third but the rules of endpoints
+/// and of groups that are not the stack's. A call that fails hides what it asks for and nothing else: [`Facts::unseen`]
+/// and [`Fact::Unknown`] say so. Secrets and tenants are not looked at but for the master user's secret.
 ///
 /// # Errors
 /// Those of [`Cloud::identity`]: without credentials there is nothing to see.
 pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts, Error> {
     // One call of the SDK is a future of ten kilobytes.
-    let (identity, subnets, gateways, route_tables, groups, secret, database, role, profile, around, bastion) = tokio::join!(
+    let (
+        identity,
+        subnets,
+        gateways,
+        route_tables,
+        groups,
+        secrets,
+        database,
+        role,
+        profile,
+        around,
+        bastion,
+    ) = tokio::join!(
         Box::pin(cloud.identity()),
         Box::pin(subnet::list(cloud, stack)),
         Box::pin(gateway::list(cloud, stack)),
         Box::pin(route_table::list(cloud, stack)),
         Box::pin(security_group::list(cloud, stack)),
-        Box::pin(master_secret(cloud, stack)),
+        Box::pin(master_secrets(cloud, stack)),
         Box::pin(database::find(cloud, stack)),
         Box::pin(bastion_role(cloud, stack)),
         Box::pin(profile::find(cloud, stack)),
@@ -55,14 +68,17 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
         gateways: kept(&mut unseen, Listing::Gateways, gateways),
         route_tables: kept(&mut unseen, Listing::RouteTables, route_tables),
         groups: kept(&mut unseen, Listing::Groups, groups),
-        secrets: kept(&mut unseen, Listing::Secrets, secret).into_iter().collect(),
+        secrets: kept(&mut unseen, Listing::Secrets, secrets),
         database: kept(&mut unseen, Listing::Database, database),
-        role: kept(&mut unseen, Listing::Role, role),
-        profile: kept(&mut unseen, Listing::Profile, profile),
         instances: kept(&mut unseen, Listing::Instances, bastion.instances),
         agent: kept(&mut unseen, Listing::Agent, bastion.agent),
         ..Inventory::default()
     };
+    let profile = kept(&mut unseen, Listing::Profile, profile);
+    let role = kept(&mut unseen, Listing::Role, role);
+    belong::settle(&mut inventory, (profile, role), Sighted::Absent);
+    // Unread, they are told as such.
+    inventory.attached = Box::pin(security_group::attached(cloud, &inventory)).await.unwrap_or_default();
     sort(&mut inventory);
     let region = cloud.region().to_owned();
     Ok(Facts {
@@ -96,11 +112,15 @@ fn fact<T>(result: Result<T, Error>) -> Fact<T> {
     }
 }
 
-async fn master_secret(cloud: &Cloud, stack: &Stack) -> Result<Option<SecretEntry>, Error> {
-    secret::describe(cloud, stack, &stack.master_secret_name()).await
+async fn master_secrets(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
+    match secret::describe(cloud, stack, &stack.master_secret_name()).await? {
+        Some(secret) => Ok(vec![secret]),
+        // It may be where an earlier stack file had it. Whoever may not list is told that it does not exist.
+        None => Ok(secret::masters(cloud, stack).await.unwrap_or_default()),
+    }
 }
 
-async fn bastion_role(cloud: &Cloud, stack: &Stack) -> Result<Option<Role>, Error> {
+async fn bastion_role(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Role>, Error> {
     role::find(cloud, stack, &role::of_bastion(stack)).await
 }
 

@@ -48,8 +48,24 @@ pub(crate) async fn find_image(cloud: &Cloud) -> Result<Option<String>, Error> {
     }
 }
 
-/// Returns the bastion once it runs: launched, started or just waited for.
+/// Returns the bastion once it runs: launched, started or just waited for; and out of the groups that the plan takes it
+/// out of.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Instance, Error> {
+    let bastion = ensure_running(job, inventory).await?;
+    let is_closed = |other: &String| {
+        job.closes.iter().any(|one| one.group_of(Resource::Instance, &bastion.id) == Some(other))
+    };
+    if !bastion.groups.iter().any(is_closed) {
+        return Ok(bastion);
+    }
+    let groups: Vec<String> = bastion.groups.iter().filter(|group| !is_closed(group)).cloned().collect();
+    let call = job.cloud.ec2.modify_instance_attribute().instance_id(&bastion.id);
+    let call = call.set_groups(Some(groups.clone())).send();
+    call.await.map_err(failed("ec2", "ModifyInstanceAttribute"))?;
+    Ok(Instance { groups, ..bastion })
+}
+
+async fn ensure_running(job: &Job<'_>, inventory: &Inventory) -> Result<Instance, Error> {
     match inventory.bastion() {
         None => {
             let instance = run(job, inventory).await?;

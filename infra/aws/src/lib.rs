@@ -5,11 +5,14 @@
 
 mod apply;
 mod audit;
+mod belong;
 mod blocker;
+mod clock;
 mod cloud;
 mod course;
 mod error;
 mod examine;
+mod login;
 mod observe;
 mod once;
 mod poll;

@@ -1,11 +1,13 @@
 use futures_util::try_join;
-use stack::inventory::{Agent, Instance, Volume};
+use stack::inventory::{Agent, Instance, Stray, Volume};
 use stack::{Inventory, Stack};
 
+use crate::belong::Sighted;
+use crate::database::Databases;
 use crate::state::sort;
 use crate::{
-    Cloud, Error, alarm, database, gateway, instance, lock, log_group, profile, role, route_table, secret,
-    security_group, session, subnet, subnet_group, topic, volume, vpc,
+    Cloud, Error, alarm, belong, database, gateway, instance, lock, log_group, profile, role, route_table,
+    secret, security_group, session, subnet, subnet_group, topic, volume, vpc,
 };
 
 /// Returns what exists of the stack.
@@ -25,7 +27,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         groups,
         secrets,
         subnet_group,
-        database,
+        databases,
         monitoring_role,
         log_groups,
         topic,
@@ -43,7 +45,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         security_group::list(cloud, stack),
         secret::list(cloud, stack),
         subnet_group::find(cloud, stack),
-        database::find(cloud, stack),
+        database::list(cloud, stack),
         role::find(cloud, stack, &of_monitoring),
         log_group::list(cloud, stack),
         topic::find(cloud, stack),
@@ -54,29 +56,46 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         instance::find_image(cloud),
         lock::list(cloud, stack),
     )?;
+    let Databases { own: database, mut strays } = databases;
+    let subnet_group = regional(subnet_group, &mut strays);
+    let topic = regional(topic, &mut strays);
     let mut inventory = Inventory {
         vpcs,
         subnets,
         gateways,
         route_tables,
         groups,
+        attached: Vec::new(),
         secrets,
         subnet_group,
         database,
-        monitoring_role,
         log_groups,
         topic,
         alarms,
-        role,
-        profile,
         instances,
         volumes,
         agent,
         image,
         locks,
+        strays,
+        ..Inventory::default()
     };
+    belong::settle(&mut inventory, (profile, role), monitoring_role);
+    inventory.attached = security_group::attached(cloud, &inventory).await?;
     sort(&mut inventory);
     Ok(inventory)
+}
+
+/// Returns what is the stack's: a regional service leaves no doubt.
+fn regional<T>(found: Sighted<T>, strays: &mut Vec<Stray>) -> Option<T> {
+    match found {
+        Sighted::Ours(found) | Sighted::Unplaced(found) => Some(found),
+        Sighted::Absent => None,
+        Sighted::Stray(stray) => {
+            strays.push(stray);
+            None
+        }
+    }
 }
 
 type Instances = (Vec<Instance>, Vec<Volume>, Option<Agent>);

@@ -1,35 +1,63 @@
 //! The instance profile: the shell in which EC2 hands the role to the bastion.
 
 use aws_sdk_iam::primitives::DateTimeFormat;
-use aws_sdk_iam::types::{InstanceProfile, Tag};
+use aws_sdk_iam::types::InstanceProfile;
 use futures_util::future::try_join_all;
-use stack::inventory::{Inventory, Profile};
+use stack::inventory::{Inventory, Profile, Stray};
+use stack::spec::REGION_TAG;
 use stack::{Resource, Stack};
 
+use crate::belong::{Sighted, Whose};
 use crate::error::failed;
 use crate::poll::{Probe, VISIBLE_WITHIN, delete, visible, wait_until};
 use crate::proof::{Proof, Seen, absent};
 use crate::role::absent_is_none;
 use crate::state::State;
 use crate::step::Job;
-use crate::{Cloud, Error, role, tag};
+use crate::{Cloud, Error, belong, role};
 
-/// Returns the stack's profile; one of that name under another path and without its tag is not the stack's.
-pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<Profile>, Error> {
-    let profile = describe(cloud, &stack.profile_name()).await?;
-    let is_ours = |profile: &InstanceProfile| {
-        profile.path() == stack.iam_path() || tag::is_of(stack, role::tags(profile.tags()))
-    };
-    Ok(profile.filter(is_ours).as_ref().map(read))
+/// Returns the stack's profile, by its name of today; where nothing has that, by the one that earlier versions gave it.
+pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Profile>, Error> {
+    let found = sight(cloud, stack, &stack.profile_name()).await?;
+    match (found, stack.earlier_profile_name()) {
+        (Sighted::Absent, Some(earlier)) => Ok(sight(cloud, stack, &earlier).await?.unless_stray()),
+        (found, _) => Ok(found),
+    }
 }
 
-/// Returns the names of the profiles under the stack's path.
-pub(crate) async fn list_names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
-    let pages =
-        cloud.iam.list_instance_profiles().path_prefix(stack.iam_path()).into_paginator().items().send();
+/// Returns what has that name, and whose it is.
+pub(crate) async fn sight(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Sighted<Profile>, Error> {
+    let Some(found) = describe(cloud, name).await? else { return Ok(Sighted::Absent) };
+    let profile = read(cloud, &found);
+    Ok(match belong::whose(stack, found.path(), role::tags(found.tags())) {
+        Whose::Ours => Sighted::Ours(profile),
+        Whose::Unplaced => Sighted::Unplaced(profile),
+        Whose::Other(claim) => {
+            let (resource, id, arn) = (Resource::Profile, profile.name, Some(profile.arn));
+            Sighted::Stray(Stray { resource, id, arn, state: None, claim })
+        }
+    })
+}
+
+/// Returns the profiles of the account that are the stack's, under whatever name, and whose each is.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Whose)>, Error> {
+    let pages = cloud.iam.list_instance_profiles().into_paginator().items().send();
     let profiles: Result<Vec<InstanceProfile>, _> = pages.collect().await;
     let profiles = profiles.map_err(failed("iam", "ListInstanceProfiles"))?;
-    Ok(profiles.iter().map(|profile| profile.instance_profile_name().to_owned()).collect())
+    let names = profiles.iter().map(|profile| profile.instance_profile_name().to_owned()).collect();
+    let asked = belong::ask_each(names, |name: String| async move {
+        // It may have been deleted in between.
+        let Some(profile) = describe(cloud, &name).await? else { return Ok(None) };
+        Ok(Some((name, belong::whose(stack, profile.path(), role::tags(profile.tags())))))
+    });
+    Ok(asked.await?.into_iter().flatten().collect())
+}
+
+/// Gives the profile the stack's tags, the region's among them.
+pub(crate) async fn tag(cloud: &Cloud, stack: &Stack, name: &str) -> Result<(), Error> {
+    let call = cloud.iam.tag_instance_profile().instance_profile_name(name);
+    let call = call.set_tags(Some(role::iam_tags(stack, Resource::Profile))).send();
+    call.await.map(drop).map_err(failed("iam", "TagInstanceProfile"))
 }
 
 pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<InstanceProfile>, Error> {
@@ -40,11 +68,15 @@ pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<Instanc
 
 /// Returns the profile with the stack's role in it and no other, once IAM shows it so.
 pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<Profile, Error> {
-    let role = job.stack.role_name();
-    let profile = match &state.inventory.profile {
+    let role = state.inventory.role_name(job.stack);
+    let mut profile = match &state.inventory.profile {
         Some(profile) => profile.clone(),
         None => create(job).await?,
     };
+    if !profile.has_region {
+        tag(job.cloud, job.stack, &profile.name).await?;
+        profile.has_region = true;
+    }
     // There is room for one role.
     let others = profile.roles.iter().filter(|other| **other != role);
     try_join_all(others.map(|other| remove(job, &profile.name, other))).await?;
@@ -64,7 +96,7 @@ pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<Profile, Erro
     }
     // An agent that starts before the role has arrived sleeps for half an hour.
     wait_until(job, VISIBLE_WITHIN, || async {
-        let found = describe(job.cloud, &profile.name).await?.as_ref().map(read);
+        let found = describe(job.cloud, &profile.name).await?.map(|found| read(job.cloud, &found));
         Ok(match found.filter(|found| found.roles.contains(&role)) {
             Some(found) => Probe::Ready(found),
             None => Probe::Pending("the role is not in the profile yet".to_owned()),
@@ -75,25 +107,27 @@ pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<Profile, Erro
 
 async fn create(job: &Job<'_>) -> Result<Profile, Error> {
     let name = job.stack.profile_name();
-    let tags = tag::pairs(job.stack, Resource::Profile);
-    let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build());
-    let tags: Result<Vec<Tag>, _> = tags.into_iter().collect();
     let call = job
         .cloud
         .iam
         .create_instance_profile()
         .instance_profile_name(&name)
         .path(job.stack.iam_path())
-        .set_tags(Some(tags.expect("invariant: every tag has a key and a value")));
+        .set_tags(Some(role::iam_tags(job.stack, Resource::Profile)));
     match call.send().await.map_err(failed("iam", "CreateInstanceProfile")) {
-        Ok(answer) => answer.instance_profile.as_ref().map(read).ok_or(Error::Incomplete {
-            service: "iam",
-            operation: "CreateInstanceProfile",
-            field: "profile",
-        }),
+        Ok(answer) => {
+            let made = answer.instance_profile.as_ref();
+            let made = made.map(|found| Profile { has_region: true, ..read(job.cloud, found) });
+            made.ok_or(Error::Incomplete {
+                service: "iam",
+                operation: "CreateInstanceProfile",
+                field: "profile",
+            })
+        }
         // A lost reply, or someone else's: no two in an account have the same name.
         Err(error) if error.is_duplicate() => {
-            find(job.cloud, job.stack).await?.ok_or(Error::Foreign { what: "instance profile", name })
+            let found = sight(job.cloud, job.stack, &name).await?;
+            found.ours().ok_or(Error::Foreign { what: "instance profile", name })
         }
         Err(error) => Err(error),
     }
@@ -110,7 +144,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) ->
         match call.await.map_err(failed("iam", "DeleteInstanceProfile")) {
             Err(error) if error.is_conflict() => {
                 // A role came in after we looked.
-                let roles = describe(job.cloud, name).await?.as_ref().map(read).map(|found| found.roles);
+                let roles = describe(job.cloud, name).await?.map(|found| read(job.cloud, &found).roles);
                 let roles = roles.unwrap_or_default();
                 try_join_all(roles.iter().map(|role| remove(job, name, role))).await?;
                 Err(error)
@@ -132,11 +166,12 @@ async fn remove(job: &Job<'_>, name: &str, role: &str) -> Result<(), Error> {
     absent_is_none(call.send().await.map_err(failed("iam", "RemoveRoleFromInstanceProfile"))).map(|_| ())
 }
 
-pub(crate) fn read(profile: &InstanceProfile) -> Profile {
+pub(crate) fn read(cloud: &Cloud, profile: &InstanceProfile) -> Profile {
     Profile {
         name: profile.instance_profile_name().to_owned(),
         arn: profile.arn().to_owned(),
         roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
         created_at: profile.create_date().fmt(DateTimeFormat::DateTime).ok(),
+        has_region: role::tags(profile.tags()).any(|tag| tag == (REGION_TAG, cloud.region())),
     }
 }

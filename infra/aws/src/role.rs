@@ -3,20 +3,23 @@
 use aws_sdk_iam::primitives::DateTimeFormat;
 use aws_sdk_iam::types::{AttachedPolicy, Role as Answer, Tag};
 use futures_util::future::{join, try_join_all};
-use stack::inventory::Role;
-use stack::spec::{MONITORING_PATH, MONITORING_POLICY, SSM_POLICY};
+use stack::inventory::{Role, Stray};
+use stack::spec::{MONITORING_PATH, MONITORING_POLICY, REGION_TAG, SSM_POLICY};
 use stack::{Resource, Stack};
 
+use crate::belong::{Sighted, Whose};
 use crate::error::failed;
 use crate::poll::{delete, visible};
 use crate::proof::{Proof, Seen, absent};
 use crate::step::Job;
-use crate::{Cloud, Error, tag};
+use crate::{Cloud, Error, belong};
 
 /// A role as it is meant.
 pub(crate) struct Want {
     resource: Resource,
     name: String,
+    /// The name that earlier versions gave it.
+    earlier: Option<String>,
     /// The one managed policy, and the path before it in its ARN.
     policy: &'static str,
     path: &'static str,
@@ -30,10 +33,14 @@ pub(crate) fn of_bastion(stack: &Stack) -> Want {
     Want {
         resource: Resource::Role,
         name: stack.role_name(),
+        earlier: stack.earlier_role_name(),
         policy: SSM_POLICY,
         path: "",
         trusted: "ec2.amazonaws.com",
-        description: format!("Lets the bastion of drawbridge stack {} talk to Systems Manager", stack.name),
+        description: format!(
+            "Lets the bastion of drawbridge stack {} in {} talk to Systems Manager",
+            stack.name, stack.region
+        ),
     }
 }
 
@@ -42,10 +49,14 @@ pub(crate) fn of_monitoring(stack: &Stack) -> Want {
     Want {
         resource: Resource::MonitoringRole,
         name: stack.monitoring_role_name(),
+        earlier: Some(stack.earlier_monitoring_role_name()),
         policy: MONITORING_POLICY,
         path: MONITORING_PATH,
         trusted: "monitoring.rds.amazonaws.com",
-        description: format!("Lets RDS write the enhanced monitoring of drawbridge stack {}", stack.name),
+        description: format!(
+            "Lets RDS write the enhanced monitoring of drawbridge stack {} in {}",
+            stack.name, stack.region
+        ),
     }
 }
 
@@ -62,28 +73,51 @@ impl Want {
     }
 }
 
-/// Returns the role; one of that name under another path and without the stack's tag is not the stack's.
-pub(crate) async fn find(cloud: &Cloud, stack: &Stack, want: &Want) -> Result<Option<Role>, Error> {
-    let found = describe(cloud, &want.name).await?;
-    let is_ours =
-        |answer: &Answer| answer.path() == stack.iam_path() || tag::is_of(stack, tags(answer.tags()));
-    Ok(found.filter(|(answer, _)| is_ours(answer)).map(|(_, role)| role))
+impl Want {
+    /// Returns every name that the role may have, the one of today first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.name).chain(&self.earlier)
+    }
+}
+
+/// Returns the role, by its name of today; where nothing has that, by the one that earlier versions gave it.
+pub(crate) async fn find(cloud: &Cloud, stack: &Stack, want: &Want) -> Result<Sighted<Role>, Error> {
+    let found = sight(cloud, stack, want, &want.name).await?;
+    match (found, &want.earlier) {
+        (Sighted::Absent, Some(earlier)) => Ok(sight(cloud, stack, want, earlier).await?.unless_stray()),
+        (found, _) => Ok(found),
+    }
+}
+
+/// Returns what has that name, and whose it is.
+pub(crate) async fn sight(
+    cloud: &Cloud,
+    stack: &Stack,
+    want: &Want,
+    name: &str,
+) -> Result<Sighted<Role>, Error> {
+    let Some((answer, role)) = describe(cloud, name).await? else { return Ok(Sighted::Absent) };
+    Ok(match belong::whose(stack, answer.path(), tags(answer.tags())) {
+        Whose::Ours => Sighted::Ours(role),
+        Whose::Unplaced => Sighted::Unplaced(role),
+        Whose::Other(claim) => {
+            let (resource, id, arn) = (want.resource, role.name, Some(role.arn));
+            Sighted::Stray(Stray { resource, id, arn, state: None, claim })
+        }
+    })
 }
 
 /// Returns the role of that name, whosever it is.
 pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<(Answer, Role)>, Error> {
-    let role = async {
-        let call = cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"));
-        absent_is_none(call)
-    };
-    let (role, policies) = join(role, attached(cloud, name)).await;
-    let (answer, policies) = (role?.and_then(|answer| answer.role), policies?);
+    let (answer, policies) = join(get(cloud, name), attached(cloud, name)).await;
+    let (answer, policies) = (answer?, policies?);
     Ok(answer.map(|answer| {
         let role = Role {
             name: name.to_owned(),
             policies: policies.iter().filter_map(|p| p.policy_name()).map(str::to_owned).collect(),
             arn: answer.arn().to_owned(),
             created_at: answer.create_date().fmt(DateTimeFormat::DateTime).ok(),
+            has_region: tags(answer.tags()).any(|tag| tag == (REGION_TAG, cloud.region())),
         };
         (answer, role)
     }))
@@ -101,12 +135,40 @@ async fn attached(cloud: &Cloud, name: &str) -> Result<Vec<AttachedPolicy>, Erro
     Ok(policies.unwrap_or_default())
 }
 
-/// Returns the names of the roles under the stack's path.
-pub(crate) async fn list_names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
-    let pages = cloud.iam.list_roles().path_prefix(stack.iam_path()).into_paginator().items().send();
+/// Returns the roles of the account that are the stack's, under whatever name, and whose each is.
+///
+/// IAM's list shows paths and no tags, so each role is asked for by its name. Those that AWS has made are nobody's.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Whose)>, Error> {
+    let pages = cloud.iam.list_roles().into_paginator().items().send();
     let roles: Result<Vec<Answer>, _> = pages.collect().await;
-    let roles = roles.map_err(failed("iam", "ListRoles"))?;
-    Ok(roles.iter().map(|role| role.role_name().to_owned()).collect())
+    let mut roles = roles.map_err(failed("iam", "ListRoles"))?;
+    roles.retain(|role| !role.path().starts_with("/aws-"));
+    let names = roles.iter().map(|role| role.role_name().to_owned()).collect();
+    let asked = belong::ask_each(names, |name: String| async move {
+        // It may have been deleted in between.
+        let Some(role) = get(cloud, &name).await? else { return Ok(None) };
+        Ok(Some((name, belong::whose(stack, role.path(), tags(role.tags())))))
+    });
+    Ok(asked.await?.into_iter().flatten().collect())
+}
+
+async fn get(cloud: &Cloud, name: &str) -> Result<Option<Answer>, Error> {
+    let call = cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"));
+    Ok(absent_is_none(call)?.and_then(|answer| answer.role))
+}
+
+/// Gives the role the stack's tags, the region's among them.
+pub(crate) async fn tag(cloud: &Cloud, stack: &Stack, name: &str, resource: Resource) -> Result<(), Error> {
+    let call = cloud.iam.tag_role().role_name(name).set_tags(Some(iam_tags(stack, resource)));
+    call.send().await.map(drop).map_err(failed("iam", "TagRole"))
+}
+
+/// Returns the tags of one of the stack's resources, as IAM takes them.
+pub(crate) fn iam_tags(stack: &Stack, resource: Resource) -> Vec<Tag> {
+    let tags = crate::tag::pairs(stack, resource).into_iter();
+    let tags: Result<Vec<Tag>, _> =
+        tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
+    tags.expect("invariant: every tag has a key and a value")
 }
 
 /// Returns the role with its policy attached, creating what is not there.
@@ -115,6 +177,10 @@ pub(crate) async fn ensure(job: &Job<'_>, have: Option<&Role>, want: &Want) -> R
         Some(role) => role.clone(),
         None => create(job, want).await?,
     };
+    if !role.has_region {
+        tag(job.cloud, job.stack, &role.name, want.resource).await?;
+        role.has_region = true;
+    }
     if !role.policies.iter().any(|policy| policy == want.policy) {
         let policy = want.policy_arn(job.stack);
         visible(job, || async {
@@ -129,9 +195,6 @@ pub(crate) async fn ensure(job: &Job<'_>, have: Option<&Role>, want: &Want) -> R
 
 async fn create(job: &Job<'_>, want: &Want) -> Result<Role, Error> {
     let name = want.name.clone();
-    let tags = tag::pairs(job.stack, want.resource);
-    let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build());
-    let tags: Result<Vec<Tag>, _> = tags.into_iter().collect();
     let call = job
         .cloud
         .iam
@@ -140,17 +203,22 @@ async fn create(job: &Job<'_>, want: &Want) -> Result<Role, Error> {
         .path(job.stack.iam_path())
         .description(&want.description)
         .assume_role_policy_document(want.trust())
-        .set_tags(Some(tags.expect("invariant: every tag has a key and a value")));
+        .set_tags(Some(iam_tags(job.stack, want.resource)));
     match call.send().await.map_err(failed("iam", "CreateRole")) {
         Ok(answer) => match answer.role {
-            Some(role) => {
-                Ok(Role { name, arn: role.arn().to_owned(), policies: Vec::new(), created_at: None })
-            }
+            Some(role) => Ok(Role {
+                name,
+                arn: role.arn().to_owned(),
+                policies: Vec::new(),
+                created_at: None,
+                has_region: true,
+            }),
             None => Err(Error::Incomplete { service: "iam", operation: "CreateRole", field: "role" }),
         },
         // A lost reply, or someone else's: no two in an account have the same name.
         Err(error) if error.is_duplicate() => {
-            find(job.cloud, job.stack, want).await?.ok_or(Error::Foreign { what: "role", name })
+            let found = sight(job.cloud, job.stack, want, &name).await?;
+            found.ours().ok_or(Error::Foreign { what: "role", name })
         }
         Err(error) => Err(error),
     }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod fate;
+mod owner;
 pub mod rotate;
 mod version;
 
@@ -9,22 +10,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
-use aws_sdk_secretsmanager::primitives::DateTimeFormat;
-use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
-use futures_util::future::{FutureExt, try_join};
+use aws_sdk_secretsmanager::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_secretsmanager::types::Tag;
+use futures_util::future::{FutureExt, try_join3};
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
 use serde_json::json;
 use stack::inventory::{DatabaseInstance, Inventory, SecretEntry};
-use stack::spec::ROLE_SECRET;
+use stack::spec::{RESOURCE_TAG, ROLE_SECRET, STACK_TAG};
 use stack::{Resource, Secret, Stack};
 
 use crate::error::failed;
 use crate::poll::retry_while;
 use crate::step::Job;
-use crate::{Cloud, Error, Stop, database, password, tag};
+use crate::{Cloud, Error, Kind, Stop, database, password, tag};
 
 pub use batch::{ensure_all, find_all};
 pub(crate) use fate::{Fallen, destroy, kept};
+pub use owner::check_all;
+use owner::own;
 pub use version::{Credentials, Version};
 
 const SERVICE: &str = "secretsmanager";
@@ -45,101 +48,121 @@ pub struct RoleSecret {
 /// Returns the current password in the secret of that name, if there is such a secret with a value.
 ///
 /// # Errors
-/// [`Error::Secret`] if the value is not a JSON object with a `password`.
-pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Secret>, Error> {
-    Ok(version::find(cloud, name, version::CURRENT).await?.map(|version| version.password))
+/// [`Error::Secret`] if the value is not a JSON object with a `password`, [`Error::Foreign`] if the secret does not carry
+/// the stack's tag.
+pub async fn find(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<Secret>, Error> {
+    Ok(version::find(cloud, stack, name, version::CURRENT).await?.map(|version| version.password))
 }
 
 /// Returns who logs in with the secret of that name, if there is such a secret with a value.
 ///
 /// # Errors
 /// Those of [`find`].
-pub async fn find_credentials(cloud: &Cloud, name: &str) -> Result<Option<Credentials>, Error> {
-    Ok(version::find(cloud, name, version::CURRENT).await?.map(Version::credentials))
+pub async fn find_credentials(
+    cloud: &Cloud,
+    stack: &Stack,
+    name: &str,
+) -> Result<Option<Credentials>, Error> {
+    Ok(version::find(cloud, stack, name, version::CURRENT).await?.map(Version::credentials))
 }
 
 /// Returns the password in the secret of that name.
 ///
 /// # Errors
-/// [`Error::Missing`] if there is no such secret.
-pub async fn get(cloud: &Cloud, name: &str) -> Result<Secret, Error> {
-    find(cloud, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
+/// [`Error::Missing`] if there is no such secret, else as [`find`].
+pub async fn get(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Secret, Error> {
+    find(cloud, stack, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
 }
 
 /// Returns the secret of a tenant's role, creating it with a new password if there is none.
 ///
 /// # Errors
-/// [`Error::Foreign`] if a secret of that name was not made by this stack.
+/// [`Error::Foreign`] if a secret of that name does not carry the stack's tag.
 pub async fn ensure_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<RoleSecret, Error> {
     let name = stack.role_secret_name(role);
-    if let Some(credentials) = find_credentials(cloud, &name).await? {
-        return Ok(RoleSecret { name, credentials, created: false });
+    match find_credentials(cloud, stack, &name).await? {
+        Some(credentials) => Ok(RoleSecret { name, credentials, created: false }),
+        None => create_role_secret(cloud, stack, role).await,
     }
+}
+
+/// Creates the secret of a tenant's role, which was not there, or had no value, a moment ago.
+async fn create_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<RoleSecret, Error> {
+    let name = stack.role_secret_name(role);
     let fresh = Fresh::new(stack, ROLE_SECRET, name.clone(), role);
-    let own = || Credentials { user: Some(role.to_owned()), password: fresh.password.clone() };
-    let credentials = match create(cloud, &Stop::new(), &fresh).await? {
-        Origin::New(_) => own(),
-        Origin::Present => {
-            let entry = describe(cloud, stack, &name).await?.filter(|entry| entry.tagged);
-            let Some(entry) = entry else {
-                return Err(Error::Foreign { what: "secret", name });
-            };
+    let new = || Credentials { user: Some(role.to_owned()), password: fresh.password.clone() };
+    let credentials = match create(cloud, stack, &Stop::new(), &fresh).await? {
+        Origin::New(_) => new(),
+        Origin::Present(entry) => {
             // Somebody may have scheduled it meanwhile; and a sandbox's service says nothing of that.
             if entry.scheduled_for_deletion {
                 restore(cloud, &name).await?;
             }
-            match find_credentials(cloud, &name).await? {
+            match find_credentials(cloud, stack, &name).await? {
                 Some(credentials) => credentials,
-                None => put(cloud, &fresh).await.map(|_| own())?,
+                None => put(cloud, &fresh).await.map(|_| new())?,
             }
         }
     };
     Ok(RoleSecret { name, created: true, credentials })
 }
 
-/// Returns the secrets under the stack's prefix, those that are scheduled for deletion included.
+/// Returns the secrets with the stack's tag, also those under other names than the stack file makes, and what others have
+/// under a name that the stack needs; those that are scheduled for deletion included.
 ///
 /// A list may be five minutes behind, so it only supplies names; each is then asked for by itself, and so are the
 /// names that must exist.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
     let mut known = BTreeSet::from([stack.master_secret_name()]);
     known.extend(stack.tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)));
-    let known: Vec<String> = known.into_iter().collect();
-    let (mut listed, mut entries) = try_join(names(cloud, stack), describe_all(cloud, stack, &known)).await?;
-    listed.retain(|name| known.binary_search(name).is_err());
-    entries.extend(describe_all(cloud, stack, &listed).await?);
+    let (by_name, by_tag, mut entries) = try_join3(
+        owner::under_prefix(cloud, stack),
+        owner::tagged(cloud, stack),
+        describe_all(cloud, stack, &known, &[]),
+    )
+    .await?;
+    // What carries another stack's tag need not be looked at, and may not be allowed to be.
+    let by_name = by_name.iter().filter(|entry| entry.tagged || entry.owner.is_none());
+    let listed = by_name.chain(&by_tag).map(|entry| entry.name.clone());
+    let listed: BTreeSet<String> = listed.filter(|name| !known.contains(name)).collect();
+    entries.extend(describe_all(cloud, stack, &listed, &by_tag).await?);
+    // A prefix may be the beginning of another stack's.
+    entries.retain(|entry| entry.tagged || known.contains(&entry.name));
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }
 
-async fn describe_all(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<SecretEntry>, Error> {
+/// Returns the secrets of the master user that a list shows, under whatever names.
+pub(crate) async fn masters(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
+    let mut found = owner::tagged(cloud, stack).await?;
+    found.retain(|entry| entry.resource == Resource::MasterSecret.tag());
+    Ok(found)
+}
+
+/// Returns those that are there. Of one under a name that whoever asks may not look at, what the list has shown is told.
+async fn describe_all(
+    cloud: &Cloud,
+    stack: &Stack,
+    names: &BTreeSet<String>,
+    shown: &[SecretEntry],
+) -> Result<Vec<SecretEntry>, Error> {
     let mut names = names.iter();
     let mut running = FuturesUnordered::new();
     let mut entries = Vec::new();
+    let look = |name| async move {
+        match describe(cloud, stack, name).await {
+            Err(error) if error.kind() == Kind::Credentials => {
+                let shown = shown.iter().find(|entry| entry.name == *name).cloned();
+                shown.map(Some).ok_or(error)
+            }
+            found => found,
+        }
+    };
     loop {
-        running.extend(
-            names
-                .by_ref()
-                .take(batch::AT_ONCE - running.len())
-                .map(|name| describe(cloud, stack, name).boxed()),
-        );
+        running.extend(names.by_ref().take(batch::AT_ONCE - running.len()).map(|name| look(name).boxed()));
         let Some(found) = running.try_next().await? else { return Ok(entries) };
         entries.extend(found);
     }
-}
-
-async fn names(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
-    let prefix = format!("{}/", stack.database.secret_prefix);
-    let filter = Filter::builder().key(FilterNameStringType::Name).values(&prefix).build();
-    let call = cloud.secrets.list_secrets().include_planned_deletion(true).filters(filter);
-    let mut pages = call.into_paginator().send();
-    let mut names = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(failed(SERVICE, "ListSecrets"))?;
-        names.extend(page.secret_list.unwrap_or_default().into_iter().filter_map(|entry| entry.name));
-    }
-    names.retain(|name| name.starts_with(&prefix));
-    Ok(names)
 }
 
 /// Returns the secret of that name without its value, if there is one.
@@ -160,27 +183,45 @@ pub(crate) async fn by_arn(
 ) -> Result<Option<(SecretEntry, BTreeMap<String, String>)>, Error> {
     let call = cloud.secrets.describe_secret().secret_id(arn).send();
     match call.await.map_err(failed(SERVICE, "DescribeSecret")) {
-        Ok(answer) => Ok(Some((read(stack, &answer), tag::map(tags(&answer))))),
+        Ok(answer) => {
+            let tags = answer.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)));
+            Ok(Some((read(stack, &answer), tag::map(tags))))
+        }
         Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn tags(answer: &DescribeSecretOutput) -> impl Iterator<Item = (&str, &str)> {
-    answer.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)))
+fn read(stack: &Stack, answer: &DescribeSecretOutput) -> SecretEntry {
+    let (name, arn) = (answer.name(), answer.arn());
+    entry(stack, name, arn, answer.tags(), answer.deleted_date(), answer.created_date())
 }
 
-fn read(stack: &Stack, answer: &DescribeSecretOutput) -> SecretEntry {
+fn entry(
+    stack: &Stack,
+    name: Option<&str>,
+    arn: Option<&str>,
+    tags: &[Tag],
+    deleted: Option<&DateTime>,
+    created: Option<&DateTime>,
+) -> SecretEntry {
+    let value = |key| tags.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value).map(str::to_owned);
+    let owner = value(STACK_TAG);
     SecretEntry {
-        name: answer.name().unwrap_or_default().to_owned(),
-        arn: answer.arn().unwrap_or_default().to_owned(),
-        scheduled_for_deletion: answer.deleted_date().is_some(),
-        tagged: tag::is_of(stack, tags(answer)),
-        created_at: answer.created_date().and_then(|time| time.fmt(DateTimeFormat::DateTime).ok()),
+        name: name.unwrap_or_default().to_owned(),
+        arn: arn.unwrap_or_default().to_owned(),
+        scheduled_for_deletion: deleted.is_some(),
+        tagged: owner.as_ref() == Some(&stack.name),
+        owner,
+        resource: value(RESOURCE_TAG).unwrap_or_default(),
+        created_at: created.and_then(|time| time.fmt(DateTimeFormat::DateTime).ok()),
     }
 }
 
 /// Returns the master's secret and the password in it, which is the database's wherever there is a database.
+///
+/// # Errors
+/// [`Error::Foreign`], before the database is told anything, if the secret does not carry the stack's tag.
 pub(crate) async fn ensure_master(
     job: &Job<'_>,
     inventory: &Inventory,
@@ -188,8 +229,8 @@ pub(crate) async fn ensure_master(
     let name = job.stack.master_secret_name();
     let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
     let fresh = Fresh::new(job.stack, Resource::MasterSecret.tag(), name, &job.stack.database.master_user);
-    match inventory.secret(&fresh.name) {
-        Some(entry) => restore_master(job, entry, fresh, database).await,
+    match own(job.cloud, job.stack, &fresh.name).await? {
+        Some(entry) => restore_master(job, &entry, fresh, database).await,
         None => create_master(job, fresh, database).await,
     }
 }
@@ -203,20 +244,22 @@ async fn create_master(
     if let Some(database) = database {
         database::set_password(job, &database.identifier, &fresh.password).await?;
     }
-    let arn = match create(job.cloud, job.stop, &fresh).await? {
+    let arn = match create(job.cloud, job.stack, job.stop, &fresh).await? {
         Origin::New(arn) => arn,
-        Origin::Present => {
-            let entry = describe(job.cloud, job.stack, &fresh.name).await?.filter(|entry| entry.tagged);
-            let name = &fresh.name;
-            let entry = entry.ok_or_else(|| Error::Foreign { what: "secret", name: name.clone() })?;
-            match find(job.cloud, name).await? {
-                Some(password) if database.is_none() => return Ok((entry, password)),
-                Some(_) | None => put(job.cloud, &fresh).await?,
-            }
-        }
+        Origin::Present(entry) => match find(job.cloud, job.stack, &fresh.name).await? {
+            Some(password) if database.is_none() => return Ok((entry, password)),
+            Some(_) | None => put(job.cloud, &fresh).await?,
+        },
     };
-    let name = fresh.name;
-    let entry = SecretEntry { name, arn, scheduled_for_deletion: false, tagged: true, created_at: None };
+    let entry = SecretEntry {
+        name: fresh.name,
+        arn,
+        scheduled_for_deletion: false,
+        tagged: true,
+        owner: Some(job.stack.name.clone()),
+        resource: Resource::MasterSecret.tag().to_owned(),
+        created_at: None,
+    };
     Ok((entry, fresh.password))
 }
 
@@ -226,14 +269,11 @@ async fn restore_master(
     fresh: Fresh,
     database: Option<&DatabaseInstance>,
 ) -> Result<(SecretEntry, Secret), Error> {
-    if !entry.tagged {
-        return Err(Error::Foreign { what: "secret", name: entry.name.clone() });
-    }
     let restored = SecretEntry { scheduled_for_deletion: false, ..entry.clone() };
     if entry.scheduled_for_deletion {
         restore(job.cloud, &entry.name).await?;
     }
-    let old = find(job.cloud, &entry.name).await?;
+    let old = find(job.cloud, job.stack, &entry.name).await?;
     let password = match (old, database) {
         (Some(old), _) if !entry.scheduled_for_deletion => return Ok((restored, old)),
         // The database most likely still has it, so no moment passes in which the secret lies.
@@ -252,7 +292,7 @@ async fn restore_master(
     Ok((restored, password))
 }
 
-/// Deletes the secret of a role at once; `false` if there is none that this stack made.
+/// Deletes the secret of a role at once; `false` if there is none with the stack's tag.
 ///
 /// # Errors
 /// Secrets Manager refuses, or does not answer.
@@ -299,11 +339,15 @@ impl Fresh {
 enum Origin {
     /// Made, or made anew out of one that was scheduled for deletion; with its ARN.
     New(String),
-    /// There was one already.
-    Present,
+    /// There was one of the stack's already.
+    Present(SecretEntry),
 }
 
-async fn create(cloud: &Cloud, stop: &Stop, fresh: &Fresh) -> Result<Origin, Error> {
+/// Creates the secret, or takes back one of that name that is scheduled for deletion.
+///
+/// # Errors
+/// [`Error::Foreign`], before anything is written, if one is there that does not carry the stack's tag.
+async fn create(cloud: &Cloud, stack: &Stack, stop: &Stop, fresh: &Fresh) -> Result<Origin, Error> {
     retry_while(stop, NAME_FREE_WITHIN, is_scheduled, || async {
         let call = cloud
             .secrets
@@ -314,13 +358,16 @@ async fn create(cloud: &Cloud, stop: &Stop, fresh: &Fresh) -> Result<Origin, Err
             .set_tags(Some(fresh.tags.clone()));
         let refusal = match call.send().await.map_err(failed(SERVICE, "CreateSecret")) {
             Ok(answer) => return Ok(Origin::New(answer.arn.unwrap_or_default())),
-            Err(error) if error.is_duplicate() => return Ok(Origin::Present),
-            Err(error) if is_scheduled(&error) => error,
+            Err(error) if error.is_duplicate() || is_scheduled(&error) => error,
             Err(error) => return Err(error),
         };
+        // It went away for good in between if there is none; a call that is repeated then makes it.
+        let Some(entry) = own(cloud, stack, &fresh.name).await? else { return Err(refusal) };
+        if refusal.is_duplicate() {
+            return Ok(Origin::Present(entry));
+        }
         match restore(cloud, &fresh.name).await {
             Ok(()) => put(cloud, fresh).await.map(Origin::New),
-            // It went away for good in between.
             Err(error) if error.is_gone() => Err(refusal),
             Err(error) => Err(error),
         }

@@ -2,14 +2,14 @@
 
 pub(crate) mod rule;
 
-use aws_sdk_ec2::types::{IpPermission, ResourceType, SecurityGroup as Answer};
+use aws_sdk_ec2::types::{Filter, IpPermission, ResourceType, SecurityGroup as Answer};
 use futures_util::future::{try_join, try_join_all};
 use stack::inventory::{Direction, Inventory, Peer, Rule, SecurityGroup};
 use stack::{Resource, Stack};
 
 use crate::blocker::Blocked;
 use crate::error::failed;
-use crate::poll::visible;
+use crate::poll::{VISIBLE_WITHIN, retry_while, visible};
 use crate::proof::{Proof, Seen, absent};
 use crate::step::{Job, group_of, missing, vpc_of};
 use crate::{Cloud, Error, blocker, tag};
@@ -19,6 +19,30 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecurityGro
     let call = cloud.ec2.describe_security_groups().filters(tag::of_stack(stack));
     let groups: Result<Vec<Answer>, _> = call.into_paginator().items().send().collect().await;
     Ok(groups.map_err(failed("ec2", "DescribeSecurityGroups"))?.iter().map(read).collect())
+}
+
+/// Returns the groups that are not the stack's, but that its database or its bastion is in; one that is gone is left out.
+pub(crate) async fn attached(cloud: &Cloud, inventory: &Inventory) -> Result<Vec<SecurityGroup>, Error> {
+    let of_database = inventory.database.iter().flat_map(|database| &database.groups);
+    let all = of_database.chain(inventory.instances.iter().flat_map(|instance| &instance.groups));
+    let others = all.filter(|id| !inventory.groups.iter().any(|group| group.id == **id));
+    let mut ids: Vec<String> = others.cloned().collect();
+    ids.sort();
+    ids.dedup();
+    let found = with_ids(cloud, ids).await?;
+    // A tag of ours on somebody's group is another stack's business, or nobody's.
+    Ok(found.iter().map(read).map(|group| SecurityGroup { resource: String::new(), ..group }).collect())
+}
+
+async fn with_ids(cloud: &Cloud, ids: Vec<String>) -> Result<Vec<Answer>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // By a filter: asked for by its id, one that is gone would fail the call for all.
+    let filter = Filter::builder().name("group-id").set_values(Some(ids)).build();
+    let call = cloud.ec2.describe_security_groups().filters(filter);
+    let found: Result<Vec<Answer>, _> = call.into_paginator().items().send().collect().await;
+    found.map_err(failed("ec2", "DescribeSecurityGroups"))
 }
 
 /// Returns the rules of groups that need not be the stack's.
@@ -67,6 +91,7 @@ pub(crate) async fn ensure(
                 protocol: "-1".to_owned(),
                 ports: None,
                 peer: Peer::Cidr("0.0.0.0/0".to_owned()),
+                description: None,
             }],
         }),
         // A lost reply, or someone else's group: no two in a VPC have the same name.
@@ -79,7 +104,8 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Gives the group the rules that it is to have, and no other; returns it with them.
+/// Gives the group the rules that it is to have, takes away AWS's own and those that the plan closes, and leaves all others;
+/// returns it with what it has then.
 pub(crate) async fn ensure_rules(
     job: &Job<'_>,
     inventory: &Inventory,
@@ -93,8 +119,13 @@ pub(crate) async fn ensure_rules(
         stack::plan::database_rules(job.stack, bastion, database)
     };
     let mut group = inventory.group(resource.tag()).ok_or_else(|| missing(resource))?.clone();
+    let defaults = stack::plan::leftover_defaults(&group.rules, &want);
+    let is_new = group.rules.len() == defaults.len();
+    let confirmed = job.closes.iter().filter_map(|one| one.rule_of(&group.id));
+    let confirmed: Vec<Rule> = confirmed.filter(|rule| !want.contains(rule)).cloned().collect();
+    let wish = Wish { want: &want, defaults: &defaults, confirmed: &confirmed, is_new };
     for tries_left in (0..3).rev() {
-        match converge(job, &group, &want).await {
+        match converge(job, &group, &wish).await {
             Ok(()) => break,
             // One rule that is there already fails the whole call: look again and send what is still missing.
             Err(error) if (error.is_duplicate() || error.is_gone()) && tries_left > 0 => {
@@ -104,13 +135,93 @@ pub(crate) async fn ensure_rules(
             Err(error) => return Err(error),
         }
     }
-    Ok(SecurityGroup { rules: want, ..group })
+    let is_other =
+        |rule: &&Rule| !want.contains(rule) && !defaults.contains(rule) && !confirmed.contains(rule);
+    let others = group.rules.iter().filter(is_other).cloned();
+    let rules = want.iter().cloned().chain(others).collect();
+    Ok(SecurityGroup { rules, ..group })
 }
 
-async fn converge(job: &Job<'_>, group: &SecurityGroup, want: &[Rule]) -> Result<(), Error> {
-    let missing: Vec<Rule> = want.iter().filter(|rule| !group.rules.contains(rule)).cloned().collect();
-    let surplus: Vec<Rule> = group.rules.iter().filter(|rule| !want.contains(rule)).cloned().collect();
-    try_join(authorize(job, &group.id, &missing), revoke(job, &group.id, &surplus)).await.map(|_| ())
+/// What becomes of a group's rules.
+struct Wish<'a> {
+    want: &'a [Rule],
+    /// Those of AWS, which go.
+    defaults: &'a [Rule],
+    /// Those of others that go as well.
+    confirmed: &'a [Rule],
+    /// It has no rules but AWS's.
+    is_new: bool,
+}
+
+async fn converge(job: &Job<'_>, group: &SecurityGroup, wish: &Wish<'_>) -> Result<(), Error> {
+    let missing: Vec<Rule> = wish.want.iter().filter(|rule| !group.rules.contains(rule)).cloned().collect();
+    let (allowed, own): (Vec<Rule>, Vec<Rule>) =
+        missing.into_iter().partition(|rule| is_allowed(job.stack, rule));
+    let there = |rules: &[Rule]| -> Vec<Rule> {
+        rules.iter().filter(|rule| group.rules.contains(rule)).cloned().collect()
+    };
+    let defaults = there(wish.defaults);
+    if wish.is_new {
+        // Cut off after this, the group is one that nobody has begun with; the other way round, AWS's own rule would look
+        // like somebody's.
+        let call = || revoke(job, &group.id, &defaults);
+        retry_while(job.stop, VISIBLE_WITHIN, is_group_unknown, call).await?;
+        authorize(job, &group.id, &own).await?;
+    } else {
+        // Whoever uses the group must not lose what both rules let through.
+        authorize(job, &group.id, &own).await?;
+        revoke(job, &group.id, &defaults).await?;
+    }
+    close(job, &group.id, &there(wish.confirmed)).await?;
+    // One by one: a group that is not there must not stand in the way of the others.
+    let each = allowed.iter().map(|rule| async {
+        let call = job.cloud.ec2.authorize_security_group_ingress().group_id(&group.id);
+        match call.ip_permissions(rule::render(rule)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match failed("ec2", "AuthorizeSecurityGroupIngress")(error) {
+                // Ours is known by now, so it is theirs.
+                error if error.is_gone() => Err(not_there(rule).unwrap_or(error)),
+                error => Err(error),
+            },
+        }
+    });
+    try_join_all(each).await.map(|_| ())
+}
+
+/// Tells whether EC2 does not know the group yet, which is another thing than a rule that is gone.
+fn is_group_unknown(error: &Error) -> bool {
+    error.code() == Some("InvalidGroup.NotFound")
+}
+
+/// Tells whether the stack file itself names who is let in by the rule.
+fn is_allowed(stack: &Stack, rule: &Rule) -> bool {
+    let allowed = &stack.database;
+    rule.direction == Direction::Ingress
+        && match &rule.peer {
+            Peer::Group(id) => allowed.allow_groups.contains(id),
+            Peer::Cidr(range) => allowed.allow_cidrs.iter().any(|cidr| cidr.to_string() == *range),
+            Peer::Ipv6(_) | Peer::PrefixList(_) => false,
+        }
+}
+
+fn not_there(rule: &Rule) -> Option<Error> {
+    let Peer::Group(id) = &rule.peer else { return None };
+    Some(Error::Missing { what: format!("security group `{id}`, which `allow_groups` names,") })
+}
+
+/// Takes those rules away, each as EC2 tells it now: one that is gone already counts as taken away.
+async fn close(job: &Job<'_>, id: &str, rules: &[Rule]) -> Result<(), Error> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let groups = with_ids(job.cloud, vec![id.to_owned()]).await?;
+    let matching = |direction: Direction, permissions: &[IpPermission]| -> Vec<IpPermission> {
+        let each = permissions.iter().flat_map(rule::split);
+        each.filter(|one| rule::parse(direction, one).iter().any(|rule| rules.contains(rule))).collect()
+    };
+    let ingress = groups.iter().flat_map(|group| matching(Direction::Ingress, group.ip_permissions()));
+    let egress = groups.iter().flat_map(|group| matching(Direction::Egress, group.ip_permissions_egress()));
+    send_revoke(job, id, ingress.collect(), egress.collect()).await
 }
 
 async fn authorize(job: &Job<'_>, group: &str, rules: &[Rule]) -> Result<(), Error> {
@@ -142,6 +253,15 @@ async fn authorize(job: &Job<'_>, group: &str, rules: &[Rule]) -> Result<(), Err
 
 async fn revoke(job: &Job<'_>, group: &str, rules: &[Rule]) -> Result<(), Error> {
     let (ingress, egress) = permissions(rules);
+    send_revoke(job, group, ingress, egress).await
+}
+
+async fn send_revoke(
+    job: &Job<'_>,
+    group: &str,
+    ingress: Vec<IpPermission>,
+    egress: Vec<IpPermission>,
+) -> Result<(), Error> {
     let into = async {
         if ingress.is_empty() {
             return Ok(());
@@ -167,19 +287,25 @@ fn permissions(rules: &[Rule]) -> (Vec<IpPermission>, Vec<IpPermission>) {
     (ingress.into_iter().map(rule::render).collect(), egress.into_iter().map(rule::render).collect())
 }
 
-/// Removes every rule of the group, so that groups that name each other can be deleted in any order.
+/// Removes the rules that name other groups, so that groups that name each other can be deleted in any order. The others
+/// go with the group: until then whoever they let in is let in.
 pub(crate) async fn destroy_rules(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<(), Error> {
     let Some(group) = inventory.groups.iter().find(|group| group.id == id) else {
         return Ok(());
     };
     // One rule at a time: a rule that is gone would fail the call for all.
-    let each = group.rules.iter().map(|rule| async move {
+    let each = group.rules.iter().filter(|rule| names_another(rule, id)).map(|rule| async move {
         match revoke(job, id, std::slice::from_ref(rule)).await {
             Err(error) if !error.is_gone() => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
     });
     try_join_all(each).await.map(|_| ())
+}
+
+/// Tells whether the rule of a group names another group.
+pub(crate) fn names_another(rule: &Rule, id: &str) -> bool {
+    matches!(&rule.peer, Peer::Group(other) if other != id)
 }
 
 /// Deletes the group, after the rules of the stack's other groups that name it, and waits until it is gone.

@@ -4,21 +4,26 @@ mod permit;
 mod reach;
 mod sign;
 
+use std::net::IpAddr;
+
 use aws_sdk_ssm::primitives::DateTimeFormat;
 use aws_sdk_ssm::types::{InstanceInformationStringFilter, SessionFilter, SessionFilterKey, SessionState};
 use futures_util::future::join;
 use stack::inventory::{Agent, Instance, Inventory};
-use stack::{Resource, Secret};
+use stack::{Events, Resource, Secret};
 
 pub(crate) use self::permit::simulate;
 use self::reach::wait_until_opened;
 pub use self::reach::{Asleep, Patience, wait_until_openable};
-pub use self::sign::sign;
+pub use self::sign::{log_in, sign};
+use crate::apply::chain;
 use crate::error::failed;
 use crate::step::{Job, missing};
 use crate::{Cloud, Error, instance};
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+/// The document for ports of the instance itself: agents refuse its loopback addresses as remote hosts.
+const TO_INSTANCE: &str = "AWS-StartPortForwardingSession";
 const COMMAND: &str = "AWS-StartNonInteractiveCommand";
 
 /// What a session is for.
@@ -55,6 +60,10 @@ pub struct Started {
 pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Result<Started, Error> {
     let call = cloud.ssm.start_session().target(instance_id);
     let call = match purpose {
+        Purpose::Port { host, port } if is_loopback(host) => call
+            .document_name(TO_INSTANCE)
+            .parameters("portNumber", vec![port.to_string()])
+            .parameters("localPortNumber", vec![port.to_string()]),
         Purpose::Port { host, port } => call
             .document_name(TO_REMOTE_HOST)
             .parameters("host", vec![host.clone()])
@@ -78,6 +87,12 @@ pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Resul
     })
 }
 
+/// Says whether a host is the instance itself, whichever of its loopback addresses names it.
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Returns the line that an agent cuts into the same words again.
 fn command_line(words: &[String]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
@@ -94,7 +109,8 @@ fn command_line(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// Returns a new address and token for a session whose channel broke; `None` if the session is over.
+/// Returns a new token for a session whose channel broke, and its address, which is empty if the old one is still good;
+/// `None` if the session is over.
 ///
 /// # Errors
 /// As AWS says.
@@ -106,8 +122,8 @@ pub async fn resume(cloud: &Cloud, session_id: &str) -> Result<Option<Started>, 
         Err(error) => return Err(error),
     };
     let present = |value: Option<String>| value.filter(|value| !value.is_empty());
-    let parts = present(answer.stream_url).zip(present(answer.token_value));
-    Ok(parts.map(|(url, token)| Started {
+    let url = answer.stream_url.unwrap_or_default();
+    Ok(present(answer.token_value).map(|token| Started {
         session_id: session_id.to_owned(),
         url,
         token: Secret::new(token),
@@ -123,6 +139,17 @@ pub async fn terminate(cloud: &Cloud, session_id: &str) -> Result<(), Error> {
     match call.await.map_err(failed("ssm", "TerminateSession")) {
         Err(error) if !error.is_gone() => Err(error),
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Ends a session that was opened as a proof. That it cannot be ended is a warning: the proof holds all the same.
+async fn end_proof(cloud: &Cloud, session_id: &str, events: &Events) {
+    if let Err(error) = terminate(cloud, session_id).await {
+        events.warn(format!(
+            "session {session_id} could not be ended: {}; it ends by itself when its idle time is over, 20 minutes unless \
+             the account says otherwise",
+            chain(&error)
+        ));
     }
 }
 
@@ -185,10 +212,14 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Inst
     let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
     let patience = Patience { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
     let opened = wait_until_opened(job.cloud, job.stack, &bastion.id, patience, job.events, job.stop).await?;
-    let ending = terminate(job.cloud, &opened.session_id);
-    let (ended, found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
-    let (agent, found) = (ended.map(|()| opened.agent)?, found?.ok_or_else(|| missing(Resource::Instance))?);
-    Ok((Instance { volume_gib: bastion.volume_gib, ..found }, agent))
+    let ending = end_proof(job.cloud, &opened.session_id, job.events);
+    let ((), found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
+    let found = match found {
+        Ok(found) => found.ok_or_else(|| missing(Resource::Instance))?,
+        // It took a session: a look that fails after that is no failure of the step.
+        Err(_) => bastion.clone(),
+    };
+    Ok((Instance { volume_gib: bastion.volume_gib, ..found }, opened.agent))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use stack::inventory::{
 use stack::receipt::{Evidence, Gone, Kept, Unseen};
 use stack::{Inventory, Resource, Secret};
 
+use crate::security_group;
+
 /// The inventory, and the one thing that steps hand to each other but that no inventory may hold.
 #[derive(Clone)]
 pub(crate) struct State {
@@ -35,8 +37,8 @@ pub(crate) enum Change {
     Profile(Profile),
     Instance(Box<Instance>),
     Session(Box<Instance>, Agent),
-    /// A group has no rules any more.
-    NoRules(String),
+    /// A group has no rules any more that name another group.
+    Untangled(String),
     Gone(Resource, String, Box<Proved>),
     Restored(String),
 }
@@ -76,9 +78,9 @@ impl State {
                 put(&mut inventory.instances, *instance, |instance| &instance.id);
                 inventory.agent = Some(agent);
             }
-            Change::NoRules(id) => {
+            Change::Untangled(id) => {
                 let groups = inventory.groups.iter_mut().filter(|group| group.id == id);
-                groups.for_each(|group| group.rules.clear());
+                groups.for_each(|group| group.rules.retain(|rule| !security_group::names_another(rule, &id)));
             }
             Change::Gone(resource, id, proved) => {
                 let Proved { gone, kept, unseen } = *proved;
@@ -112,6 +114,7 @@ pub(crate) fn sort(inventory: &mut Inventory) {
     inventory.alarms.sort_by(|a, b| a.name.cmp(&b.name));
     inventory.instances.sort_by(|a, b| a.id.cmp(&b.id));
     inventory.volumes.sort_by(|a, b| a.id.cmp(&b.id));
+    inventory.strays.sort();
 }
 
 fn put<T>(list: &mut Vec<T>, entry: T, id: fn(&T) -> &String) {

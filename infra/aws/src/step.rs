@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stack::plan::{Action, Step};
+use stack::plan::{Action, Step, Unknown};
 use stack::receipt::Gone;
 use stack::{Events, Inventory, Resource, Stack};
 
@@ -22,6 +22,8 @@ pub(crate) struct Job<'a> {
     pub(crate) options: &'a ApplyOptions,
     pub(crate) events: &'a Events,
     pub(crate) stop: &'a Stop,
+    /// What the stack file does not state, and the plan takes away.
+    pub(crate) closes: &'a [Unknown],
     /// What people read: `bastion`.
     pub(crate) subject: String,
     /// The plan that the step is of; `None` where it stands alone.
@@ -139,7 +141,7 @@ async fn destroy(
         R::BastionGroup | R::DatabaseGroup => security_group::destroy(job, id, inventory).await?,
         R::BastionRules | R::DatabaseRules => {
             security_group::destroy_rules(job, id, inventory).await?;
-            return Ok(Change::NoRules(id.to_owned()));
+            return Ok(Change::Untangled(id.to_owned()));
         }
         R::MasterSecret => match secret::destroy(job, id).await? {
             secret::Fallen::Gone(proof) => proof,

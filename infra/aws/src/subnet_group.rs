@@ -1,25 +1,48 @@
 //! The database subnet group.
 
 use aws_sdk_rds::types::{DbSubnetGroup, Tag};
-use stack::inventory::{Inventory, SubnetGroup};
+use stack::inventory::{Claim, Inventory, Stray, SubnetGroup};
 use stack::{Resource, Stack};
 
+use crate::belong::Sighted;
 use crate::blocker::Blocked;
 use crate::error::failed;
 use crate::poll::{VISIBLE_WITHIN, retry_while};
 use crate::proof::{Proof, Seen, absent};
 use crate::step::{Job, subnet_of, vpc_of};
-use crate::{Cloud, Error, blocker, database, tag};
+use crate::{Cloud, Error, belong, blocker, database, tag};
 
-/// Returns the stack's subnet group; one of that name without the stack's tag is not the stack's.
-pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<SubnetGroup>, Error> {
+/// Returns the subnet group that has the stack file's name, and whose it is.
+pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<SubnetGroup>, Error> {
     let Some(group) = describe(cloud, &stack.subnet_group_name()).await? else {
-        return Ok(None);
+        return Ok(Sighted::Absent);
     };
     // Without them it was deleted in between.
-    let Some(tags) = tags(cloud, &group).await? else { return Ok(None) };
-    let is_ours = tag::is_of(stack, tags.iter().filter_map(|tag| Some((tag.key()?, tag.value()?))));
-    Ok(is_ours.then(|| read(&group)))
+    let Some(tags) = tags(cloud, &group).await? else { return Ok(Sighted::Absent) };
+    let found = read(&group);
+    Ok(if is_ours(stack, &tags) { Sighted::Ours(found) } else { Sighted::Stray(stray(found, Claim::NoTag)) })
+}
+
+/// Returns the subnet groups with the stack's tag, under whatever name.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SubnetGroup>, Error> {
+    let pages = cloud.rds.describe_db_subnet_groups().into_paginator().items().send();
+    let groups: Result<Vec<DbSubnetGroup>, _> = pages.collect().await;
+    let groups = groups.map_err(failed("rds", "DescribeDBSubnetGroups"))?;
+    let asked = belong::ask_each(groups, |group: DbSubnetGroup| async move {
+        let tags = tags(cloud, &group).await?;
+        Ok(tags.is_some_and(|tags| is_ours(stack, &tags)).then(|| read(&group)))
+    });
+    Ok(asked.await?.into_iter().flatten().collect())
+}
+
+fn is_ours(stack: &Stack, tags: &[Tag]) -> bool {
+    tag::is_of(stack, tags.iter().filter_map(|tag| Some((tag.key()?, tag.value()?))))
+}
+
+/// Returns the group as one that is no part of the stack as it stands.
+pub(crate) fn stray(group: SubnetGroup, claim: Claim) -> Stray {
+    let SubnetGroup { name, arn, status, .. } = group;
+    Stray { resource: Resource::SubnetGroup, id: name, arn, state: status, claim }
 }
 
 /// Returns the group's tags; `None` if there is no such group any more.
@@ -63,7 +86,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Subne
             Err(error) if error.is_duplicate() => {
                 let name = want.name.clone();
                 let found = find(job.cloud, job.stack).await?;
-                found.ok_or(Error::Foreign { what: "database subnet group", name })?
+                found.ours().ok_or(Error::Foreign { what: "database subnet group", name })?
             }
             Err(error) => return Err(error),
         },

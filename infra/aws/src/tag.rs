@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{Filter, ResourceType, TagSpecification};
-use stack::spec::{RESOURCE_TAG, STACK_TAG};
+use stack::spec::{REGION_TAG, RESOURCE_TAG, STACK_TAG};
 use stack::{Resource, Stack};
+
+/// The tags of one thing: keys and values.
+pub(crate) type Pairs = [(&'static str, String); 6];
 
 /// Returns the value of the `Name` tag.
 pub(crate) fn name(stack: &Stack, resource: Resource) -> String {
@@ -19,15 +22,16 @@ pub(crate) fn name(stack: &Stack, resource: Resource) -> String {
 }
 
 /// Returns the tags of one of the stack's resources.
-pub(crate) fn pairs(stack: &Stack, resource: Resource) -> [(&'static str, String); 5] {
+pub(crate) fn pairs(stack: &Stack, resource: Resource) -> Pairs {
     named(stack, resource.tag(), name(stack, resource))
 }
 
 /// Returns the tags of what is not a resource of the plan: `kind` goes into the resource tag.
-pub(crate) fn named(stack: &Stack, kind: &str, name: String) -> [(&'static str, String); 5] {
+pub(crate) fn named(stack: &Stack, kind: &str, name: String) -> Pairs {
     [
         (STACK_TAG, stack.name.clone()),
         (RESOURCE_TAG, kind.to_owned()),
+        (REGION_TAG, stack.region.clone()),
         ("Name", name),
         ("Project", stack.project.clone()),
         ("Environment", stack.environment.clone()),

@@ -3,7 +3,7 @@ use stack::receipt::{Evidence, Left};
 use stack::{Events, Inventory, Stack};
 
 use crate::apply::{ApplyOptions, Ended, HELD_UP, chain, follow};
-use crate::{Cloud, Error, Stop, secret};
+use crate::{Cloud, Error, Stop, belong, secret};
 
 /// What came of carrying out a plan that takes down.
 #[derive(Debug)]
@@ -25,11 +25,14 @@ pub async fn teardown(
     cloud: &Cloud,
     stack: &Stack,
     plan: &Plan,
-    inventory: Inventory,
+    mut inventory: Inventory,
     options: &ApplyOptions,
     events: &Events,
     stop: &Stop,
 ) -> Teardown {
+    if !plan.is_empty() {
+        Box::pin(belong::claim(cloud, stack, &mut inventory, events)).await;
+    }
     let ended = follow(cloud, stack, plan, inventory, options, events, stop).await;
     let Ended { failed, waiting, state, done: _ } = ended;
     let (inventory, mut evidence) = (state.inventory, state.evidence);

@@ -2,34 +2,56 @@
 
 use aws_sdk_sns::types::{Subscription as Answer, Tag};
 use futures_util::future::{try_join, try_join_all};
-use stack::inventory::{Inventory, Subscription, Topic};
+use stack::inventory::{Claim, Inventory, Stray, Subscription, Topic};
 use stack::{Resource, Stack};
 
+use crate::belong::Sighted;
 use crate::error::failed;
 use crate::poll::delete;
 use crate::proof::{Proof, Seen, absent};
 use crate::role::absent_is_none;
 use crate::step::Job;
-use crate::{Cloud, Error, tag};
+use crate::{Cloud, Error, belong, tag};
 
 const MAIL: &str = "email";
 
-/// Returns the stack's topic; one of that name without the stack's tag is not the stack's.
-pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<Topic>, Error> {
+/// Returns the topic that has the stack's name, and whose it is.
+pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Topic>, Error> {
+    let name = stack.topic_name();
+    let arns = arns(cloud).await?;
+    let Some(arn) = arns.into_iter().find(|arn| arn.rsplit(':').next() == Some(&name)) else {
+        return Ok(Sighted::Absent);
+    };
+    // It may have been deleted in between.
+    let found = absent_is_none(try_join(tags(cloud, &arn), subscriptions(cloud, &arn)).await)?;
+    Ok(match found {
+        None => Sighted::Absent,
+        Some((tags, subscriptions)) if is_ours(stack, &tags) => Sighted::Ours(Topic { arn, subscriptions }),
+        Some(_) => {
+            let (resource, claim) = (Resource::Topic, Claim::NoTag);
+            Sighted::Stray(Stray { resource, id: name, arn: Some(arn), state: None, claim })
+        }
+    })
+}
+
+/// Returns the ARNs of the topics with the stack's tag, under whatever name.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
+    let asked = belong::ask_each(arns(cloud).await?, |arn: String| async move {
+        let tags = absent_is_none(tags(cloud, &arn).await)?;
+        Ok(tags.is_some_and(|tags| is_ours(stack, &tags)).then_some(arn))
+    });
+    Ok(asked.await?.into_iter().flatten().collect())
+}
+
+async fn arns(cloud: &Cloud) -> Result<Vec<String>, Error> {
     let pages = cloud.sns.list_topics().into_paginator().items().send();
     let topics: Result<Vec<aws_sdk_sns::types::Topic>, _> = pages.collect().await;
     let topics = topics.map_err(failed("sns", "ListTopics"))?;
-    let name = stack.topic_name();
-    let is_named = |arn: &&str| arn.rsplit(':').next() == Some(&name);
-    let Some(arn) = topics.iter().filter_map(|topic| topic.topic_arn()).find(is_named) else {
-        return Ok(None);
-    };
-    // It may have been deleted in between.
-    let found = absent_is_none(try_join(tags(cloud, arn), subscriptions(cloud, arn)).await)?;
-    Ok(found.and_then(|(tags, subscriptions)| {
-        let is_ours = tag::is_of(stack, tags.iter().map(|tag| (tag.key(), tag.value())));
-        is_ours.then(|| Topic { arn: arn.to_owned(), subscriptions })
-    }))
+    Ok(topics.into_iter().filter_map(|topic| topic.topic_arn).collect())
+}
+
+fn is_ours(stack: &Stack, tags: &[Tag]) -> bool {
+    tag::is_of(stack, tags.iter().map(|tag| (tag.key(), tag.value())))
 }
 
 async fn tags(cloud: &Cloud, arn: &str) -> Result<Vec<Tag>, Error> {

@@ -107,6 +107,8 @@ mod tests {
                 secret_prefix: "rds/shop".to_owned(),
                 master_secret: None,
                 subnet_group: None,
+                allow_groups: Vec::new(),
+                allow_cidrs: Vec::new(),
             },
             bastion: Bastion {
                 instance_type: "t3.micro".to_owned(),

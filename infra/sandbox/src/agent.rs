@@ -46,6 +46,45 @@ pub struct AgentOptions {
     pub line: LineFaults,
     /// The encryption that the account asks for in shells; port sessions never have any.
     pub encryption: Option<Encryption>,
+    /// What becomes of what comes before the agent is ready, though it has said that the handshake is complete.
+    pub start_up: StartUp,
+}
+
+/// The moment between the end of the handshake and the session. What comes in it counts as long as either measure says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartUp {
+    /// For how long data is acknowledged and thrown away.
+    pub deaf_for: Duration,
+    /// How many messages are acknowledged and thrown away, however late they come.
+    pub deaf_messages: u32,
+    /// For how long after that data is not acknowledged, so that it comes again.
+    pub unready_for: Duration,
+    /// How many messages are not acknowledged after that, however late they come.
+    pub unready_messages: u32,
+}
+
+impl Default for StartUp {
+    /// What was measured on real agents.
+    fn default() -> StartUp {
+        StartUp {
+            deaf_for: Duration::from_millis(1),
+            deaf_messages: 0,
+            unready_for: Duration::from_millis(8),
+            unready_messages: 0,
+        }
+    }
+}
+
+impl StartUp {
+    /// Returns the start-up of an agent that is ready at once.
+    pub fn none() -> StartUp {
+        StartUp {
+            deaf_for: Duration::ZERO,
+            deaf_messages: 0,
+            unready_for: Duration::ZERO,
+            unready_messages: 0,
+        }
+    }
 }
 
 /// The encryption of shells.
@@ -75,6 +114,7 @@ impl Default for AgentOptions {
             handshake_limit: Duration::from_secs(15),
             line: LineFaults::default(),
             encryption: None,
+            start_up: StartUp::default(),
         }
     }
 }

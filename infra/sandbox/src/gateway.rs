@@ -8,6 +8,7 @@ mod agent;
 mod blackhole;
 mod cbor;
 mod channel;
+mod clock;
 mod control;
 mod database;
 mod denial;
@@ -55,7 +56,7 @@ pub use journal::Call;
 pub use kms::Kms;
 pub use machine::{Machines, NoMachines};
 pub use network::Network;
-pub use options::{Options, Signatures};
+pub use options::{Options, ResumeUrl, Signatures};
 pub use passed::Passed;
 pub use remote::{Patience, RemoteAgents};
 pub use reply::ServedBy;
@@ -194,6 +195,11 @@ impl Gateway {
     /// Returns the calls since the start or the last reset, in the order of arrival.
     pub fn journal(&self) -> Vec<Call> {
         self.state.journal.calls()
+    }
+
+    /// Watches for these words, and for no others, in the parameters of calls: [`Call::mentions`] tells which were there.
+    pub fn watch_for(&self, words: Vec<String>) {
+        self.state.journal.watch_for(words);
     }
 
     /// Returns every request that the programs behind the gateway have answered since the start or the last reset: the

@@ -21,7 +21,7 @@ mod wire;
 
 pub use agent::{
     Agent, AgentOptions, Challenge, Dialer, Directory, Encryption, LineFaults, Pacing, ProgramSettings,
-    SettingsError, run_agent,
+    SettingsError, StartUp, run_agent,
 };
 pub use containers::{ContainerDatabases, Containers};
 pub use error::Error;

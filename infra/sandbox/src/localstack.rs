@@ -1,6 +1,66 @@
-//! What LocalStack's own log tells of the requests that it answered, to be held against the gateway's count.
+//! LocalStack behind the gateway: its first calls, and what its own log tells of the requests that it answered, to be held
+//! against the gateway's count.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::gateway::{Passed, Side};
+
+/// The first call of a service reads all of it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+
+/// One call of each service that changes nothing: whom it is signed for, its target if it speaks JSON, and its body.
+const FIRST_CALLS: [(&str, Option<&str>, &str); 10] = [
+    ("sts", None, "Action=GetCallerIdentity&Version=2011-06-15"),
+    ("iam", None, "Action=ListRoles&Version=2010-05-08"),
+    ("kms", Some("TrentService.ListKeys"), "{}"),
+    ("ec2", None, "Action=DescribeVpcs&Version=2016-11-15"),
+    ("secretsmanager", Some("secretsmanager.ListSecrets"), "{}"),
+    ("ssm", Some("AmazonSSM.DescribeParameters"), "{}"),
+    ("sns", None, "Action=ListTopics&Version=2010-03-31"),
+    ("monitoring", Some("GraniteServiceVersion20100801.DescribeAlarms"), "{}"),
+    ("logs", Some("Logs_20140328.DescribeLogGroups"), "{}"),
+    ("rds", None, "Action=DescribeDBInstances&Version=2014-10-31"),
+];
+
+/// Calls each service once, one after the other, by the gateway at that address.
+///
+/// LocalStack reads a service's code at its first call. Where first calls of several come at the same moment, they lock each
+/// other out, and one is answered with a 500: `deadlock detected by _ModuleLock('moto.iam.models')`.
+///
+/// # Errors
+/// A call is not answered. What the answer says is not looked at: not every LocalStack has every service.
+pub async fn warm(gateway: SocketAddr) -> io::Result<()> {
+    for (service, target, body) in FIRST_CALLS {
+        tokio::time::timeout(ANSWER_LIMIT, call(gateway, service, target, body)).await.map_err(|_| {
+            io::Error::new(io::ErrorKind::TimedOut, format!("the first call of `{service}` has no answer"))
+        })??;
+    }
+    Ok(())
+}
+
+async fn call(gateway: SocketAddr, service: &str, target: Option<&str>, body: &str) -> io::Result<()> {
+    let kind = match target {
+        Some(target) => format!("application/x-amz-json-1.1\r\nX-Amz-Target: {target}"),
+        None => "application/x-www-form-urlencoded".to_owned(),
+    };
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+         X-Amz-Date: 20260101T000000Z\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=warm/20260101/us-east-1/{service}/aws4_request, \
+         SignedHeaders=host, Signature=0\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(gateway).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    if answer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
 
 /// Returns the AWS requests that a log of LocalStack tells of, in the order of the answers.
 ///
@@ -38,6 +98,31 @@ fn signing_name(service: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_first_calls_of_the_services_come_one_after_the_other() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let warming = tokio::spawn(warm(address));
+        let mut called = Vec::new();
+        for _ in FIRST_CALLS {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            called
+                .push(request.split("/aws4_request").next().unwrap().rsplit('/').next().unwrap().to_owned());
+            // The next one waits for this answer.
+            let next = tokio::time::timeout(Duration::from_millis(20), listener.accept()).await;
+            assert!(next.is_err(), "a call comes beside that of {called:?}");
+            stream.write_all(b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        }
+        warming.await.unwrap().unwrap();
+        called.sort();
+        let mut services = FIRST_CALLS.map(|(service, ..)| service);
+        services.sort_unstable();
+        assert_eq!(called, services);
+    }
 
     /// Lines of LocalStack 4.14.0.
     const LOG: &str = "\

@@ -108,7 +108,9 @@ impl Moto {
 }
 
 async fn fork(runtime: &Runtime, log: &File, log_path: &Path) -> Result<(Server, u16), Error> {
-    let nursery = Nursery::of(python(runtime), log)?;
+    let (command, log) = (python(runtime), log.try_clone().map_err(Error::file("open", log_path))?);
+    let nursery = tokio::task::spawn_blocking(move || Nursery::of(command, &log)).await;
+    let nursery = nursery.map_err(io::Error::other).map_err(Error::file("start", "moto"))??;
     let guard = Guard(Some(nursery.clone()));
     let path = log_path.to_owned();
     let born = tokio::task::spawn_blocking(move || {

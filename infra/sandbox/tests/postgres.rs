@@ -130,7 +130,8 @@ async fn a_query_can_be_cancelled_through_the_front() {
         let watcher = connect(dial(&front), &master, &authority, ENDPOINT).await.unwrap();
         let running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND state = 'active'
                        AND pid <> pg_backend_pid()";
-        while watcher.query_opt(running, &[]).await.unwrap().is_none() {}
+        let asleep = async { while watcher.query_opt(running, &[]).await.unwrap().is_none() {} };
+        tokio::time::timeout(support::LIMIT, asleep).await.expect("the query runs");
         token.cancel_query_raw(dial(&front), client::tls(&authority, ENDPOINT)).await.unwrap();
     };
     let (ended, ()) = tokio::join!(query, cancel);

@@ -125,17 +125,23 @@ async fn a_process_to_be_killed() {
 }
 
 fn spawn_victim(dir: &Path) -> std::process::Child {
-    Command::new(std::env::current_exe().unwrap())
+    victim(dir).spawn().unwrap()
+}
+
+fn victim(dir: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "a_process_to_be_killed", "--ignored", "--nocapture"])
         .env("SANDBOX_TEST_DIR", dir)
+        // An original of its own, which goes with it.
+        .env_remove("DRAWBRIDGE_TEST_MOTO")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::null());
+    command
 }
 
 async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let limit = Instant::now() + std::time::Duration::from_secs(120);
+    let limit = Instant::now() + support::LIMIT;
     while !condition() {
         assert!(Instant::now() < limit, "never happened: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -184,6 +190,31 @@ async fn nothing_survives_a_killed_parent() {
     let mut options = options(dir.path());
     options.databases = DatabaseMode::ControlPlaneOnly;
     Sandbox::start(options).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn processes_share_one_original_of_moto_and_each_ends_its_own_servers_alone() {
+    let (shared, one, two) = (folder(), folder(), folder());
+    let start = |dir: &Path| {
+        victim(dir).env("DRAWBRIDGE_TEST_MOTO", shared.path().join("moto.sock")).spawn().unwrap()
+    };
+    let (mut first, mut second) = (start(one.path()), start(two.path()));
+    for dir in [&one, &two] {
+        wait_until("the sandbox is ready", || detached::find(dir.path()).is_some()).await;
+    }
+    // The original and two copies, in whose command lines the socket is.
+    let count = || processes(shared.path()).len();
+    wait_until("there are three of them", || count() == 3).await;
+    first.kill().unwrap();
+    first.wait().unwrap();
+    wait_until("its server is gone, and no other", || count() == 2).await;
+    let left = detached::find(two.path()).unwrap();
+    assert!(get(&left.endpoint, "/moto-api/").await.contains("200"));
+    second.kill().unwrap();
+    second.wait().unwrap();
+    wait_until("the original alone is left", || count() == 1).await;
+    std::fs::remove_file(shared.path().join("moto.sock")).unwrap();
+    wait_until("nobody can come any more, and it ends", || count() == 0).await;
 }
 
 #[tokio::test]

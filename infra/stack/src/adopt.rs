@@ -22,7 +22,7 @@ use crate::inventory::{
     Agent, DatabaseInstance, Instance, InternetGateway, Profile, Role, RouteTable, SecretEntry,
     SecurityGroup, Subnet, SubnetGroup, Vpc,
 };
-use crate::spec::{RESOURCE_TAG, STACK_TAG, Stack};
+use crate::spec::{REGION_TAG, RESOURCE_TAG, STACK_TAG, Stack};
 
 /// What the names of a file led to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -112,7 +112,14 @@ impl Candidate {
     /// Tells whether it carries the stack's tags already.
     pub fn is_taken(&self, stack: &Stack) -> bool {
         let has = |key: &str, value: &str| self.tags.get(key).is_some_and(|have| have == value);
-        has(STACK_TAG, &stack.name) && has(RESOURCE_TAG, self.part.tag())
+        // A regional service tells the region by itself.
+        let says_where = !self.is_in_iam() || has(REGION_TAG, &stack.region);
+        has(STACK_TAG, &stack.name) && has(RESOURCE_TAG, self.part.tag()) && says_where
+    }
+
+    /// Tells whether it lies in IAM, which knows no regions.
+    pub(crate) fn is_in_iam(&self) -> bool {
+        matches!(self.thing, Thing::Role { .. } | Thing::Profile { .. })
     }
 
     /// Returns what messages call it: `` `vpc-0a1b` (`VPC_ID`) ``.

@@ -1,6 +1,7 @@
 //! `stack.toml` as people write it, checked to the last key and resolved to a [`Stack`].
 
 mod alarms;
+mod allow;
 mod csv;
 mod error;
 mod form;
@@ -50,6 +51,8 @@ const DATABASE: Keys = &[
     ("secret_prefix", "\"rds/startupwebapp/multi-tenant\""),
     ("master_secret", "\"rds/startupwebapp/multi-tenant/master\""),
     ("subnet_group", "\"startupwebapp-db-subnets\""),
+    ("allow_groups", "[\"sg-0123456789abcdef0\"]"),
+    ("allow_cidrs", "[\"10.1.0.0/16\"]"),
 ];
 const BASTION: Keys = &[
     ("instance_type", "\"t3.micro\""),
@@ -246,6 +249,8 @@ fn resolve_database(
         )?,
         master_secret: maybe(source, table, "master_secret", name::master_secret)?,
         subnet_group: maybe(source, table, "subnet_group", name::subnet_group)?,
+        allow_groups: allow::groups(source, table)?,
+        allow_cidrs: allow::cidrs(source, table)?,
     })
 }
 

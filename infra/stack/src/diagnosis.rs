@@ -136,6 +136,11 @@ pub fn diagnose(stack: &Stack, facts: &Facts) -> Diagnosis {
     diagnosis
 }
 
+/// Judges who else is let in to the database and to the bastion; that breaks no link.
+pub fn exposure(stack: &Stack, facts: &Facts) -> Link {
+    Link::new("who else is let in", database::exposure(stack, facts))
+}
+
 /// Judges what the bastion's agent needs, and the agent.
 pub fn bastion(stack: &Stack, facts: &Facts) -> Diagnosis {
     let mut links = Vec::new();

@@ -183,11 +183,13 @@ fn rules(group: &SecurityGroup) -> String {
     format!("rules: {} in, {} out", count(Direction::Ingress), count(Direction::Egress))
 }
 
-/// Returns every secret under the stack's prefix: a name that somebody else has taken is worth knowing.
+/// Returns every secret of the stack, also under names that the stack file does not make, and what others have under a
+/// name that it does.
 fn secrets(stack: &Stack, inventory: &Inventory) -> Vec<Entry> {
     let master = stack.master_secret_name();
     let entry = |secret: &SecretEntry| {
-        let whose = if secret.name == master { "of the master user" } else { "of a tenant's role" };
+        let is_master = secret.name == master || secret.resource == Resource::MasterSecret.tag();
+        let whose = if is_master { "of the master user" } else { "of a tenant's role" };
         let detail = if secret.tagged { whose } else { "without the stack's tag" };
         let entry = Entry::new(Resource::MasterSecret, "secret", &secret.name, detail.to_owned());
         let state = secret.scheduled_for_deletion.then_some("scheduled for deletion");

@@ -25,7 +25,7 @@ pub fn variables(stack: &Stack, account: &str, inventory: &Inventory) -> Vec<Var
     let subnet = |resource| inventory.subnet(resource).map(|subnet| subnet.id.as_str());
     let table = |resource| inventory.route_table(resource).map(|table| table.id.as_str());
     let group = |resource| inventory.group(resource).map(|group| group.id.as_str());
-    let usable = |name: &str| inventory.secret(name).filter(|secret| !secret.scheduled_for_deletion);
+    let usable = |name: &str| inventory.own_secret(name).filter(|secret| !secret.scheduled_for_deletion);
     let secret = |name: &str| usable(name).map(|secret| secret.arn.as_str());
     let database = inventory.database.as_ref();
     let endpoint = database.and_then(|database| database.endpoint.as_ref());

@@ -74,6 +74,11 @@ pub enum Event {
         #[serde(rename = "round_trip_us", serialize_with = "micros")]
         round_trip: Duration,
     },
+    /// A line for whoever wants to see every step.
+    Detail {
+        /// The line.
+        text: String,
+    },
     /// A line for people, neither error nor result.
     Note {
         /// The line.

@@ -87,6 +87,8 @@ pub enum Cause {
     WrongPassword,
     /// The server refuses the master user for another reason.
     LoginRefused,
+    /// A rule lets everybody in to the database, or anybody in to the bastion.
+    TooOpen,
 }
 
 impl Finding {
@@ -123,6 +125,22 @@ pub fn bastion(stack: &Stack, inventory: &Inventory) -> Vec<Finding> {
     }
     found.sort_by_key(|finding| finding.cause);
     found
+}
+
+/// Returns what lets everybody in to the database, or anybody in to the bastion. Nothing is broken by it, and `up` does not
+/// close it unasked: somebody may live by it.
+pub fn too_open(stack: &Stack, inventory: &Inventory) -> Vec<Finding> {
+    let open = crate::plan::unknown(stack, inventory).into_iter().filter(|one| one.too_open);
+    open.map(|one| {
+        let database = matches!(one.resource, Resource::Database | Resource::DatabaseRules);
+        let sentence = match database {
+            true => "the database's security groups let everybody in",
+            false => "the bastion's security groups let somebody in, and nobody has to come in there",
+        };
+        let command = "cargo xtask up --remove-unknown-rules";
+        Finding::mended_by(command, Cause::TooOpen, sentence, one.to_string())
+    })
+    .collect()
 }
 
 pub(crate) fn absent(stack: &Stack, inventory: &Inventory) -> Finding {
@@ -226,8 +244,7 @@ fn destinations(table: &RouteTable) -> String {
 }
 
 pub(crate) fn egress(inventory: &Inventory, bastion: &Instance) -> Option<Finding> {
-    let groups = inventory.groups.iter().filter(|group| bastion.groups.contains(&group.id));
-    let rules: Vec<&Rule> = groups.flat_map(|group| &group.rules).collect();
+    let rules: Vec<&Rule> = inventory.rules_of(&bastion.groups).collect();
     if rules.iter().any(|rule| lets_https_out(rule)) {
         return None;
     }
@@ -272,9 +289,13 @@ pub(crate) fn profile(stack: &Stack, inventory: &Inventory, bastion: &Instance) 
             format!("the instance profile of bastion `{}` is gone", bastion.id),
             format!("`{arn}` does not exist"),
         )),
-        Some(profile) if !profile.roles.contains(&stack.role_name()) => Some(Finding::new(
+        Some(profile) if !profile.roles.contains(&inventory.role_name(stack)) => Some(Finding::new(
             Cause::ProfileWithoutRole,
-            format!("instance profile `{}` does not have role `{}` in it", profile.name, stack.role_name()),
+            format!(
+                "instance profile `{}` does not have role `{}` in it",
+                profile.name,
+                inventory.role_name(stack)
+            ),
             match profile.roles.first() {
                 Some(other) => format!("it has role `{other}` in it"),
                 None => "it has no role in it".to_owned(),

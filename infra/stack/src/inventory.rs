@@ -6,6 +6,8 @@ mod network;
 use serde::Serialize;
 
 use crate::alarm;
+use crate::spec::Stack;
+pub use crate::stray::{Claim, Stray};
 
 pub use self::lock::{Holder, Lock};
 pub use self::network::{
@@ -28,7 +30,10 @@ pub struct Inventory {
     pub route_tables: Vec<RouteTable>,
     /// Security groups with the stack's tag.
     pub groups: Vec<SecurityGroup>,
-    /// Secrets under the stack's prefix, those that are scheduled for deletion included.
+    /// Security groups that are not the stack's, but that its database or its bastion is in.
+    pub attached: Vec<SecurityGroup>,
+    /// Secrets with the stack's tag, whatever their names, and what others have under a name that the stack needs; those
+    /// that are scheduled for deletion included.
     pub secrets: Vec<SecretEntry>,
     /// The database subnet group.
     pub subnet_group: Option<SubnetGroup>,
@@ -56,6 +61,8 @@ pub struct Inventory {
     pub image: Option<String>,
     /// The locks of those who change the stack: none, one, and more if some died with theirs.
     pub locks: Vec<Lock>,
+    /// What has the stack's tag or one of its names, and is not a part of it as it stands.
+    pub strays: Vec<Stray>,
 }
 
 /// A secret, without its value.
@@ -69,6 +76,10 @@ pub struct SecretEntry {
     pub scheduled_for_deletion: bool,
     /// It carries the stack's tag.
     pub tagged: bool,
+    /// The value of [`STACK_TAG`](crate::spec::STACK_TAG), if it has one: the stack that it belongs to.
+    pub owner: Option<String>,
+    /// The value of [`RESOURCE_TAG`](crate::spec::RESOURCE_TAG); empty if it has none.
+    pub resource: String,
     /// When it was made, RFC 3339.
     pub created_at: Option<String>,
 }
@@ -173,6 +184,8 @@ pub struct Role {
     pub policies: Vec<String>,
     /// When it was made, RFC 3339.
     pub created_at: Option<String>,
+    /// Whether it carries [`REGION_TAG`](crate::spec::REGION_TAG); what earlier versions made does not.
+    pub has_region: bool,
 }
 
 /// An IAM instance profile.
@@ -186,6 +199,8 @@ pub struct Profile {
     pub roles: Vec<String>,
     /// When it was made, RFC 3339.
     pub created_at: Option<String>,
+    /// Whether it carries [`REGION_TAG`](crate::spec::REGION_TAG); what earlier versions made does not.
+    pub has_region: bool,
 }
 
 /// An EC2 instance.
@@ -254,6 +269,8 @@ impl Inventory {
             gateways,
             route_tables,
             groups,
+            // They are somebody else's, and stay.
+            attached: _,
             secrets,
             subnet_group,
             database,
@@ -269,13 +286,15 @@ impl Inventory {
             image: _,
             // It is taken away with the rest, and alone it is nothing that works or costs.
             locks: _,
+            // No part of the stack, or not known to be one.
+            strays: _,
         } = self;
         vpcs.is_empty()
             && subnets.is_empty()
             && gateways.is_empty()
             && route_tables.is_empty()
             && groups.is_empty()
-            && secrets.is_empty()
+            && !secrets.iter().any(|secret| secret.tagged)
             && subnet_group.is_none()
             && database.is_none()
             && monitoring_role.is_none()
@@ -322,6 +341,12 @@ impl Inventory {
         self.groups.iter().filter(|g| g.vpc == vpc.id && g.resource == resource).min_by_key(|g| &g.id)
     }
 
+    /// Returns the rules of the groups with these ids, as far as they were read.
+    pub fn rules_of(&self, ids: &[String]) -> impl Iterator<Item = &Rule> {
+        let known = self.groups.iter().chain(&self.attached);
+        known.filter(move |group| ids.contains(&group.id)).flat_map(|group| &group.rules)
+    }
+
     /// Returns the bastion: of several, one that runs, then the smallest id. What is going away does not count.
     pub fn bastion(&self) -> Option<&Instance> {
         let rank = |instance: &Instance| match instance.state.as_str() {
@@ -332,9 +357,19 @@ impl Inventory {
         self.instances.iter().filter(|i| i.state != "shutting-down").min_by_key(|i| (rank(i), &i.id))
     }
 
+    /// Returns the name of the bastion's role: that of the one that there is, else the one that `up` would give it.
+    pub fn role_name(&self, stack: &Stack) -> String {
+        self.role.as_ref().map_or_else(|| stack.role_name(), |role| role.name.clone())
+    }
+
     /// Returns the secret of that name.
     pub fn secret(&self, name: &str) -> Option<&SecretEntry> {
         self.secrets.iter().find(|secret| secret.name == name)
+    }
+
+    /// Returns the secret of that name, if it carries the stack's tag.
+    pub fn own_secret(&self, name: &str) -> Option<&SecretEntry> {
+        self.secret(name).filter(|secret| secret.tagged)
     }
 
     fn children_of(&self, vpc: &str) -> usize {

@@ -15,11 +15,13 @@ pub mod env;
 pub mod event;
 pub mod finding;
 pub mod inventory;
+pub mod mismatch;
 pub mod plan;
 pub mod policy;
 pub mod receipt;
 pub mod resource;
 pub mod spec;
+pub mod stray;
 pub mod surroundings;
 
 pub use config::ConfigError;

@@ -1,5 +1,6 @@
 //! What would be done, for people to read and for `aws::apply` to carry out.
 
+mod agreement;
 mod down;
 mod drift;
 mod duration;
@@ -8,6 +9,7 @@ mod network;
 mod rules;
 mod scope;
 mod server;
+mod unknown;
 mod up;
 mod watch;
 
@@ -16,11 +18,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::down::{down, down_with};
-pub use self::drift::{Drift, drift};
+pub use self::drift::{Drift, advice, drift};
 pub use self::fate::{Fate, SecretFate, Snapshot};
-pub use self::rules::{bastion_rules, database_rules};
+pub use self::rules::{bastion_rules, database_rules, leftover_defaults};
 pub use self::server::is_settled as serves;
-pub use self::up::{start, up};
+pub use self::unknown::{Stranger, Unknown, obsolete, unknown};
+pub use self::up::{at_its_port, start, up, up_with};
 pub use self::watch::flaw as alarm_flaw;
 use crate::resource::{CREATE_ORDER, Resource};
 
@@ -33,6 +36,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// How many resources are as they should be.
     pub unchanged: usize,
+    /// Rules and groups that the stack file does not state, and that its steps take away.
+    pub closes: Vec<Unknown>,
+    /// Rules and groups that the stack file does not state, and that stay.
+    pub left_alone: Vec<Unknown>,
 }
 
 /// Building up or taking down.
@@ -118,6 +125,10 @@ impl Action {
 }
 
 impl Plan {
+    pub(crate) fn new(direction: Direction) -> Plan {
+        Plan { direction, steps: Vec::new(), unchanged: 0, closes: Vec::new(), left_alone: Vec::new() }
+    }
+
     /// Tells whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -221,8 +221,31 @@ pub fn is_thing(step: &Step) -> bool {
     !matches!(step.resource, Resource::BastionRules | Resource::DatabaseRules)
 }
 
-/// The last look speaks of `subnet` where a step speaks of `private subnet a`; the only two kinds that share a name are
-/// the role and its profile.
+/// The last look speaks of `subnet` where a step speaks of `private subnet a`; and a role, its profile and a database may
+/// share a name.
 fn is_same_kind(one: &str, other: &str) -> bool {
-    one.contains("profile") == other.contains("profile")
+    family(one) == family(other)
+}
+
+/// Returns what a kind is called without what tells it from others of its kind.
+fn family(kind: &str) -> &str {
+    // The longer before what they contain.
+    const FAMILIES: [&str; 11] = [
+        "profile",
+        "role",
+        "subnet group",
+        "security group",
+        "topic",
+        "alarm",
+        "secret",
+        "route table",
+        "subnet",
+        "log group",
+        "snapshot",
+    ];
+    match FAMILIES.into_iter().find(|family| kind.contains(family)) {
+        Some(family) => family,
+        None if kind == "bastion" => "instance",
+        None => kind,
+    }
 }

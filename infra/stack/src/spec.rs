@@ -1,6 +1,7 @@
 //! A stack as it is meant: every name, range and size resolved from the configuration.
 
 mod cidr;
+mod iam;
 
 use std::fmt;
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub use self::cidr::Cidr;
 
 /// The tag that marks what belongs to a stack; its value is the stack's name.
 pub const STACK_TAG: &str = "drawbridge:stack";
+/// The tag that says of which region something is. IAM knows no regions: there it decides whose a role or a profile is.
+pub const REGION_TAG: &str = "drawbridge:region";
 /// The tag that says which [`Resource`](crate::Resource) of the stack this is; its value is the kebab-case name.
 pub const RESOURCE_TAG: &str = "drawbridge:resource";
 /// The value of [`RESOURCE_TAG`] on the secret of a tenant's role, which is no resource of the plan.
@@ -127,6 +130,10 @@ pub struct Database {
     pub master_secret: Option<String>,
     /// The name of the database subnet group, if it is not the one that the stack's name makes.
     pub subnet_group: Option<String>,
+    /// The ids of security groups whose members may connect, such as an application's.
+    pub allow_groups: Vec<String>,
+    /// Private ranges of addresses that may connect.
+    pub allow_cidrs: Vec<Cidr>,
 }
 
 /// The EC2 instance that sessions end on.
@@ -291,26 +298,6 @@ impl Stack {
     /// Returns the path in Parameter Store under which the locks are that keep two runs from changing the stack at once.
     pub fn lock_path(&self) -> String {
         format!("/drawbridge/{}/lock", self.name)
-    }
-
-    /// Returns the IAM path of the stack's role and profile.
-    pub fn iam_path(&self) -> String {
-        format!("/drawbridge/{}/{}/", self.project, self.environment)
-    }
-
-    /// Returns the name of the bastion's role.
-    pub fn role_name(&self) -> String {
-        self.bastion.role.clone().unwrap_or_else(|| self.name_of("bastion"))
-    }
-
-    /// Returns the name of the bastion's instance profile.
-    pub fn profile_name(&self) -> String {
-        self.bastion.profile.clone().unwrap_or_else(|| self.name_of("bastion"))
-    }
-
-    /// Returns the name of the role of enhanced monitoring.
-    pub fn monitoring_role_name(&self) -> String {
-        self.name_of("monitoring")
     }
 
     /// Returns the name of the topic that alarms go to.

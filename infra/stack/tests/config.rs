@@ -6,6 +6,8 @@ use stack::config::parse;
 use stack::spec::{Cidr, Migrate, OnError, Registry, Stack, Wave};
 
 const SHIPPED: &str = include_str!("../../stack.toml");
+const DEMO: &str = include_str!("../../demo.toml");
+const TESTED: &str = include_str!("../../../tests/workspace/infra/stack.toml");
 const MINIMAL: &str = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"eu-central-1\"\n";
 
 fn stack(text: &str) -> Stack {
@@ -13,13 +15,33 @@ fn stack(text: &str) -> Stack {
 }
 
 #[test]
-fn the_shipped_file_is_the_stack_that_the_scripts_built() {
+fn the_shipped_file_is_right_and_what_is_called_prod_is_protected() {
     let stack = stack(SHIPPED);
+    assert!(stack.environment != "prod" || stack.database.deletion_protection);
+    assert!(stack.environment != "prod" || stack.database.final_snapshot);
+    let plain = "project = \"webshop\"\nenvironment = \"prod\"\nregion = \"us-east-1\"\n";
+    let plain = parse(plain, "stack.toml").expect("the file is right").database;
+    assert!(plain.deletion_protection && plain.final_snapshot, "it is what the name means");
+}
+
+#[test]
+fn the_demos_file_is_another_stack_with_the_same_tenants_and_nothing_protected() {
+    let (demo, tested) = (stack(DEMO), stack(TESTED));
+    assert_ne!(demo.name, tested.name);
+    assert_ne!(demo.database.identifier, tested.database.identifier);
+    assert_ne!(demo.database.secret_prefix, tested.database.secret_prefix);
+    assert!(!demo.database.deletion_protection && !demo.database.final_snapshot);
+    assert_eq!(demo.tenants, tested.tenants);
+}
+
+#[test]
+fn the_tests_file_is_the_stack_that_the_scripts_built() {
+    let stack = stack(TESTED);
     assert_eq!(stack.name, "startupwebapp-prod");
     assert_eq!(stack.region, "us-east-1");
     assert_eq!(stack.database.identifier, "startupwebapp-multi-tenant-prod");
     assert_eq!(stack.database.class, "db.t4g.small");
-    assert_eq!(stack.master_secret_name(), "rds/startupwebapp/multi-tenant/master");
+    assert_eq!(stack.master_secret_name(), "rds/startupwebapp/multi-tenant-prod/master");
     assert_eq!(stack.bastion.instance_type, "t3.micro");
     assert!(!stack.database.deletion_protection && !stack.database.final_snapshot);
     let tenants: Vec<_> = stack.tenants.iter().map(|t| (t.name.as_str(), t.purpose.as_str())).collect();
@@ -178,4 +200,47 @@ fn a_range_knows_what_lies_in_it() {
     assert!(!range("10.0.0.0/17").overlaps(range("10.0.128.0/17")));
     assert_eq!(range("10.0.0.0/16").subnet(24, 255).unwrap().to_string(), "10.0.255.0/24");
     assert_eq!(range("10.0.0.0/16").subnet(24, 256), None);
+}
+
+#[test]
+fn a_copy_of_the_shipped_file_with_another_environment_has_no_name_in_common_with_it() {
+    let shipped = stack(SHIPPED);
+    let copy = stack(&SHIPPED.replace("environment = \"prod\"", "environment = \"staging\""));
+    let names = |stack: &stack::Stack| {
+        let mut names = vec![
+            stack.name.clone(),
+            stack.database.identifier.clone(),
+            stack.master_secret_name(),
+            stack.subnet_group_name(),
+            stack.log_group_prefix(),
+            stack.role_name(),
+            stack.profile_name(),
+            stack.monitoring_role_name(),
+            stack.topic_name(),
+            stack.iam_path(),
+            stack.lock_path(),
+        ];
+        names.extend(stack.tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)));
+        names
+    };
+    let (ours, theirs) = (names(&shipped), names(&copy));
+    assert_eq!(ours.len(), 14);
+    for name in &ours {
+        assert!(!theirs.contains(name), "both have {name}");
+    }
+}
+
+#[test]
+fn an_application_is_let_in_by_its_group_or_its_range() {
+    assert!(
+        stack(MINIMAL).database.allow_groups.is_empty() && stack(MINIMAL).database.allow_cidrs.is_empty()
+    );
+    let text = format!(
+        "{MINIMAL}[database]\nallow_groups = [\"sg-01234567\", \"sg-0123456789abcdef0\"]\n\
+         allow_cidrs = [\"10.1.0.0/16\", \"100.64.0.0/10\", \"192.168.7.9/32\"]\n"
+    );
+    let database = stack(&text).database;
+    assert_eq!(database.allow_groups, ["sg-01234567", "sg-0123456789abcdef0"]);
+    let ranges: Vec<String> = database.allow_cidrs.iter().map(ToString::to_string).collect();
+    assert_eq!(ranges, ["10.1.0.0/16", "100.64.0.0/10", "192.168.7.9/32"]);
 }

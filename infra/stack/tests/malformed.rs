@@ -64,6 +64,38 @@ const BODIES: &[(&str, &str, &str)] = &[
     ("tenant as table", "→[tenant]\nname = \"a\"\n", "`tenant` must be a list of tables, not a table"),
     ("tenant as names", "tenant = [→\"a\", \"b\"]\n", "`tenant` must be a list of tables, not a string"),
     ("version as number", "[database]\nengine_version = →16\n", "`engine_version` must be a string"),
+    // Who else may connect
+    (
+        "allowed group by name",
+        "[database]\nallow_groups = [→\"app\"]\n",
+        "`app` is not the id of a security group",
+    ),
+    ("allowed group too short", "[database]\nallow_groups = [→\"sg-12\"]\n", "`sg-12` is not the id"),
+    (
+        "allowed group in capitals",
+        "[database]\nallow_groups = [→\"sg-0123456789ABCDEF0\"]\n",
+        "is not the id of a security group",
+    ),
+    (
+        "allowed group twice",
+        "[database]\nallow_groups = [\"sg-01234567\", →\"sg-01234567\"]\n",
+        "`sg-01234567` is there twice in `allow_groups`",
+    ),
+    ("allowed group alone", "[database]\nallow_groups = →\"sg-01234567\"\n", "must be a list of strings"),
+    ("allowed group under network", "[network]\n→allow_groups = []\n", "unknown key `allow_groups`"),
+    ("everybody allowed", "[database]\nallow_cidrs = [→\"0.0.0.0/0\"]\n", "lets everybody in"),
+    ("half of everybody allowed", "[database]\nallow_cidrs = [→\"0.0.0.0/1\"]\n", "is not a private range"),
+    ("public range allowed", "[database]\nallow_cidrs = [→\"203.0.113.0/24\"]\n", "is not a private range"),
+    ("more than a private range", "[database]\nallow_cidrs = [→\"10.0.0.0/7\"]\n", "is not a private range"),
+    ("IPv6 allowed", "[database]\nallow_cidrs = [→\"fd00::/8\"]\n", "`fd00::/8` is IPv6"),
+    ("allowed range with host bits", "[database]\nallow_cidrs = [→\"10.1.0.1/16\"]\n", "has host bits set"),
+    ("allowed address", "[database]\nallow_cidrs = [→\"10.1.0.1\"]\n", "has no prefix length"),
+    ("allowed word", "[database]\nallow_cidrs = [→\"office\"]\n", "`office` is not an IPv4 range"),
+    (
+        "allowed range twice",
+        "[database]\nallow_cidrs = [\"10.1.0.0/16\", →\"10.1.0.0/16\"]\n",
+        "`10.1.0.0/16` is there twice in `allow_cidrs`",
+    ),
     // Missing keys
     ("tenant without a name", "→[[tenant]]\npurpose = \"x\"\n", "`name` is missing in `[[tenant]]`"),
     ("second tenant without a name", "[[tenant]]\nname = \"a\"\n\n→[[tenant]]\n", "`name` is missing"),

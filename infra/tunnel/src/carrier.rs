@@ -17,7 +17,7 @@ use crate::websocket::Connection;
 
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
-/// A connection that lasted this long ends an outage; a shorter one goes on with the same backoff.
+/// A connection that lasted this long, or got anything through, ends an outage; any other goes on with the same backoff.
 const STABLE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -38,6 +38,12 @@ pub(crate) trait Traffic: Send {
 
     /// Says whether the session is closed at this end.
     fn is_closing(&self) -> bool;
+
+    /// Returns a number that grows with every message that got through, either way.
+    fn progress(&self) -> u64;
+
+    /// Says whether something waits to be acknowledged.
+    fn has_unsent(&self) -> bool;
 
     /// The connection was lost.
     fn on_lost(&mut self);
@@ -99,7 +105,7 @@ impl Carrier {
             None => return Error::Closed,
         };
         loop {
-            let since = Instant::now();
+            let (since, progress) = (Instant::now(), traffic.progress());
             let lost = match traffic.drive(&mut connection).await {
                 End::Lost(error) => error,
                 End::Over(error) => {
@@ -110,13 +116,18 @@ impl Carrier {
             if traffic.is_closing() {
                 return Error::Closed;
             }
-            if since.elapsed() >= STABLE {
-                self.outage = None;
-            }
             let lost_at = Instant::now();
+            if since.elapsed() >= STABLE || traffic.progress() > progress {
+                self.outage = None;
+            } else if let Some(outage) = self.outage.as_mut().filter(|_| !traffic.has_unsent()) {
+                // Nothing waited to get through, so nothing failed to: the time is not over for that.
+                outage.since = lost_at;
+            }
             let session_id = self.token.session_id.clone();
             self.options.events.emit(Event::Lost { session_id: session_id.clone(), why: lost.clone() });
             traffic.on_lost();
+            // It may still be open: it was given up because the agent is silent on it.
+            drop(connection);
             connection = match self.resume(traffic, lost).await {
                 Ok(connection) => connection,
                 Err(error) => return error,
@@ -142,18 +153,29 @@ impl Carrier {
             }
             outage.pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
             let attempt = {
+                let old_url = self.token.url.clone();
                 let open_frame = traffic.open_frame(&self.token.token);
                 let (control, tls) = (Arc::clone(&self.control), self.options.tls.clone());
                 let session_id = self.token.session_id.clone();
                 async move {
                     sleep(pause).await;
-                    reopen(control, session_id, open_frame, tls).await
+                    reopen(control, session_id, old_url, open_frame, tls).await
                 }
             };
             match traffic.unless_closed(attempt).await {
-                Some(Ok(Some(connection))) => return Ok(connection),
+                Some(Ok(Some((connection, url)))) => {
+                    self.token.url = url;
+                    return Ok(connection);
+                }
                 Some(Ok(None)) => return Err(Error::SessionEnded { output: String::new() }),
-                Some(Err(error)) => last = error,
+                Some(Err(error)) => {
+                    // Told at once: whoever has to log in again must not learn it when the time is over.
+                    if error.chain() != last.chain() {
+                        let session_id = self.token.session_id.clone();
+                        self.options.events.emit(Event::ResumeFailed { session_id, why: error.clone() });
+                    }
+                    last = error;
+                }
                 None => return Err(Error::Closed),
             }
         }
@@ -164,7 +186,7 @@ impl Carrier {
         self.options
             .events
             .emit(Event::Ended { session_id: self.token.session_id.clone(), why: why.clone() });
-        if matches!(why, Error::SessionEnded { .. }) {
+        if why.is_session_end() {
             return Ok(());
         }
         let failed = |source| Error::Control { action: "terminate", source };

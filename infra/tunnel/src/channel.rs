@@ -1,15 +1,19 @@
 //! The client's end of a data channel as a state machine: messages and time go in, actions come out.
 
+mod watch;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::error::Error;
 use crate::handshake;
+use crate::liveness::Liveness;
 use crate::message::{Message, PayloadType};
 use crate::mux::{self, Event, Mux};
 use crate::outgoing::Outgoing;
 use crate::payload::{Flag, HandshakeComplete, OpenDataChannel, Token};
+use crate::proof::Proof;
 use crate::reliable::{Arrived, Reliable};
 use crate::smux::{Command, Frame};
 use crate::version::Version;
@@ -32,6 +36,12 @@ pub struct ChannelOptions {
     /// How long a stream that was written to waits for the first byte of its target; `None` for targets that may
     /// stay silent.
     pub answer_within: Option<Duration>,
+    /// How long a session whose handshake is complete may take to prove that it carries streams; `None` to take the
+    /// agent's word, which comes a moment too early.
+    pub proof_within: Option<Duration>,
+    /// How long the agent may acknowledge nothing, though it owes that, before it is given up. After a third of it another
+    /// connection is tried, and an agent that owes nothing is asked for a sign if somebody depends on it.
+    pub agent_limit: Duration,
 }
 
 /// What the owner of the channel has to do, in this order.
@@ -39,7 +49,7 @@ pub struct ChannelOptions {
 pub enum Action {
     /// Write the frame.
     Send(Bytes),
-    /// The handshake is complete.
+    /// The handshake is complete, and the session carries streams.
     Ready {
         /// The agent's version.
         agent: Version,
@@ -68,6 +78,16 @@ pub enum Action {
         /// The stream.
         stream: u32,
     },
+    /// The agent acknowledges nothing: try another connection.
+    Reconnect {
+        /// For how long it has been silent.
+        silence: Duration,
+    },
+    /// The agent acknowledges nothing, and a target that does not read may be the reason: tell, and go on.
+    Stalled {
+        /// For how long it has been silent.
+        silence: Duration,
+    },
     /// The session is over. Nothing follows.
     Closed(Error),
 }
@@ -81,11 +101,18 @@ pub struct Channel {
     mux: Mux,
     keep_alive: Option<Duration>,
     keep_alive_at: Option<Instant>,
+    liveness: Liveness,
+    proof_within: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
     Handshake,
+    /// The handshake is complete, and nobody's stream depends on the session yet.
+    Proving {
+        proof: Proof,
+        customer_message: String,
+    },
     Ready,
     Over,
 }
@@ -100,6 +127,8 @@ impl Channel {
             mux: Mux::new(options.quiet, options.answer_within),
             keep_alive: options.keep_alive,
             keep_alive_at: None,
+            liveness: Liveness::new(options.agent_limit),
+            proof_within: options.proof_within,
         }
     }
 
@@ -111,7 +140,7 @@ impl Channel {
     /// Takes a message. Call [`Channel::on_more`] afterwards.
     pub fn on_message(&mut self, message: Message, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
-        if self.phase == Phase::Over {
+        if matches!(self.phase, Phase::Over) {
             return actions;
         }
         match self.reliable.on_message(message, now) {
@@ -131,7 +160,7 @@ impl Channel {
     /// Goes on with what came before its turn and is in order now; `None` when there is no more.
     pub fn on_more(&mut self, now: Instant) -> Option<Vec<Action>> {
         let mut actions = Vec::new();
-        if self.phase == Phase::Over {
+        if matches!(self.phase, Phase::Over) {
             return None;
         }
         let batch = self.reliable.next_batch().transpose()?;
@@ -148,12 +177,18 @@ impl Channel {
     /// Does what is due at `now`.
     pub fn on_timer(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
-        if self.phase == Phase::Over {
+        if matches!(self.phase, Phase::Over) {
             return actions;
         }
         actions.extend(self.reliable.on_timer(now).into_iter().map(Action::Send));
-        let events = self.mux.on_timer(now);
+        let owes = self.is_doubtful(now);
+        let events = self.mux.on_timer(owes, now);
         self.act(events, now, &mut actions);
+        self.prove(now, &mut actions);
+        self.look_after_agent(now, &mut actions);
+        if matches!(self.phase, Phase::Over) {
+            return actions;
+        }
         if self.keep_alive_at.is_some_and(|at| at <= now) {
             self.send_frames(&[Frame::control(Command::Nop, 0)], now, &mut actions);
             self.keep_alive_at = None;
@@ -162,22 +197,46 @@ impl Channel {
         actions
     }
 
-    /// Returns when to call [`Channel::on_timer`] next.
+    /// Returns when to call [`Channel::on_timer`] next; never once the session is over.
     pub fn next_timer(&self) -> Option<Instant> {
-        [self.reliable.next_timer(), self.mux.next_timer(), self.keep_alive_at].into_iter().flatten().min()
+        if matches!(self.phase, Phase::Over) {
+            return None;
+        }
+        let proof = if let Phase::Proving { proof, .. } = &self.phase { Some(proof.next()) } else { None };
+        let liveness = if self.is_ready() { self.liveness.next(self.signs()) } else { None };
+        let timers = [self.reliable.next_timer(), self.mux.next_timer(), self.keep_alive_at, proof, liveness];
+        timers.into_iter().flatten().min()
     }
 
     /// Returns every frame that must be written again after a new connection was opened.
     pub fn on_reconnect(&mut self, now: Instant) -> Vec<Action> {
         self.mux.on_reconnect(now);
+        if let (Phase::Proving { proof, .. }, Some(limit)) = (&mut self.phase, self.proof_within) {
+            proof.on_reconnect(limit, now);
+        }
         self.reliable.on_reconnect(now).into_iter().map(Action::Send).collect()
+    }
+
+    /// The connection was lost: until [`Channel::on_reconnect`] the agent cannot be heard.
+    pub fn on_disconnect(&mut self, now: Instant) {
+        self.reliable.on_disconnect(now);
+    }
+
+    /// Nothing is read from the connection now, so the agent's silence is ours.
+    pub fn on_deaf(&mut self, now: Instant) {
+        self.reliable.on_heard(now);
+    }
+
+    /// Returns a number that grows with every message that got through, either way.
+    pub fn progress(&self) -> u64 {
+        self.reliable.progress()
     }
 
     /// Opens a stream and returns its id. The agent connects to the target now, and says nothing if it can.
     ///
     /// Only a channel that is ready may open streams: before that an agent throws data away.
     pub fn open_stream(&mut self, now: Instant) -> (u32, Vec<Action>) {
-        let (stream, frame) = self.mux.open();
+        let (stream, frame) = self.mux.open(now);
         let mut actions = Vec::new();
         self.send_frames(&[frame], now, &mut actions);
         self.schedule_keep_alive(now);
@@ -211,7 +270,7 @@ impl Channel {
 
     /// Asks the agent to end the session. Before the handshake is complete it would not listen.
     pub fn terminate(&mut self, now: Instant) -> Vec<Action> {
-        if self.phase != Phase::Ready {
+        if !matches!(self.phase, Phase::Proving { .. } | Phase::Ready) {
             return Vec::new();
         }
         vec![self.send(PayloadType::Flag, Flag::TerminateSession.to_payload(), now)]
@@ -227,9 +286,14 @@ impl Channel {
         self.reliable.window()
     }
 
-    /// Returns whether the handshake is complete and the session is not over.
+    /// Returns whether the session carries streams and is not over.
     pub fn is_ready(&self) -> bool {
-        self.phase == Phase::Ready
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// Returns whether the agent has owed an acknowledgement for some seconds.
+    pub fn is_doubtful(&self, now: Instant) -> bool {
+        self.reliable.silence(now) >= self.liveness.doubtful_after()
     }
 
     /// Returns whether a new stream would have to wait for a target that does not answer: agents connect to one after
@@ -255,15 +319,19 @@ impl Channel {
                 actions.push(self.send(PayloadType::HandshakeResponse, answer.response.to_payload(), now));
                 self.agent = Some(answer.agent?);
             }
-            PayloadType::HandshakeComplete if self.phase == Phase::Handshake => {
+            PayloadType::HandshakeComplete if matches!(self.phase, Phase::Handshake) => {
                 let agent = self.agent.ok_or(Error::Protocol("the handshake ended before it began"))?;
                 let complete = HandshakeComplete::parse(&message.payload).unwrap_or_default();
-                self.phase = Phase::Ready;
-                actions.push(Action::Ready { agent, customer_message: complete.customer_message });
-                self.schedule_keep_alive(now);
+                let customer_message = complete.customer_message;
+                match self.proof_within {
+                    Some(limit) => {
+                        self.phase = Phase::Proving { proof: Proof::new(limit, now), customer_message };
+                    }
+                    None => self.become_ready(agent, customer_message, now, actions),
+                }
             }
             PayloadType::Output => {
-                if self.phase != Phase::Ready {
+                if !matches!(self.phase, Phase::Proving { .. } | Phase::Ready) {
                     return Err(Error::Protocol("data came before the end of the handshake"));
                 }
                 let events = self.mux.on_bytes(&message.payload, now)?;
@@ -294,10 +362,12 @@ impl Channel {
         for event in events {
             match event {
                 Event::Send(frame) => self.send_frames(&[frame], now, actions),
+                Event::Probe(frames) => self.send_frames(&frames, now, actions),
                 Event::Deliver { stream, payload } => actions.push(Action::Deliver { stream, payload }),
                 Event::Closed { stream } => actions.push(Action::StreamClosed { stream }),
                 Event::Refused { stream } => actions.push(Action::ConnectFailed { stream }),
                 Event::Unanswered { stream } => actions.push(Action::Unanswered { stream }),
+                Event::Proved => self.on_proved(now, actions),
             }
         }
     }
@@ -317,7 +387,7 @@ impl Channel {
     fn schedule_keep_alive(&mut self, now: Instant) {
         let asked = self.keep_alive.filter(|_| !self.mux.is_empty());
         let needed = self.agent.is_some_and(handshake::wants_keep_alive).then_some(SMUX_KEEP_ALIVE);
-        let interval = needed.or(asked).filter(|_| self.phase == Phase::Ready);
+        let interval = needed.or(asked).filter(|_| self.is_ready());
         self.keep_alive_at = interval.map(|interval| self.keep_alive_at.unwrap_or(now + interval));
     }
 }

@@ -1,6 +1,5 @@
 //! From a session to an open connection: resume, sign, connect, send the token.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +7,13 @@ use bytes::Bytes;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use crate::control::{Control, ControlError};
+use crate::control::Control;
 use crate::error::Error;
 use crate::payload::OpenDataChannel;
 use crate::websocket::Connection;
 
-const CONTROL_LIMIT: Duration = Duration::from_secs(30);
+/// How long resuming may take once there are credentials. Credentials have no limit here: a helper may ask somebody.
+const RESUME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Returns a connection to `url` whose first frame will be `open`.
 pub(crate) async fn sign_and_open(
@@ -22,34 +22,41 @@ pub(crate) async fn sign_and_open(
     open: Bytes,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<Connection, Error> {
-    let headers = if is_presigned(&url) { Vec::new() } else { ask("sign", control.sign(&url)).await? };
+    let headers = if is_presigned(&url) {
+        Vec::new()
+    } else {
+        control
+            .sign(&url)
+            .await
+            .map_err(|error| Error::Control { action: "sign", source: Arc::from(error) })?
+    };
     let mut connection = Connection::open(&url, headers, tls).await?;
     connection.queue_text(&open);
     Ok(connection)
 }
 
-/// Returns a new connection to a session, or `None` if the session has ended.
+/// Returns a new connection to a session and its URL, or `None` if the session has ended.
 pub(crate) async fn reopen(
     control: Arc<dyn Control>,
     session_id: String,
+    old_url: String,
     mut open: OpenDataChannel,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<Option<Connection>, Error> {
-    let Some(session) = ask("resume", control.resume(&session_id)).await? else {
+) -> Result<Option<(Connection, String)>, Error> {
+    let failed = |error| Error::Control { action: "resume", source: Arc::from(error) };
+    control.prepare().await.map_err(failed)?;
+    let resumed = match timeout(RESUME_LIMIT, control.resume(&session_id)).await {
+        Ok(resumed) => resumed.map_err(failed)?,
+        Err(elapsed) => return Err(Error::Control { action: "resume", source: Arc::new(elapsed) }),
+    };
+    let Some(session) = resumed else {
         return Ok(None);
     };
     open.token_value = session.token;
-    sign_and_open(control, session.url, open.to_payload(), tls).await.map(Some)
-}
-
-async fn ask<T>(
-    action: &'static str,
-    answer: impl Future<Output = Result<T, ControlError>>,
-) -> Result<T, Error> {
-    match timeout(CONTROL_LIMIT, answer).await {
-        Ok(answer) => answer.map_err(|error| Error::Control { action, source: Arc::from(error) }),
-        Err(elapsed) => Err(Error::Control { action, source: Arc::new(elapsed) }),
-    }
+    // An answer without a URL means that the old one is still good.
+    let url = if session.url.is_empty() { old_url } else { session.url };
+    let connection = sign_and_open(control, url.clone(), open.to_payload(), tls).await?;
+    Ok(Some((connection, url)))
 }
 
 fn is_presigned(url: &str) -> bool {

@@ -15,7 +15,7 @@ pub type ControlError = Box<dyn std::error::Error + Send + Sync>;
 pub struct SessionToken {
     /// The session.
     pub session_id: String,
-    /// The URL of the data channel, to be used as it is.
+    /// The URL of the data channel, to be used as it is; empty if a session that is resumed keeps the one it had.
     pub url: String,
     /// Proves that we are the session's client.
     pub token: Token,
@@ -31,6 +31,13 @@ pub trait Control: Send + Sync + 'static {
     /// It is asked for every connection, because a signature is good for minutes only. A URL that carries its
     /// own signature is not asked for.
     fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>>;
+
+    /// Waits until there are credentials to sign with, which may take as long as somebody needs to give them.
+    ///
+    /// It is asked for before [`Control::resume`], whose own time is limited.
+    fn prepare(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Returns a new token and URL for the session, or `None` if the session has ended.
     fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>>;

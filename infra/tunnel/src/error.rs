@@ -48,6 +48,12 @@ pub enum Error {
         /// How long it had.
         limit: Duration,
     },
+    /// The agent says that it is ready, but opens no stream: it waits for the target, and that does not answer.
+    #[error("the bastion opened no connection within {limit:?}: packets to the target vanish on the way")]
+    Unproven {
+        /// How long it had.
+        limit: Duration,
+    },
     /// The agent cannot carry more than one connection.
     #[error("the agent is too old: its version is `{version}`, and it must be newer than `{limit}`")]
     AgentTooOld {
@@ -83,7 +89,37 @@ pub enum Error {
         /// The service's words; may be empty.
         output: String,
     },
-    /// The bastion cannot reach the target.
+    /// The agent ended the session while bytes were on their way to it, some of them for the second time.
+    #[error(
+        "the bastion's agent ended the session while {unacknowledged} bytes were on their way to it: an agent that \
+         fails to send an acknowledgement takes the same bytes twice, and cannot go on"
+    )]
+    EndedUnderUpload {
+        /// The bytes that were sent and not acknowledged.
+        unacknowledged: usize,
+    },
+    /// The agent refuses the address: loopback addresses need the document for the bastion's own ports.
+    #[error("the bastion's agent does not forward to this address: {}", said.trim())]
+    Forbidden {
+        /// The agent's words.
+        said: String,
+    },
+    /// The bastion cannot resolve the target's name, and its agent says so.
+    #[error("the bastion cannot resolve the name of the target: {}", said.trim())]
+    UnknownHost {
+        /// The agent's words.
+        said: String,
+    },
+    /// The agent acknowledges nothing, though the service carries the session.
+    #[error(
+        "the bastion's agent has acknowledged nothing for {limit:?}: the bastion is gone or hangs, \
+         though Session Manager still answers"
+    )]
+    AgentSilent {
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The bastion cannot reach the target: nothing listens there, or the name is unknown. Most agents do not say which.
     #[error("the bastion could not connect to `{target}`")]
     ConnectFailed {
         /// Host and port.
@@ -115,6 +151,47 @@ pub enum Error {
     /// The tunnel was closed at this end.
     #[error("the tunnel is closed")]
     Closed,
+}
+
+impl Error {
+    /// Says whether the far end has ended the session: there is nothing left to end.
+    pub fn is_session_end(&self) -> bool {
+        matches!(
+            self,
+            Error::SessionEnded { .. }
+                | Error::EndedUnderUpload { .. }
+                | Error::Forbidden { .. }
+                | Error::UnknownHost { .. }
+        )
+    }
+
+    /// Returns what the words mean with which the far end ended the session.
+    pub(crate) fn of_the_end(output: String) -> Error {
+        let words = output.to_lowercase();
+        if words.contains("forwarding to ip address") && words.contains("forbidden") {
+            Error::Forbidden { said: output }
+        } else if words.contains("no such host") || words.contains("resolve host") {
+            Error::UnknownHost { said: output }
+        } else {
+            Error::SessionEnded { output }
+        }
+    }
+
+    /// Returns the error and its causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let said = cause.to_string();
+            // Some errors repeat their cause.
+            if !line.ends_with(&said) {
+                line.push_str(": ");
+                line.push_str(&said);
+            }
+            source = cause.source();
+        }
+        line
+    }
 }
 
 fn reason(output: &str) -> String {

@@ -31,6 +31,20 @@ pub enum Event {
         /// What was seen.
         why: Error,
     },
+    /// An attempt to make the connection again failed for a reason that was not told before; more follow.
+    ResumeFailed {
+        /// The session.
+        session_id: String,
+        /// Why.
+        why: Error,
+    },
+    /// The agent acknowledges nothing. Its target may have stopped reading, so the session goes on.
+    Stalled {
+        /// The session.
+        session_id: String,
+        /// For how long.
+        silence: Duration,
+    },
     /// The connection was made again; nothing was lost.
     Resumed {
         /// The session.
@@ -57,6 +71,15 @@ impl fmt::Display for Event {
                 if message.is_empty() { Ok(()) } else { write!(f, ": {}", message.escape_debug()) }
             }
             Event::Lost { session_id, why } => write!(f, "session {session_id}: {why}; resuming it"),
+            Event::ResumeFailed { session_id, why } => {
+                write!(f, "session {session_id}: {}; trying again", why.chain())
+            }
+            Event::Stalled { session_id, silence } => write!(
+                f,
+                "session {session_id}: the bastion's agent has acknowledged nothing for {} s: the target does not read \
+                 what was sent, or the bastion is gone",
+                silence.as_secs()
+            ),
             Event::Resumed { session_id, after } => {
                 write!(f, "session {session_id}: resumed after {:.1} s", after.as_secs_f64())
             }

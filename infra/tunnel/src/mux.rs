@@ -9,6 +9,16 @@ use crate::smux::{Command, Decoder, Frame, FrameError};
 
 /// How long the end of a stream that carried nothing waits for the flag that says why.
 const REFUSAL_GRACE: Duration = Duration::from_millis(250);
+/// How long a stream waits for more whose input ended after the target had answered all of it: that is rarely a
+/// half-close, and most often a program that has gone.
+const ANSWERED_QUIET: Duration = Duration::from_millis(500);
+/// How long a stream may be without a word of its target before the agent is asked whether it has come back from
+/// connecting, and how long the agent has for that answer.
+pub(crate) const DOUBT: Duration = Duration::from_secs(15);
+/// How soon it is looked again at a stream whose time is over while the agent acknowledges nothing.
+const LOOK: Duration = Duration::from_secs(1);
+/// What agents take for targets that do not read, and a little less: beyond that they stop reading themselves.
+const AGENTS_BUCKET: usize = 3 << 20;
 
 /// Opens streams, sorts their bytes, and knows how each ended.
 #[derive(Debug)]
@@ -27,9 +37,15 @@ pub(crate) struct Mux {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Nobody's stream: it was opened and closed at once, to hear of its end.
+    is_probe: bool,
     /// The agent sent bytes: its connection to the target exists.
     heard: bool,
-    /// When the target must have answered.
+    /// The bytes written since the target was heard last.
+    unheard: usize,
+    /// When the agent is asked whether it has come back from connecting.
+    doubt_at: Option<Instant>,
+    /// When the target, or the agent, must have answered.
     answer_by: Option<Instant>,
     fin_sent: bool,
     /// When to send FIN after the local end of input, unless more comes in.
@@ -42,10 +58,23 @@ struct State {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event {
     Send(Frame),
-    Deliver { stream: u32, payload: Bytes },
-    Closed { stream: u32 },
-    Refused { stream: u32 },
-    Unanswered { stream: u32 },
+    /// A probe, which is one message.
+    Probe([Frame; 2]),
+    Deliver {
+        stream: u32,
+        payload: Bytes,
+    },
+    Closed {
+        stream: u32,
+    },
+    Refused {
+        stream: u32,
+    },
+    Unanswered {
+        stream: u32,
+    },
+    /// A probe came back: the agent takes streams.
+    Proved,
 }
 
 impl Mux {
@@ -62,10 +91,21 @@ impl Mux {
         }
     }
 
-    pub(crate) fn open(&mut self) -> (u32, Frame) {
+    pub(crate) fn open(&mut self, now: Instant) -> (u32, Frame) {
+        let doubt_at = self.answer_within.is_none().then(|| now + DOUBT);
+        self.insert(State { doubt_at, ..State::default() })
+    }
+
+    /// Opens a stream and closes it: whatever becomes of its target, an agent that takes streams answers with its end.
+    pub(crate) fn probe(&mut self) -> [Frame; 2] {
+        let (stream, frame) = self.insert(State { is_probe: true, fin_sent: true, ..State::default() });
+        [frame, Frame::control(Command::Fin, stream)]
+    }
+
+    fn insert(&mut self, state: State) -> (u32, Frame) {
         let stream = self.next;
         self.next = self.next.wrapping_add(2);
-        self.streams.insert(stream, State::default());
+        self.streams.insert(stream, state);
         (stream, Frame::control(Command::Syn, stream))
     }
 
@@ -75,8 +115,12 @@ impl Mux {
         let Some(state) = self.streams.get_mut(&stream).filter(|state| !state.fin_sent) else {
             return frames;
         };
-        if !state.heard && !bytes.is_empty() {
-            state.answer_by = state.answer_by.or(self.answer_within.map(|limit| now + limit));
+        state.unheard += bytes.len();
+        if let Some(limit) = self.answer_within
+            && !state.heard
+            && !bytes.is_empty()
+        {
+            state.answer_by.get_or_insert(now + limit);
         }
         while !bytes.is_empty() {
             let length = bytes.len().min(Frame::MAX_PAYLOAD);
@@ -90,7 +134,9 @@ impl Mux {
         if let Some(state) = self.streams.get_mut(&stream)
             && !state.fin_sent
         {
-            state.fin_at.get_or_insert(now + self.quiet);
+            let is_answered = state.heard && state.unheard == 0;
+            let quiet = if is_answered { self.quiet.min(ANSWERED_QUIET) } else { self.quiet };
+            state.fin_at.get_or_insert(now + quiet);
         }
     }
 
@@ -124,29 +170,44 @@ impl Mux {
         None
     }
 
-    pub(crate) fn on_timer(&mut self, now: Instant) -> Vec<Event> {
+    /// Does what is due. While the agent `owes` an acknowledgement no target can have answered.
+    pub(crate) fn on_timer(&mut self, owes: bool, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let mut in_doubt = false;
         for (&stream, state) in &mut self.streams {
-            if state.fin_at.is_some_and(|at| at <= now) {
+            if is_due(state.fin_at) {
                 events.extend(state.fin(stream).map(Event::Send));
             }
-            if state.ends_at.is_some_and(|at| at <= now) {
+            for at in [&mut state.doubt_at, &mut state.answer_by] {
+                if owes && is_due(*at) {
+                    *at = Some(now + LOOK);
+                }
+            }
+            if is_due(state.ends_at) {
                 events.push(Event::Closed { stream });
-            } else if state.answer_by.is_some_and(|at| at <= now) {
+            } else if is_due(state.answer_by) {
                 events.extend(state.fin(stream).map(Event::Send));
                 events.push(Event::Unanswered { stream });
                 self.is_stuck = true;
+            } else if is_due(state.doubt_at) {
+                (state.doubt_at, state.answer_by) = (None, Some(now + DOUBT));
+                in_doubt = true;
             }
         }
-        let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        self.streams.retain(|_, state| !is_over(state.ends_at) && !is_over(state.answer_by));
+        self.streams.retain(|_, state| !is_due(state.ends_at) && !is_due(state.answer_by));
+        if in_doubt {
+            events.push(Event::Probe(self.probe()));
+        }
         events
     }
 
     /// The connection was away: targets could not answer meanwhile.
     pub(crate) fn on_reconnect(&mut self, now: Instant) {
-        for state in self.streams.values_mut().filter(|state| state.answer_by.is_some()) {
-            state.answer_by = self.answer_within.map(|limit| now + limit);
+        for state in self.streams.values_mut() {
+            let limit = self.answer_within.unwrap_or(DOUBT);
+            state.answer_by = state.answer_by.map(|_| now + limit);
+            state.doubt_at = state.doubt_at.map(|_| now + DOUBT);
         }
     }
 
@@ -155,32 +216,53 @@ impl Mux {
         self.is_stuck
     }
 
-    pub(crate) fn next_timer(&self) -> Option<Instant> {
-        self.streams.values().flat_map(|state| [state.fin_at, state.ends_at, state.answer_by]).flatten().min()
+    /// Says whether a program waits for what its target has not said yet.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.streams.values().any(|state| state.unheard > 0)
     }
 
+    /// Says whether targets that do not read may have stopped the agent from reading.
+    pub(crate) fn may_be_stalled(&self) -> bool {
+        self.streams.values().map(|state| state.unheard).sum::<usize>() >= AGENTS_BUCKET
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        let timers = |state: &State| [state.fin_at, state.ends_at, state.answer_by, state.doubt_at];
+        self.streams.values().flat_map(timers).flatten().min()
+    }
+
+    /// Says whether there is no stream of anybody's.
     pub(crate) fn is_empty(&self) -> bool {
-        self.streams.is_empty()
+        self.streams.values().all(|state| state.is_probe)
     }
 
     fn on_push(&mut self, frame: Frame, now: Instant) -> Option<Event> {
         let state = self.streams.get_mut(&frame.stream)?;
         if !state.heard {
             state.heard = true;
-            state.answer_by = None;
+            (state.doubt_at, state.answer_by) = (None, None);
             self.is_stuck = false;
         }
+        state.unheard = 0;
         if let Some(at) = &mut state.fin_at {
             *at = now + self.quiet;
         }
-        (!frame.payload.is_empty()).then_some(Event::Deliver { stream: frame.stream, payload: frame.payload })
+        // A target may greet a probe before it sees that it is gone.
+        let is_wanted = !state.is_probe && !frame.payload.is_empty();
+        is_wanted.then_some(Event::Deliver { stream: frame.stream, payload: frame.payload })
     }
 
     fn on_fin(&mut self, stream: u32, now: Instant, events: &mut Vec<Event>) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         let asked = state.fin_sent;
         events.extend(state.fin(stream).map(Event::Send));
-        if !state.heard && self.refusals > 0 {
+        if state.is_probe {
+            if !state.heard {
+                self.refusals = self.refusals.saturating_sub(1);
+            }
+            self.on_proof(stream);
+            events.push(Event::Proved);
+        } else if !state.heard && self.refusals > 0 {
             self.refusals -= 1;
             events.push(Event::Refused { stream });
         } else if state.heard || asked {
@@ -190,6 +272,16 @@ impl Mux {
             return;
         }
         self.streams.remove(&stream);
+    }
+
+    /// The agent came back from connecting for a probe, so it has for every stream before that.
+    fn on_proof(&mut self, probe: u32) {
+        self.is_stuck = false;
+        if self.answer_within.is_none() {
+            for (_, state) in self.streams.range_mut(..probe) {
+                (state.doubt_at, state.answer_by) = (None, None);
+            }
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Outgoing {
     moved: Instant,
     checked: Instant,
     rtt: Rtt,
+    acknowledged: u64,
+    resent: u64,
 }
 
 /// What an acknowledgement tells.
@@ -57,6 +59,8 @@ impl Outgoing {
             moved: now,
             checked: now,
             rtt: Rtt::new(),
+            acknowledged: 0,
+            resent: 0,
         }
     }
 
@@ -82,6 +86,7 @@ impl Outgoing {
         let outstanding = self.outstanding.remove(&sequence)?;
         let bytes = outstanding.frame.len();
         self.bytes -= bytes;
+        self.acknowledged += 1;
         self.highest_acknowledged = self.highest_acknowledged.max(sequence);
         self.moved = now;
         // Karn: which of two sendings was acknowledged cannot be known.
@@ -119,6 +124,7 @@ impl Outgoing {
             }
             frames.push(outstanding.resend(self.next, now));
         }
+        self.resent += frames.len() as u64;
         if silent && !frames.is_empty() {
             self.moved = now;
         }
@@ -130,6 +136,7 @@ impl Outgoing {
         self.checked = now;
         self.moved = now;
         let next = self.next;
+        self.resent += self.outstanding.len() as u64;
         self.outstanding
             .values_mut()
             .map(|outstanding| {
@@ -152,6 +159,16 @@ impl Outgoing {
     /// Returns how many messages are outstanding.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
+    }
+
+    /// Returns how many messages have been acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Returns how many times a message was sent again so far.
+    pub fn resent(&self) -> u64 {
+        self.resent
     }
 
     /// Returns the smoothed time between a message and its acknowledgement.

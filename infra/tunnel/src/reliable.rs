@@ -1,7 +1,7 @@
 //! What a channel does whatever its session is for: messages are numbered, acknowledged, put in order, sent again.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -25,6 +25,13 @@ pub(crate) struct Reliable {
     incoming: Incoming,
     window: Window,
     payload_size: usize,
+    /// When the agent was heard last: its data or its acknowledgement. What the service says does not count.
+    heard: Instant,
+    /// Since when the agent has owed an acknowledgement without a word.
+    owing: Option<Instant>,
+    /// When the connection was lost, while there is none.
+    away: Option<Instant>,
+    received: u64,
 }
 
 /// What a message comes to.
@@ -46,6 +53,10 @@ impl Reliable {
             incoming: Incoming::new(),
             window: Window::new(window, now),
             payload_size: payload_size.max(1),
+            heard: now,
+            owing: None,
+            away: None,
+            received: 0,
         }
     }
 
@@ -70,16 +81,18 @@ impl Reliable {
                     {
                         self.window.on_acknowledge(sent.bytes, outstanding, round_trip, now);
                     }
+                    self.on_heard(now);
                 }
                 Arrived::Nothing
             }
             MessageType::OutputStreamData => {
+                self.on_heard(now);
                 Arrived::Data(self.incoming.receive(message).map(|acknowledge| acknowledge.encode()))
             }
             MessageType::ChannelClosed => {
                 // Whatever its text looks like, the session is over.
                 let output = ChannelClosed::parse(&message.payload).unwrap_or_default().output;
-                Arrived::Closed(Error::SessionEnded { output })
+                Arrived::Closed(self.ended(output))
             }
             // The official client ignores these too; an agent goes on by itself.
             MessageType::StartPublication | MessageType::PausePublication => Arrived::Nothing,
@@ -97,11 +110,13 @@ impl Reliable {
         {
             batch.push(message);
         }
+        self.received += batch.len() as u64;
         Ok((!batch.is_empty()).then_some(batch))
     }
 
     /// Returns the frame of a new message.
     pub(crate) fn send(&mut self, payload_type: PayloadType, payload: Bytes, now: Instant) -> Bytes {
+        self.owing.get_or_insert(now);
         self.outgoing.send(Message::new(MessageType::InputStreamData, payload_type, payload), now)
     }
 
@@ -118,7 +133,53 @@ impl Reliable {
     /// Returns every frame that must be written again after a new connection was opened.
     pub(crate) fn on_reconnect(&mut self, now: Instant) -> Vec<Bytes> {
         self.window.on_reconnect();
+        // While there was no connection the agent could not be heard.
+        if let Some(lost) = self.away.take() {
+            let away = now.saturating_duration_since(lost);
+            self.heard += away;
+            self.owing = self.owing.map(|since| since + away);
+        }
         self.outgoing.unacknowledged(now)
+    }
+
+    /// The connection was lost.
+    pub(crate) fn on_disconnect(&mut self, now: Instant) {
+        self.away.get_or_insert(now);
+    }
+
+    /// The agent was heard, or could not be because it is we who do not listen.
+    pub(crate) fn on_heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.owing = (self.outgoing.outstanding() > 0).then_some(now);
+    }
+
+    /// Returns when the agent was heard last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Returns since when the agent has said nothing though it owes an acknowledgement.
+    pub(crate) fn owing(&self) -> Option<Instant> {
+        self.owing
+    }
+
+    /// Returns for how long the agent has said nothing though it owes an acknowledgement.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        self.owing.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Returns a number that grows with every message that got through, either way.
+    pub(crate) fn progress(&self) -> u64 {
+        self.outgoing.acknowledged() + self.received
+    }
+
+    /// Returns what the end of the session means.
+    fn ended(&self, output: String) -> Error {
+        let unacknowledged = self.outgoing.outstanding_bytes();
+        if output.trim().is_empty() && unacknowledged > 0 && self.outgoing.resent() > 0 {
+            return Error::EndedUnderUpload { unacknowledged };
+        }
+        Error::of_the_end(output)
     }
 
     /// Returns how many bytes may be written now; 0 when the window is full.

@@ -2,6 +2,8 @@
 
 mod drive;
 
+pub(crate) use self::drive::silent;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -91,6 +93,8 @@ impl Session {
             quiet: options.quiet,
             keep_alive: options.keep_alive,
             answer_within: options.answer_within,
+            proof_within: Some(options.proof_within),
+            agent_limit: options.agent_limit,
         };
         let mut session = Session {
             channel: Channel::new(channel, now.into_std()),
@@ -125,7 +129,8 @@ impl Session {
         state.unacknowledged_bytes = outgoing.outstanding_bytes();
         state.window = self.channel.window();
         state.round_trip = outgoing.round_trip();
-        state.phase = match (state.phase, self.channel.is_stuck()) {
+        let now = Instant::now().into_std();
+        state.phase = match (state.phase, self.channel.is_stuck() || self.channel.is_doubtful(now)) {
             (Phase::Live, true) => Phase::Stuck,
             (Phase::Stuck, false) => Phase::Live,
             (phase, _) => phase,
@@ -177,7 +182,16 @@ impl Traffic for Session {
         self.closing.is_some()
     }
 
+    fn progress(&self) -> u64 {
+        self.channel.progress()
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.channel.outgoing().outstanding() > 0
+    }
+
     fn on_lost(&mut self) {
+        self.channel.on_disconnect(Instant::now().into_std());
         lock(&self.link.state).phase = Phase::Resuming;
     }
 
@@ -185,7 +199,7 @@ impl Traffic for Session {
         {
             let mut state = lock(&self.link.state);
             state.resumes += 1;
-            state.phase = if state.agent.is_some() { Phase::Live } else { Phase::Opening };
+            state.phase = if self.channel.is_ready() { Phase::Live } else { Phase::Opening };
         }
         // A resumed channel only sends.
         let actions = self.channel.on_reconnect(Instant::now().into_std()).into_iter();

@@ -15,6 +15,7 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::event::Events;
 use crate::link::{Opening, Progress, Request};
+use crate::liveness::AGENT_LIMIT;
 use crate::pool::{Choice, Chosen, Pool};
 use crate::state::State;
 use crate::stream::Stream;
@@ -45,9 +46,14 @@ pub struct Options {
     /// How often to keep an open but silent stream from the service's idle timeout; `None` for never.
     pub keep_alive: Option<Duration>,
     /// How long a stream that was written to waits for the target's first byte, for targets that always answer, as
-    /// PostgreSQL does. `None` for those that may stay silent: the data channel tells of a refused connection at once,
-    /// but of a target that swallows packets only after the bastion's kernel has given up, two minutes later.
+    /// PostgreSQL does. `None` for those that may stay silent: a stream without a word for 15 seconds is given up if the
+    /// agent does not open another one within 15 more, because it waits for the target then.
     pub answer_within: Option<Duration>,
+    /// How long a session may take to prove that it carries streams, once its handshake is complete. The proof opens a
+    /// connection to the target and closes it at once.
+    pub proof_within: Duration,
+    /// How long the agent may acknowledge nothing, though it owes that, before its session is given up.
+    pub agent_limit: Duration,
     /// How long a session may take from its connection to the end of the handshake.
     pub handshake_limit: Duration,
     /// How long a lost connection is tried to be made again.
@@ -76,6 +82,8 @@ impl Options {
             quiet: Duration::from_secs(5),
             keep_alive: None,
             answer_within: None,
+            proof_within: Duration::from_secs(15),
+            agent_limit: AGENT_LIMIT,
             handshake_limit: Duration::from_secs(30),
             resume_limit: Duration::from_secs(300),
             idle_limit: Duration::from_secs(60),
@@ -104,7 +112,7 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Starts the first session; returns after its handshake.
+    /// Starts the first session; returns once it has proved that it carries streams.
     ///
     /// # Errors
     /// When no session can be started or connected to, the agent is too old or asks for what a port session does not

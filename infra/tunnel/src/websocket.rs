@@ -128,11 +128,10 @@ impl Connection {
         if let Some(error) = self.lost.take() {
             return Poll::Ready(Err(error));
         }
-        if let Err(error) = self.poll_write(cx) {
-            return Poll::Ready(Err(error));
-        }
+        // What came before the connection broke is still there to be read: acknowledgements, most of all.
+        let broken = self.poll_write(cx).err();
         if reading == Reading::Stopped || self.queue.len() > MAX_QUEUE {
-            return Poll::Pending;
+            return broken.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
         }
         let mut frames = Vec::new();
         for taken in 0..BATCH {
@@ -156,7 +155,7 @@ impl Connection {
                 }
                 Poll::Ready(Some(Err(error))) => lost(&error),
                 Poll::Ready(None) => Error::Lost { why: "the websocket ended".to_owned() },
-                Poll::Pending if taken == 0 => return Poll::Pending,
+                Poll::Pending if taken == 0 && broken.is_none() => return Poll::Pending,
                 Poll::Pending => break,
             };
             if frames.is_empty() {
@@ -165,7 +164,14 @@ impl Connection {
             self.lost = Some(lost);
             break;
         }
-        Poll::Ready(Ok(frames))
+        match broken {
+            Some(error) if frames.is_empty() => Poll::Ready(Err(error)),
+            Some(error) => {
+                self.lost.get_or_insert(error);
+                Poll::Ready(Ok(frames))
+            }
+            None => Poll::Ready(Ok(frames)),
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {

@@ -67,6 +67,8 @@ impl Containers {
         options.machines = Arc::new(told);
         options.listen = vec![SocketAddr::new(bridge_address(&edge).await, 0)];
         let gateway = Gateway::start(options).await.expect("the gateway starts");
+        // By the gateway, which counts what LocalStack logs.
+        sandbox::localstack::warm(gateway.address()).await.expect("each service answers");
         let settings = AgentSettings {
             gateway: gateway.also_at()[0].to_string(),
             secret: agents.secret().expose().to_owned(),
@@ -188,6 +190,7 @@ impl Containers {
     pub async fn restart_localstack(&self) {
         docker(&["restart", "--time", "1", self.localstack.id()]).await;
         wait_until_answered(self.localstack_address, "/_localstack/health").await;
+        sandbox::localstack::warm(self.gateway.address()).await.expect("each service answers");
     }
 
     pub(crate) async fn stop(self) {

@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -30,7 +31,9 @@ pub(crate) const LABEL: &str = "drawbridge.run";
 
 impl Images {
     /// Returns the images; `None` where the tests are run without containers, which is said.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    ///
+    /// # Panics
+    /// There are none where `CI` is set.
     pub fn find() -> Option<Images> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let image = |name: &str| {
@@ -50,7 +53,9 @@ impl Images {
         };
         let images = images();
         if images.is_none() {
-            eprintln!("skipped: no container images; `cargo xtask test` gets or builds them where Docker is");
+            crate::skip(
+                "there are no container images; `cargo xtask test` gets or builds them where Docker is",
+            );
         }
         images
     }
@@ -84,8 +89,17 @@ pub(crate) async fn docker(args: &[&str]) -> String {
 
 /// Runs `docker` with that on its standard input.
 pub(crate) async fn try_docker(args: &[&str], input: &str) -> Result<String, String> {
+    tokio::time::timeout(DOCKER_LIMIT, ended(args, input))
+        .await
+        .unwrap_or_else(|_| Err(format!("it did not end within {DOCKER_LIMIT:?}")))
+}
+
+/// The longest that is waited for are packages that an image without an init installs.
+const DOCKER_LIMIT: Duration = Duration::from_secs(600);
+
+async fn ended(args: &[&str], input: &str) -> Result<String, String> {
     let mut command = Command::new("docker");
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let mut stdin = child.stdin.take().expect("it is piped");
     // One that has ended already says why on its own.

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tests::{Fixture, Want, element};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-const KEYS: [&str; 5] = ["drawbridge:stack", "drawbridge:resource", "Name", "Project", "Environment"];
+const KEYS: [&str; 6] =
+    ["drawbridge:stack", "drawbridge:resource", "drawbridge:region", "Name", "Project", "Environment"];
 
 async fn ec2(fixture: &Fixture, action: &str, parameters: &[(&str, &str)], wanted: &str) -> String {
     let answer = fixture.raw().ec2(action, parameters).await;
@@ -140,13 +141,16 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
         let from = ["adopt", "--from", file.to_str().unwrap()];
         let before = changes(&fixture);
         let refused = fixture.run(&[&from[..], &["--yes"]].concat()).await.expect(2);
-        let lines = "[database]\nsubnet_group = \"old-db-subnets\"\n[bastion]\nrole = \"old-bastion-role\"\nprofile = \"old-profile\"";
+        let lines = "[database]\nsubnet_group = \"old-db-subnets\"\nsecret_prefix = \"rds/startupwebapp/multi-tenant\"\n[bastion]\nrole = \"old-bastion-role\"\nprofile = \"old-profile\"";
         assert!(refused.stderr.contains(lines), "{}", refused.stderr);
         assert!(refused.stderr.contains("`DB_PASSWORD` means nothing here"), "{}", refused.stderr);
 
         let shipped = std::fs::read_to_string(tests::STACK_FILE).unwrap();
         let named = shipped
-            .replace("[database]\n", "[database]\nsubnet_group = \"old-db-subnets\"\n")
+            .replace(
+                "[database]\n",
+                "[database]\nsubnet_group = \"old-db-subnets\"\nsecret_prefix = \"rds/startupwebapp/multi-tenant\"\n",
+            )
             .replace("[bastion]\n", "[bastion]\nrole = \"old-bastion-role\"\nprofile = \"old-profile\"\n");
         let stack = write(&fixture, "stack.toml", &named);
         let run = async |args: &[&str]| {
@@ -156,7 +160,7 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
         let shown = run(&[&from[..], &["--dry-run"]].concat()).await.expect(0);
         let told = [
             "is terminated; `up` makes a new one",
-            "22/tcp from 0.0.0.0/0 is open and will be closed",
+            "unknown rule: 22/tcp from 0.0.0.0/0 in the bastion's group ",
             "AmazonSSMManagedInstanceCore is not attached",
             "found by what it is attached to",
             "class is db.t3.medium, the stack file says db.t4g.small",
@@ -175,7 +179,6 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
             "repair vpc-dns",
             "create private-routes",
             "repair bastion-rules",
-            "repair database-rules",
             "repair role",
             "repair profile",
             "create instance",
@@ -185,7 +188,18 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
         assert_eq!(steps(&adopted.json()["plan"]), repairs, "the plan that was shown is another one");
 
         let vpcs = fixture.raw().ec2("DescribeVpcs", &[]).await;
+        let open = |status: &serde_json::Value| {
+            let findings = status["findings"].as_array().unwrap().iter();
+            findings.filter(|finding| finding["cause"] == "too-open").count()
+        };
         run(&["up", "--yes"]).await.expect(0);
+        assert_eq!(
+            open(&run(&["status", "--json"]).await.expect(0).json()),
+            1,
+            "22/tcp is nobody's to close"
+        );
+        run(&["up", "--yes", "--remove-unknown-rules"]).await.expect(0);
+        assert_eq!(open(&run(&["status", "--json"]).await.expect(0).json()), 0);
         run(&["plan", "--check"]).await.expect(0);
         assert_eq!(
             fixture.raw().ec2("DescribeVpcs", &[]).await.matches("<vpcId>").count(),
@@ -296,11 +310,12 @@ fn what_env_wrote_is_adopted_again_wherever_the_last_try_was_cut_off() {
             gateway.inject(fault);
             let mut program =
                 fixture.program(&adopt).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            gateway.wait_until_fired().await;
+            let fired = tokio::time::timeout(tests::LIMIT, gateway.wait_until_fired()).await;
             if kind == FaultKind::Hold {
                 program.kill().unwrap();
             }
             program.wait().unwrap();
+            assert!(fired.is_ok(), "`adopt` makes fewer calls");
             gateway.clear_faults();
             fixture.run(&adopt).await.expect(0);
             let told = fixture.run(&["plan", "--check"]).await;

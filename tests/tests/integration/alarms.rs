@@ -90,7 +90,7 @@ async fn alarms_come_with_up_tell_whom_the_file_says_and_go_with_down() {
     assert!(!fixture.raw().sns("ListTopics", &[]).await.contains(&topic));
     run(&fixture, &watched(&["up", "--yes"]), 0).await;
     let left = run(&fixture, &watched(&["audit", "--json"]), 9).await["left"].to_string();
-    for what in [topic.as_str(), memory, "startupwebapp-prod-monitoring", "/aws/rds/instance/"] {
+    for what in [topic.as_str(), memory, "startupwebapp-prod-us-east-1-monitoring", "/aws/rds/instance/"] {
         assert!(left.contains(what), "{what} is not in {left}");
     }
     let receipt = fixture.run(&["down", "--yes", "--json"]).await.expect(0).json();
@@ -112,7 +112,9 @@ async fn monitoring_has_a_role_of_its_own_and_logs_go_after_the_database() {
     let database = fixture.raw().rds("DescribeDBInstances", &[]).await;
     assert!(database.contains("<MonitoringInterval>60<"), "{database}");
     assert!(
-        database.contains("role/drawbridge/startupwebapp/prod/startupwebapp-prod-monitoring<"),
+        database.contains(
+            "role/drawbridge/startupwebapp/prod/us-east-1/startupwebapp-prod-us-east-1-monitoring<"
+        ),
         "{database}"
     );
     assert_eq!(log_groups(&fixture).await.len(), 2);
@@ -122,7 +124,7 @@ async fn monitoring_has_a_role_of_its_own_and_logs_go_after_the_database() {
     fixture.run(&["plan", "--check"]).await.expect(0);
     let database = fixture.raw().rds("DescribeDBInstances", &[]).await;
     assert!(database.contains("<MonitoringInterval>0<"), "{database}");
-    assert!(!fixture.raw().iam("ListRoles", &[]).await.contains("startupwebapp-prod-monitoring"));
+    assert!(!fixture.raw().iam("ListRoles", &[]).await.contains("startupwebapp-prod-us-east-1-monitoring"));
     assert_eq!(log_groups(&fixture).await.len(), 2);
 
     run(&fixture, &owned(&["--stack", &file, "up", "--yes"]), 0).await;

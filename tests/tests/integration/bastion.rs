@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws::session::{Asleep, Patience};
 use deploy::task::up;
 use stack::Inventory;
-use tests::{Fixture, Want, element};
+use tests::{Fixture, Want, element, until_called};
 
 /// Replaces the bastion by one that was launched behind our back, as the stack's own but for what is broken.
 pub(crate) async fn relaunch(fixture: &Fixture, inventory: &Inventory, public_address: &str) -> String {
@@ -131,27 +131,28 @@ async fn a_bastion_whose_role_lacks_the_policy_is_named_and_mended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_breaks_while_up_waits_is_named_too() {
-    // The agent looks round two seconds after its start; the route goes away before that.
+    // The agent looks round five seconds after its start; the route goes away before that, by one call.
     let fixture = Fixture::start_with(Want::ControlPlane, |gateway| {
-        gateway.registration_delay = Duration::from_secs(2);
+        gateway.registration_delay = Duration::from_secs(5);
     })
     .await;
     let broken = async {
-        let launched = |gateway: &sandbox::gateway::Gateway| {
-            gateway.journal().iter().any(|call| call.operation == "RunInstances" && call.status == Some(200))
+        let gateway = fixture.cloud.gateway();
+        let succeeds = |call: &sandbox::gateway::Call, operation| {
+            call.operation == operation && call.status == Some(200)
         };
-        while !launched(fixture.cloud.gateway()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");
-        let table = inventory.route_table("public-routes").expect("a route table").id.clone();
+        until_called(gateway, 0, "the route is made", |call| succeeds(call, "CreateRoute")).await;
+        let tables = [("Filter.1.Name", "route.destination-cidr-block"), ("Filter.1.Value.1", "0.0.0.0/0")];
+        let tables = fixture.raw().ec2("DescribeRouteTables", &tables).await;
+        let table = element(&tables, "routeTableId").expect("a table has the route");
         let route = [("RouteTableId", table.as_str()), ("DestinationCidrBlock", "0.0.0.0/0")];
+        until_called(gateway, 0, "the bastion is launched", |call| succeeds(call, "RunInstances")).await;
         fixture.raw().ec2("DeleteRoute", &route).await;
     };
     let (up, ()) = tokio::join!(up::converge(&fixture.context, &[]), broken);
     let failure = up.expect_err("`up` cannot open a session").render_text();
     assert!(failure.contains("0.0.0.0/0") && !failure.contains("timed out"), "{failure}");
-    assert!(failure.contains("hint: ") && failure.contains("still running: instance "), "{failure}");
+    assert!(failure.contains("hint: ") && failure.contains("the bastion stops by itself at "), "{failure}");
     fixture.stop().await;
 }
 
@@ -162,12 +163,8 @@ async fn a_bastion_that_is_gone_is_not_waited_for() {
     })
     .await;
     let gone = async {
-        let waits = |gateway: &sandbox::gateway::Gateway| {
-            gateway.journal().iter().any(|call| call.operation == "DescribeInstanceInformation")
-        };
-        while !waits(fixture.cloud.gateway()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let waits = |call: &sandbox::gateway::Call| call.operation == "DescribeInstanceInformation";
+        until_called(fixture.cloud.gateway(), 0, "the agent is waited for", waits).await;
         let (_, inventory) = fixture.context.observe().await.expect("the account can be observed");
         let bastion = inventory.bastion().expect("it was launched").id.clone();
         fixture.raw().ec2("TerminateInstances", &[("InstanceId.1", &bastion)]).await;

@@ -18,6 +18,7 @@ use db::{
 use sandbox::gateway::Password;
 use sandbox::{Authority, Cluster, ClusterServer, ClusterSpec, Front, KeyKind, Programs, Runtime};
 use stack::{Events, Secret};
+use tests::{Fixture, LIMIT, Watch, seen, within};
 use tokio::task::JoinSet;
 
 const HOST: &str = "main.c0ffee.us-east-1.rds.amazonaws.com";
@@ -28,6 +29,7 @@ pub(crate) struct Database {
     pub(crate) server: Server,
     pub(crate) admin: Login,
     dir: PathBuf,
+    _watch: Watch,
 }
 
 /// Where a server's programs come from.
@@ -78,7 +80,7 @@ impl Database {
             password: Secret::new("of the master"),
             database: "postgres".to_owned(),
         };
-        Some(Database { cluster, server, admin, dir })
+        Some(Database { cluster, server, admin, dir, _watch: Watch::start() })
     }
 
     pub(crate) async fn connect(&self, login: &Login) -> Session {
@@ -115,10 +117,33 @@ impl Database {
         migrate::run(&self.server, &logins, migrations, &RunOptions::default(), &Events::none()).await
     }
 
+    /// Returns the folder of the server's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join("cluster/socket")
+    }
+
     pub(crate) async fn stop(self) {
         self.cluster.stop().await.unwrap();
         std::fs::remove_dir_all(self.dir).unwrap();
     }
+}
+
+/// Asks until the server counts as many as wanted.
+pub(crate) async fn until_count(session: &Session, sql: &str, is_wanted: impl Fn(i64) -> bool) {
+    within(LIMIT, &format!("`{sql}` answers what is wanted"), || async {
+        let count = session.client().query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+        seen(is_wanted(count), count)
+    })
+    .await;
+}
+
+/// As [`until_count`], as the stack's master through the program.
+pub(crate) async fn until_told(fixture: &Fixture, sql: &str, wanted: &str) {
+    within(LIMIT, &format!("`{sql}` answers {wanted}"), || async {
+        let said = fixture.run(&["psql", "--", "-XAtc", sql]).await.expect(0).stdout;
+        seen(said.trim() == wanted, said)
+    })
+    .await;
 }
 
 struct InMemory(Front);

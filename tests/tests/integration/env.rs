@@ -32,7 +32,8 @@ async fn a_shell_reads_the_ids_of_what_exists() {
     }
     let (cloud, _) = fixture.context.observe().await.expect("the account can be observed");
     let master = fixture.context.stack.master_secret_name();
-    let password = aws::secret::get(&cloud, &master).await.expect("there is a secret");
+    let password =
+        aws::secret::get(&cloud, &fixture.context.stack, &master).await.expect("there is a secret");
     let text = std::fs::read_to_string(&file).expect("it was written");
     assert!(!text.contains(password.expose()), "the master's password is in the file");
     assert_eq!(fixture.run(&["env", "-"]).await.expect(0).stdout, text);

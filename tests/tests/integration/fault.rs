@@ -5,11 +5,10 @@
 //! call meets one kind, and the next ones the others.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use deploy::task::{down, up};
 use sandbox::gateway::{Fault, FaultKind};
-use tests::{Fixture, Want};
+use tests::{Fixture, LIMIT, Want, until_settled};
 
 /// What is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +68,7 @@ async fn sweep(task: Task, kind: Kind) {
             () = killed => (),
         }
         gateway.clear_faults();
-        settle(&fixture).await;
+        until_settled(gateway).await;
         if has_only_looked(&fixture, before) {
             // All is as it was, and serves the next one. Many calls of a run are looks before its first change.
             is_up = task == Task::Down;
@@ -111,13 +110,6 @@ async fn attempt(fixture: &Fixture, task: Task) {
     }
 }
 
-/// Waits until what was in flight at the kill has reached its end.
-async fn settle(fixture: &Fixture) {
-    while fixture.cloud.gateway().journal().iter().any(|call| call.end_ms.is_none() && call.fault.is_none()) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// One `up` makes everything right, with nothing twice; a second one has nothing to do.
 async fn converge(fixture: &Fixture, n: u64) {
     if let Err(failure) = up::converge(&fixture.context, &[]).await {
@@ -149,11 +141,13 @@ async fn kill_the_program(fixture: &Fixture, task: &str, n: u64) {
     gateway.inject(Fault { service: None, operation: None, nth: n, kind: FaultKind::Hold });
     let mut program =
         fixture.program(&[task, "--yes"]).stderr(Stdio::null()).spawn().expect("the program starts");
-    gateway.wait_until_fired().await;
+    let fired = tokio::time::timeout(LIMIT, gateway.wait_until_fired()).await;
+    // It goes in any case: a test that panics leaves no program behind.
     program.kill().expect("it can be killed");
+    fired.unwrap_or_else(|_| panic!("`{task}` makes no call {n}"));
     program.wait().expect("it ends");
     gateway.clear_faults();
-    settle(fixture).await;
+    until_settled(gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sandbox::KeyKind;
-use tests::{Fixture, Ran, Want};
+use sandbox::gateway::{Fault, FaultKind};
+use tests::{Fixture, LIMIT, Ran, Running, Want};
 
 const TENANTS: [&str; 3] = ["startupwebapp_prod", "healthtech_experiment", "fintech_experiment"];
 
@@ -127,16 +128,19 @@ async fn a_tunnel_says_when_it_is_ready_and_ends_its_sessions() {
 
 /// A tunnel as a program of its own, with two connections at the same time, on any cloud where a stack is up.
 pub(crate) async fn tunnel_of_two_sessions(fixture: &Fixture) {
-    use std::io::{BufRead, BufReader, Read, Write};
-    let connect = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port));
+    use std::io::{Read, Write};
+    let connect = |port: u16| -> std::io::Result<std::net::TcpStream> {
+        let stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        Ok(stream)
+    };
     // `up` tries sessions too.
     let earlier = fixture.cloud.gateway().journal().len();
     let mut command = fixture.program(&["tunnel", "--port", "0", "--json"]);
     let tunnel = move || -> std::io::Result<_> {
-        let mut tunnel = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(tunnel.stdout.as_mut().expect("it is piped")).read_line(&mut line)?;
-        let ready: serde_json::Value = serde_json::from_str(&line)?;
+        command.stderr(Stdio::piped());
+        let mut tunnel = Running::start(command);
+        let ready: serde_json::Value = serde_json::from_str(&tunnel.line())?;
         let port = ready["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port is told");
         // Both at the same time: each has a session of its own.
         let mut streams = [connect(port)?, connect(port)?];
@@ -147,11 +151,13 @@ pub(crate) async fn tunnel_of_two_sessions(fixture: &Fixture) {
             stream.read_exact(&mut answer)?;
             assert_eq!(answer, *b"S");
         }
-        std::process::Command::new("kill").arg(tunnel.id().to_string()).status()?;
+        let mut stderr = tunnel.stderr().expect("it is piped");
+        tunnel.signal("TERM");
+        let ended = tunnel.ended();
         let mut said = String::new();
-        tunnel.stderr.take().expect("it is piped").read_to_string(&mut said)?;
+        stderr.read_to_string(&mut said)?;
         assert!(!said.contains("warning"), "an end that was asked for is nothing to warn of: {said}");
-        tunnel.wait()
+        Ok(ended)
     };
     let ended = tokio::task::spawn_blocking(tunnel).await.expect("no answer was wrong");
     assert!(ended.expect("it can be run").success(), "SIGTERM ends a tunnel in good order");
@@ -175,24 +181,24 @@ fn target(name: &'static [u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_run_leads_to_several_targets() {
-    use std::io::{BufRead, BufReader, Read};
+    use std::io::Read;
     let fixture = Fixture::start(Want::ControlPlane).await;
     fixture.run(&["up", "--yes"]).await.expect(0);
     let (one, two) = (target(b"one"), format!("0:{}", target(b"two")));
-    let mut command = fixture.program(&["tunnel", "--port", "0", "--to", &one, "--to", &two, "--json"]);
+    let command = fixture.program(&["tunnel", "--port", "0", "--to", &one, "--to", &two, "--json"]);
     let tunnel = tokio::task::spawn_blocking(move || {
-        let mut tunnel = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(tunnel.stdout.take().unwrap()).lines();
+        let tunnel = Running::start(command);
         for name in ["one", "two"] {
-            let ready: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            let ready: serde_json::Value = serde_json::from_str(&tunnel.line()).unwrap();
             let port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
             let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
             let mut heard = String::new();
             stream.read_to_string(&mut heard).unwrap();
             assert_eq!(heard, name);
         }
-        std::process::Command::new("kill").arg(tunnel.id().to_string()).status().unwrap();
-        tunnel.wait().unwrap()
+        tunnel.signal("TERM");
+        tunnel.ended()
     });
     assert!(tunnel.await.unwrap().success());
     assert_eq!(fixture.cloud.gateway().live_sessions(), 0);
@@ -207,25 +213,35 @@ async fn one_run_leads_to_several_targets() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_ends_the_program_its_sessions_are_ended_first() {
-    use std::io::{BufRead, BufReader};
     let fixture = Fixture::start(Want::ControlPlane).await;
     fixture.run(&["up", "--yes"]).await.expect(0);
     let target = target(b"hello");
-    for (signals, code) in [(&["HUP"][..], 0), (&["INT"], 0), (&["TERM"], 0), (&["INT", "INT"], 130)] {
-        let mut command = fixture.program(&["tunnel", "--port", "0", "--to", &target, "--json"]);
-        let ended = tokio::task::spawn_blocking(move || {
-            let mut tunnel = command.stdout(Stdio::piped()).spawn().unwrap();
-            let mut line = String::new();
-            BufReader::new(tunnel.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-            // In one call, so that the second finds the program still busy with the first; if it does not, it has ended.
-            let pid = tunnel.id().to_string();
-            let script: Vec<String> = signals.iter().map(|signal| format!("kill -{signal} {pid}")).collect();
-            std::process::Command::new("sh").args(["-c", &script.join(";")]).status().unwrap();
-            tunnel.wait().unwrap()
+    let gateway = fixture.cloud.gateway();
+    for (signal, again, code) in
+        [("HUP", None, 0), ("INT", None, 0), ("TERM", None, 0), ("INT", Some("INT"), 130)]
+    {
+        let command = fixture.program(&["tunnel", "--port", "0", "--to", &target, "--json"]);
+        let tunnel = tokio::task::spawn_blocking(move || {
+            let tunnel = Running::start(command);
+            tunnel.line();
+            tunnel
         });
-        let ended = ended.await.unwrap();
-        assert!(ended.code().is_some_and(|ended| ended == code || ended == 0), "{signals:?}: {ended}");
-        assert_eq!(fixture.cloud.gateway().live_sessions(), 0, "{signals:?}");
+        let tunnel = tunnel.await.unwrap();
+        assert_eq!(gateway.live_sessions(), 1, "{signal}: it has a session from its start");
+        if again.is_some() {
+            // The second finds the program busy with the first for as long as it takes.
+            let operation = Some("TerminateSession".to_owned());
+            gateway.inject(Fault { service: None, operation, nth: 1, kind: FaultKind::Hold });
+        }
+        tunnel.signal(signal);
+        if let Some(again) = again {
+            let fired = tokio::time::timeout(LIMIT, gateway.wait_until_fired()).await;
+            fired.expect("the first one has the session ended");
+            tunnel.signal(again);
+        }
+        let ended = tokio::task::spawn_blocking(move || tunnel.ended()).await.unwrap();
+        assert_eq!(ended.code(), Some(code), "{signal} {again:?}");
+        assert_eq!(gateway.live_sessions(), 0, "{signal} {again:?}");
     }
     fixture.stop().await;
 }
@@ -261,7 +277,8 @@ async fn secrets(fixture: &Fixture) -> BTreeSet<String> {
     let (cloud, inventory) = fixture.context.observe().await.expect("the account can be observed");
     let mut secrets = BTreeSet::new();
     for entry in &inventory.secrets {
-        secrets.insert(aws::secret::get(&cloud, &entry.name).await.expect("a secret").expose().to_owned());
+        let secret = aws::secret::get(&cloud, &fixture.context.stack, &entry.name).await;
+        secrets.insert(secret.expect("a secret").expose().to_owned());
     }
     assert_eq!(secrets.len(), 1 + TENANTS.len(), "the master's and one for each tenant");
     secrets

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
 
+mod alone;
 mod boundary;
 mod disk;
 mod engine;
@@ -9,7 +10,11 @@ mod fleet;
 mod history;
 pub(crate) mod join;
 mod kill;
+mod outcome;
+mod place;
 mod program;
+mod psql;
+mod repair;
 mod runners;
 mod set;
 mod trouble;
@@ -22,7 +27,7 @@ use db::migrate::{self, Outcome, Retry, RunOptions, TenantReport};
 use db::{Error, Login, Migration, Session};
 use stack::{Event, Events};
 
-use crate::db::{Database, file, spec};
+use crate::db::{Database, file, spec, until_count};
 
 const HISTORY: &str = "SELECT version || ' ' || name FROM refinery_schema_history ORDER BY version";
 const TABLES: &str = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
@@ -97,7 +102,7 @@ impl Database {
         let session = self.connect(&spec(name).login()).await;
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                    AND wait_event_type = 'Lock'";
-        while session.client().query_one(sql, &[]).await.unwrap().get::<_, i64>(0) != sessions {}
+        until_count(&session, sql, |count| count == sessions).await;
         session.close().await;
     }
 }

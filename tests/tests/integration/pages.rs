@@ -144,7 +144,7 @@ async fn every_resource_is_listed_with_what_aws_says_of_it() {
     }
     let (cloud, _) = fixture.context.observe().await.unwrap();
     let master = fixture.context.stack.master_secret_name();
-    let password = aws::secret::get(&cloud, &master).await.unwrap();
+    let password = aws::secret::get(&cloud, &fixture.context.stack, &master).await.unwrap();
     for seen in [&text, &seen.page, &seen.ran.stdout, &seen.ran.stderr] {
         assert!(!seen.contains(password.expose()), "the master's password is shown");
     }

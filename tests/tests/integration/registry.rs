@@ -129,7 +129,7 @@ fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
             "closed to other roles: `games` may connect",
             "REVOKE CONNECT ON DATABASE \\\"shop\\\" FROM \\\"games\\\"",
             "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
-            "TABLE public.intruder is `games`'s; run `cargo xtask psql -- ",
+            &format!("TABLE public.intruder is `games`'s; run `cargo xtask --stack {query} psql -- "),
         ] {
             assert!(drift.contains(said), "{said}: {drift}");
         }

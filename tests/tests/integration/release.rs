@@ -154,15 +154,14 @@ fn the_bastion_is_left_as_it_was_found_unless_somebody_uses_it() {
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).kill_on_drop(true);
         let mut user = command.spawn().expect("the program starts");
         let mut first = String::new();
-        let stdout = user.stdout.take().expect("it is piped");
-        tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(stdout), &mut first)
-            .await
-            .expect("it can be read");
+        let mut stdout = tokio::io::BufReader::new(user.stdout.take().expect("it is piped"));
+        let reading = tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut first);
+        tokio::time::timeout(tests::LIMIT, reading).await.expect("it prints").expect("it can be read");
         assert_eq!(first, "in\n");
         let told = run(checkout.release(&fixture, &["--bastion", "stop"]), 0).await.json();
         assert_eq!(bastion(&told, ["ran", "left to others"]).await.as_deref(), Some("running"));
         drop(user.stdin.take());
-        user.wait().await.expect("it ends");
+        tokio::time::timeout(tests::LIMIT, user.wait()).await.expect("it ends").expect("it ran");
         fixture.stop().await;
     });
 }

@@ -167,15 +167,12 @@ async fn a_terminal_that_is_killed_is_left_as_it_was_and_its_session_is_ended() 
     }
     // A command is told with Ctrl-C and ends the session by itself; it would go on otherwise.
     let ended_for_it = calls(&fixture, "TerminateSession");
-    let mut command = fixture.program(&["bastion", "shell", "--", "sh", "-c", "echo $$; exec sleep 1000"]);
+    let command = fixture.program(&["bastion", "shell", "--", "sh", "-c", "echo $$; exec sleep 1000"]);
     let (line, status) = tokio::task::spawn_blocking(move || {
-        use std::io::BufRead;
-        let mut program = command.stdout(std::process::Stdio::piped()).spawn().expect("it starts");
-        let mut line = String::new();
-        let stdout = program.stdout.take().expect("it is piped");
-        std::io::BufReader::new(stdout).read_line(&mut line).expect("it prints");
-        std::process::Command::new("kill").args(["-INT", &program.id().to_string()]).status().expect("kill");
-        (line, program.wait().expect("it ends"))
+        let program = tests::Running::start(command);
+        let line = program.line();
+        program.signal("INT");
+        (line, program.ended())
     })
     .await
     .expect("it ran");

@@ -1,10 +1,11 @@
 //! One run at a time changes a stack.
 
 use aws::Cloud;
-use stack::Inventory;
+use stack::plan::{Action, Step};
+use stack::{Inventory, Plan};
 
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::machine;
 
 /// When what was seen before the lock was taken is still to be believed.
@@ -14,6 +15,16 @@ pub enum Belief {
     IfEmpty,
     /// Unless somebody had the lock: what has gone since is gone, and a last look finds what has come.
     UnlessLocked,
+    /// Not at all: somebody has thought about a question meanwhile.
+    Never,
+}
+
+impl Belief {
+    /// Returns this one, unless somebody was asked and has taken time to answer.
+    #[must_use]
+    pub fn unless_asked(self, context: &Context) -> Belief {
+        if context.yes { self } else { Belief::Never }
+    }
 }
 
 /// Does the work while nobody else changes the stack, on what exists then.
@@ -36,6 +47,7 @@ pub async fn change<T>(
         && match belief {
             Belief::IfEmpty => seen.is_empty(),
             Belief::UnlessLocked => true,
+            Belief::Never => false,
         };
     let result = Box::pin(held.during(async {
         let inventory =
@@ -45,4 +57,41 @@ pub async fn change<T>(
     .await;
     held.give_back(&context.events).await;
     result?
+}
+
+/// What has become of a plan that somebody agreed to.
+pub enum Outcome<T> {
+    /// It was carried out.
+    Done(T),
+    /// Not begun: what exists has changed, and what there is to do with it.
+    Changed(Inventory),
+}
+
+/// Says whether to go on with a plan that is made of what exists now, in the place of the one that was agreed to.
+///
+/// Whoever can be asked is asked again (`false`). `--yes` goes on, unless it deletes or replaces what nobody has seen.
+///
+/// # Errors
+/// Exit 8: it would, and nothing is done.
+pub fn goes_on(context: &Context, plan: &Plan, agreed: &Plan, task: &str) -> Result<bool, Failure> {
+    if plan.is_as_agreed(agreed) || plan.is_empty() {
+        return Ok(true);
+    }
+    if !context.yes {
+        return Ok(false);
+    }
+    let surprises = plan.surprises(agreed);
+    if surprises.is_empty() {
+        return Ok(true);
+    }
+    let name = |step: &&Step| {
+        let Action::Delete { id } = &step.action else { return step.subject().to_owned() };
+        format!("{} `{id}`", step.subject())
+    };
+    let names = surprises.iter().map(name).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "what exists has changed since the plan was shown: {names} would be deleted as well; nothing was changed"
+    );
+    Err(Failure::new(Exit::Drift, anyhow::Error::msg(text))
+        .hint(format!("look at it with `cargo xtask {task} --dry-run`, then run it again")))
 }

@@ -11,7 +11,7 @@ use aws::session::Purpose;
 use db::role::{PasswordCheck, check_password};
 use db::{BoxStream, ConnectOptions, Dial, Login, Server};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use stack::Inventory;
 use stack::spec::Tenant;
 use tunnel::Tunnel;
@@ -42,7 +42,7 @@ pub enum Silence {
     KeptAlive,
 }
 
-/// An open tunnel to one target.
+/// An open tunnel to one target. What is done with it is done in [`Bridge::during`], which ends its sessions.
 pub struct Bridge {
     control: Arc<Ssm>,
     tunnel: Arc<Tunnel>,
@@ -128,13 +128,45 @@ impl Bridge {
         self.tunnel.state()
     }
 
-    /// Ends the sessions, at AWS as well, and every connection that still uses them.
+    /// Does the work, then ends the sessions, at AWS as well, and every connection that still uses them.
     ///
     /// # Errors
-    /// A session could not be ended in good order; it ends by itself when its idle time is over.
-    pub async fn close(&self) -> Result<(), Failure> {
+    /// The work's own. A session that could not be ended is a warning: it says nothing of the work.
+    pub async fn during<T>(
+        self,
+        work: impl AsyncFnOnce(&Arc<Bridge>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        Bridge::during_all(vec![Ok(self)], async |bridges: &[Arc<Bridge>]| work(&bridges[0]).await).await
+    }
+
+    /// As [`Bridge::during`], with several. If one of them was not opened, the others are closed again.
+    ///
+    /// # Errors
+    /// Why the first was not opened that was not, or the work's own.
+    pub async fn during_all<T>(
+        opened: Vec<Result<Bridge, Failure>>,
+        work: impl AsyncFnOnce(&[Arc<Bridge>]) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (mut bridges, mut failed) = (Vec::new(), None);
+        for opened in opened {
+            match opened {
+                Ok(bridge) => bridges.push(Arc::new(bridge)),
+                Err(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        let result = match failed {
+            None => work(&bridges).await,
+            Some(failure) => Err(failure),
+        };
+        join_all(bridges.iter().map(|bridge| bridge.close())).await;
+        result
+    }
+
+    /// Ends the sessions, as [`Bridge::during`] does, for whoever holds a bridge without a task around it.
+    pub async fn close(&self) {
         self.control.close();
-        Ok(self.tunnel.close().await?)
+        let closed = self.tunnel.close().await;
+        self.control.end(closed).await;
     }
 }
 
@@ -167,7 +199,8 @@ pub const MASTER: &str = "master";
 /// # Errors
 /// The secret is missing or may not be read.
 pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> {
-    let versions = Box::pin(secret::rotate::get(cloud, &context.stack.master_secret_name())).await?;
+    let versions =
+        Box::pin(secret::rotate::get(cloud, &context.stack, &context.stack.master_secret_name())).await?;
     let user = context.stack.database.master_user.clone();
     let login = Login { user, password: versions.current.password, database: "postgres".to_owned() };
     let pending = versions.pending.map(|pending| Login { password: pending.password, ..login.clone() });
@@ -180,15 +213,28 @@ pub async fn master(context: &Context, cloud: &Cloud) -> Result<Login, Failure> 
 /// The secret is missing (`tenant create` makes it) or may not be read.
 pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<Login, Failure> {
     let name = context.stack.role_secret_name(&tenant.owner);
-    let versions = Box::pin(secret::rotate::get(cloud, &name)).await.map_err(|error| {
-        Failure::from(error).hint(format!("run `cargo xtask tenant create {}`", tenant.name))
-    })?;
+    let versions = Box::pin(secret::rotate::get(cloud, &context.stack, &name)).await;
+    let versions = versions.map_err(|error| no_secret(tenant, error))?;
     let login = |version: Version| Login {
         user: tenant.user(version.user.as_deref()).to_owned(),
         password: version.password,
         database: tenant.name.clone(),
     };
     known(context, cloud, &tenant.owner, login(versions.current), versions.pending.map(login)).await
+}
+
+/// Returns the failure of a tenant whose role's secret cannot be had, with the command that mends it, where one does.
+pub fn no_secret(tenant: &Tenant, error: aws::Error) -> Failure {
+    let Tenant { name, owner, .. } = tenant;
+    let hint = match &error {
+        aws::Error::Missing { .. } => Some(format!("run `cargo xtask tenant create {name}`")),
+        aws::Error::Secret { .. } => Some(format!(
+            "run `cargo xtask secret rotate {owner}`, which writes a new value with a new password; what was \
+             overwritten may still be in `AWSPREVIOUS`"
+        )),
+        _ => None,
+    };
+    hint.into_iter().fold(Failure::from(error), Failure::hint)
 }
 
 /// Returns the login with the password that the server knows. Only a rotation that was cut off leaves two to choose
@@ -207,9 +253,8 @@ async fn known(
     ));
     let inventory = Box::pin(aws::observe(cloud, &context.stack)).await?;
     let bridge = Box::pin(Bridge::to_database(context, cloud, &inventory)).await?;
-    let chosen = choose(&bridge.server(context)?, login, pending).await;
-    bridge.close().await?;
-    Ok(chosen?)
+    let work = async |bridge: &Arc<Bridge>| Ok(choose(&bridge.server(context)?, login, pending).await?);
+    Box::pin(bridge.during(work)).await
 }
 
 /// Returns the pending login if the server knows that one and not the current one.

@@ -1,9 +1,10 @@
 //! Questions to the person at the terminal.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::{program, screen};
 
 /// Asks whether to go on; `--yes` answers.
 ///
@@ -17,6 +18,17 @@ pub fn yes(context: &Context, question: &str) -> Result<(), Failure> {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(declined()),
     }
+}
+
+/// Asks whether to do something beside what was asked for. `--yes` does not mean it: without an answer it is not done.
+///
+/// # Errors
+/// The answer cannot be read.
+pub fn beside(context: &Context, question: &str) -> Result<bool, Failure> {
+    if context.yes || !can_ask(context) {
+        return Ok(false);
+    }
+    Ok(matches!(ask(context, &format!("{question} [y/N] "))?.as_str(), "y" | "Y" | "yes"))
 }
 
 /// Asks for a name to be typed, as what follows cannot be undone; `--yes` answers.
@@ -57,12 +69,7 @@ fn ask(context: &Context, prompt: &str) -> Result<String, Failure> {
     if !can_ask(context) {
         return Err(nobody().hint("look at it with `--dry-run`, then add `--yes`"));
     }
-    context.view.settle();
-    eprint!("{prompt}");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(answer.trim().to_owned())
+    Ok(screen::ask(&program::called(prompt))?)
 }
 
 fn declined() -> Failure {

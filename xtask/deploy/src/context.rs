@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::ending::Ending;
 use crate::failure::{Exit, Failure};
 use crate::view::View;
-use crate::{cost, place, power, registry};
+use crate::{names, place, power, registry, running};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -42,13 +42,17 @@ impl Context {
     /// # Errors
     /// The file cannot be read, or something in it is wrong: exit 2, naming file, line and column.
     pub fn load(global: &Global, view: View, stop: Stop, ending: Ending) -> Result<Context, Failure> {
-        let stack = read_stack(global.stack.clone())?;
+        Ok(Context::of(read_stack(global.stack.clone())?, global, view, stop, ending))
+    }
+
+    /// As [`Context::load`], of a stack that is there already.
+    pub fn of(stack: Stack, global: &Global, view: View, stop: Stop, ending: Ending) -> Context {
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             if std::env::var(name).is_ok_and(|region| region != stack.region) {
                 view.say(format!("{name} is ignored: the stack file says `{}`", stack.region));
             }
         }
-        Ok(Context {
+        Context {
             stack: Arc::new(stack),
             access: Access::from_environment(global.profile.clone()),
             events: view.events(),
@@ -58,7 +62,7 @@ impl Context {
             json: global.json,
             yes: global.yes,
             no_input: global.no_input,
-        })
+        }
     }
 
     /// Connects, says who and where we are, and looks at what exists.
@@ -69,7 +73,13 @@ impl Context {
 
     /// As [`Context::observe`], where it matters whether we are let in at all or only a list failed.
     pub async fn look(&self) -> Result<(Cloud, Identity, Result<Inventory, aws::Error>), Failure> {
-        let cloud = Box::pin(self.access.connect(&self.stack)).await?;
+        // Whoever has the credentials may ask somebody, for as long as that takes.
+        let cloud = tokio::select! {
+            cloud = Box::pin(self.access.connect(&self.stack)) => cloud?,
+            () = self.stop.raised() => {
+                return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")));
+            }
+        };
         let (identity, inventory) =
             tokio::join!(Box::pin(cloud.identity()), Box::pin(aws::observe(&cloud, &self.stack)));
         let identity = identity?;
@@ -82,10 +92,15 @@ impl Context {
 
     /// As [`observe`](Context::observe), for tasks that open sessions: a bastion that is stopped is started, and what it
     /// costs is said when the task ends.
+    ///
+    /// # Errors
+    /// Those of [`names::check`], before the bastion is started; and of [`power::wake`].
     pub async fn reach(&self) -> Result<(Cloud, Inventory), Failure> {
         let (cloud, inventory) = self.observe().await?;
+        names::check(self, &inventory)?;
+        names::warn(self, &inventory);
         let inventory = Box::pin(power::wake(self, &cloud, inventory)).await?;
-        self.ending.set_farewell(cost::bastion_running(&inventory));
+        self.ending.set_farewell(running::look(self, &cloud, &inventory));
         Ok((cloud, inventory))
     }
 

@@ -1,8 +1,7 @@
 //! pg_dump: which one, and a file that only its owner reads.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use tokio::process::Command;
 use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::file::Unfinished;
 use crate::task::exec::{self, TlsBy};
 use crate::{listener, place};
 
@@ -78,20 +78,28 @@ impl Programs {
         file: &Path,
     ) -> Result<u64, Failure> {
         let program = self.for_server(version)?;
-        reserve(file).map_err(|error| {
+        let refused = |error: io::Error| {
             let text = format!("cannot write the dump `{}`: {error}; nothing was dropped", file.display());
             Failure::usage(text).hint("name another file with `--dump FILE`")
-        })?;
+        };
+        // pg_dump would let others read it, and would write over another one.
+        if file.try_exists().map_err(refused)? {
+            return Err(refused(io::ErrorKind::AlreadyExists.into()));
+        }
+        let unfinished = Unfinished::beside(file).map_err(refused)?;
         let mut command = Command::new(&program.path);
-        command.args(["--format=custom", "--no-password", "--file"]).arg(file);
+        command.args(["--format=custom", "--no-password", "--file"]).arg(unfinished.path());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let listener = listener::bind(0).await?;
         let tls = if program.has_tls { TlsBy::Command } else { TlsBy::Tunnel };
         let ran = Box::pin(exec::run_on(context, bridge, login, &listener, command, tls)).await;
-        let size = fs::metadata(file).map_or(0, |file| file.len());
-        match ran {
-            Ok(status) if status.success() && size > 0 => return Ok(size),
-            Ok(_) | Err(_) => fs::remove_file(file)?,
+        let size = fs::metadata(unfinished.path()).map_or(0, |file| file.len());
+        match &ran {
+            Ok(status) if status.success() && size > 0 => {
+                unfinished.become_new(file).map_err(refused)?;
+                return Ok(size);
+            }
+            Ok(_) | Err(_) => drop(unfinished),
         }
         let status = ran?;
         let text = format!("pg_dump of `{}` failed ({status}); nothing was dropped", login.database);
@@ -103,11 +111,6 @@ fn help(failure: Failure) -> Failure {
     failure
         .hint("install the client programs of the server's version, or a later one")
         .hint("add `--no-dump` if its data may go without a copy")
-}
-
-/// Makes an empty file that only its owner reads; pg_dump would let others read it, and would write over another one.
-fn reserve(file: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)
 }
 
 async fn major(program: &Path) -> Option<u32> {
@@ -143,15 +146,5 @@ mod tests {
         let failure = programs.check(19).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.render_text().contains("pg_dump is of version 15 and 18; nothing was dropped"));
-    }
-
-    #[test]
-    fn a_dump_is_its_owners_alone_and_writes_over_nothing() {
-        use std::os::unix::fs::PermissionsExt;
-        let file = std::env::temp_dir().join(format!("drawbridge-dump-{}", std::process::id()));
-        reserve(&file).unwrap();
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(reserve(&file).is_err());
-        fs::remove_file(file).unwrap();
     }
 }

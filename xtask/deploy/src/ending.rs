@@ -10,6 +10,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::time::timeout;
 
+use crate::running::{Look, Running};
+
 /// How long the sessions of a program that is told to end at once are given.
 pub const AT_ONCE: Duration = Duration::from_secs(3);
 /// How long those of a task that failed or panicked are given; a session's own limit is shorter.
@@ -26,7 +28,7 @@ pub trait Endable: Send + Sync {
 pub struct Ending {
     open: Arc<Mutex<Vec<Arc<dyn Endable>>>>,
     foreground: Arc<AtomicUsize>,
-    farewell: Arc<Mutex<Option<String>>>,
+    farewell: Arc<Mutex<Option<Look>>>,
 }
 
 impl Ending {
@@ -49,14 +51,15 @@ impl Ending {
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Sets what is said at the end of what still runs and costs; `None` if nothing does any more.
-    pub fn set_farewell(&self, line: Option<String>) {
-        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    /// Sets how it is found out at the end what still runs and costs; `None` if nothing does any more.
+    pub fn set_farewell(&self, look: Option<Look>) {
+        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = look;
     }
 
-    /// Returns what is to be said at the end.
-    pub fn farewell(&self) -> Option<String> {
-        self.farewell.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Looks at what still runs and costs now.
+    pub async fn farewell(&self) -> Option<Running> {
+        let look = self.farewell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        look?().await
     }
 
     /// Leaves Ctrl-C to a child on the same terminal, which gets it from there, until the guard is dropped.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cost;
+use crate::cause;
+use crate::running::Running;
 
 /// The documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Failure {
     /// What failed, with its causes; empty if the task has said all there is to say.
     pub error: Option<anyhow::Error>,
     /// What still runs and costs.
-    pub still_running: Vec<String>,
+    pub still_running: Vec<Running>,
     /// Imperatives with a command.
     pub hints: Vec<String>,
 }
@@ -70,8 +71,8 @@ impl Failure {
 
     /// Adds what still runs and costs.
     #[must_use]
-    pub fn still_running(mut self, lines: impl IntoIterator<Item = String>) -> Failure {
-        self.still_running.extend(lines);
+    pub fn still_running(mut self, running: impl IntoIterator<Item = Running>) -> Failure {
+        self.still_running.extend(running);
         self
     }
 
@@ -98,21 +99,30 @@ impl Failure {
         for hint in &self.hints {
             let _ = writeln!(text, "hint: {hint}");
         }
-        for line in &self.still_running {
-            let _ = writeln!(text, "still running: {line}");
+        for running in &self.still_running {
+            let _ = writeln!(text, "{running}");
         }
         text
     }
 
     /// Renders it as one JSON object.
     pub fn render_json(&self) -> serde_json::Value {
+        let still = self.still_running.iter().filter_map(|running| match running {
+            Running::Still(what) => Some(what),
+            Running::Told(_) => None,
+        });
+        let told = self.still_running.iter().filter_map(|running| match running {
+            Running::Told(sentence) => Some(sentence),
+            Running::Still(_) => None,
+        });
         json!({
             "event": "failure",
             "exit": self.exit as u8,
             "error": self.error.as_ref().map(ToString::to_string),
             "causes": self.error.iter().flat_map(|e| e.chain().skip(1)).map(ToString::to_string).collect::<Vec<_>>(),
             "hints": self.hints,
-            "still_running": self.still_running,
+            "still_running": still.collect::<Vec<_>>(),
+            "notes": told.collect::<Vec<_>>(),
         })
     }
 }
@@ -136,13 +146,10 @@ impl From<aws::Error> for Failure {
     }
 }
 
-impl From<aws::ApplyError> for Failure {
-    fn from(error: aws::ApplyError) -> Failure {
-        let hints = hints(&error.source);
-        let still_running = cost::still_running(&error.inventory);
-        let failure = Failure::new(exit(&error.source), error).still_running(still_running);
-        hints.into_iter().fold(failure, Failure::hint)
-    }
+/// Returns the failure of a plan; `running::applied` adds what still runs.
+pub(crate) fn of_apply(error: aws::ApplyError) -> Failure {
+    let hints = hints(&error.source);
+    hints.into_iter().fold(Failure::new(exit(&error.source), error), Failure::hint)
 }
 
 fn exit(error: &aws::Error) -> Exit {
@@ -170,16 +177,31 @@ pub fn hints(error: &aws::Error) -> Vec<String> {
             .iter()
             .map(|one| format!("`{}` removes {} {}; look at it first", one.command, one.kind, one.id))
             .collect(),
+        aws::Error::Foreign { what: "secret", name } => vec![
+            "leave `secret_prefix` and `master_secret` out of the stack file, or write names there that nobody else has"
+                .to_owned(),
+            format!("if `{name}` is this stack's and lacks its tag, `cargo xtask adopt --from FILE` gives it back"),
+        ],
         aws::Error::Protected { .. } => {
             vec!["run `cargo xtask down --unprotect` if its data may go".to_owned()]
         }
         aws::Error::NotReachable { findings, .. } => {
             findings.iter().map(|finding| format!("{} ({})", finding.command, finding.evidence)).collect()
         }
+        aws::Error::Service { service, operation, code, .. } => {
+            cause::hints_of_code(service, operation, code)
+        }
+        aws::Error::NoAnswer { .. } => cause::hints_of_silence(),
         aws::Error::LockLost { .. } => {
             vec!["run the same command again: it waits for the other run, and does what is left".to_owned()]
         }
         _ => Vec::new(),
+    }
+}
+
+impl From<stack::stray::Refusal> for Failure {
+    fn from(refusal: stack::stray::Refusal) -> Failure {
+        refusal.hints.into_iter().fold(Failure::usage(refusal.message), Failure::hint)
     }
 }
 
@@ -192,7 +214,7 @@ impl From<db::Error> for Failure {
 
 impl From<tunnel::Error> for Failure {
     fn from(error: tunnel::Error) -> Failure {
-        Failure::new(Exit::Tunnel, error)
+        cause::of_tunnel(error)
     }
 }
 

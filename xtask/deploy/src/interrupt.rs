@@ -4,8 +4,8 @@ use aws::Stop;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ending::{AT_ONCE, Ending};
-use crate::terminal;
 use crate::view::View;
+use crate::{screen, terminal};
 
 /// The three that end programs.
 pub struct Signals {
@@ -58,9 +58,12 @@ pub fn watch(view: &View, ending: &Ending) -> std::io::Result<Stop> {
             if ending.leaves_interrupts() && asked == Asked::Interrupt {
                 continue;
             }
-            if flag.is_raised() {
+            // While a question waits nothing is in flight, and nobody reads what would be said.
+            if flag.is_raised() || screen::is_asking() {
                 ending.end_all(AT_ONCE).await;
                 terminal::restore();
+                screen::end_line();
+                screen::leave();
                 std::process::exit(130);
             }
             view.say("stopping after the calls in flight; once more ends at once");

@@ -6,21 +6,27 @@
 pub mod access;
 pub mod alone;
 pub mod bridge;
+mod cause;
 pub mod confirm;
 pub mod context;
 pub mod cost;
+pub mod descriptor;
 pub mod disk;
 pub mod dump;
 pub mod ending;
 pub mod failure;
+pub mod file;
 pub mod interrupt;
 pub mod listener;
 pub mod machine;
+pub mod names;
 pub mod place;
 pub mod power;
 pub mod program;
 pub mod registry;
 pub mod report;
+pub mod running;
+pub mod screen;
 pub mod sets;
 pub mod squawk;
 pub mod ssm;
@@ -46,19 +52,23 @@ pub async fn run(cli: &Cli) -> ExitCode {
         (false, true) => Detail::Verbose,
         (false, false) => Detail::Normal,
     };
+    program::remember(&cli.global);
     let view = View::new(cli.global.json, detail);
     let ending = Ending::default();
     let outcome = ending.after(Box::pin(dispatch(cli, &view, &ending))).await;
-    match (outcome, ending.farewell()) {
-        (Ok(code), farewell) => {
-            if let Some(line) = farewell {
-                view.say(format!("still running: {line}"));
+    screen::settle();
+    match outcome {
+        Ok(code) => {
+            if let Some(running) = ending.farewell().await {
+                view.say(running.to_string());
             }
             code
         }
-        (Err(mut failure), farewell) => {
+        Err(mut failure) => {
             // A failed step has told it already.
-            failure.still_running.extend(farewell.filter(|_| failure.still_running.is_empty()));
+            if failure.still_running.is_empty() {
+                failure.still_running.extend(ending.farewell().await);
+            }
             view.fail(&failure);
             failure.code()
         }
@@ -73,7 +83,10 @@ async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, F
         Task::Man(args) => return task::man::run(args),
         Task::Demo(args) => {
             let stop = interrupt::watch(view, ending)?;
-            let context = Context::load(global, view.clone(), stop, ending.clone())?;
+            let context = match &global.stack {
+                Some(_) => Context::load(global, view.clone(), stop, ending.clone())?,
+                None => Context::of(task::demo::stack()?, global, view.clone(), stop, ending.clone()),
+            };
             return task::demo::run(args, context).await;
         }
         Task::Migrate(args) if args.task.is_none() && args.lint.is_some() => {
@@ -171,7 +184,7 @@ async fn enter_sandbox(name: &str) -> Failure {
         !(flag_may_follow && (arg == "--sandbox" || arg.starts_with("--sandbox=")))
     });
     let mut command = Command::new(own);
-    command.args(args).envs(environment);
+    command.args(args).envs(environment).env(program::SANDBOX, name);
     // They would lead back to AWS.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

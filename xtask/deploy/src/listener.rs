@@ -1,16 +1,20 @@
 //! A local port for programs that cannot be handed a stream.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
 use crate::bridge::Bridge;
+use crate::descriptor::{self, Spare};
 use crate::failure::{Exit, Failure};
 use crate::view::View;
 
@@ -43,9 +47,14 @@ pub async fn bind(port: u16) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Carries connections until the future is dropped. One that fails is reported and hurts no other.
-pub async fn serve(listener: &TcpListener, bridge: &Arc<Bridge>, wrap: &Wrap, view: &View) -> io::Error {
+/// How long nothing is accepted after an error that is not the connection's own.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Carries connections until the future is dropped. One that fails is reported and hurts no other; one that cannot be
+/// accepted is refused, and that is told once.
+pub async fn serve(listener: &TcpListener, bridge: &Arc<Bridge>, wrap: &Wrap, view: &View) -> Infallible {
     let mut connections = JoinSet::new();
+    let (mut spare, mut is_told) = (Spare::take(), false);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -57,10 +66,28 @@ pub async fn serve(listener: &TcpListener, bridge: &Arc<Bridge>, wrap: &Wrap, vi
                         }
                     });
                 }
-                Err(error) => return error,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        let text = format!("a connection is refused, and others may be: {}", explain(&error));
+                        view.show(&stack::Event::Warning { text });
+                    }
+                    if descriptor::is_out_of(&error) {
+                        spare.refuse(listener).await;
+                    } else {
+                        sleep(PAUSE).await;
+                    }
+                }
             },
             Some(_) = connections.join_next() => (),
         }
+    }
+}
+
+fn explain(error: &io::Error) -> String {
+    if descriptor::is_out_of(error) {
+        format!("{error}; `ulimit -n` in the shell that starts this says how many files may be open")
+    } else {
+        error.to_string()
     }
 }
 

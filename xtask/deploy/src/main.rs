@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 
 fn main() -> ExitCode {
+    deploy::descriptor::raise_limit();
     let matches = deploy::program::command().get_matches();
     let cli = match xtask::Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,

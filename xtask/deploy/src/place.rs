@@ -7,6 +7,10 @@ use crate::program;
 
 /// The stack file, as seen from the workspace's root.
 pub const STACK_FILE: &str = "infra/stack.toml";
+/// The demo's stack file, as seen from the workspace's root.
+pub const DEMO_FILE: &str = "infra/demo.toml";
+/// What is in it: the demo needs no checkout.
+pub const DEMO: &[u8] = include_bytes!("../../../infra/demo.toml");
 /// The RDS roots, shipped with the project.
 pub const RDS_ROOTS: &[u8] = include_bytes!("../../../infra/rds-global-bundle.pem");
 

@@ -7,8 +7,10 @@ use aws::{ApplyOptions, Cloud};
 use stack::Inventory;
 use stack::inventory::Instance;
 
+use crate::confirm;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::running;
 
 /// Starts the bastion if it is stopped, waits until it takes sessions, and returns what exists then.
 ///
@@ -27,7 +29,7 @@ pub async fn wake(context: &Context, cloud: &Cloud, inventory: Inventory) -> Res
     let options = ApplyOptions::default();
     let applied =
         aws::apply(cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
-    Ok(Box::pin(applied).await?)
+    Box::pin(running::applied(context, cloud, applied)).await
 }
 
 /// Returns who has a session with any of these instances.
@@ -43,6 +45,32 @@ pub async fn connected<'a>(
         found.extend(Box::pin(aws::bastion::connected(cloud, &instance.id)).await?);
     }
     Ok(found)
+}
+
+/// Shows who is connected and asks, until nobody is whom the question has not named; returns them.
+///
+/// # Errors
+/// AWS does not say who is connected, there is nobody to ask, or the answer is no.
+pub async fn ask_the_connected(
+    context: &Context,
+    question: &str,
+    look: impl AsyncFn() -> Result<Vec<Connected>, Failure>,
+) -> Result<Vec<Connected>, Failure> {
+    let mut named: Vec<Connected> = Vec::new();
+    loop {
+        let found = look().await?;
+        let is_named = |one: &Connected| named.iter().any(|other| other.session_id == one.session_id);
+        if found.iter().all(is_named) {
+            return Ok(found);
+        }
+        context.view.say(render(&found).trim_end());
+        confirm::yes(context, question)?;
+        if context.yes {
+            return Ok(found);
+        }
+        // Somebody may have connected while the question stood there.
+        named = found;
+    }
 }
 
 /// Renders them, a line each; empty if there is nobody.

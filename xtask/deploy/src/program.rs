@@ -1,10 +1,16 @@
-//! What this program is called: `cargo xtask` where that runs it, else the name of its file.
+//! How a command is typed here: this program's name, `cargo xtask` where that runs it, and the options that say which stack,
+//! sandbox and profile it is about.
+//!
+//! Texts everywhere say `cargo xtask up`. All that is shown goes through [`called`], so that no text can forget an option.
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use clap::{Command, CommandFactory};
+use serde::Serialize;
+use serde_json::{Value, json};
+use xtask::Global;
 
 /// How texts everywhere call it.
 const CARGO_XTASK: &str = "cargo xtask";
@@ -17,6 +23,8 @@ static NAME: LazyLock<String> = LazyLock::new(|| {
     let own = std::env::current_exe().ok();
     name_of(own.as_deref())
 });
+/// The options as they were given, with a space before each; empty if none was.
+static GIVEN: OnceLock<String> = OnceLock::new();
 static FILE_NAME: LazyLock<String> = LazyLock::new(|| NAME.replace(' ', "-"));
 
 fn name_of(own: Option<&Path>) -> String {
@@ -43,9 +51,105 @@ pub fn file_name() -> &'static str {
     &FILE_NAME
 }
 
-/// Returns a text with the commands in it as they are typed here.
+/// The variable in which a program hands the sandbox's name to the one that it becomes.
+pub const SANDBOX: &str = "DRAWBRIDGE_SANDBOX";
+
+/// Remembers the options that say which stack, sandbox and profile this run is about. Only the first call counts.
+pub fn remember(global: &Global) {
+    let inherited = || std::env::var(SANDBOX).ok().filter(|name| !name.is_empty());
+    let sandbox = global.sandbox.clone().or_else(inherited);
+    let stack = global.stack.as_deref().map(|file| file.to_string_lossy());
+    // A second call comes from tests that run several tasks in a process.
+    drop(GIVEN.set(options(stack.as_deref(), sandbox.as_deref(), global.profile.as_deref())));
+}
+
+fn options(stack: Option<&str>, sandbox: Option<&str>, profile: Option<&str>) -> String {
+    let mut text = String::new();
+    if let Some(file) = stack {
+        text.push_str(&format!(" --stack {}", quote(file)));
+    }
+    match sandbox {
+        None => {}
+        Some(crate::task::sandbox::DEFAULT) => text.push_str(" --sandbox"),
+        Some(name) => text.push_str(&format!(" --sandbox={}", quote(name))),
+    }
+    if let Some(profile) = profile {
+        text.push_str(&format!(" --profile {}", quote(profile)));
+    }
+    text
+}
+
+/// Quotes a word for a POSIX shell, if it needs that.
+pub fn quote(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '-' | '_');
+    if !word.is_empty() && word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''")).into()
+    }
+}
+
+fn given() -> &'static str {
+    GIVEN.get().map_or("", String::as_str)
+}
+
+/// Returns a text with the commands in it as they are typed here: `cargo xtask up` becomes
+/// `drawbridge --stack staging.toml up`.
 pub fn called(text: &str) -> Cow<'_, str> {
-    if !is_installed() { Cow::Borrowed(text) } else { text.replace(CARGO_XTASK, name()).into() }
+    render(text, name(), given())
+}
+
+/// As [`called`], for a text that is HTML or XML.
+pub fn called_in_markup(text: &str) -> Cow<'_, str> {
+    render(text, name(), &crate::report::escape(given()))
+}
+
+/// Returns the document as JSON, with the commands in its strings as they are typed here.
+pub fn called_json(document: &impl Serialize) -> String {
+    match serde_json::to_string(document) {
+        // As it is: its fields keep their order.
+        Ok(text) if !text.contains(CARGO_XTASK) => text,
+        Ok(_) | Err(_) => called_value(document).to_string(),
+    }
+}
+
+/// As [`called_json`], for a document that is written in another form.
+pub fn called_value(document: &impl Serialize) -> Value {
+    let mut value = json!(document);
+    rename(&mut value);
+    value
+}
+
+fn rename(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = called(text).into_owned(),
+        Value::Array(values) => values.iter_mut().for_each(rename),
+        Value::Object(fields) => fields.values_mut().for_each(rename),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn render<'a>(text: &'a str, name: &str, given: &str) -> Cow<'a, str> {
+    if (name == CARGO_XTASK && given.is_empty()) || !text.contains(CARGO_XTASK) {
+        return Cow::Borrowed(text);
+    }
+    let mut pieces = text.split(CARGO_XTASK);
+    let mut rendered = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        rendered.push_str(name);
+        if takes_options(piece) {
+            rendered.push_str(given);
+        }
+        rendered.push_str(piece);
+    }
+    rendered.into()
+}
+
+/// Tells whether what follows the program's name is a task that is about a stack.
+fn takes_options(rest: &str) -> bool {
+    let Some(rest) = rest.strip_prefix(' ') else { return false };
+    let task: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    task.starts_with(|c: char| c.is_ascii_alphabetic()) && !WITH_SOURCES.contains(&task.as_str())
 }
 
 /// Returns the command line under that name. Without cargo, what needs the sources is left out of the help.
@@ -55,7 +159,7 @@ pub fn command() -> Command {
         return command;
     }
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let command = command.name(name()).bin_name(name()).after_help(called(&after).into_owned());
+    let command = command.name(name()).bin_name(name()).after_help(after.replace(CARGO_XTASK, name()));
     WITH_SOURCES.iter().fold(command, |command, task| command.mut_subcommand(*task, |task| task.hide(true)))
 }
 
@@ -68,6 +172,29 @@ mod tests {
         assert_eq!(name_of(Some(Path::new("/usr/bin/drawbridge"))), "drawbridge");
         assert_eq!(name_of(Some(Path::new("target/debug/deploy"))), CARGO_XTASK);
         assert_eq!(name_of(None), CARGO_XTASK);
+    }
+
+    #[test]
+    fn a_command_carries_the_options_as_they_were_given() {
+        let given = options(Some("my stack.toml"), Some("shop"), Some("staging"));
+        let text = "run `cargo xtask bastion stop`, `cargo xtask`; then cargo xtask up; `cargo xtask test`";
+        assert_eq!(
+            render(text, "cargo xtask", &given),
+            "run `cargo xtask --stack 'my stack.toml' --sandbox=shop --profile staging bastion stop`, `cargo xtask`; then \
+             cargo xtask --stack 'my stack.toml' --sandbox=shop --profile staging up; `cargo xtask test`"
+        );
+        let again = render("`cargo xtask up`", "drawbridge", &options(None, Some("default"), None));
+        assert_eq!(again, "`drawbridge --sandbox up`");
+        assert_eq!(render(&again, "drawbridge", " --sandbox"), again, "twice is once");
+        assert_eq!(render("`cargo xtask up`", "cargo xtask", ""), "`cargo xtask up`");
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell_only_where_they_must_be() {
+        assert_eq!(
+            (quote("a/b-1.toml"), quote("it's"), quote("")),
+            ("a/b-1.toml".into(), r"'it'\''s'".into(), "''".into())
+        );
     }
 
     #[test]

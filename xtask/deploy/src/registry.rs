@@ -65,7 +65,10 @@ mod tests {
 
     #[test]
     fn the_tenants_file_is_looked_for_beside_the_stack_file() {
-        let dir = std::env::temp_dir().join(format!("drawbridge-registry-{}", std::process::id()));
+        // Beside this test: a folder that all users share may hold another's of that name.
+        let dir = std::env::current_exe()
+            .unwrap()
+            .with_file_name(format!("drawbridge-registry-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let text = "project = \"a\"\nenvironment = \"b\"\nregion = \"us-east-1\"\n[[tenant]]\nname = \"one\"\n\
             [tenants]\nfile = \"tenants.csv\"\n";

@@ -9,31 +9,29 @@ pub mod release;
 pub mod resources;
 pub mod status;
 
-use std::fs::OpenOptions;
-use std::io;
-use std::path::Path;
-
 use db::migrate;
 
+use crate::context::Context;
 use crate::failure::Failure;
+pub use crate::file::{try_writing, write};
 
-/// Says before the work whether its report can be written after it.
+/// Returns what the task comes to once its report is written or not: a report that cannot be written fails what else went
+/// well, and is a warning beside another failure, which says more.
 ///
 /// # Errors
-/// Exit 2, naming the file.
-pub fn try_writing(path: &Path) -> Result<(), Failure> {
-    let opened = OpenOptions::new().create(true).append(true).open(path);
-    opened.map(drop).map_err(|error| Failure::usage(format!("cannot write `{}`: {error}", path.display())))
-}
-
-/// Writes a report, or replaces the one that is there.
-///
-/// # Errors
-/// Exit 1, naming the file.
-pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot write the report `{}`: {error}", path.display())).into()
-    })
+/// The task's own, or else the report's.
+pub fn after(
+    context: &Context,
+    outcome: Result<(), Failure>,
+    written: Result<(), Failure>,
+) -> Result<(), Failure> {
+    match (outcome, written) {
+        (Err(failure), Err(unwritten)) => {
+            context.events.warn(unwritten.chain());
+            Err(failure)
+        }
+        (outcome, written) => outcome.and(written),
+    }
 }
 
 /// Returns what became of a tenant, for people.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use db::Login;
 use db::migrate::Target;
 use db::migration::MigrationSet;
-use stack::Events;
 use stack::spec::Tenant;
+use stack::{Events, Secret};
 
 use crate::failure::Failure;
 
@@ -42,15 +42,29 @@ impl Sets {
         Ok(sets)
     }
 
-    /// Returns the tenants' databases, each with its set; `logins` are in the order of `tenants`.
+    /// Returns the tenants' databases, each with its set; `logins` are in the order of `tenants`, with why there is none.
     ///
     /// # Errors
     /// Exit 2 if a tenant has a set that is not there.
-    pub fn targets(&mut self, tenants: &[Tenant], logins: Vec<Login>) -> Result<Vec<Target>, Failure> {
-        let targets = tenants.iter().zip(logins);
-        targets
-            .map(|(tenant, login)| Ok(Target { login, set: self.get(tenant.migrations.as_deref())? }))
-            .collect()
+    pub fn targets(
+        &mut self,
+        tenants: &[Tenant],
+        logins: Vec<Result<Login, String>>,
+    ) -> Result<Vec<Target>, Failure> {
+        let mut targets = Vec::with_capacity(tenants.len());
+        for (tenant, login) in tenants.iter().zip(logins) {
+            let set = self.get(tenant.migrations.as_deref())?;
+            let (login, no_login) = match login {
+                Ok(login) => (login, None),
+                Err(reason) => {
+                    let user = tenant.owner.clone();
+                    let login = Login { user, password: Secret::new(""), database: tenant.name.clone() };
+                    (login, Some(reason))
+                }
+            };
+            targets.push(Target { login, set, no_login });
+        }
+        Ok(targets)
     }
 
     /// Returns the sets that were read, by name; the files that lie flat come first.
@@ -109,6 +123,7 @@ mod tests {
                 database: "a".to_owned(),
             },
             set: Arc::new(MigrationSet { name: name.map(str::to_owned), ..MigrationSet::flat(Vec::new()) }),
+            no_login: None,
         };
         let set = only(&[target(Some("shop")), target(Some("shop"))]).unwrap();
         assert_eq!(set.name.as_deref(), Some("shop"));

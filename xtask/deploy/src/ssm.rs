@@ -8,8 +8,10 @@ use aws::{Cloud, Stop};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use stack::{Event, Inventory};
+use tokio::time::timeout;
 use tunnel::{Control, ControlError, DataKey, SessionToken};
 
+use crate::cause;
 use crate::context::Context;
 use crate::ending::Endable;
 use crate::failure::{Exit, Failure};
@@ -20,11 +22,17 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
 /// reason is told, and not that the time was over.
 const CONNECTED_AGAIN_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long a session whose end failed may take to be ended after all.
+const END_WITHIN: Duration = Duration::from_secs(5);
+/// What is waited for while the bastion does not take a session.
+const WAITING: &str = "session";
+
 /// The way to sessions of one purpose.
 pub struct Ssm {
     context: Context,
     cloud: Cloud,
-    bastion: String,
+    /// Another one may take its place while the tunnel is open.
+    bastion: Mutex<String>,
     purpose: Purpose,
     /// The session that was started before there was a tunnel.
     first: Mutex<Option<SessionToken>>,
@@ -35,6 +43,8 @@ pub struct Ssm {
     patience: Mutex<Duration>,
     /// Nobody wants another session.
     closed: Stop,
+    /// It was told that the bastion does not take a session yet.
+    is_waiting: Mutex<bool>,
 }
 
 impl Ssm {
@@ -43,7 +53,8 @@ impl Ssm {
         let ssm = Arc::downgrade(self);
         let events = self.context.events.clone();
         tunnel::Events::new(move |event| {
-            if let tunnel::Event::Ended { session_id, why: tunnel::Error::SessionEnded { .. } } = &event
+            if let tunnel::Event::Ended { session_id, why } = &event
+                && why.is_session_end()
                 && let Some(ssm) = ssm.upgrade()
             {
                 ssm.forget(session_id);
@@ -75,23 +86,24 @@ impl Ssm {
         let ssm = Arc::new(Ssm {
             context: context.clone(),
             cloud: cloud.clone(),
-            bastion: bastion.id.clone(),
+            bastion: Mutex::new(bastion.id.clone()),
             purpose,
             first: Mutex::default(),
             open: Mutex::default(),
             patience: Mutex::new(CONNECTED_WITHIN),
             closed: Stop::new(),
+            is_waiting: Mutex::default(),
         });
         context.ending.remember(ssm.clone());
         // Not left to the tunnel: the inventory may tell why it fails.
-        let first = ssm.begin().await.map_err(|error| unreachable(error, context, inventory))?;
+        let first = ssm.begin().await.map_err(|error| cause::of_session(error, context, inventory))?;
         *lock(&ssm.first) = Some(first);
         Ok(ssm)
     }
 
     /// Returns the bastion's id.
-    pub fn bastion(&self) -> &str {
-        &self.bastion
+    pub fn bastion(&self) -> String {
+        lock(&self.bastion).clone()
     }
 
     /// Gives up whatever session is being started.
@@ -99,16 +111,88 @@ impl Ssm {
         self.closed.raise();
     }
 
-    /// Starts a session; `TargetNotConnected`, and it alone, is tried again.
+    /// Looks whether another bastion has taken the place of this one, and goes on with that.
+    async fn find_successor(&self, bastion: &str) -> bool {
+        // What cannot be seen changes nothing: the refusal is what is told.
+        let Ok(inventory) = aws::observe(&self.cloud, &self.context.stack).await else { return false };
+        let Some(successor) = inventory.bastion().filter(|found| found.id != bastion) else { return false };
+        let text = format!("bastion `{bastion}` is gone; going on with `{}`", successor.id);
+        self.context.events.emit(Event::Warning { text });
+        lock(&self.bastion).clone_from(&successor.id);
+        true
+    }
+
+    /// Ends the sessions that are still open after a tunnel or a shell was closed. What cannot be ended is a warning.
+    pub async fn end(&self, closed: Result<(), tunnel::Error>) {
+        let Err(error) = closed else { return };
+        // A second try: the first may have met a lost answer.
+        drop(timeout(END_WITHIN, Endable::end(self)).await);
+        // Not tried a third time when the program ends.
+        let open = std::mem::take(&mut *lock(&self.open));
+        if open.is_empty() {
+            return;
+        }
+        let mut why = String::new();
+        let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            why.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        self.context.events.warn(format!(
+            "session {} could not be ended{why}; it ends by itself when its idle time is over, 20 minutes unless the \
+             account says otherwise",
+            open.join(", ")
+        ));
+    }
+
+    /// Starts a session, and says so where that takes its time.
     async fn begin(&self) -> Result<SessionToken, aws::Error> {
         let began = Instant::now();
+        let begun = self.try_beginning(began).await;
+        let mut is_waiting = lock(&self.is_waiting);
+        if std::mem::take(&mut *is_waiting) {
+            let subject = WAITING.to_owned();
+            self.context.events.emit(match &begun {
+                Ok(_) => {
+                    let (outcome, elapsed) = ("open".to_owned(), began.elapsed());
+                    Event::StepFinished { subject, outcome, elapsed }
+                }
+                Err(error) => Event::StepFailed { subject, error: error.to_string() },
+            });
+        }
+        begun
+    }
+
+    /// Tells that the bastion does not take a session yet.
+    fn wait(&self) {
+        let subject = WAITING.to_owned();
+        if !std::mem::replace(&mut *lock(&self.is_waiting), true) {
+            self.context
+                .events
+                .emit(Event::StepStarted { subject: subject.clone(), verb: "open".to_owned() });
+        }
+        let status = "Session Manager says that the bastion is not connected yet".to_owned();
+        self.context.events.emit(Event::StepWaiting { subject, status });
+    }
+
+    /// Starts a session; `TargetNotConnected`, and it alone, is tried again.
+    async fn try_beginning(&self, began: Instant) -> Result<SessionToken, aws::Error> {
         let patience = *lock(&self.patience);
         let mut pause = Duration::from_millis(200);
+        // A first session is with the bastion that was just looked at.
+        let mut may_be_replaced = patience != CONNECTED_WITHIN;
         loop {
-            match aws::session::start(&self.cloud, &self.bastion, &self.purpose).await {
+            let bastion = self.bastion();
+            match aws::session::start(&self.cloud, &bastion, &self.purpose).await {
+                Err(error)
+                    if error.code() == Some("TargetNotConnected")
+                        && std::mem::take(&mut may_be_replaced)
+                        && Box::pin(self.find_successor(&bastion)).await =>
+                {
+                    continue;
+                }
                 Err(error) if error.code() == Some("TargetNotConnected") && began.elapsed() < patience => {
-                    let status = "Session Manager says that it is not connected yet".to_owned();
-                    self.context.events.emit(Event::StepWaiting { subject: "session".to_owned(), status });
+                    self.wait();
                 }
                 Ok(started) => {
                     lock(&self.open).push(started.session_id.clone());
@@ -143,29 +227,16 @@ pub enum Shown {
 fn tell(events: &stack::Events, event: &tunnel::Event) {
     let text = event.to_string();
     match event {
-        tunnel::Event::Started { session_id } => {
-            events.emit(Event::StepStarted {
-                subject: format!("session {session_id}"),
-                verb: "open".to_owned(),
-            });
-        }
+        // Nobody waits for it: a step of its own would have to end with it.
+        tunnel::Event::Started { .. } => events.emit(Event::Detail { text }),
         tunnel::Event::Ready { customer_message, .. } if customer_message.trim().is_empty() => (),
         tunnel::Event::Ended { why: tunnel::Error::Closed, .. } => (),
-        tunnel::Event::Lost { .. } | tunnel::Event::Ended { .. } => events.emit(Event::Warning { text }),
+        tunnel::Event::Lost { .. }
+        | tunnel::Event::ResumeFailed { .. }
+        | tunnel::Event::Stalled { .. }
+        | tunnel::Event::Ended { .. } => events.emit(Event::Warning { text }),
         tunnel::Event::Ready { .. } | tunnel::Event::Resumed { .. } => events.emit(Event::Note { text }),
     }
-}
-
-fn unreachable(error: aws::Error, context: &Context, inventory: &Inventory) -> Failure {
-    let findings = stack::finding::bastion(&context.stack, inventory);
-    let mut failure = Failure::from(error);
-    if let Some(finding) = findings.first() {
-        failure.exit = Exit::Tunnel;
-        let cause = anyhow::Error::msg(finding.sentence.clone());
-        failure.error = Some(cause.context("cannot open a session to the bastion"));
-        failure.hints = vec![finding.command.clone()];
-    }
-    failure
 }
 
 impl Endable for Ssm {
@@ -206,6 +277,10 @@ impl Control for Ssm {
     fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
         let url = url.to_owned();
         async move { aws::session::sign(&self.cloud, &url).await.map_err(Into::into) }.boxed()
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        async move { aws::session::log_in(&self.cloud).await.map_err(Into::into) }.boxed()
     }
 
     fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {

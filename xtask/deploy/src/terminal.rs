@@ -46,16 +46,17 @@ pub fn restore() {
     }
 }
 
-/// Says whether the terminal is raw: then a line feed does not begin a new line.
-pub fn is_raw() -> bool {
-    lock().is_some()
-}
-
 /// Returns the size of the terminal that standard output is, or else standard input.
 pub fn size() -> Option<TerminalSize> {
     let size = tcgetwinsize(io::stdout()).or_else(|_| tcgetwinsize(io::stdin())).ok()?;
     // A terminal that nobody has told its size has none.
     (size.ws_col > 0).then(|| TerminalSize { cols: size.ws_col.into(), rows: size.ws_row.into() })
+}
+
+/// Returns how many rows and columns the terminal has that standard error is; 24 and 80 where nobody tells.
+pub fn room() -> (usize, usize) {
+    let told = tcgetwinsize(io::stderr()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    told.map_or((24, 80), |size| (size.ws_row.into(), size.ws_col.into()))
 }
 
 fn lock() -> MutexGuard<'static, Option<Termios>> {

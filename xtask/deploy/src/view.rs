@@ -1,17 +1,14 @@
 //! How events reach the user: a live view on a terminal, plain lines elsewhere, NDJSON with `--json`.
 
-use std::collections::HashMap;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use serde_json::json;
 use stack::{Event, Events};
 
 use crate::failure::Failure;
-use crate::{program, terminal};
+use crate::program;
+use crate::screen::{self, End, Together};
 
 /// What the user wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +24,15 @@ pub enum Detail {
 /// The standard error stream as the user sees it. Results go to standard output, which is not a view's business.
 #[derive(Clone)]
 pub struct View {
-    form: Arc<Form>,
+    form: Form,
     detail: Detail,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    Live(Live),
+    Live,
     Plain,
     Json,
-}
-
-struct Live {
-    bars: MultiProgress,
-    running: Mutex<HashMap<String, ProgressBar>>,
 }
 
 impl View {
@@ -48,12 +41,12 @@ impl View {
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb") || std::env::var_os("CI").is_some();
         let form = if json {
             Form::Json
-        } else if std::io::stderr().is_terminal() && !dumb && detail == Detail::Normal {
-            Form::Live(Live { bars: MultiProgress::new(), running: Mutex::default() })
+        } else if io::stderr().is_terminal() && !dumb && detail == Detail::Normal {
+            Form::Live
         } else {
             Form::Plain
         };
-        View { form: Arc::new(form), detail }
+        View { form, detail }
     }
 
     /// Returns the sink that libraries are given.
@@ -64,28 +57,23 @@ impl View {
 
     /// Shows one event.
     pub fn show(&self, event: &Event) {
-        match &*self.form {
-            Form::Json => {
-                if let Ok(line) = serde_json::to_string(event) {
-                    tell(line);
-                }
-            }
-            Form::Plain => {
-                if let Some(line) = self.plain_line(event) {
-                    tell(line);
-                }
-            }
-            Form::Live(live) => {
-                live.show(event);
-                if let Some(line) = self.plain_line(event) {
-                    if terminal::is_raw() {
-                        return tell(line);
-                    }
-                    // What cannot be written to a terminal that has gone away is nobody's loss.
-                    drop(live.bars.println(program::called(&line)));
-                }
-            }
+        if self.form == Form::Json {
+            return tell_json(event);
         }
+        let is_one_of_many = self.form == Form::Live && move_bars(event);
+        // A success among many is in their count, and in the result.
+        if is_one_of_many && matches!(event, Event::StepFinished { .. }) {
+            return;
+        }
+        if let Some(line) = self.plain_line(event) {
+            tell(line);
+        }
+    }
+
+    /// Gives the steps whose subjects begin with `prefix` one bar as long as the guard lives: `tenants: 31/50, 0 failed`.
+    #[must_use]
+    pub fn together(&self, noun: &'static str, prefix: &'static str, all: usize) -> Option<Together> {
+        (self.form == Form::Live).then(|| screen::together(noun, prefix, all))
     }
 
     /// Shows a line for people.
@@ -95,20 +83,13 @@ impl View {
 
     /// Shows why the task failed; always, however quiet it is to be.
     pub fn fail(&self, failure: &Failure) {
-        match &*self.form {
-            Form::Json => tell(failure.render_json()),
-            Form::Plain => tell(failure.render_text().trim_end()),
-            Form::Live(live) => {
-                live.clear();
-                tell(failure.render_text().trim_end());
-            }
+        screen::settle();
+        if self.form == Form::Json {
+            return tell_json(&failure.render_json());
         }
-    }
-
-    /// Takes everything that moves off the screen, so that a result or a question stands alone.
-    pub fn settle(&self) {
-        if let Form::Live(live) = &*self.form {
-            live.clear();
+        let text = failure.render_text();
+        if !text.is_empty() {
+            tell(text.trim_end());
         }
     }
 
@@ -124,9 +105,11 @@ impl View {
             }
             Event::StepStarted { subject, verb } if verbose => Some(format!("   {subject}: {verb}")),
             Event::StepWaiting { subject, status } if verbose => Some(format!("   {subject}: {status}")),
+            Event::Detail { text } if verbose => Some(format!("   {text}")),
             Event::PhaseFinished { .. }
             | Event::StepStarted { .. }
             | Event::StepWaiting { .. }
+            | Event::Detail { .. }
             | Event::Traffic { .. } => None,
             Event::StepFinished { subject, outcome, elapsed } => {
                 Some(format!("   {subject}: {outcome} ({})", seconds(*elapsed)))
@@ -139,52 +122,29 @@ impl View {
     }
 }
 
-impl Live {
-    fn show(&self, event: &Event) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            Event::StepStarted { subject, verb } => {
-                let bar = self.bars.add(ProgressBar::new_spinner().with_style(style()));
-                bar.set_message(format!("{subject}: {verb}"));
-                // Drawn by its ticks alone: what ends within the first tick never flickers.
-                bar.enable_steady_tick(Duration::from_millis(250));
-                if let Some(old) = running.insert(subject.clone(), bar) {
-                    old.finish_and_clear();
-                }
+/// Moves the bars as the event says, and tells whether it is about one of many steps that share a bar.
+fn move_bars(event: &Event) -> bool {
+    match event {
+        Event::StepStarted { subject, verb } => screen::start(subject, &format!("{subject}: {verb}")),
+        Event::StepWaiting { subject, status } => screen::update(subject, &format!("{subject}: {status}")),
+        Event::StepFinished { subject, .. } => return screen::finish(subject, End::Done),
+        Event::StepFailed { subject, .. } => return screen::finish(subject, End::Failed),
+        Event::Traffic { subject, .. } => {
+            if let Some(text) = traffic(event) {
+                screen::update(subject, &text);
             }
-            Event::StepWaiting { subject, status } => {
-                if let Some(bar) = running.get(subject) {
-                    bar.set_message(format!("{subject}: {status}"));
-                }
-            }
-            Event::StepFinished { subject, .. } | Event::StepFailed { subject, .. } => {
-                if let Some(bar) = running.remove(subject) {
-                    bar.finish_and_clear();
-                }
-            }
-            Event::Traffic { subject, .. } => {
-                if let Some(bar) = running.get(subject)
-                    && let Some(text) = traffic(event)
-                {
-                    bar.set_message(text);
-                }
-            }
-            Event::PhaseStarted { .. }
-            | Event::PhaseFinished { .. }
-            | Event::Note { .. }
-            | Event::Warning { .. } => {}
         }
+        Event::PhaseStarted { .. }
+        | Event::PhaseFinished { .. }
+        | Event::Detail { .. }
+        | Event::Note { .. }
+        | Event::Warning { .. } => {}
     }
-
-    fn clear(&self) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, bar) in running.drain() {
-            bar.finish_and_clear();
-        }
-    }
+    false
 }
 
-/// Renders what a tunnel carries: `127.0.0.1:5432 -> db:5432: 2 sessions, 3 connections, 1.2 MiB up, ..`.
+/// Renders what a tunnel carries, what is out of the ordinary first, as a narrow terminal shows no more of it:
+/// `127.0.0.1:5432: 1 session, resuming 1 session, 3 connections, 1.2 MiB up, ..`. Where it leads was said when it was opened.
 fn traffic(event: &Event) -> Option<String> {
     let Event::Traffic {
         subject,
@@ -199,22 +159,23 @@ fn traffic(event: &Event) -> Option<String> {
     else {
         return None;
     };
-    let mut text = format!(
-        "{subject}: {}, {}, {} up, {} down",
-        plural(*sessions, "session"),
-        plural(*streams, "connection"),
-        size(*bytes_sent),
-        size(*bytes_received)
-    );
-    if !round_trip.is_zero() {
-        text.push_str(&format!(", round trip {:.1} ms", round_trip.as_secs_f64() * 1e3));
+    let local = subject.split(" -> ").next().unwrap_or_default();
+    let mut text = format!("{local}: {}", plural(*sessions, "session"));
+    if *resuming > 0 {
+        text.push_str(&format!(", resuming {}", plural(*resuming, "session")));
     }
     // Less than this is on its way through, not held up.
     if *unread_bytes > 1 << 20 {
         text.push_str(&format!(", {} unread", size(*unread_bytes)));
     }
-    if *resuming > 0 {
-        text.push_str(&format!(", resuming {}", plural(*resuming, "session")));
+    text.push_str(&format!(
+        ", {}, {} up, {} down",
+        plural(*streams, "connection"),
+        size(*bytes_sent),
+        size(*bytes_received)
+    ));
+    if !round_trip.is_zero() {
+        text.push_str(&format!(", round trip {:.1} ms", round_trip.as_secs_f64() * 1e3));
     }
     Some(text)
 }
@@ -229,11 +190,6 @@ fn size(bytes: u64) -> String {
         1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
-}
-
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template("   {spinner} {msg} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 /// Renders a duration for people: `0.35 s`, `12.4 s`, `3 min 20 s`.
@@ -254,7 +210,7 @@ pub fn seconds(elapsed: Duration) -> String {
 /// As [`print`].
 pub fn result(json: bool, text: &str, document: &impl serde::Serialize) -> io::Result<()> {
     if json {
-        print(json!(document))
+        print_json(document)
     } else if text.is_empty() {
         Ok(())
     } else {
@@ -262,22 +218,37 @@ pub fn result(json: bool, text: &str, document: &impl serde::Serialize) -> io::R
     }
 }
 
-/// Prints a line on standard output.
+/// Prints text on standard output, with the commands in it as they are typed here.
 ///
 /// # Errors
 /// It cannot be written to. A reader that has seen enough, such as `head`, is no error.
 pub fn print(text: impl Display) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{}", program::called(&text.to_string())).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
+    screen::print(&program::called(&text.to_string()))
+}
+
+/// Prints text on standard output as it is: a file's content, a script.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_as_is(text: impl Display) -> io::Result<()> {
+    screen::print(&text.to_string())
+}
+
+/// Prints a document on standard output.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(document: &impl serde::Serialize) -> io::Result<()> {
+    screen::print(&program::called_json(document))
 }
 
 /// Writes to standard error, whether or not anybody still reads it.
 pub fn tell(text: impl Display) {
-    let end = if terminal::is_raw() { "\r\n" } else { "\n" };
-    drop(write!(io::stderr(), "{}{end}", program::called(&text.to_string())));
+    screen::tell(&program::called(&text.to_string()));
+}
+
+fn tell_json(document: &impl serde::Serialize) {
+    screen::tell(&program::called_json(document));
 }
 
 #[cfg(test)]
@@ -298,8 +269,9 @@ mod tests {
                 round_trip: Duration::from_micros(1840),
             })
         };
-        let usual = "127.0.0.1:5432 -> db:5432: 1 session, 2 connections, 1.5 KiB up, 3.0 MiB down, round trip 1.8 ms";
-        assert_eq!(traffic(0, 1000).as_deref(), Some(usual));
-        assert_eq!(traffic(1, 5 << 20), Some(format!("{usual}, 5.0 MiB unread, resuming 1 session")));
+        let usual = "2 connections, 1.5 KiB up, 3.0 MiB down, round trip 1.8 ms";
+        assert_eq!(traffic(0, 1000), Some(format!("127.0.0.1:5432: 1 session, {usual}")));
+        let odd = "127.0.0.1:5432: 1 session, resuming 1 session, 5.0 MiB unread";
+        assert_eq!(traffic(1, 5 << 20), Some(format!("{odd}, {usual}")));
     }
 }

@@ -64,6 +64,7 @@ pub(super) struct Desk<'a> {
     run: &'a RunName,
     runner: &'a str,
     lease: f64,
+    tries: i32,
     events: &'a Events,
     session: Option<Session>,
 }
@@ -74,10 +75,11 @@ impl<'a> Desk<'a> {
         admin: &'a Login,
         run: &'a RunName,
         runner: &'a str,
-        lease: Duration,
+        (lease, tries): (Duration, u32),
         events: &'a Events,
     ) -> Desk<'a> {
-        Desk { server, admin, run, runner, lease: lease.as_secs_f64(), events, session: None }
+        let (lease, tries) = (lease.as_secs_f64(), i32::try_from(tries).unwrap_or(i32::MAX));
+        Desk { server, admin, run, runner, lease, tries, events, session: None }
     }
 
     pub(super) fn subject(&self) -> String {
@@ -189,20 +191,32 @@ impl<'a> Desk<'a> {
 
     /// Takes up to so many tenants; `in_flight` are those that are being migrated here.
     pub(super) async fn take(&mut self, room: usize, in_flight: &[String]) -> Result<Vec<Taken>, Error> {
-        let (run, runner, lease) = (self.run.as_str(), self.runner, self.lease);
+        let (run, runner, lease, tries) = (self.run.as_str(), self.runner, self.lease, self.tries);
         let room = i64::try_from(room).unwrap_or(i64::MAX);
-        let values: [(&(dyn ToSql + Sync), Type); 5] = [
+        let values: [(&(dyn ToSql + Sync), Type); 6] = [
             (&run, Type::TEXT),
             (&runner, Type::TEXT),
             (&lease, Type::FLOAT8),
             (&room, Type::INT8),
             (&in_flight, Type::TEXT_ARRAY),
+            (&tries, Type::INT4),
         ];
         let rows = self.query(&sql::take(), &values, "take tenants").await?;
         Ok(rows
             .iter()
             .map(|row| Taken { tenant: row.get(0), attempts: row.get(1), wave: row.get(2) })
             .collect())
+    }
+
+    /// Lets the tenants fail that were taken often enough, with the last reason.
+    pub(super) async fn give_up(&mut self) -> Result<(), Error> {
+        let (run, tries) = (self.run.as_str(), self.tries);
+        let values: [(&(dyn ToSql + Sync), Type); 2] = [(&run, Type::TEXT), (&tries, Type::INT4)];
+        for row in self.query(sql::GIVE_UP, &values, "give tenants up").await? {
+            let (tenant, why): (String, String) = (row.get(0), row.get(1));
+            self.events.warn(format!("tenant `{tenant}` is given up: {why}"));
+        }
+        Ok(())
     }
 
     /// Holds back whoever must not begin any more.

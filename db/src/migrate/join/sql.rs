@@ -66,7 +66,7 @@ pub(super) fn take() -> String {
          picked AS MATERIALIZED (
              SELECT t.tenant FROM drawbridge.run_tenant t, facts
              WHERE t.run = $1 AND t.wave = facts.wave
-               AND t.tenant <> ALL ($5)
+               AND t.tenant <> ALL ($5) AND t.attempts < $6
                AND (t.state = 'todo' OR t.state = 'taken' AND (t.lease_until < now() OR t.runner = $2))
                AND (facts.is_within OR t.attempts > 0 OR facts.on_error = 'continue' AND facts.is_begun)
              ORDER BY t.place LIMIT $4 FOR UPDATE OF t SKIP LOCKED)
@@ -76,6 +76,25 @@ pub(super) fn take() -> String {
          RETURNING t.tenant, t.attempts, t.wave"
     )
 }
+
+/// A tenant that nobody brings to its end fails with the last reason that there is.
+pub(super) const GIVE_UP: &str = "
+    WITH last AS (
+        SELECT tenant, CASE state
+            WHEN 'taken' THEN 'runner `' || runner || '` had it last and was not heard of again; what it had sent may be '
+                || 'committed, which `migrate status` shows'
+            ELSE 'runner `' || runner || '` gave it back: ' || coalesce(
+                report->'outcome'->>'state', report->'outcome'->>'reason', 'it did not say why') END AS why
+        FROM drawbridge.run_tenant
+        WHERE run = $1 AND attempts >= $2 AND (state = 'todo' OR state = 'taken' AND lease_until < now())
+        FOR UPDATE SKIP LOCKED)
+    UPDATE drawbridge.run_tenant t
+    SET state = 'failed', lease_until = NULL, finished_at = now(),
+        report = jsonb_build_object('elapsed_ms', coalesce(t.report->'elapsed_ms', '0'), 'outcome', jsonb_build_object(
+            'kind', 'failed', 'applied', coalesce(t.report->'outcome'->'applied', '[]'), 'migration', NULL,
+            'error', jsonb_build_array('given up after ' || t.attempts || ' tries in this run', last.why)))
+    FROM last WHERE t.run = $1 AND t.tenant = last.tenant
+    RETURNING t.tenant, last.why";
 
 pub(super) fn hold() -> String {
     format!(

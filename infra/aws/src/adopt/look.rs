@@ -174,7 +174,7 @@ async fn find_role(cloud: &Cloud, name: &str) -> Result<Seen, Error> {
 async fn find_profile(cloud: &Cloud, name: &str) -> Result<Seen, Error> {
     let Some(found) = profile::describe(cloud, name).await? else { return Ok(gone()) };
     let path = found.path().to_owned();
-    let thing = Thing::Profile { profile: profile::read(&found), path };
+    let thing = Thing::Profile { profile: profile::read(cloud, &found), path };
     Ok(there(name, thing, tag::map(role::tags(found.tags()))))
 }
 

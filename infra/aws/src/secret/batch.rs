@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::time::Instant;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use stack::{Event, Events, Stack};
 
-use super::{Credentials, SERVICE, Version, ensure_role_secret, find_credentials, version};
+use super::{Credentials, SERVICE, Version, create_role_secret, find_credentials, owner, version};
 use crate::error::failed;
 use crate::{Cloud, Error, Stop};
 
@@ -17,32 +17,35 @@ pub(super) const AT_ONCE: usize = 16;
 const NAMES_A_CALL: usize = 20;
 const NOT_THERE: &str = "ResourceNotFoundException";
 
-/// Returns who logs in with those secrets that are there and have a value, by the secrets' names.
-///
-/// # Errors
-/// Those of [`find_credentials`].
+/// Returns who logs in with those secrets that are there and have a value, by the secrets' names. One that cannot be read
+/// is the others' no concern: the errors of [`find_credentials`] are in the map.
 pub async fn find_all(
     cloud: &Cloud,
+    stack: &Stack,
     names: &BTreeSet<String>,
     events: &Events,
-) -> Result<BTreeMap<String, Credentials>, Error> {
+) -> BTreeMap<String, Result<Credentials, Error>> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return BTreeMap::new();
+    }
+    // One list tells whose they are. Those that it does not show, and all if it is refused, are asked for one by one.
+    let own = &owner::arns(cloud, stack).await.unwrap_or_default();
     let progress = Progress::start(events, "read", names.len());
     let mut found = BTreeMap::new();
     let mut asked = 0;
     let mut answers = stream::iter(names.chunks(NAMES_A_CALL))
         // One call of the SDK is a future of ten kilobytes.
-        .map(|names| {
-            Box::pin(async move { find_chunk(cloud, names).await.map(|found| (names.len(), found)) })
-        })
+        .map(|names| Box::pin(async move { (names.len(), find_chunk(cloud, stack, own, names).await) }))
         .buffer_unordered(AT_ONCE);
-    while let Some((count, some)) = answers.try_next().await? {
+    while let Some((count, some)) = answers.next().await {
         found.extend(some);
         asked += count;
         progress.at(asked);
     }
-    progress.finish(&format!("{} of {} read", found.len(), names.len()));
-    Ok(found)
+    let read = found.values().filter(|found: &&Result<Credentials, Error>| found.is_ok()).count();
+    progress.finish(&format!("{read} of {} read", names.len()));
+    found
 }
 
 /// Returns who logs in for these roles, by role, creating secrets with new ones where there are none. A role whose secret
@@ -50,29 +53,28 @@ pub async fn find_all(
 ///
 /// Once `stop` is raised no other secret is created; the roles that are left are not in the answer.
 ///
-/// # Errors
-/// Those of [`find_credentials`], of [`ensure_role_secret`] in the map.
+/// The errors of [`find_credentials`] and of [`ensure_role_secret`](super::ensure_role_secret) are in the map.
 pub async fn ensure_all(
     cloud: &Cloud,
     stack: &Stack,
     roles: &BTreeSet<String>,
     stop: &Stop,
     events: &Events,
-) -> Result<BTreeMap<String, Result<Credentials, Error>>, Error> {
+) -> BTreeMap<String, Result<Credentials, Error>> {
     let names = roles.iter().map(|role| stack.role_secret_name(role)).collect();
-    let mut found = find_all(cloud, &names, events).await?;
+    let mut found = find_all(cloud, stack, &names, events).await;
     let mut credentials = BTreeMap::new();
     let mut missing = Vec::new();
     for role in roles {
         match found.remove(&stack.role_secret_name(role)) {
-            Some(found) => drop(credentials.insert(role.clone(), Ok(found))),
+            Some(found) => drop(credentials.insert(role.clone(), found)),
             None => missing.push(role),
         }
     }
     let progress = Progress::start(events, "create", missing.len());
     let mut made = stream::iter(&missing)
         .take_while(|_| ready(!stop.is_raised()))
-        .map(|role| Box::pin(async move { (*role, ensure_role_secret(cloud, stack, role).await) }))
+        .map(|role| Box::pin(async move { (*role, create_role_secret(cloud, stack, role).await) }))
         .buffer_unordered(AT_ONCE);
     let mut done = 0;
     while let Some((role, secret)) = made.next().await {
@@ -81,31 +83,49 @@ pub async fn ensure_all(
         progress.at(done);
     }
     progress.finish(&format!("{done} of {} created", missing.len()));
-    Ok(credentials)
+    credentials
 }
 
-async fn find_chunk(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Credentials>, Error> {
+async fn find_chunk(
+    cloud: &Cloud,
+    stack: &Stack,
+    own: &BTreeMap<String, String>,
+    names: &[&str],
+) -> BTreeMap<String, Result<Credentials, Error>> {
     // Whoever may read each secret need not be allowed to read them together, and not all of them need to fit the answer.
     // What single calls say of the rest is the truth.
-    let mut answer = at_once(cloud, names).await.unwrap_or_default();
+    let ours: Vec<String> =
+        names.iter().filter(|name| own.contains_key(**name)).map(|name| (*name).to_owned()).collect();
+    let mut answer = match ours.is_empty() {
+        true => BTreeMap::new(),
+        false => at_once(cloud, own, ours).await.unwrap_or_default(),
+    };
+    let mut found = BTreeMap::new();
     for name in names {
-        if !answer.contains_key(*name) {
-            answer.insert((*name).to_owned(), find_credentials(cloud, name).await?);
-        }
+        let one = match answer.remove(*name) {
+            Some(told) => Ok(told),
+            None => find_credentials(cloud, stack, name).await,
+        };
+        found.extend(one.transpose().map(|one| ((*name).to_owned(), one)));
     }
-    Ok(answer.into_iter().filter_map(|(name, found)| Some((name, found?))).collect())
+    found
 }
 
 /// Returns what one call tells: who logs in, or that there is none.
-async fn at_once(cloud: &Cloud, names: &[&str]) -> Result<BTreeMap<String, Option<Credentials>>, Error> {
-    let ids = names.iter().map(|name| (*name).to_owned()).collect();
+async fn at_once(
+    cloud: &Cloud,
+    own: &BTreeMap<String, String>,
+    ids: Vec<String>,
+) -> Result<BTreeMap<String, Option<Credentials>>, Error> {
     let call = cloud.secrets.batch_get_secret_value().set_secret_id_list(Some(ids)).send();
     let answer = call.await.map_err(failed(SERVICE, "BatchGetSecretValue"))?;
     let mut told = BTreeMap::new();
     for entry in answer.secret_values.unwrap_or_default() {
         // A sandbox's service answers with the newest version, whatever its stage.
         let is_current = entry.version_stages.iter().flatten().any(|stage| stage == version::CURRENT);
-        if let (Some(name), Some(text), true) = (entry.name, entry.secret_string, is_current) {
+        // One that was made again since the list was made may be another's.
+        let is_same = entry.name.as_ref().and_then(|name| own.get(name)) == entry.arn.as_ref();
+        if let (Some(name), Some(text), true) = (entry.name, entry.secret_string, is_current && is_same) {
             let version = Version::parse(entry.version_id.unwrap_or_default(), &text);
             let version = version.map_err(|problem| Error::Secret { name: name.clone(), problem })?;
             told.insert(name, Some(version.credentials()));

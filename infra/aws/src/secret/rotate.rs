@@ -3,10 +3,11 @@
 //! Whoever calls these in order may be cut off anywhere: the server knows the password of one of the two versions, and
 //! the next run finds both.
 
+use stack::spec::ROLE_SECRET;
 use stack::{Events, Secret, Stack};
 
-use super::SERVICE;
-use super::version::{self, CURRENT, PENDING, Version};
+use super::version::{self, CURRENT, PENDING, PREVIOUS, Version};
+use super::{Fresh, SERVICE, own};
 use crate::error::failed;
 use crate::step::Job;
 use crate::{ApplyOptions, Cloud, Error, Stop, database, password};
@@ -25,11 +26,15 @@ pub struct Versions {
 /// Returns the versions of the secret of that name, if there is such a secret with a value.
 ///
 /// # Errors
-/// [`Error::Secret`] if a value is not a JSON object with a `password`.
-pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Versions>, Error> {
+/// [`Error::Secret`] if a value is not a JSON object with a `password`, [`Error::Foreign`] if the secret does not carry the
+/// stack's tag.
+pub async fn find(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<Versions>, Error> {
+    if own(cloud, stack, name).await?.is_none() {
+        return Ok(None);
+    }
     let (current, pending) = futures_util::future::try_join(
-        Box::pin(version::find(cloud, name, CURRENT)),
-        Box::pin(version::find(cloud, name, PENDING)),
+        Box::pin(version::read(cloud, name, CURRENT)),
+        Box::pin(version::read(cloud, name, PENDING)),
     )
     .await?;
     Ok(current.map(|current| {
@@ -43,8 +48,39 @@ pub async fn find(cloud: &Cloud, name: &str) -> Result<Option<Versions>, Error> 
 ///
 /// # Errors
 /// [`Error::Missing`] if there is no such secret, else as [`find`].
-pub async fn get(cloud: &Cloud, name: &str) -> Result<Versions, Error> {
-    find(cloud, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
+pub async fn get(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Versions, Error> {
+    find(cloud, stack, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
+}
+
+/// Returns the versions of the secret of that name as a rotation takes them. Where nobody can read the current one, what
+/// `AWSPREVIOUS` holds stands for it, or else a value with that user: the rotation then makes the secret whole.
+///
+/// # Errors
+/// As [`get`], but for [`Error::Secret`].
+pub async fn get_or_rebuild(cloud: &Cloud, stack: &Stack, name: &str, user: &str) -> Result<Versions, Error> {
+    let problem = match Box::pin(get(cloud, stack, name)).await {
+        Err(problem @ Error::Secret { .. }) => problem,
+        found => return found,
+    };
+    let Some(id) = version::find_id(cloud, name, CURRENT).await? else { return Err(problem) };
+    let readable = async |label| match Box::pin(version::read(cloud, name, label)).await {
+        Err(Error::Secret { .. }) => Ok(None),
+        found => found,
+    };
+    let pending = readable(PENDING).await?.filter(|pending| pending.id != id);
+    let kept = match readable(CURRENT).await? {
+        Some(current) => Some(current),
+        None => readable(PREVIOUS).await?,
+    };
+    let current = match kept {
+        Some(kept) => kept.in_place_of(id),
+        None => {
+            let fresh = Fresh::new(stack, ROLE_SECRET, name.to_owned(), user);
+            Version::parse(id, fresh.value.expose())
+                .map_err(|problem| Error::Secret { name: name.to_owned(), problem })?
+        }
+    };
+    Ok(Versions { name: name.to_owned(), current, pending })
 }
 
 /// Stores a new password of that user's as the pending version, and returns that version.
@@ -77,7 +113,7 @@ pub async fn promote(cloud: &Cloud, versions: &Versions, pending: &Version) -> R
         return Ok(());
     };
     // A call whose reply was lost is repeated, and refused as the label has moved.
-    match Box::pin(version::find(cloud, name, CURRENT)).await {
+    match Box::pin(version::read(cloud, name, CURRENT)).await {
         Ok(Some(now)) if now.id == pending.id => Ok(()),
         Ok(_) | Err(_) => Err(error),
     }
@@ -110,7 +146,7 @@ pub async fn set_master_password(
     stop: &Stop,
 ) -> Result<(), Error> {
     let options = ApplyOptions::default();
-    let job =
-        Job { cloud, stack, options: &options, events, stop, subject: "database".to_owned(), course: None };
+    let (options, subject) = (&options, "database".to_owned());
+    let job = Job { cloud, stack, options, events, stop, closes: &[], subject, course: None };
     Box::pin(database::set_password(&job, &stack.database.identifier, password)).await
 }

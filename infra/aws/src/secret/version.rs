@@ -1,14 +1,16 @@
 //! One version of a secret: what a staging label is attached to.
 
 use serde_json::{Map, Value, json};
-use stack::Secret;
+use stack::{Secret, Stack};
 
-use super::{SERVICE, is_scheduled};
+use super::{SERVICE, is_scheduled, own};
 use crate::error::failed;
 use crate::{Cloud, Error};
 
 /// The version that everybody reads.
 pub(super) const CURRENT: &str = "AWSCURRENT";
+/// The version that was the current one before.
+pub(super) const PREVIOUS: &str = "AWSPREVIOUS";
 /// The version that becomes the current one once the server knows its password.
 pub(super) const PENDING: &str = "AWSPENDING";
 
@@ -39,6 +41,9 @@ impl Version {
     pub(super) fn parse(id: String, value: &str) -> Result<Version, &'static str> {
         let fields = fields(value)?;
         let password = fields.get("password").and_then(Value::as_str).ok_or(NO_PASSWORD)?;
+        if password.is_empty() || password.contains('\0') {
+            return Err("holds a `password` that is empty or has a zero byte");
+        }
         let user = fields.get("username").and_then(Value::as_str).map(str::to_owned);
         Ok(Version { id, user, password: Secret::new(password), value: Secret::new(value) })
     }
@@ -57,6 +62,11 @@ impl Version {
         Credentials { user: self.user, password: self.password }
     }
 
+    /// Returns the same under another version's id.
+    pub(super) fn in_place_of(self, id: String) -> Version {
+        Version { id, ..self }
+    }
+
     pub(super) fn value(&self) -> &Secret {
         &self.value
     }
@@ -70,7 +80,23 @@ fn fields(value: &str) -> Result<Map<String, Value>, &'static str> {
 }
 
 /// Returns the version that has the label, if there is such a secret and such a version.
-pub(super) async fn find(cloud: &Cloud, name: &str, label: &str) -> Result<Option<Version>, Error> {
+///
+/// # Errors
+/// [`Error::Foreign`] if the secret does not carry the stack's tag: its value is not asked for then.
+pub(super) async fn find(
+    cloud: &Cloud,
+    stack: &Stack,
+    name: &str,
+    label: &str,
+) -> Result<Option<Version>, Error> {
+    match own(cloud, stack, name).await? {
+        Some(_) => read(cloud, name, label).await,
+        None => Ok(None),
+    }
+}
+
+/// As [`find`], of a secret that is known to be the stack's.
+pub(super) async fn read(cloud: &Cloud, name: &str, label: &str) -> Result<Option<Version>, Error> {
     let call = cloud.secrets.get_secret_value().secret_id(name).version_stage(label);
     let answer = match call.send().await.map_err(failed(SERVICE, "GetSecretValue")) {
         Ok(answer) => answer,
@@ -80,6 +106,16 @@ pub(super) async fn find(cloud: &Cloud, name: &str, label: &str) -> Result<Optio
     let problem = |problem| Error::Secret { name: name.to_owned(), problem };
     let text = answer.secret_string.ok_or_else(|| problem("holds bytes and no text"))?;
     Version::parse(answer.version_id.unwrap_or_default(), &text).map(Some).map_err(problem)
+}
+
+/// Returns the id of the version that has the label, whatever is in it.
+pub(super) async fn find_id(cloud: &Cloud, name: &str, label: &str) -> Result<Option<String>, Error> {
+    let call = cloud.secrets.get_secret_value().secret_id(name).version_stage(label);
+    match call.send().await.map_err(failed(SERVICE, "GetSecretValue")) {
+        Ok(answer) => Ok(answer.version_id),
+        Err(error) if error.is_gone() || is_scheduled(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +137,9 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_ours_is_refused_without_being_quoted() {
-        for value in ["hunter2", "[\"hunter2\"]", r#"{"password":7}"#, r#"{"hunter2":"x"}"#, ""] {
+        for value in
+            ["hunter2", "[\"hunter2\"]", r#"{"password":7}"#, r#"{"hunter2":"x"}"#, r#"{"password":""}"#, ""]
+        {
             let problem = Version::parse("1".to_owned(), value).unwrap_err();
             assert!(!problem.contains("hunter2"), "{problem}");
         }

@@ -10,16 +10,37 @@ pub(crate) fn parse(direction: Direction, permission: &IpPermission) -> Vec<Rule
     let port = |value: Option<i32>| value.and_then(|value| u16::try_from(value).ok());
     let ports = port(permission.from_port()).zip(port(permission.to_port()));
     let ports = if protocol == "-1" { None } else { ports };
-    let ranges = permission.ip_ranges().iter().filter_map(|range| range.cidr_ip());
-    let ranges = ranges.map(|range| Peer::Cidr(range.to_owned()));
-    let ipv6 = permission.ipv6_ranges().iter().filter_map(|range| range.cidr_ipv6());
-    let ipv6 = ipv6.map(|range| Peer::Ipv6(range.to_owned()));
-    let groups = permission.user_id_group_pairs().iter().filter_map(|pair| pair.group_id());
-    let groups = groups.map(|group| Peer::Group(group.to_owned()));
-    let lists = permission.prefix_list_ids().iter().filter_map(|list| list.prefix_list_id());
-    let lists = lists.map(|list| Peer::PrefixList(list.to_owned()));
-    let peers = ranges.chain(ipv6).chain(groups).chain(lists);
-    peers.map(|peer| Rule { direction, protocol: protocol.clone(), ports, peer }).collect()
+    let rule = |peer, description: Option<&str>| {
+        let description = description.filter(|text| !text.is_empty()).map(str::to_owned);
+        Rule { direction, protocol: protocol.clone(), ports, peer, description }
+    };
+    let ranges = permission.ip_ranges().iter();
+    let ranges =
+        ranges.filter_map(|one| Some(rule(Peer::Cidr(one.cidr_ip()?.to_owned()), one.description())));
+    let ipv6 = permission.ipv6_ranges().iter();
+    let ipv6 = ipv6.filter_map(|one| Some(rule(Peer::Ipv6(one.cidr_ipv6()?.to_owned()), one.description())));
+    let groups = permission.user_id_group_pairs().iter();
+    let groups =
+        groups.filter_map(|one| Some(rule(Peer::Group(one.group_id()?.to_owned()), one.description())));
+    let lists = permission.prefix_list_ids().iter();
+    let lists = lists
+        .filter_map(|one| Some(rule(Peer::PrefixList(one.prefix_list_id()?.to_owned()), one.description())));
+    ranges.chain(ipv6).chain(groups).chain(lists).collect()
+}
+
+/// Returns one permission for each peer of this one, each as EC2 told it: types of ICMP and accounts of others included.
+pub(crate) fn split(permission: &IpPermission) -> Vec<IpPermission> {
+    let one = || {
+        IpPermission::builder()
+            .set_ip_protocol(permission.ip_protocol.clone())
+            .set_from_port(permission.from_port)
+            .set_to_port(permission.to_port)
+    };
+    let ranges = permission.ip_ranges().iter().map(|range| one().ip_ranges(range.clone()));
+    let ipv6 = permission.ipv6_ranges().iter().map(|range| one().ipv6_ranges(range.clone()));
+    let groups = permission.user_id_group_pairs().iter().map(|pair| one().user_id_group_pairs(pair.clone()));
+    let lists = permission.prefix_list_ids().iter().map(|list| one().prefix_list_ids(list.clone()));
+    ranges.chain(ipv6).chain(groups).chain(lists).map(|permission| permission.build()).collect()
 }
 
 /// Returns the permission that says the same as the rule.
@@ -28,13 +49,18 @@ pub(crate) fn render(rule: &Rule) -> IpPermission {
         .ip_protocol(&rule.protocol)
         .set_from_port(rule.ports.map(|(first, _)| i32::from(first)))
         .set_to_port(rule.ports.map(|(_, last)| i32::from(last)));
+    let told = rule.description.clone();
     match &rule.peer {
-        Peer::Cidr(range) => permission.ip_ranges(IpRange::builder().cidr_ip(range).build()),
-        Peer::Ipv6(range) => permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(range).build()),
-        Peer::Group(id) => permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(id).build()),
-        Peer::PrefixList(id) => {
-            permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(id).build())
+        Peer::Cidr(range) => {
+            permission.ip_ranges(IpRange::builder().cidr_ip(range).set_description(told).build())
         }
+        Peer::Ipv6(range) => {
+            permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(range).set_description(told).build())
+        }
+        Peer::Group(id) => permission
+            .user_id_group_pairs(UserIdGroupPair::builder().group_id(id).set_description(told).build()),
+        Peer::PrefixList(id) => permission
+            .prefix_list_ids(PrefixListId::builder().prefix_list_id(id).set_description(told).build()),
     }
     .build()
 }
@@ -44,7 +70,8 @@ mod tests {
     use super::*;
 
     fn rule(protocol: &str, ports: Option<(u16, u16)>, peer: Peer) -> Rule {
-        Rule { direction: Direction::Egress, protocol: protocol.to_owned(), ports, peer }
+        let description = Some("of the test".to_owned());
+        Rule { direction: Direction::Egress, protocol: protocol.to_owned(), ports, peer, description }
     }
 
     #[test]
@@ -56,8 +83,31 @@ mod tests {
             rule("-1", None, Peer::PrefixList("pl-1".to_owned())),
         ];
         for rule in rules {
-            assert_eq!(parse(Direction::Egress, &render(&rule)), [rule]);
+            let parsed = parse(Direction::Egress, &render(&rule));
+            assert_eq!(parsed, std::slice::from_ref(&rule));
+            // Not a part of what makes two rules equal.
+            assert_eq!(parsed[0].description, rule.description);
         }
+    }
+
+    #[test]
+    fn a_permission_is_split_by_its_peers_and_loses_nothing() {
+        let pair = UserIdGroupPair::builder().group_id("sg-1").user_id("210987654321").description("theirs");
+        let permission = IpPermission::builder()
+            .ip_protocol("icmp")
+            .from_port(8)
+            .to_port(-1)
+            .ip_ranges(IpRange::builder().cidr_ip("10.0.0.0/8").build())
+            .ipv6_ranges(Ipv6Range::builder().cidr_ipv6("::/0").build())
+            .user_id_group_pairs(pair.clone().build())
+            .prefix_list_ids(PrefixListId::builder().prefix_list_id("pl-1").build())
+            .build();
+        let parts = split(&permission);
+        assert_eq!(parts.len(), 4);
+        assert!(parts.iter().all(|part| (part.from_port(), part.to_port()) == (Some(8), Some(-1))));
+        assert_eq!(parts[2].user_id_group_pairs(), [pair.build()]);
+        let each: Vec<Rule> = parts.iter().flat_map(|part| parse(Direction::Ingress, part)).collect();
+        assert_eq!(each, parse(Direction::Ingress, &permission));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use stack::inventory::Agent;
 use stack::{Diagnosis, Event, Events, Resource, Stack};
 use tokio::time::Instant;
 
-use super::{Purpose, find_agent, start, terminate};
+use super::{Purpose, end_proof, find_agent, start, terminate};
 use crate::poll::{Backoff, Probe};
 use crate::{Cloud, Depth, Error, Stop, examine, instance, reboot};
 
@@ -53,7 +53,7 @@ pub async fn wait_until_openable(
     stop: &Stop,
 ) -> Result<Agent, Error> {
     let opened = wait_until_opened(cloud, stack, instance, patience, events, stop).await?;
-    terminate(cloud, &opened.session_id).await?;
+    end_proof(cloud, &opened.session_id, events).await;
     Ok(opened.agent)
 }
 
@@ -137,7 +137,8 @@ async fn probe_at_once(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<P
         (Ok(agent), Ok(None)) => Ok(Probe::Pending(status(agent.as_ref()))),
         // It came up between the two answers: the next look shows it as it is.
         (agent, Ok(Some(session_id))) => {
-            terminate(cloud, &session_id).await?;
+            // If it cannot be ended it ends by itself, which says nothing of the agent.
+            drop(terminate(cloud, &session_id).await);
             agent.map(|agent| Probe::Pending(status(agent.as_ref())))
         }
         (Err(error), _) | (_, Err(error)) => Err(error),
@@ -173,8 +174,8 @@ fn status(agent: Option<&Agent>) -> String {
 
 /// Returns the id of a session that was started; `None` if the agent does not take one.
 async fn try_session(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Option<String>, Error> {
-    // Nothing is dialled until a stream is opened, so any target will do.
-    let anywhere = Purpose::Port { host: "localhost".to_owned(), port: stack.database.port };
+    // Nothing is dialled until a stream is opened, so any target will do, but the document is to be that of tunnels.
+    let anywhere = Purpose::Port { host: stack.database.identifier.clone(), port: stack.database.port };
     match start(cloud, instance, &anywhere).await {
         Ok(session) => Ok(Some(session.session_id)),
         Err(error) if error.code() == Some("TargetNotConnected") => Ok(None),

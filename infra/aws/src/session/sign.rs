@@ -1,18 +1,15 @@
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4::SigningParams;
 
 use crate::{Cloud, Error};
 
-/// A chain of providers may ask the network; a tunnel must not hang on that.
-const CREDENTIALS_WITHIN: Duration = Duration::from_secs(10);
-
 /// Returns the headers that sign the websocket upgrade of a data channel; none if the address is signed already.
 ///
-/// A signature is good for one attempt: sign again for the next one.
+/// A signature is good for one attempt: sign again for the next one. The credentials are those of every other call, and
+/// getting them takes as long as it takes.
 ///
 /// # Errors
 /// [`Error::Credentials`] if there are none any more, [`Error::Signing`] if the address makes no sense.
@@ -20,13 +17,20 @@ pub async fn sign(cloud: &Cloud, url: &str) -> Result<Vec<(String, String)>, Err
     if url.to_lowercase().contains("x-amz-signature=") {
         return Ok(Vec::new());
     }
-    let credentials = tokio::time::timeout(CREDENTIALS_WITHIN, cloud.credentials.provide_credentials());
-    let credentials = match credentials.await {
-        Ok(Ok(credentials)) => credentials,
-        Ok(Err(error)) => return Err(Error::Credentials { source: error.into() }),
-        Err(elapsed) => return Err(Error::Credentials { source: elapsed.into() }),
-    };
-    headers(credentials, &cloud.region, url, SystemTime::now())
+    let credentials = credentials(cloud).await?;
+    headers(credentials, &cloud.region, url, cloud.clock.now())
+}
+
+/// Waits until there are credentials, however long that takes.
+///
+/// # Errors
+/// [`Error::Credentials`] with the words of whoever was asked for them.
+pub async fn log_in(cloud: &Cloud) -> Result<(), Error> {
+    credentials(cloud).await.map(drop)
+}
+
+async fn credentials(cloud: &Cloud) -> Result<Credentials, Error> {
+    cloud.login.credentials().await.map_err(|error| Error::Credentials { source: error.into() })
 }
 
 fn headers(
@@ -61,7 +65,7 @@ fn headers(
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tunnel::{Acknowledge, Incoming, Message, MessageType, PayloadType};
+use tunnel::{Acknowledge, ChannelClosed, Incoming, Message, MessageType, PayloadType};
 
 use super::line::{Closed, Line, Reading};
 use super::sender::Sender;
@@ -13,6 +13,8 @@ pub(super) struct Link {
     line: Line,
     sender: Sender,
     incoming: Incoming,
+    /// The number of the next message to hand out.
+    taken: i64,
     paused: bool,
 }
 
@@ -22,7 +24,7 @@ pub(super) struct Over;
 
 impl Link {
     pub(super) fn new(line: Line) -> Link {
-        Link { line, sender: Sender::new(), incoming: Incoming::new(), paused: false }
+        Link { line, sender: Sender::new(), incoming: Incoming::new(), taken: 0, paused: false }
     }
 
     /// Says whether more may be sent: the client takes it, and the service has not asked for a pause.
@@ -41,6 +43,12 @@ impl Link {
         drop(self.line.flush().await);
     }
 
+    /// Says whether a frame is data that was not handed out before.
+    pub(super) fn is_new_data(&self, frame: &Bytes) -> bool {
+        let Ok(message) = Message::parse(frame.clone()) else { return false };
+        message.message_type == MessageType::InputStreamData && message.sequence >= self.taken
+    }
+
     /// Takes a frame; returns the data messages that are now in order.
     pub(super) fn receive(&mut self, frame: Bytes) -> Result<Vec<Message>, Over> {
         // The service checks frames; a broken one would be its fault, and agents drop it.
@@ -51,9 +59,11 @@ impl Link {
                 if let Some(acknowledge) = self.incoming.receive(message) {
                     self.line.send(acknowledge.encode());
                 }
-                return std::iter::from_fn(|| self.incoming.take_next().transpose())
+                let taken: Vec<Message> = std::iter::from_fn(|| self.incoming.take_next().transpose())
                     .collect::<Result<_, _>>()
-                    .map_err(|_| Over);
+                    .map_err(|_| Over)?;
+                self.taken = taken.last().map_or(self.taken, |last| last.sequence + 1);
+                return Ok(taken);
             }
             MessageType::Acknowledge => {
                 self.paused = false;
@@ -73,6 +83,13 @@ impl Link {
         let message = Message::new(MessageType::OutputStreamData, payload_type, payload);
         let frame = self.sender.send(message, Instant::now());
         self.line.send(frame);
+    }
+
+    /// Ends the session with words for the user, which the service hands on.
+    pub(super) fn send_end(&mut self, output: String) {
+        let closed = ChannelClosed { output, ..ChannelClosed::default() };
+        let message = Message::new(MessageType::ChannelClosed, PayloadType::Unset, closed.to_payload());
+        self.line.send(message.encode());
     }
 
     /// Sends the oldest message again, if it is time.

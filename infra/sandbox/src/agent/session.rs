@@ -1,5 +1,6 @@
 //! One session from the handshake to its end.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::line::{Line, Reading};
 use super::link::{Link, Over};
 use super::sender::TICK;
 use super::streams::{Outbound, Streams};
-use super::{AgentOptions, Pacing};
+use super::{AgentOptions, Pacing, StartUp};
 use crate::gateway::AgentSession;
 
 const PAUSE: Duration = Duration::from_millis(1);
@@ -31,6 +32,7 @@ pub(super) async fn serve(options: AgentOptions, dialer: Arc<Dialer>, session: A
     let mut accepting = pin!(accepting);
     let now = Instant::now();
     let request = handshake::request(&options, "Port", properties(&session), None);
+    let forbidden = (is_to_remote_host(&session) && is_loopback(&session.host)).then(|| session.host.clone());
     let mut session = Session {
         link: Link::new(line),
         streams,
@@ -39,6 +41,7 @@ pub(super) async fn serve(options: AgentOptions, dialer: Arc<Dialer>, session: A
         next_send: now,
         heard: now,
         options,
+        forbidden,
     };
     session.link.send(PayloadType::HandshakeRequest, request);
     let mut tick = interval(TICK);
@@ -79,8 +82,40 @@ enum Event {
 enum State {
     /// The request is out.
     Handshake { since: Instant },
-    /// Streams may come.
-    Ready { keep_alive: Option<Instant> },
+    /// The handshake is complete; streams may come once the agent is ready.
+    Ready { keep_alive: Option<Instant>, started: Started },
+}
+
+/// How far an agent is that has said that the handshake is complete.
+struct Started {
+    since: Instant,
+    left: StartUp,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    /// It is acknowledged and thrown away.
+    Lost,
+    /// It is not acknowledged, so that it comes again.
+    Refused,
+}
+
+impl Started {
+    fn fate(&mut self, now: Instant) -> Fate {
+        let passed = now.saturating_duration_since(self.since);
+        let left = &mut self.left;
+        if passed < left.deaf_for || left.deaf_messages > 0 {
+            left.deaf_messages = left.deaf_messages.saturating_sub(1);
+            Fate::Lost
+        } else if passed < left.deaf_for + left.unready_for || left.unready_messages > 0 {
+            left.unready_messages = left.unready_messages.saturating_sub(1);
+            Fate::Refused
+        } else {
+            Fate::Taken
+        }
+    }
 }
 
 struct Session {
@@ -92,14 +127,14 @@ struct Session {
     next_send: Instant,
     heard: Instant,
     options: AgentOptions,
+    /// The target, if agents refuse to forward to it with this document.
+    forbidden: Option<String>,
 }
 
 impl Session {
     fn on(&mut self, event: Event) -> Result<(), Over> {
         match event {
-            Event::Frame(frame) => {
-                self.link.receive(frame)?.iter().try_for_each(|message| self.on_data(message))
-            }
+            Event::Frame(frame) => self.on_frame(frame),
             Event::Drained => Ok(()),
             Event::MaySend => {
                 self.send_chunk();
@@ -117,9 +152,22 @@ impl Session {
         }
     }
 
-    fn on_data(&mut self, message: &Message) -> Result<(), Over> {
-        let is_ready = matches!(self.state, State::Ready { .. });
-        if message.payload_type == PayloadType::HandshakeResponse && !is_ready {
+    fn on_frame(&mut self, frame: Bytes) -> Result<(), Over> {
+        let fate = match &mut self.state {
+            // Acknowledgements, and what came before, are no business of the session's.
+            State::Ready { started, .. } if self.link.is_new_data(&frame) => started.fate(Instant::now()),
+            State::Ready { .. } | State::Handshake { .. } => Fate::Taken,
+        };
+        if fate == Fate::Refused {
+            return Ok(());
+        }
+        self.link.receive(frame)?.iter().try_for_each(|message| self.on_data(message, fate))
+    }
+
+    fn on_data(&mut self, message: &Message, fate: Fate) -> Result<(), Over> {
+        let is_ready = matches!(self.state, State::Ready { .. }) && fate == Fate::Taken;
+        let is_shaken = matches!(self.state, State::Ready { .. });
+        if message.payload_type == PayloadType::HandshakeResponse && !is_shaken {
             self.on_handshake_response(&message.payload)
         } else if message.payload_type == PayloadType::Flag {
             match Flag::parse(&message.payload) {
@@ -144,7 +192,13 @@ impl Session {
         let keeps_alive = is_old(&response.client_version, LAST_CLIENT_WITH_KEEP_ALIVE)
             || is_old(&self.options.version, LAST_AGENT_WITH_KEEP_ALIVE);
         self.heard = Instant::now();
-        self.state = State::Ready { keep_alive: keeps_alive.then_some(self.heard) };
+        let started = Started { since: self.heard, left: self.options.start_up };
+        self.state = State::Ready { keep_alive: keeps_alive.then_some(self.heard), started };
+        // Only now: the document's parameters are read once the handshake is complete.
+        if let Some(host) = &self.forbidden {
+            self.link.send_end(format!("Forwarding to IP address {host} is forbidden."));
+            return Err(Over);
+        }
         Ok(())
     }
 
@@ -153,8 +207,8 @@ impl Session {
         self.link.on_tick(now);
         match &mut self.state {
             State::Handshake { since } if now - *since > self.options.handshake_limit => Err(Over),
-            State::Ready { keep_alive: Some(_) } if now - self.heard > KEEP_ALIVE_LIMIT => Err(Over),
-            State::Ready { keep_alive: Some(last) } if now - *last >= KEEP_ALIVE => {
+            State::Ready { keep_alive: Some(_), .. } if now - self.heard > KEEP_ALIVE_LIMIT => Err(Over),
+            State::Ready { keep_alive: Some(last), .. } if now - *last >= KEEP_ALIVE => {
                 *last = now;
                 Frame::control(Command::Nop, 0).encode(&mut self.outbound);
                 Ok(())
@@ -174,13 +228,22 @@ impl Session {
     }
 }
 
+fn is_to_remote_host(session: &AgentSession) -> bool {
+    session.document.ends_with("ToRemoteHost")
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn properties(session: &AgentSession) -> Value {
     let mut properties = json!({
         "portNumber": session.port.to_string(),
         "localPortNumber": session.local_port,
         "type": "LocalPortForwarding",
     });
-    if session.document.ends_with("ToRemoteHost") {
+    if is_to_remote_host(session) {
         properties["host"] = session.host.clone().into();
     }
     properties

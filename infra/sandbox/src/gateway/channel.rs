@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Frame};
 use tunnel::OpenDataChannel;
 
+use super::clock;
 use super::options::Signatures;
 use super::reply::Reply;
 use super::request::Scope;
@@ -36,6 +37,9 @@ pub(crate) fn open(
     let signed = scope.is_some_and(|scope| scope.service == "ssmmessages");
     if !signed && state.options.signatures == Signatures::Required {
         return Reply::plain(StatusCode::FORBIDDEN, "the upgrade is not signed for ssmmessages");
+    }
+    if let Some(refused) = clock::refusal_of_upgrade(state, headers) {
+        return refused;
     }
     let session_id = uri.path().trim_start_matches(PATH).to_owned();
     websocket::agree(headers, || state.tasks.spawn(carry(Arc::clone(state), session_id, upgrade)))

@@ -29,7 +29,7 @@ impl fmt::Debug for Password {
 /// A database instance as `CreateDBInstance` asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSpec {
-    /// The identifier of the RDS instance.
+    /// The region and the identifier of the RDS instance: two regions may have the same identifier.
     pub identifier: String,
     /// The host name of the endpoint. It resolves nowhere; only the agent knows where it leads.
     pub endpoint: String,

@@ -15,7 +15,7 @@ use super::reply::Reply;
 use super::request::{Protocol, Request};
 use super::route::forward;
 use super::state::State;
-use super::xml::{all, find, replace, text};
+use super::xml::{all, find, items, replace, text};
 
 /// What is remembered about launches and their ends.
 #[derive(Debug, Default)]
@@ -113,6 +113,21 @@ pub(crate) async fn create_profile(state: &State, request: &Request) -> Result<R
         state.launches.lock().new_profiles.insert(name.to_owned(), state.options.profile_refusals);
     }
     Ok(reply)
+}
+
+/// Lists the profiles under the path that was asked for: moto lists all.
+pub(crate) async fn list_profiles(state: &State, request: &Request) -> Result<Reply, Error> {
+    let reply = forward(state, request).await?;
+    let prefix = request.param("PathPrefix").unwrap_or("/");
+    if reply.status != StatusCode::OK {
+        return Ok(reply);
+    }
+    let xml = reply.text();
+    let document = Document::parse(&xml)?;
+    let profiles = all(&document, "InstanceProfiles").into_iter().flat_map(|list| items(list, &[]));
+    let others = profiles.filter(|profile| !text(*profile, &["Path"]).unwrap_or("/").starts_with(prefix));
+    let edits = others.map(|profile| (profile.range(), String::new())).collect();
+    Ok(Reply { body: Bytes::from(replace(&xml, edits)), ..reply })
 }
 
 async fn after(state: &State, request: &Request, then: impl Fn(&str)) -> Result<Reply, Error> {

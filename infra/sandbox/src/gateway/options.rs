@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::agent::Agent;
 use super::database::Databases;
 use super::emulator::Upstreams;
@@ -40,6 +42,20 @@ pub struct Options {
     pub database_delay: Duration,
     /// Whether data channels must be opened with a signature.
     pub signatures: Signatures,
+    /// What `ResumeSession` says of the data channel's address.
+    pub resume_url: ResumeUrl,
+    /// How far this service's clock is ahead of this machine's. Unless it is zero, a request that was signed more than
+    /// five minutes away from it is refused, as AWS does.
+    pub clock_ahead: SignedDuration,
+}
+
+/// What `ResumeSession` says of the data channel's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeUrl {
+    /// It names it.
+    Named,
+    /// It says nothing: the one from before is still good.
+    Omitted,
 }
 
 /// Whether data channels must be opened with a signature.
@@ -68,6 +84,8 @@ impl Options {
             termination_delay: Duration::from_millis(200),
             database_delay: Duration::from_millis(200),
             signatures: Signatures::Required,
+            resume_url: ResumeUrl::Named,
+            clock_ahead: SignedDuration::ZERO,
         }
     }
 }

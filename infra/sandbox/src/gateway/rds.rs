@@ -21,7 +21,7 @@ use super::state::State;
 use super::xml::{all, text};
 
 pub(crate) use self::phase::Phases;
-use self::phase::{Phase, dress};
+use self::phase::{Phase, dress, place};
 
 /// Answers the operations that are ours, and shows the phases in all other answers.
 pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Option<Reply>, Error> {
@@ -47,7 +47,7 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
     };
     // A secret may have got its stand-in after the answer came.
     let reply = Reply { body: state.upstream.standins().take_out(&reply.body), ..reply };
-    Ok(Some(dress(&state.phases, reply)))
+    Ok(Some(dress(&state.phases, request.region(), reply)))
 }
 
 /// RDS starts a database that was stopped by itself after seven days.
@@ -57,7 +57,7 @@ const STOPPED_AT_MOST: SignedDuration = SignedDuration::from_hours(7 * 24);
 async fn turn(state: &Arc<State>, request: &Request, phase: Phase) -> Result<Reply, Error> {
     let reply = forward(state, request).await?;
     if let (StatusCode::OK, Some(identifier)) = (reply.status, request.param("DBInstanceIdentifier")) {
-        state.phases.set(identifier, phase);
+        state.phases.set(&place(request.region(), identifier), phase);
     }
     Ok(reply)
 }
@@ -75,7 +75,7 @@ async fn create(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
         Password::new(request.param("MasterUserPassword").unwrap_or_default())
     };
     let spec = DatabaseSpec {
-        identifier: database.identifier.clone(),
+        identifier: place(request.region(), &database.identifier),
         endpoint: database.address.unwrap_or_default(),
         port: database.port.unwrap_or(5432),
         engine_version: request.param("EngineVersion").unwrap_or("17").to_owned(),
@@ -85,6 +85,7 @@ async fn create(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     };
     let (identifier, logs) = (database.identifier, database.logs);
     log::ensure(state, request.region(), &identifier, &logs).await?;
+    let identifier = place(request.region(), &identifier);
     state.phases.set(&identifier, Phase::Creating);
     let shared = Arc::clone(state);
     state.tasks.spawn(async move {
@@ -97,7 +98,8 @@ async fn create(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
 
 async fn modify(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     let identifier = request.param("DBInstanceIdentifier").unwrap_or_default();
-    if state.phases.get(identifier) != Phase::Available {
+    let place = place(request.region(), identifier);
+    if state.phases.get(&place) != Phase::Available {
         return Ok(refuse("InvalidDBInstanceState", "Database instance is not in available state."));
     }
     let managed = request.is_true("ManageMasterUserPassword") || request.is_true("RotateMasterUserPassword");
@@ -120,7 +122,7 @@ async fn modify(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
         Some(clear) => Password::new(clear),
         None => return Ok(reply),
     };
-    let changed = state.options.databases.set_password(identifier, &database.master_user, password).await;
+    let changed = state.options.databases.set_password(&place, &database.master_user, password).await;
     match changed {
         Ok(()) => Ok(reply),
         Err(why) => Ok(Reply::refuse(Protocol::Query, 500, "InternalFailure", &why)),
@@ -129,11 +131,12 @@ async fn modify(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
 
 async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     let identifier = request.param("DBInstanceIdentifier").unwrap_or_default().to_owned();
+    let place = place(request.region(), &identifier);
     let databases = Inventory::new(&state.upstream, request.region()).databases().await?;
     let Some(database) = databases.into_iter().find(|database| database.identifier == identifier) else {
         return forward(state, request).await;
     };
-    if let Some(refusal) = refuse_deletion(request, &database, &state.phases.get(&identifier)) {
+    if let Some(refusal) = refuse_deletion(request, &database, &state.phases.get(&place)) {
         return Ok(refusal);
     }
     if let Some(refusal) = snapshot_exists(state, request).await? {
@@ -141,10 +144,10 @@ async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     }
     let params = [("DBInstanceIdentifier", identifier.as_str())];
     let xml = state.upstream.query("rds", request.region(), "DescribeDBInstances", &params).await?;
-    state.phases.set(&identifier, Phase::Deleting);
+    state.phases.set(&place, Phase::Deleting);
     let (shared, order, age) = (Arc::clone(state), request.clone(), state.age());
     state.tasks.spawn(async move {
-        let deleted = shared.options.databases.delete(&identifier).await;
+        let deleted = shared.options.databases.delete(&place).await;
         tokio::time::sleep(shared.options.database_delay).await;
         if shared.age() != age {
             return;
@@ -158,9 +161,9 @@ async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
                 if let Some(arn) = &database.secret_arn {
                     drop(secret::remove(&shared, order.region(), arn).await);
                 }
-                shared.phases.forget(&identifier);
+                shared.phases.forget(&place);
             }
-            Err(why) => shared.phases.set(&identifier, Phase::Failed(why)),
+            Err(why) => shared.phases.set(&place, Phase::Failed(why)),
         }
     });
     Ok(Reply::xml(deletion(&xml)?))

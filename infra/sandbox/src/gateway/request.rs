@@ -130,6 +130,14 @@ impl Request {
             .collect()
     }
 
+    /// Returns what can be read of the parameters, one a line.
+    pub(crate) fn text(&self) -> String {
+        let values = self.form.values().map(String::as_str);
+        // Texts are as they are in CBOR too.
+        let body = String::from_utf8_lossy(&self.body);
+        [self.uri.path(), &*body].into_iter().chain(values).collect::<Vec<_>>().join("\n")
+    }
+
     /// Returns the JSON body; `null` when there is none.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)

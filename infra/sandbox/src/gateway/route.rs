@@ -28,6 +28,7 @@ async fn attempt(state: &Arc<State>, request: &Request) -> Result<Reply, Error> 
         ("sns", _) => sns::answer(state, request).await?,
         ("monitoring", _) if request.protocol() == Protocol::Cbor => Some(cbor::pass(state, request).await?),
         ("iam", "CreateInstanceProfile") => Some(instance::create_profile(state, request).await?),
+        ("iam", "ListInstanceProfiles") => Some(instance::list_profiles(state, request).await?),
         ("iam", "SimulatePrincipalPolicy") => Some(denial::simulate(&state.denials, request)),
         ("secretsmanager", "GetSecretValue") => Some(get_secret_value(state, request).await?),
         _ => None,

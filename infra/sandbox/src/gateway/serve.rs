@@ -13,11 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::fault::FaultKind;
-use super::journal::Ending;
+use super::journal::{Arrival, Ending};
 use super::reply::{Reply, ServedBy};
 use super::request::{Protocol, Request};
 use super::state::State;
-use super::{channel, control, route, websocket};
+use super::{channel, clock, control, route, websocket};
 use crate::wire;
 
 /// The answer is lost on purpose: the connection closes instead.
@@ -43,7 +43,11 @@ pub(crate) async fn accept(state: Arc<State>, listener: TcpListener) {
 async fn connection(state: Arc<State>, stream: TcpStream) {
     let service = service_fn(move |request| {
         let state = Arc::clone(&state);
-        async move { answer(&state, request).await.map(into_response) }
+        async move {
+            let mut reply = answer(&state, request).await?;
+            clock::stamp(&state, &mut reply);
+            Ok::<_, Lost>(into_response(reply))
+        }
     });
     let http = hyper::server::conn::http1::Builder::new();
     // A client that goes away, or an answer lost on purpose: nobody is left to be told.
@@ -55,7 +59,12 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         let upgrade = hyper::upgrade::on(&mut incoming);
         let shared = Arc::clone(state);
         let work = async move { channel::open(&shared, incoming.uri(), incoming.headers(), upgrade) };
-        return call(state, "ssmmessages", "OpenDataChannel", Protocol::Json, Box::pin(work)).await;
+        let arrival = Arrival {
+            service: "ssmmessages".to_owned(),
+            operation: "OpenDataChannel".to_owned(),
+            ..Arrival::default()
+        };
+        return call(state, arrival, Protocol::Json, Box::pin(work)).await;
     }
     if let Some(place) = incoming.uri().path().strip_prefix(wire::PATH) {
         let place = place.to_owned();
@@ -68,12 +77,19 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
     if request.uri.path().starts_with(control::PATH) {
         return Ok(control::answer(state, &request).await);
     }
-    let service = request.service().to_owned();
-    let operation = request.name();
+    if let Some(refused) = clock::refusal(state, &request.headers, request.protocol()) {
+        return Ok(refused);
+    }
+    let arrival = Arrival {
+        service: request.service().to_owned(),
+        operation: request.name(),
+        region: request.region().to_owned(),
+        mentions: state.journal.mentioned(|| request.text()),
+    };
     let protocol = request.protocol();
     let shared = Arc::clone(state);
     let work = async move { route::answer(&shared, &request).await };
-    call(state, &service, &operation, protocol, Box::pin(work)).await
+    call(state, arrival, protocol, Box::pin(work)).await
 }
 
 /// Lets an agent in, at `INSTANCE` to register and at `INSTANCE/sessions/SESSION` for a session. No call of AWS's: the
@@ -103,12 +119,12 @@ fn admit(state: &Arc<State>, place: &str, headers: &HeaderMap, upgrade: hyper::u
 /// Makes one call: notes it, delays it, and lets a fault happen to it.
 async fn call(
     state: &Arc<State>,
-    service: &str,
-    operation: &str,
+    arrival: Arrival,
     protocol: Protocol,
     work: BoxFuture<'static, Reply>,
 ) -> Result<Reply, Lost> {
-    let number = state.journal.begin(service, operation);
+    let number = state.journal.begin(&arrival);
+    let (service, operation) = (arrival.service.as_str(), arrival.operation.as_str());
     if let Some((status, code, message)) = state.denials.refusal(service, operation, protocol) {
         let served_by = Some(ServedBy::Gateway);
         state.journal.end(number, Ending { status: Some(status), fault: None, served_by });

@@ -11,6 +11,7 @@ use super::Error;
 use super::agent::AgentSession;
 use super::channel;
 use super::inventory::{Instance, Inventory};
+use super::options::ResumeUrl;
 use super::registration::{self, Standing};
 use super::reply::Reply;
 use super::request::{Protocol, Request};
@@ -30,7 +31,7 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
         Some("StartSession") => start(state, request, &body).await?,
         Some("ResumeSession") => resume(state, &body),
         Some("TerminateSession") => terminate(state, &body),
-        Some("DescribeSessions") => describe(state, &body),
+        Some("DescribeSessions") => describe(state, request.region(), &body),
         Some("GetConnectionStatus") => connection_status(state, request, &body).await?,
         Some("DescribeInstanceInformation") => instance_information(state, request, &body).await?,
         _ => return Ok(None),
@@ -103,9 +104,13 @@ fn resume(state: &State, body: &Value) -> Reply {
     match state.sessions.resume(id) {
         Resumed::Unknown => refuse("DoesNotExistException", &format!("Session {id} does not exist.")),
         Resumed::Ended => Reply::json(&json!({ "SessionId": id, "StreamUrl": null, "TokenValue": null })),
-        Resumed::Token(token) => Reply::json(
-            &json!({ "SessionId": id, "StreamUrl": channel::stream_url(state, id), "TokenValue": token }),
-        ),
+        Resumed::Token(token) => {
+            let url = match state.options.resume_url {
+                ResumeUrl::Named => json!(channel::stream_url(state, id)),
+                ResumeUrl::Omitted => Value::Null,
+            };
+            Reply::json(&json!({ "SessionId": id, "StreamUrl": url, "TokenValue": token }))
+        }
     }
 }
 
@@ -118,7 +123,7 @@ fn terminate(state: &State, body: &Value) -> Reply {
     }
 }
 
-fn describe(state: &State, body: &Value) -> Reply {
+fn describe(state: &State, region: &str, body: &Value) -> Reply {
     let active = match body["State"].as_str() {
         Some("Active") => true,
         Some("History") => false,
@@ -134,7 +139,7 @@ fn describe(state: &State, body: &Value) -> Reply {
         .sessions
         .records()
         .iter()
-        .filter(|record| record.ended.is_none() == active)
+        .filter(|record| record.info.region == region && record.ended.is_none() == active)
         .filter(|record| filters.iter().all(|(key, value)| passes(record, key, value)))
         .map(render)
         .collect();

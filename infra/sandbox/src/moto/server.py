@@ -1,5 +1,8 @@
 # `HOST PORT` in argv: one server, until stdin ends. Nothing in argv: a process that has read moto and copies itself for
 # each line `start LOG`, which it answers with `PID PORT`; `stop PID` ends that copy, and the end of stdin all of them.
+# `SOCKET` in argv: the same for many at once, each over a connection, whose end ends the copies that were asked for over
+# it; the process ends by itself once nobody has been connected for a while, or its socket is gone.
+import copy
 import functools
 import gc
 import importlib
@@ -22,8 +25,13 @@ def end_with(pipe):
     os._exit(0)
 
 
-if len(sys.argv) > 1:
+if len(sys.argv) == 3:
     threading.Thread(target=end_with, args=(0,), daemon=True).start()
+elif len(sys.argv) == 2:
+    # Before moto is read, which takes a second: whoever connects meanwhile is served after that.
+    counter = socket.socket(socket.AF_UNIX)
+    counter.bind(sys.argv[1])
+    counter.listen(128)
 
 os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
 
@@ -268,12 +276,28 @@ modules = tuple(backends.list_of_moto_modules())
 backends.list_of_moto_modules = lambda: modules
 
 
+def know_rules_as_ec2_does():
+    # EC2 knows a rule by what it lets through; moto by what is written beside it as well, so that it finds none without.
+    rule = sys.modules["moto.ec2.models.security_groups"].SecurityGroupRule
+    if hasattr(rule, "with_notes"):
+        return
+    rule.with_notes = rule.__eq__
+
+    def bare(one):
+        one = copy.copy(one)
+        one.source_group = {key: one.source_group[key] for key in ("GroupId", "UserId") if key in one.source_group}
+        return one
+
+    rule.__eq__ = lambda self, other: bare(self).with_notes(bare(other))
+
+
 def warm_up():
     # moto imports a service at its first request, EC2 for a second. Importing alone takes no lock of the server's,
     # so that requests are answered meanwhile.
     for service in ("sts", "iam", "secretsmanager", "ssm", "ec2", "rds", "sns", "cloudwatch", "logs", "kms"):
         importlib.import_module(f"moto.{service}.models")
         importlib.import_module(f"moto.{service}.urls")
+    know_rules_as_ec2_does()
     # Each new account's first volume has a key, and it gives that a key pair of RSA which nobody uses: 0.05 s.
     kms = sys.modules["moto.kms.models"]
     if not hasattr(kms.generate_private_key, "cache_info"):
@@ -346,39 +370,127 @@ def tell_and_log(port):
     os.dup2(2, 1)
 
 
-def be_copied():
-    lifeline, held = os.pipe()
-    copies = 0
-    for line in sys.stdin:
-        task, what = line.rstrip("\n").split(" ", 1)
-        if task == "stop":
-            os.kill(int(what), signal.SIGKILL)
-            os.waitpid(int(what), 0)
-            print("gone", flush=True)
-        elif os.fork() == 0:
-            # Held by the original alone: it closes when that one ends, in whatever way.
-            os.close(held)
-            # Python gives its own generator a new seed, but not moto's.
-            mock_random.seed()
-            threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
-            log = os.open(what, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+class Original:
+    """Copies itself on demand."""
 
-            def tell(port):
-                print(os.getpid(), port, flush=True)
-                os.dup2(log, 1)
-                os.dup2(log, 2)
+    def __init__(self):
+        # Held by the original alone: it closes when that one ends, in whatever way.
+        self.lifeline, self.held = os.pipe()
+        self.copies = 0
 
-            serve("127.0.0.1", 0, tell)
-        else:
-            copies += 1
-            if copies == 2:
+    def start(self, log, answers, others):
+        """Starts a copy, which tells its id and its port into `answers`, closes `others`, and logs there."""
+        if pid := os.fork():
+            self.copies += 1
+            if self.copies == 2:
                 # Whoever has one sandbox needs none of it, and who has two will have more; these find everything read.
                 warm_up()
                 rehearse()
                 gc.freeze()
+            return pid
+        os.close(self.held)
+        for other in others:
+            other.close()
+        # Python gives its own generator a new seed, but not moto's.
+        mock_random.seed()
+        threading.Thread(target=end_with, args=(self.lifeline,), daemon=True).start()
+        log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+        def tell(port):
+            os.write(answers, f"{os.getpid()} {port}\n".encode())
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            if answers > 2:
+                os.close(answers)
+
+        serve("127.0.0.1", 0, tell)
+
+    def stop(self, pid):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
-if len(sys.argv) > 1:
+def be_copied():
+    original = Original()
+    for line in sys.stdin:
+        task, what = line.rstrip("\n").split(" ", 1)
+        if task == "stop":
+            original.stop(int(what))
+            print("gone", flush=True)
+        else:
+            original.start(what, 1, ())
+
+
+# How long nobody may be connected before it ends, and how often it looks whether its socket is still there, in seconds.
+IDLE, LOOK = 60, 5
+
+
+def be_shared(path):
+    original, callers = Original(), {}
+    selector = selectors.DefaultSelector()
+
+    def take():
+        caller, _ = counter.accept()
+        # What was received and is no whole line yet, and the copies that were asked for.
+        callers[caller] = (bytearray(), set())
+        selector.register(caller, selectors.EVENT_READ)
+
+    def obey(caller):
+        received, copies = callers[caller]
+        try:
+            chunk = caller.recv(1 << 16)
+        except OSError:
+            chunk = b""
+        if not chunk:
+            for pid in copies:
+                original.stop(pid)
+            selector.unregister(caller)
+            del callers[caller]
+            caller.close()
+            return
+        received += chunk
+        while (end := received.find(b"\n")) >= 0:
+            task, what = received[:end].decode().split(" ", 1)
+            del received[: end + 1]
+            if task == "start":
+                others = [counter, selector, *(other for other in callers if other is not caller)]
+                copies.add(original.start(what, caller.fileno(), others))
+                continue
+            if int(what) in copies:
+                copies.remove(int(what))
+                original.stop(int(what))
+            try:
+                caller.sendall(b"gone\n")
+            except OSError:
+                # Its end is read next.
+                pass
+
+    selector.register(counter, selectors.EVENT_READ)
+    idle, is_open = 0, True
+    while True:
+        events = selector.select(LOOK)
+        for key, _ in events:
+            take() if key.fileobj is counter else obey(key.fileobj)
+        idle = 0 if callers or events else idle + LOOK
+        if is_open and (idle >= IDLE or not os.path.exists(path)):
+            is_open = False
+            if os.path.exists(path):
+                os.unlink(path)
+            # Who connected before that is served; nobody comes after them.
+            selector.unregister(counter)
+            counter.setblocking(False)
+            try:
+                while True:
+                    take()
+            except BlockingIOError:
+                counter.close()
+        if not is_open and not callers:
+            return
+
+
+if len(sys.argv) == 3:
     serve(sys.argv[1], int(sys.argv[2]), tell_and_log)
+elif len(sys.argv) == 2:
+    be_shared(sys.argv[1])
 else:
     be_copied()

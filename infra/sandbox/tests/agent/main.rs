@@ -6,6 +6,7 @@
     reason = "a test may panic anywhere, and tells what it makes"
 )]
 
+mod burst;
 #[path = "../support/cluster.rs"]
 mod cluster;
 mod shell;
@@ -13,12 +14,15 @@ mod shell;
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::mpsc as channel;
 
 use bytes::{Bytes, BytesMut};
 use cluster::ENDPOINT;
 use sandbox::gateway::{Agent as _, AgentSession};
 use sandbox::{
     Agent, AgentOptions, Authority, Cluster, ClusterServer, Dialer, Directory, Front, KeyKind, Pacing,
+    StartUp,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,9 +30,29 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tunnel::{
-    Acknowledge, ActionStatus, Command, Decoder, Flag, Frame, HandshakeRequest, HandshakeResponse, Message,
-    MessageType, PayloadType, ProcessedAction,
+    Acknowledge, ActionStatus, ChannelClosed, Command, Decoder, Flag, Frame, HandshakeRequest,
+    HandshakeResponse, Message, MessageType, PayloadType, ProcessedAction,
 };
+
+/// Ends this process if a test of it takes longer than any may: under `cargo test` nobody else would. Armed until it is
+/// dropped; by the wall, whatever a test does to its own clock.
+struct Watch(#[expect(dead_code, reason = "its drop is what is waited for")] channel::Sender<()>);
+
+impl Watch {
+    /// Watches the test of this thread.
+    fn start() -> Watch {
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
+        let (hold, held) = channel::channel();
+        std::thread::spawn(move || {
+            if held.recv_timeout(2 * support::LIMIT) == Err(channel::RecvTimeoutError::Timeout) {
+                // Past what the runner keeps of a test's output: it would never be shown.
+                writeln!(std::io::stderr(), "test {name} has not ended within {:?}", 2 * support::LIMIT).ok();
+                std::process::exit(101);
+            }
+        });
+        Watch(hold)
+    }
+}
 
 /// A client that does what a test says and nothing by itself, except that it acknowledges when told to.
 struct Client {
@@ -38,37 +62,31 @@ struct Client {
     sequence: i64,
     received: i64,
     decoder: Decoder,
+    _watch: Watch,
 }
 
 impl Client {
     fn new(port: u16) -> Client {
-        Client::with(port, AgentOptions { pacing: Pacing::Unlimited, ..AgentOptions::default() })
+        let start_up = StartUp::none();
+        Client::with(port, AgentOptions { pacing: Pacing::Unlimited, start_up, ..AgentOptions::default() })
     }
 
     fn with(port: u16, options: AgentOptions) -> Client {
-        Client::to("localhost", port, options, Directory::default())
+        let agent = Agent::new(options, Dialer::without_network(Directory::default()));
+        Client::of(&agent, session("localhost", port, TO_INSTANCE))
     }
 
     fn to(host: &str, port: u16, options: AgentOptions, directory: Directory) -> Client {
         let agent = Agent::new(options, Dialer::without_network(directory));
-        let session = AgentSession {
-            session_id: "s-1".to_owned(),
-            instance_id: "i-1".to_owned(),
-            region: "us-east-1".to_owned(),
-            host: host.to_owned(),
-            port,
-            local_port: "0".to_owned(),
-            document: "AWS-StartPortForwardingSessionToRemoteHost".to_owned(),
-            parameters: BTreeMap::new(),
-        };
-        Client::of(&agent, session)
+        Client::of(&agent, session(host, port, TO_REMOTE_HOST))
     }
 
     fn of(agent: &Agent, session: AgentSession) -> Client {
         let (to_agent, from_client) = mpsc::channel(64);
         let (to_client, from_agent) = mpsc::channel(64);
         let serving = tokio::spawn(agent.serve(session, from_client, to_client));
-        Client { to_agent, from_agent, serving, sequence: 0, received: 0, decoder: Decoder::default() }
+        let (decoder, watch) = (Decoder::default(), Watch::start());
+        Client { to_agent, from_agent, serving, sequence: 0, received: 0, decoder, _watch: watch }
     }
 
     async fn send(&mut self, payload_type: PayloadType, payload: impl Into<Bytes>) -> Bytes {
@@ -144,6 +162,22 @@ impl Client {
     }
 }
 
+const TO_INSTANCE: &str = "AWS-StartPortForwardingSession";
+const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+
+fn session(host: &str, port: u16, document: &str) -> AgentSession {
+    AgentSession {
+        session_id: "s-1".to_owned(),
+        instance_id: "i-1".to_owned(),
+        region: "us-east-1".to_owned(),
+        host: host.to_owned(),
+        port,
+        local_port: "0".to_owned(),
+        document: document.to_owned(),
+        parameters: BTreeMap::new(),
+    }
+}
+
 fn response(client_version: &str, status: ActionStatus) -> Bytes {
     let action = ProcessedAction {
         action_type: "SessionType".to_owned(),
@@ -177,13 +211,13 @@ async fn closed_port() -> u16 {
 
 #[tokio::test]
 async fn the_handshake_tells_version_and_target() {
-    let mut client = Client::new(5432);
+    let mut client = Client::to("db.internal", 5432, AgentOptions::default(), Directory::default());
     let request = client.data().await;
     assert_eq!((request.sequence, request.flags), (0, 1));
     let request = HandshakeRequest::parse(&request.payload).unwrap();
     assert_eq!(request.agent_version, "3.3.987.0");
     let parameters = &request.requested_client_actions[0].action_parameters;
-    let properties = json!({"host": "localhost", "portNumber": "5432", "localPortNumber": "0", "type": "LocalPortForwarding"});
+    let properties = json!({"host": "db.internal", "portNumber": "5432", "localPortNumber": "0", "type": "LocalPortForwarding"});
     assert_eq!(parameters, &json!({"SessionType": "Port", "Properties": properties}));
 }
 
@@ -283,7 +317,8 @@ async fn the_name_of_a_database_leads_to_it_and_no_other_name_leads_anywhere() {
         (ENDPOINT, 5433, false),
         ("other.example.com", 5432, false),
     ] {
-        let mut client = Client::to(host, port, AgentOptions::default(), directory.clone());
+        let options = AgentOptions { start_up: StartUp::none(), ..AgentOptions::default() };
+        let mut client = Client::to(host, port, options, directory.clone());
         client.shake_hands().await;
         let ssl_request = [0, 0, 0, 8, 4, 210, 22, 47];
         client.send_frames(&[Frame::control(Command::Syn, 3), Frame::push(3, ssl_request.to_vec())]).await;
@@ -335,9 +370,10 @@ async fn a_target_that_does_not_read_stops_the_session_from_reading() {
     let chunk = Bytes::from(vec![7; 1000]);
     loop {
         let Ok(slot) = client.to_agent.clone().try_reserve_owned() else {
+            // A pause before the window is full is the machine's; one after that may be, and then the bytes so far will do.
             match tokio::time::timeout(std::time::Duration::from_secs(1), client.any()).await {
-                Ok(_) => continue,
-                Err(_stalled) => break,
+                Err(_stalled) if sent > 4 << 20 => break,
+                Ok(_) | Err(_) => continue,
             }
         };
         let mut bytes = BytesMut::new();
@@ -357,12 +393,15 @@ async fn a_target_that_does_not_read_stops_the_session_from_reading() {
         target.read_exact(&mut got).await.unwrap();
         got.iter().all(|byte| *byte == 7)
     });
-    while !drained.is_finished() {
-        tokio::select! {
-            _ = client.any() => (),
-            () = tokio::time::sleep(std::time::Duration::from_millis(10)) => (),
+    let draining = async {
+        while !drained.is_finished() {
+            tokio::select! {
+                _ = client.any() => (),
+                () = tokio::time::sleep(std::time::Duration::from_millis(10)) => (),
+            }
         }
-    }
+    };
+    tokio::time::timeout(support::LIMIT, draining).await.expect("all that was sent arrives");
     assert!(drained.await.unwrap());
 }
 
@@ -404,11 +443,46 @@ async fn an_old_client_must_keep_the_streams_alive() {
 
 #[tokio::test(start_paused = true)]
 async fn a_real_agent_sends_one_message_a_millisecond() {
-    let mut client = Client::with(echo().await, AgentOptions::default());
+    let options = AgentOptions { start_up: StartUp::none(), ..AgentOptions::default() };
+    let mut client = Client::with(echo().await, options);
     client.shake_hands().await;
     let start = tokio::time::Instant::now();
     client.send_frames(&[Frame::control(Command::Syn, 3), Frame::push(3, vec![1; 50_000])]).await;
     client.bytes(3, 50_000).await;
     // The clock is paused: it moves only while everybody waits for the agent's pauses.
     assert!(start.elapsed() >= std::time::Duration::from_millis(48), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn what_comes_before_the_agent_is_ready_is_thrown_away_or_comes_again() {
+    let start_up = StartUp { deaf_messages: 2, unready_messages: 1, ..StartUp::none() };
+    let options = AgentOptions { pacing: Pacing::Unlimited, start_up, ..AgentOptions::default() };
+    let mut client = Client::with(echo().await, options);
+    client.shake_hands().await;
+    client.send_frames(&[Frame::control(Command::Syn, 3)]).await;
+    client.send_frames(&[Frame::push(3, "lost")]).await;
+    while client.acknowledged().await != 2 {}
+    let mut bytes = BytesMut::new();
+    Frame::control(Command::Syn, 5).encode(&mut bytes);
+    Frame::push(5, "kept").encode(&mut bytes);
+    let frame = client.send(PayloadType::Output, bytes.freeze()).await;
+    client.to_agent.send(frame).await.unwrap();
+    assert_eq!(client.bytes(5, 4).await, b"kept", "nothing came of the other stream");
+}
+
+#[tokio::test]
+async fn a_loopback_address_is_no_remote_host() {
+    for host in ["127.0.0.1", "localhost", "127.8.9.10", "::1"] {
+        let mut client = Client::to(host, echo().await, AgentOptions::default(), Directory::default());
+        assert_eq!(client.data().await.payload_type, PayloadType::HandshakeRequest);
+        client.send(PayloadType::HandshakeResponse, response("1.2.764.0", ActionStatus::Success)).await;
+        let closed = loop {
+            let message = client.any().await.unwrap();
+            if message.message_type == MessageType::ChannelClosed {
+                break ChannelClosed::parse(&message.payload).unwrap();
+            }
+        };
+        assert_eq!(closed.output, format!("Forwarding to IP address {host} is forbidden."));
+        client.serving.await.unwrap();
+    }
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sandbox::gateway::AgentSession;
 use sandbox::{Agent, AgentOptions, Challenge, Dialer, Directory, Encryption, Pacing};
 use serde_json::Value;
-use tunnel::{ActionStatus, HandshakeRequest, PayloadType, TerminalSize, parse_exit_code};
+use tunnel::{
+    ActionStatus, HandshakeRequest, Message, MessageType, PayloadType, TerminalSize, parse_exit_code,
+};
 
 use crate::{Client, response};
 
@@ -139,6 +141,66 @@ async fn many_bytes_of_a_command_come_whole_and_in_messages_of_a_kilobyte() {
     assert!(output == expected, "{} of {} bytes", output.len(), expected.len());
     assert_eq!(code, Some(0));
     assert!(client.received as usize > expected.len() / 1024);
+}
+
+/// Returns how many bytes of output come, once the service has asked for a pause and the client has ended it.
+///
+/// Nothing but acknowledgements goes to the agent from then on: by those alone it must see that it may go on.
+async fn all_of(mut client: Client, length: usize) -> usize {
+    let mut unacknowledged = Vec::<Message>::new();
+    // It must have said something, or it would have nothing to repeat.
+    while unacknowledged.is_empty() {
+        let message = client.any().await.unwrap();
+        unacknowledged.extend(Some(message).filter(|one| one.message_type == MessageType::OutputStreamData));
+    }
+    let pause = Message::new(MessageType::PausePublication, PayloadType::Unset, "");
+    client.to_agent.send(pause.encode()).await.unwrap();
+    let mut again = 0;
+    // It has paused when it only repeats itself.
+    while again < 3 {
+        let message = client.any().await.unwrap();
+        if message.message_type != MessageType::OutputStreamData {
+            continue;
+        }
+        let is_new = unacknowledged.last().is_none_or(|last| last.sequence < message.sequence);
+        again = if is_new { 0 } else { again + 1 };
+        if is_new {
+            unacknowledged.push(message);
+        }
+    }
+    let is_output = |message: &&Message| message.payload_type == PayloadType::Output;
+    let mut got: usize = unacknowledged.iter().filter(is_output).map(|message| message.payload.len()).sum();
+    for message in &unacknowledged {
+        client.to_agent.send(Message::acknowledge(message).encode()).await.unwrap();
+        client.received = message.sequence + 1;
+    }
+    while got < length {
+        let message = client.data().await;
+        if message.payload_type == PayloadType::Output {
+            got += message.payload.len();
+        }
+    }
+    got
+}
+
+const MUCH: usize = 3_000_000;
+
+#[tokio::test]
+async fn much_output_of_a_command_comes_whole() {
+    let line = format!("head -c {MUCH} /dev/zero");
+    let mut client = client(COMMAND, &[("command", &line), ("separateOutputStream", "true")], None);
+    assert_eq!(client.data().await.payload_type, PayloadType::HandshakeRequest);
+    client.send(PayloadType::HandshakeResponse, response("1.2.764.0", ActionStatus::Success)).await;
+    let got = tokio::time::timeout(std::time::Duration::from_secs(60), all_of(client, MUCH)).await;
+    assert_eq!(got.expect("the agent goes on printing"), MUCH);
+}
+
+#[tokio::test]
+async fn much_output_of_a_terminal_comes_whole() {
+    let line = format!("head -c {MUCH} /dev/zero | tr '\\0' x");
+    let client = client("AWS-StartInteractiveCommand", &[("command", &line)], None);
+    let got = tokio::time::timeout(std::time::Duration::from_secs(60), all_of(client, MUCH)).await;
+    assert_eq!(got.expect("the agent goes on printing"), MUCH);
 }
 
 #[tokio::test]

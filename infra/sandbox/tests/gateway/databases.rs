@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Cloud, until};
+use crate::fixture::{Cloud, pass, until};
 
 #[tokio::test]
 async fn a_database_comes_with_its_password_and_goes_with_its_data() {
-    let cloud = Cloud::start(|options| options.database_delay = std::time::Duration::from_secs(2)).await;
+    // Longer than anything here takes; it is made to pass.
+    let delay = std::time::Duration::from_secs(3600);
+    let cloud = Cloud::start(|options| options.database_delay = delay).await;
     let site = cloud.site().await;
     cloud.subnet_group(&site).await;
     let password = ("MasterUserPassword", "correct-horse");
@@ -19,15 +21,19 @@ async fn a_database_comes_with_its_password_and_goes_with_its_data() {
         cloud.client.query("rds", "DeleteDBInstance", &deletion).await.code(),
         "InvalidDBInstanceState"
     );
+    pass(delay).await;
     until(async || cloud.database_status().await.as_deref() == Some("available")).await;
     assert_eq!(
         cloud.databases.told(),
-        [format!("create {} master correct-horse Some(\"first\")", cloud.name)]
+        [format!("create us-east-1-{} master correct-horse Some(\"first\")", cloud.name)]
     );
 
     let change = [identifier, ("MasterUserPassword", "battery-staple")];
     cloud.client.ok("rds", "ModifyDBInstance", &change).await;
-    assert_eq!(cloud.databases.told()[1], format!("set_password {} master battery-staple", cloud.name));
+    assert_eq!(
+        cloud.databases.told()[1],
+        format!("set_password us-east-1-{} master battery-staple", cloud.name)
+    );
 
     let refused = cloud.client.query("rds", "DeleteDBInstance", &[identifier]).await;
     assert_eq!(refused.code(), "InvalidParameterCombination");
@@ -39,8 +45,9 @@ async fn a_database_comes_with_its_password_and_goes_with_its_data() {
     assert_eq!(in_use.code(), "InvalidDBSubnetGroupStateFault");
     let used = cloud.client.query("ec2", "DeleteSecurityGroup", &[("GroupId", &site.databases)]).await;
     assert_eq!(used.code(), "DependencyViolation");
+    pass(delay).await;
     until(async || cloud.database_status().await.is_none()).await;
-    assert_eq!(cloud.databases.told()[2], format!("delete {}", cloud.name));
+    assert_eq!(cloud.databases.told()[2], format!("delete us-east-1-{}", cloud.name));
     cloud.client.ok("rds", "DeleteDBSubnetGroup", &group).await;
 }
 
@@ -78,7 +85,10 @@ async fn a_managed_password_is_the_one_in_the_secret() {
     assert_eq!(secret["username"], "master");
     until(async || !cloud.databases.told().is_empty()).await;
     let password = secret["password"].as_str().unwrap();
-    assert_eq!(cloud.databases.told(), [format!("create {} master {password} Some(\"first\")", cloud.name)]);
+    assert_eq!(
+        cloud.databases.told(),
+        [format!("create us-east-1-{} master {password} Some(\"first\")", cloud.name)]
+    );
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ fn start_moto() -> SocketAddr {
             std::future::pending::<()>().await
         })
     });
-    told.recv().unwrap()
+    told.recv_timeout(support::LIMIT).unwrap()
 }
 
 /// Returns what is behind the gateways of all tests: moto, or moto for RDS and for everything else the LocalStack
@@ -336,7 +336,14 @@ pub(crate) async fn own_moto(dir: &std::path::Path) -> Moto {
     Moto::start(&MotoSource::Python(support::runtime()), dir).await.unwrap()
 }
 
-/// Asks again until it is so; a minute is long enough for any machine.
+/// Lets so much time pass at once, for all that waits in this process. It is real time before and after that.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Asks again until it is so.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !condition().await {
@@ -344,5 +351,5 @@ pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it never became so");
+    tokio::time::timeout(support::LIMIT, wait).await.expect("it never became so");
 }

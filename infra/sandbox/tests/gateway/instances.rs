@@ -6,7 +6,7 @@ use hyper::Method;
 use sandbox::gateway::{Fault, FaultKind};
 use serde_json::Value;
 
-use crate::fixture::{Cloud, until};
+use crate::fixture::{Cloud, pass, until};
 
 #[tokio::test]
 async fn a_token_makes_one_instance_even_when_its_answer_is_lost() {
@@ -73,8 +73,9 @@ async fn an_agent_needs_a_route_out_and_loses_its_connection_without() {
 
 #[tokio::test]
 async fn what_a_bastion_uses_cannot_be_deleted_before_it_is_terminated() {
-    // Long enough to be seen shutting down; nothing here waits for it to pass.
-    let cloud = Cloud::start(|options| options.termination_delay = Duration::from_secs(3)).await;
+    // Longer than anything here takes; it is made to pass.
+    let delay = Duration::from_secs(3600);
+    let cloud = Cloud::start(|options| options.termination_delay = delay).await;
     let (site, id) = cloud.bastion().await;
     let used: [(&str, Vec<(&str, &str)>); 4] = [
         ("DeleteSecurityGroup", vec![("GroupId", &site.bastions)]),
@@ -93,6 +94,7 @@ async fn what_a_bastion_uses_cannot_be_deleted_before_it_is_terminated() {
     assert!(cloud.ec2("DescribeInstances", &running).await.all("instanceId").is_empty());
     assert_eq!(cloud.instances(&site).await.get("name"), "shutting-down");
     assert_eq!(cloud.client.query("ec2", "DeleteSubnet", &used[1].1).await.code(), "DependencyViolation");
+    pass(delay).await;
     until(async || cloud.instances(&site).await.get("name") == "terminated").await;
 
     // The other group still names it in a rule.

@@ -20,10 +20,12 @@ use tunnel::{BoxFuture, Control, ControlError, SessionToken, Stream, Token, Tunn
 use crate::client::{Client, authorization};
 use crate::fixture::{Cloud, until};
 use crate::stub::Stub;
+use crate::support;
 
 const PATIENCE: Patience = Patience {
     ping_interval: Duration::from_millis(50),
-    silence_limit: Duration::from_secs(1),
+    // Longer than a slow machine keeps a process that has something to say from saying it.
+    silence_limit: Duration::from_secs(3),
     session_grace: Duration::from_secs(60),
     open_limit: Duration::from_secs(10),
 };
@@ -230,7 +232,8 @@ async fn the_signal_of_docker_stop_ends_the_process() {
     let mut process = agent(&cloud, &agents, "i-1");
     agents.wait_until_connected("i-1").await;
     signal(&process, Signal::SIGTERM);
-    assert!(process.wait().await.unwrap().success());
+    let ended = tokio::time::timeout(support::LIMIT, process.wait()).await.expect("it ends");
+    assert!(ended.unwrap().success());
     until(async || !agents.is_connected("i-1")).await;
 }
 
@@ -328,7 +331,8 @@ async fn the_machines_are_told_of_boots_and_ends_in_order() {
         cloud.ec2(action, &[("InstanceId.1", &id)]).await;
     }
     for wanted in ["boot", "halt", "boot", "halt", "boot", "halt"] {
-        assert_eq!(told.recv().await.unwrap(), format!("{wanted} {id}"));
+        let order = tokio::time::timeout(support::LIMIT, told.recv()).await.expect("the machines are told");
+        assert_eq!(order.unwrap(), format!("{wanted} {id}"));
     }
     assert!(told.try_recv().is_err());
 }

@@ -34,7 +34,8 @@ impl Socket {
     }
 
     async fn next(&mut self) -> Option<Frame> {
-        self.0.next().await.and_then(Result::ok)
+        let next = tokio::time::timeout(support::LIMIT, self.0.next()).await;
+        next.expect("the session says something").and_then(Result::ok)
     }
 
     async fn frame(&mut self) -> Bytes {

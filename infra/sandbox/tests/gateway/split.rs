@@ -71,7 +71,10 @@ async fn a_managed_password_is_kept_where_the_secrets_are_and_goes_with_its_data
     let value: Value = serde_json::from_str(told["SecretString"].as_str().unwrap()).unwrap();
     let password = value["password"].as_str().unwrap();
     until(async || cloud.database_status().await.as_deref() == Some("available")).await;
-    assert_eq!(cloud.databases.told(), [format!("create {} master {password} Some(\"first\")", cloud.name)]);
+    assert_eq!(
+        cloud.databases.told(),
+        [format!("create us-east-1-{} master {password} Some(\"first\")", cloud.name)]
+    );
 
     let identifier = ("DBInstanceIdentifier", cloud.name.as_str());
     let rotate = [identifier, ("RotateMasterUserPassword", "true"), ("ApplyImmediately", "true")];
@@ -81,7 +84,7 @@ async fn a_managed_password_is_kept_where_the_secrets_are_and_goes_with_its_data
         serde_json::from_str(secret(&cloud, &arn).await["SecretString"].as_str().unwrap()).unwrap();
     let rotated = value["password"].as_str().unwrap();
     assert_ne!(rotated, password);
-    assert_eq!(cloud.databases.told()[1], format!("set_password {} master {rotated}", cloud.name));
+    assert_eq!(cloud.databases.told()[1], format!("set_password us-east-1-{} master {rotated}", cloud.name));
 
     cloud.client.ok("rds", "DeleteDBInstance", &[identifier, ("SkipFinalSnapshot", "true")]).await;
     until(async || secret(&cloud, &arn).await["__type"].is_string()).await;
@@ -101,7 +104,10 @@ async fn a_password_that_is_managed_no_longer_leaves_no_secret() {
     ];
     cloud.client.ok("rds", "ModifyDBInstance", &change).await;
     assert!(secret(&cloud, &arn).await["__type"].is_string());
-    assert_eq!(cloud.databases.told()[1], format!("set_password {} master battery-staple", cloud.name));
+    assert_eq!(
+        cloud.databases.told()[1],
+        format!("set_password us-east-1-{} master battery-staple", cloud.name)
+    );
 }
 
 #[tokio::test]

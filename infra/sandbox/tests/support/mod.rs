@@ -3,9 +3,13 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sandbox::Runtime;
 use tempfile::TempDir;
+
+/// How long a test waits for what comes in seconds, on a machine that does much else.
+pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
 /// Returns the folder that all sandboxes of this workspace share.
 pub(crate) fn cache() -> PathBuf {

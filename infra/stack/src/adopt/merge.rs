@@ -1,7 +1,7 @@
 //! The stack as it would be.
 
 use super::{Candidate, Thing};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Profile, Role};
 
 /// Returns what the stack would consist of if these were its own.
 pub fn hypothetical(inventory: &Inventory, candidates: &[Candidate]) -> Inventory {
@@ -27,10 +27,13 @@ pub fn hypothetical(inventory: &Inventory, candidates: &[Candidate]) -> Inventor
             Thing::Database(database) => inventory.database = Some(*database),
             Thing::Secret(mut secret) => {
                 secret.tagged = true;
+                secret.resource = resource;
                 put(&mut inventory.secrets, secret, |secret| &secret.name);
             }
-            Thing::Role { role, .. } => inventory.role = Some(role),
-            Thing::Profile { profile, .. } => inventory.profile = Some(profile),
+            Thing::Role { role, .. } => inventory.role = Some(Role { has_region: true, ..role }),
+            Thing::Profile { profile, .. } => {
+                inventory.profile = Some(Profile { has_region: true, ..profile });
+            }
             Thing::Instance { instance, agent, .. } => {
                 put(&mut inventory.instances, *instance, |instance| &instance.id);
                 inventory.agent = agent;

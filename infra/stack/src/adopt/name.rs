@@ -29,12 +29,12 @@ pub fn unnamed(stack: &Stack, candidates: &[Candidate]) -> Vec<Line> {
                 line("[database]", "subnet_group", id);
             }
             Thing::Role { path, .. }
-                if !is_found(stack, id, &stack.role_name(), path, &stack.bastion.role) =>
+                if !is_found(stack, (id, path), &stack.role_name(), stack.earlier_role_name()) =>
             {
                 line("[bastion]", "role", id);
             }
             Thing::Profile { path, .. }
-                if !is_found(stack, id, &stack.profile_name(), path, &stack.bastion.profile) =>
+                if !is_found(stack, (id, path), &stack.profile_name(), stack.earlier_profile_name()) =>
             {
                 line("[bastion]", "profile", id);
             }
@@ -69,9 +69,14 @@ pub fn unnamed(stack: &Stack, candidates: &[Candidate]) -> Vec<Line> {
     lines
 }
 
-/// What lies under another path than the stack's is looked for only if its name is written.
-fn is_found(stack: &Stack, id: &str, name: &str, path: &str, written: &Option<String>) -> bool {
-    id == name && (written.is_some() || path == stack.iam_path())
+/// What lies under another path than the stack's is looked for only if its name is written: then there is no earlier one.
+fn is_found(stack: &Stack, (id, path): (&str, &str), name: &str, earlier: Option<String>) -> bool {
+    match earlier {
+        None => id == name,
+        Some(earlier) => {
+            (id == name && path == stack.iam_path()) || (id == earlier && path == stack.iam_root())
+        }
+    }
 }
 
 fn master(candidates: &[Candidate]) -> Option<&str> {

@@ -3,7 +3,7 @@
 use super::{Candidate, Part, Thing, name};
 use crate::inventory::Inventory;
 use crate::resource::Resource;
-use crate::spec::{RESOURCE_TAG, STACK_TAG, Stack};
+use crate::spec::{REGION_TAG, RESOURCE_TAG, STACK_TAG, Stack};
 
 /// Returns why these cannot be taken over, a sentence each; none if they can.
 pub fn objections(stack: &Stack, inventory: &Inventory, candidates: &[Candidate]) -> Vec<String> {
@@ -24,6 +24,10 @@ fn owner(stack: &Stack, candidate: &Candidate) -> Option<String> {
     let owner = candidate.tags.get(STACK_TAG)?;
     if *owner != stack.name {
         return Some(format!("{shown} belongs to stack `{}`", owner.escape_debug()));
+    }
+    let region = candidate.tags.get(REGION_TAG).filter(|region| **region != stack.region);
+    if let Some(region) = region {
+        return Some(format!("{shown} belongs to stack `{owner}` in `{}`", region.escape_debug()));
     }
     let part = candidate.tags.get(RESOURCE_TAG).filter(|part| *part != candidate.part.tag())?;
     Some(format!("{shown} is the stack's `{}` already", part.escape_debug()))
@@ -77,9 +81,10 @@ fn state(stack: &Stack, candidate: &Candidate, prefix: &str) -> Option<String> {
     let shown = candidate.shown();
     match (&candidate.thing, &candidate.part) {
         (Thing::Role { path, .. } | Thing::Profile { path, .. }, _)
-            if path != "/" && *path != stack.iam_path() =>
+            if ![String::from("/"), stack.iam_root(), stack.iam_path()].contains(path) =>
         {
-            Some(format!("{shown} lies under the path `{path}`; only `/` and `{}` do", stack.iam_path()))
+            let (root, own) = (stack.iam_root(), stack.iam_path());
+            Some(format!("{shown} lies under the path `{path}`; only `/`, `{root}` and `{own}` do"))
         }
         (Thing::Secret(secret), _) if secret.scheduled_for_deletion => Some(format!(
             "{shown} is scheduled for deletion: restore it first (`aws secretsmanager restore-secret \

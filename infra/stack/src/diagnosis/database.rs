@@ -2,13 +2,15 @@
 
 use super::Judgement;
 use super::facts::{Facts, Listing};
-use super::network::{Wall, acl_of, foreign, refusal};
-use crate::finding::{Cause, Finding};
+use super::network::{Wall, acl_of, refusal, unread};
+use crate::finding::{self, Cause, Finding};
 use crate::inventory::{DatabaseInstance, Direction, Instance, Inventory, Peer, Rule, Subnet};
+use crate::mismatch::{self, Mismatch};
 use crate::spec::{Cidr, Stack};
 use crate::surroundings::{EPHEMERAL, Says};
 
 const UP: &str = "cargo xtask up database";
+const SECRET_EVIDENCE: &str = "the master user's password is in it";
 
 pub(super) fn database(stack: &Stack, facts: &Facts) -> Judgement {
     facts.with(&[Listing::Database], |inventory| {
@@ -43,14 +45,14 @@ pub(super) fn rules(stack: &Stack, facts: &Facts) -> Judgement {
         let fail = |command: &str, sentence: String, evidence: String| {
             Finding::mended_by(command, Cause::DatabaseGroupClosed, sentence, evidence).into()
         };
-        let into: Vec<Rule> = rules_of(inventory, &database.groups);
+        let into: Vec<Rule> = inventory.rules_of(&database.groups).cloned().collect();
         if !admits(inventory, &into, bastion, port) {
-            if let Some(other) = foreign(inventory, &database.groups) {
-                let ours = inventory.group("database-group").map(|group| &group.id);
-                if ours.is_some_and(|ours| !database.groups.contains(ours)) {
-                    let sentence = format!("database `{name}` is not in the stack's security group");
-                    return fail(UP, sentence, format!("it is in `{other}`"));
-                }
+            let ours = inventory.group("database-group").map(|group| &group.id);
+            if ours.is_some_and(|ours| !database.groups.contains(ours)) {
+                let sentence = format!("database `{name}` is not in the stack's security group");
+                return fail(UP, sentence, format!("it is in `{}`", database.groups.join("`, `")));
+            }
+            if let Some(other) = unread(inventory, &database.groups) {
                 return Judgement::Unknown(format!("the rules of security group `{other}` were not read"));
             }
             let sentence = format!(
@@ -59,7 +61,7 @@ pub(super) fn rules(stack: &Stack, facts: &Facts) -> Judgement {
             );
             return fail(up, sentence, evidence(&database.groups, &into));
         }
-        let out: Vec<Rule> = rules_of(inventory, &bastion.groups);
+        let out: Vec<Rule> = inventory.rules_of(&bastion.groups).cloned().collect();
         let targets = subnets(inventory).iter().map(|(_, range)| *range).collect::<Vec<_>>();
         let leads = |rule: &Rule| {
             covers(rule, Direction::Egress, port)
@@ -77,7 +79,7 @@ pub(super) fn rules(stack: &Stack, facts: &Facts) -> Judgement {
                 bastion.id
             ));
         }
-        if let Some(other) = foreign(inventory, &bastion.groups) {
+        if let Some(other) = unread(inventory, &bastion.groups) {
             return Judgement::Unknown(format!("the rules of security group `{other}` were not read"));
         }
         let sentence =
@@ -111,16 +113,33 @@ fn covers(rule: &Rule, direction: Direction, port: u16) -> bool {
     rule.direction == direction && (rule.protocol == "-1" || rule.protocol == "tcp" && has_port)
 }
 
-fn rules_of(inventory: &Inventory, groups: &[String]) -> Vec<Rule> {
-    let groups = inventory.groups.iter().filter(|group| groups.contains(&group.id));
-    groups.flat_map(|group| group.rules.clone()).collect()
-}
-
 /// Returns the subnets that the database may be in, with their ranges.
 fn subnets(inventory: &Inventory) -> Vec<(&Subnet, Cidr)> {
     let private = ["private-subnet-a", "private-subnet-b"];
     let found = private.iter().filter_map(|tag| inventory.subnet(tag));
     found.filter_map(|subnet| Some((subnet, Cidr::parse(&subnet.cidr).ok()?))).collect()
+}
+
+/// Judges who else is let in: too many are a fault, whoever the stack file does not state is named.
+pub(super) fn exposure(stack: &Stack, facts: &Facts) -> Judgement {
+    let needs = [Listing::Database, Listing::Groups, Listing::Vpcs, Listing::Instances];
+    facts.with(&needs, |inventory| {
+        if let Some(finding) = finding::too_open(stack, inventory).into_iter().next() {
+            return finding.into();
+        }
+        let of_database = inventory.database.iter().flat_map(|database| &database.groups);
+        let of_bastion = inventory.bastion().into_iter().flat_map(|bastion| &bastion.groups);
+        let groups: Vec<String> = of_database.chain(of_bastion).cloned().collect();
+        if let Some(other) = unread(inventory, &groups) {
+            return Judgement::Unknown(format!("the rules of security group `{other}` were not read"));
+        }
+        let unknown = crate::plan::unknown(stack, inventory);
+        let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        Judgement::Pass(match unknown.as_slice() {
+            [] => "nobody but whom the stack file states".to_owned(),
+            unknown => unknown.join("; "),
+        })
+    })
 }
 
 pub(super) fn acl(stack: &Stack, facts: &Facts) -> Judgement {
@@ -170,11 +189,23 @@ pub(super) fn secret(stack: &Stack, facts: &Facts) -> Judgement {
         let name = stack.master_secret_name();
         let fail = |what: &str| {
             let sentence = format!("secret `{name}` {what}");
-            let evidence = "the master user's password is in it".to_owned();
-            Finding::mended_by("cargo xtask up secrets", Cause::NoSecret, sentence, evidence).into()
+            Finding::mended_by("cargo xtask up secrets", Cause::NoSecret, sentence, SECRET_EVIDENCE).into()
         };
+        if let Some(mismatch) = mismatch::find(stack, inventory) {
+            let Mismatch { sentence, .. } = &mismatch;
+            return Finding::mended_by(mismatch.hint(), Cause::NoSecret, sentence, SECRET_EVIDENCE).into();
+        }
         match inventory.secret(&name) {
             None => fail("does not exist"),
+            Some(secret) if !secret.tagged => {
+                let evidence = match &secret.owner {
+                    Some(owner) => format!("it carries the tag of stack `{}`", owner.escape_debug()),
+                    None => "it carries no stack's tag".to_owned(),
+                };
+                let command = "leave `secret_prefix` and `master_secret` out of the stack file, or write names of its own";
+                let sentence = format!("secret `{name}` is not this stack's");
+                Finding::mended_by(command, Cause::NoSecret, sentence, evidence).into()
+            }
             Some(secret) if secret.scheduled_for_deletion => fail("is scheduled for deletion"),
             Some(_) => Judgement::Pass(format!("`{name}` is there")),
         }

@@ -73,8 +73,7 @@ pub(super) fn route(facts: &Facts) -> Judgement {
 pub(super) fn egress(facts: &Facts) -> Judgement {
     facts.with_bastion(&[Listing::Groups], |inventory, bastion| match finding::egress(inventory, bastion) {
         None => Judgement::Pass(format!("443/tcp may leave `{}` to {EVERYWHERE}", bastion.id)),
-        // Another group may let it out: only the stack's own are read.
-        Some(finding) => match foreign(inventory, &bastion.groups) {
+        Some(finding) => match unread(inventory, &bastion.groups) {
             Some(other) => Judgement::Unknown(format!(
                 "the rules of security group `{other}`, which is not the stack's, were not read"
             )),
@@ -83,9 +82,10 @@ pub(super) fn egress(facts: &Facts) -> Judgement {
     })
 }
 
-/// Returns a security group that is not the stack's.
-pub(super) fn foreign<'a>(inventory: &Inventory, groups: &'a [String]) -> Option<&'a String> {
-    groups.iter().find(|id| !inventory.groups.iter().any(|group| group.id == **id))
+/// Returns a security group whose rules are not known: it may let through what the others do not.
+pub(super) fn unread<'a>(inventory: &Inventory, groups: &'a [String]) -> Option<&'a String> {
+    let is_read = |id: &str| inventory.groups.iter().chain(&inventory.attached).any(|group| group.id == id);
+    groups.iter().find(|id| !is_read(id))
 }
 
 pub(super) fn acl(facts: &Facts) -> Judgement {

@@ -1,5 +1,7 @@
 //! VPC, subnets, routes and security groups.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 /// A VPC.
@@ -87,16 +89,18 @@ pub struct SecurityGroup {
     pub id: String,
     /// The VPC that it is in.
     pub vpc: String,
-    /// The group's name, fixed by the stack's.
+    /// The group's name; that of the stack's own is fixed by the stack's name.
     pub name: String,
-    /// The value of its resource tag: `bastion-group` or `database-group`.
+    /// The value of its resource tag: `bastion-group` or `database-group`; empty for a group of somebody else's.
     pub resource: String,
     /// Every rule, one peer each.
     pub rules: Vec<Rule>,
 }
 
 /// One rule of a security group with one peer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+///
+/// Two rules are equal if they let the same traffic through, whatever their descriptions say: EC2 takes no second one.
+#[derive(Clone, Debug, Serialize)]
 pub struct Rule {
     /// Into or out of the group.
     pub direction: Direction,
@@ -106,6 +110,34 @@ pub struct Rule {
     pub ports: Option<(u16, u16)>,
     /// Who is on the other side.
     pub peer: Peer,
+    /// What somebody wrote beside it.
+    pub description: Option<String>,
+}
+
+impl Rule {
+    fn traffic(&self) -> (Direction, &str, Option<(u16, u16)>, &Peer) {
+        (self.direction, &self.protocol, self.ports, &self.peer)
+    }
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Rule) -> bool {
+        self.traffic() == other.traffic()
+    }
+}
+
+impl Eq for Rule {}
+
+impl PartialOrd for Rule {
+    fn partial_cmp(&self, other: &Rule) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Rule {
+    fn cmp(&self, other: &Rule) -> Ordering {
+        self.traffic().cmp(&other.traffic())
+    }
 }
 
 /// Which way a rule lets traffic through.

@@ -13,7 +13,7 @@ pub fn down(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
 
 /// As [`down`], with another fate for the data.
 pub fn down_with(inventory: &Inventory, only: &[Component], fate: &Fate) -> Plan {
-    let mut plan = Plan { direction: Direction::Down, steps: Vec::new(), unchanged: 0 };
+    let mut plan = Plan::new(Direction::Down);
     for resource in scope::with_users(only) {
         let mut add = |action: Action, detail: String| {
             let typical = duration::typical(resource, &action);

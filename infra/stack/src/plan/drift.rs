@@ -1,7 +1,8 @@
 use serde::Serialize;
 
 use super::{network, server};
-use crate::inventory::Inventory;
+use crate::inventory::{Claim, Inventory, Stray};
+use crate::mismatch;
 use crate::resource::Resource;
 use crate::spec::Stack;
 
@@ -58,6 +59,12 @@ pub fn drift(stack: &Stack, inventory: &Inventory) -> Vec<Drift> {
         let want = "the stack's tag".to_owned();
         differ(Resource::MasterSecret, "tag", want, format!("{} was not made by this stack", secret.name));
     }
+    // The master user is among the database's fields below.
+    for line in mismatch::find(stack, inventory).into_iter().flat_map(|mismatch| mismatch.lines) {
+        if line.key != "master_user" {
+            differ(Resource::MasterSecret, line.key, line.instead_of, line.value);
+        }
+    }
     if server::is_elsewhere(inventory)
         && let (Some(group), Some(vpc), Some(_)) =
             (&inventory.subnet_group, inventory.vpc(), &inventory.database)
@@ -82,6 +89,16 @@ pub fn drift(stack: &Stack, inventory: &Inventory) -> Vec<Drift> {
             differ("status", "available".to_owned(), have.status.clone());
         }
     }
+    let is_second = |stray: &&Stray| stray.resource == Resource::Database && stray.claim == Claim::OtherName;
+    for stray in inventory.strays.iter().filter(is_second) {
+        let want = format!("`{}` alone", stack.database.identifier);
+        differ(
+            Resource::Database,
+            "identifier",
+            want,
+            format!("`{}` carries the stack's tag as well", stray.id),
+        );
+    }
     if let Some(have) = inventory.bastion() {
         let want = &stack.bastion;
         differ(Resource::Instance, "instance_type", want.instance_type.clone(), have.instance_type.clone());
@@ -90,6 +107,29 @@ pub fn drift(stack: &Stack, inventory: &Inventory) -> Vec<Drift> {
         }
     }
     found
+}
+
+/// Returns what to do about differences that neither `up` nor the stack file alone can mend, a sentence each.
+pub fn advice(stack: &Stack, inventory: &Inventory) -> Vec<String> {
+    let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
+    let mut advice = Vec::new();
+    if let Some((database, (_, have))) = database.and_then(|one| Some((one, one.endpoint.as_ref()?)))
+        && *have != stack.database.port
+    {
+        advice.push(format!(
+            "database `{}` listens on port {have}, and rules and tunnels follow it; the stack file says {want}. Write \
+             `port = {have}` there; or `aws rds modify-db-instance --db-instance-identifier {} --db-port-number {want} \
+             --region {}`, which restarts the database at once, and `cargo xtask up` once it is available again",
+            database.identifier,
+            database.identifier,
+            stack.region,
+            want = stack.database.port,
+        ));
+    }
+    advice.extend(
+        mismatch::find(stack, inventory).map(|found| format!("{}; {}", found.sentence, found.hint())),
+    );
+    advice
 }
 
 /// Tells whether `have` is the version that is wanted, or a minor version of it.

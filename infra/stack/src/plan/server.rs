@@ -1,14 +1,23 @@
 //! What is to be done about the secret, the database and the bastion.
 
+use super::Unknown;
 use super::up::{Surplus, Verdict};
-use crate::inventory::{DatabaseInstance, Instance, Inventory};
+use crate::inventory::{DatabaseInstance, Instance, Inventory, Role};
 use crate::resource::Resource;
-use crate::spec::{SSM_POLICY, Stack};
+use crate::spec::{REGION_TAG, SSM_POLICY, Stack};
 
 pub(super) fn secret(stack: &Stack, inventory: &Inventory) -> Verdict {
     let name = stack.master_secret_name();
+    let exists = || inventory.database.as_ref().is_some_and(|database| database.status != "deleting");
     match inventory.secret(&name) {
+        None if exists() => Verdict::Create(format!("{name}, and a new password for the master user")),
         None => Verdict::Create(name),
+        Some(secret) if !secret.tagged => {
+            let owner = secret.owner.as_ref().map_or("no stack's tag".to_owned(), |owner| {
+                format!("the tag of stack `{}`", owner.escape_debug())
+            });
+            Verdict::Repair(format!("{name} has {owner}, and is not this stack's"))
+        }
         Some(secret) if secret.scheduled_for_deletion => {
             Verdict::Repair(format!("{name} is scheduled for deletion, will be restored"))
         }
@@ -54,13 +63,13 @@ pub(super) fn is_elsewhere(inventory: &Inventory) -> bool {
     inventory.subnet_group.iter().any(|group| Some(group.vpc.as_str()) != vpc)
 }
 
-pub(super) fn database(stack: &Stack, inventory: &Inventory) -> Verdict {
+pub(super) fn database(stack: &Stack, inventory: &Inventory, closes: &[Unknown]) -> Verdict {
     let want = &stack.database;
     let size = format!("postgres {}, {}, {} GiB", want.engine_version, want.class, want.storage_gib);
     let Some(database) = &inventory.database else {
         return Verdict::Create(size);
     };
-    let wrong = repairable(stack, inventory, database);
+    let wrong = repairable(stack, inventory, database, closes);
     match database.status.as_str() {
         "deleting" => Verdict::Create(format!("{size}; waits until the old one is gone")),
         "stopped" | "stopping" => Verdict::Start(
@@ -78,7 +87,12 @@ pub fn is_settled(status: &str) -> bool {
 }
 
 /// Returns what differs and can be changed in place without a surprise.
-fn repairable(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance) -> Vec<String> {
+fn repairable(
+    stack: &Stack,
+    inventory: &Inventory,
+    database: &DatabaseInstance,
+    closes: &[Unknown],
+) -> Vec<String> {
     let mut wrong = Vec::new();
     match (database.deletion_protection, stack.database.deletion_protection) {
         (false, true) => wrong.push("deletion protection is off and will be turned on".to_owned()),
@@ -89,9 +103,7 @@ fn repairable(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance)
     if !group.is_some_and(|group| database.groups.contains(group)) {
         wrong.push("is not in the database security group".to_owned());
     }
-    for other in database.groups.iter().filter(|other| Some(*other) != group) {
-        wrong.push(format!("is in {other} as well and will be taken out"));
-    }
+    wrong.extend(taken_out(closes, Resource::Database, &database.identifier));
     wrong.extend(monitoring(stack, inventory, database));
     let (want, have) = (&stack.database.logs, &database.logs);
     for log in want.iter().filter(|log| !have.contains(log)) {
@@ -101,6 +113,12 @@ fn repairable(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance)
         wrong.push(format!("its log {log} goes to CloudWatch and will not any more"));
     }
     wrong
+}
+
+/// Returns the groups that the thing is to be taken out of.
+fn taken_out(closes: &[Unknown], resource: Resource, id: &str) -> Vec<String> {
+    let groups = closes.iter().filter_map(|one| one.group_of(resource, id));
+    groups.map(|group| format!("is in {group} as well and will be taken out")).collect()
 }
 
 fn monitoring(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance) -> Option<String> {
@@ -120,26 +138,41 @@ fn monitoring(stack: &Stack, inventory: &Inventory, database: &DatabaseInstance)
 pub(super) fn role(stack: &Stack, inventory: &Inventory) -> Verdict {
     match &inventory.role {
         None => Verdict::Create(format!("{} with {SSM_POLICY}", stack.role_name())),
-        Some(role) if !role.policies.iter().any(|policy| policy == SSM_POLICY) => {
-            Verdict::Repair(format!("{SSM_POLICY} is not attached"))
-        }
-        Some(_) => Verdict::Fine,
+        Some(role) => role_flaws(stack, role, SSM_POLICY),
     }
+}
+
+/// Returns what is wrong with a role that is there: its policy, or a region that it does not say.
+pub(super) fn role_flaws(stack: &Stack, role: &Role, policy: &str) -> Verdict {
+    let mut wrong = Vec::new();
+    if !role.policies.iter().any(|attached| attached == policy) {
+        wrong.push(format!("{policy} is not attached"));
+    }
+    wrong.extend(regionless(stack, &role.name, role.has_region));
+    if wrong.is_empty() { Verdict::Fine } else { Verdict::Repair(wrong.join("; ")) }
+}
+
+/// What an earlier version made says no region, and is used as it is.
+fn regionless(stack: &Stack, name: &str, has_region: bool) -> Option<String> {
+    (!has_region).then(|| format!("{name} gets the tag {REGION_TAG} {}", stack.region))
 }
 
 pub(super) fn profile(stack: &Stack, inventory: &Inventory) -> Verdict {
-    let role = stack.role_name();
+    let role = inventory.role_name(stack);
     let Some(profile) = &inventory.profile else {
         return Verdict::Create(format!("{} with the role in it", stack.profile_name()));
     };
+    let mut wrong = Vec::new();
     match profile.roles.iter().find(|other| **other != role) {
-        Some(other) => Verdict::Repair(format!("holds role {other} instead")),
-        None if profile.roles.is_empty() => Verdict::Repair("role is not in the profile".to_owned()),
-        None => Verdict::Fine,
+        Some(other) => wrong.push(format!("holds role {other} instead")),
+        None if profile.roles.is_empty() => wrong.push("role is not in the profile".to_owned()),
+        None => (),
     }
+    wrong.extend(regionless(stack, &profile.name, profile.has_region));
+    if wrong.is_empty() { Verdict::Fine } else { Verdict::Repair(wrong.join("; ")) }
 }
 
-pub(super) fn instance(stack: &Stack, inventory: &Inventory) -> Verdict {
+pub(super) fn instance(stack: &Stack, inventory: &Inventory, closes: &[Unknown]) -> Verdict {
     let kind = &stack.bastion.instance_type;
     let Some(instance) = inventory.bastion() else {
         return Verdict::Create(kind.clone());
@@ -147,10 +180,13 @@ pub(super) fn instance(stack: &Stack, inventory: &Inventory) -> Verdict {
     if let Some(flaw) = flaw(inventory, instance) {
         return Verdict::Create(format!("{kind}, because {} {flaw}", instance.id));
     }
+    let wrong = taken_out(closes, Resource::Instance, &instance.id);
+    let with = |state: String| [state].into_iter().chain(wrong.clone()).collect::<Vec<_>>().join("; ");
     match instance.state.as_str() {
-        "running" => Verdict::Fine,
-        "stopped" | "stopping" => Verdict::Start(format!("{} is {}", instance.id, instance.state)),
-        state => Verdict::Wait(format!("{} is {state}", instance.id)),
+        "running" if wrong.is_empty() => Verdict::Fine,
+        "running" => Verdict::Repair(format!("{} {}", instance.id, wrong.join("; "))),
+        "stopped" | "stopping" => Verdict::Start(with(format!("{} is {}", instance.id, instance.state))),
+        state => Verdict::Wait(with(format!("{} is {state}", instance.id))),
     }
 }
 
@@ -190,8 +226,8 @@ fn flaw(inventory: &Inventory, instance: &Instance) -> Option<String> {
 }
 
 pub(super) fn session(stack: &Stack, inventory: &Inventory) -> Verdict {
-    let is_settled =
-        matches!(instance(stack, inventory), Verdict::Fine) && surplus_instances(stack, inventory).is_empty();
+    let is_settled = matches!(instance(stack, inventory, &[]), Verdict::Fine)
+        && surplus_instances(stack, inventory).is_empty();
     let agent = inventory
         .agent
         .as_ref()

@@ -1,4 +1,8 @@
-use super::{Action, Direction, Plan, Step, duration, network, rules, scope, server, watch};
+use std::borrow::Cow;
+
+use super::{
+    Action, Direction, Plan, Step, Unknown, duration, network, rules, scope, server, unknown, watch,
+};
 use crate::inventory::Inventory;
 use crate::resource::{Component, Resource};
 use crate::spec::Stack;
@@ -22,23 +26,35 @@ pub(super) type Surplus = (String, String);
 
 /// Returns what must be done so that the components, and all that they need, are as the stack says.
 ///
-/// No component means all of them.
+/// No component means all of them. A rule that an earlier one made, and that the stack file does not state any more, is
+/// taken away; one that somebody else made stays.
 pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
-    let mut plan = Plan { direction: Direction::Up, steps: Vec::new(), unchanged: 0 };
+    up_with(stack, inventory, only, &unknown::obsolete(stack, inventory))
+}
+
+/// As [`up`], with that which is not stated and is to go; what is not there any more, or is stated, is passed over.
+pub fn up_with(stack: &Stack, inventory: &Inventory, only: &[Component], closes: &[Unknown]) -> Plan {
+    let stack = &*at_its_port(stack, inventory);
+    let mut plan = Plan::new(Direction::Up);
+    let resources = scope::with_needs(only);
+    let found =
+        unknown::unknown(stack, inventory).into_iter().filter(|one| resources.contains(&one.resource));
+    (plan.closes, plan.left_alone) = found.partition(|one| closes.contains(one));
     let mut unwanted = Vec::new();
-    for resource in scope::with_needs(only) {
+    for resource in resources {
         if !stack.wants(resource) {
             unwanted.push(resource);
             continue;
         }
+        let steps = &mut plan.steps;
         let mut add = |action: Action, detail: String| {
             let typical = duration::typical(resource, &action);
-            plan.steps.push(Step { resource, action, detail, typical });
+            steps.push(Step { resource, action, detail, typical });
         };
         for (id, detail) in surplus(stack, inventory, resource) {
             add(Action::Delete { id }, detail);
         }
-        match judge(stack, inventory, resource) {
+        match judge(stack, inventory, resource, &plan.closes) {
             Verdict::Fine => plan.unchanged += 1,
             Verdict::Create(detail) => add(Action::Create, detail),
             Verdict::Repair(detail) => add(Action::Repair, detail),
@@ -55,6 +71,20 @@ pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
         }
     }
     plan
+}
+
+/// Returns the stack with the port that its database listens on. The stack file's is for one that is yet to be made: rules
+/// for another port than the database's would let nobody in, whatever the file says.
+pub fn at_its_port<'a>(stack: &'a Stack, inventory: &Inventory) -> Cow<'a, Stack> {
+    let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
+    match database.and_then(|database| database.endpoint.as_ref()) {
+        Some((_, port)) if *port != stack.database.port => {
+            let mut stack = stack.clone();
+            stack.database.port = *port;
+            Cow::Owned(stack)
+        }
+        Some(_) | None => Cow::Borrowed(stack),
+    }
 }
 
 /// Returns what is left of a part that was turned off in the stack file. Logs stay: they are data.
@@ -91,13 +121,13 @@ fn turned_off(inventory: &Inventory, resource: Resource) -> Vec<Surplus> {
 ///
 /// `None` if there is no bastion, or one that cannot be mended: that is [`up`]'s to make.
 pub fn start(stack: &Stack, inventory: &Inventory) -> Option<Plan> {
-    let instance = match server::instance(stack, inventory) {
+    let instance = match server::instance(stack, inventory, &[]) {
         Verdict::Create(_) | Verdict::Repair(_) => return None,
         Verdict::Fine => None,
         Verdict::Start(detail) => Some((Action::Start, detail)),
         Verdict::Wait(detail) => Some((Action::Wait, detail)),
     };
-    let mut plan = Plan { direction: Direction::Up, steps: Vec::new(), unchanged: 0 };
+    let mut plan = Plan::new(Direction::Up);
     let mut add = |resource, action: Action, detail| {
         let typical = duration::typical(resource, &action);
         plan.steps.push(Step { resource, action, detail, typical });
@@ -111,7 +141,7 @@ pub fn start(stack: &Stack, inventory: &Inventory) -> Option<Plan> {
     Some(plan)
 }
 
-fn judge(stack: &Stack, inventory: &Inventory, resource: Resource) -> Verdict {
+fn judge(stack: &Stack, inventory: &Inventory, resource: Resource, closes: &[Unknown]) -> Verdict {
     use Resource as R;
     match resource {
         R::Vpc => network::vpc(stack, inventory),
@@ -123,10 +153,10 @@ fn judge(stack: &Stack, inventory: &Inventory, resource: Resource) -> Verdict {
         R::PublicRoutes => network::public_routes(inventory),
         R::PrivateRoutes => network::private_routes(inventory),
         R::BastionGroup | R::DatabaseGroup => network::group(stack, inventory, resource),
-        R::BastionRules | R::DatabaseRules => rules::judge(stack, inventory, resource),
+        R::BastionRules | R::DatabaseRules => rules::judge(stack, inventory, resource, closes),
         R::MasterSecret => server::secret(stack, inventory),
         R::SubnetGroup => server::subnet_group(stack, inventory),
-        R::Database => server::database(stack, inventory),
+        R::Database => server::database(stack, inventory, closes),
         R::MonitoringRole => watch::role(stack, inventory),
         // RDS makes them with the first line that it logs.
         R::LogGroups => Verdict::Fine,
@@ -134,7 +164,7 @@ fn judge(stack: &Stack, inventory: &Inventory, resource: Resource) -> Verdict {
         R::Alarms => watch::alarms(stack, inventory),
         R::Role => server::role(stack, inventory),
         R::Profile => server::profile(stack, inventory),
-        R::Instance => server::instance(stack, inventory),
+        R::Instance => server::instance(stack, inventory, closes),
         R::Session => server::session(stack, inventory),
     }
 }

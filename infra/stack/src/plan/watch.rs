@@ -1,5 +1,6 @@
 //! What is to be done about all that watches the database: alarms, their topic, the role of enhanced monitoring.
 
+use super::server;
 use super::up::{Surplus, Verdict};
 use crate::alarm::{self, Want};
 use crate::inventory::{Alarm, Inventory};
@@ -8,10 +9,7 @@ use crate::spec::{MONITORING_POLICY, Stack};
 pub(super) fn role(stack: &Stack, inventory: &Inventory) -> Verdict {
     match &inventory.monitoring_role {
         None => Verdict::Create(format!("{} with {MONITORING_POLICY}", stack.monitoring_role_name())),
-        Some(role) if !role.policies.iter().any(|policy| policy == MONITORING_POLICY) => {
-            Verdict::Repair(format!("{MONITORING_POLICY} is not attached"))
-        }
-        Some(_) => Verdict::Fine,
+        Some(role) => server::role_flaws(stack, role, MONITORING_POLICY),
     }
 }
 

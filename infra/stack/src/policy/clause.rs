@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
 
 use crate::alarm;
-use crate::spec::{AMI_PARAMETER, MONITORING_PATH, MONITORING_POLICY, SSM_POLICY, STACK_TAG, Stack};
+use crate::spec::{
+    AMI_PARAMETER, MONITORING_PATH, MONITORING_POLICY, REGION_TAG, SSM_POLICY, STACK_TAG, Stack,
+};
 
 /// On what an action is allowed, and when: a statement of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub(super) enum Clause {
     Secrets,
     /// Sessions to the stack's bastion, with a document that is allowed as well.
     Bastion,
-    /// The document of tunnels.
+    /// The documents of tunnels.
     Forward,
     /// The documents of shells.
     Shell,
@@ -87,20 +89,34 @@ impl<'a> Place<'a> {
     }
 
     /// Returns the roles under the stack's path, in one line, as a policy's characters are counted; and the bastion's without a
-    /// path, if its name is written in the stack file.
+    /// path, if its name is written in the stack file. Earlier versions put them above the region, so the line does not say
+    /// it; the condition does.
     fn roles(&self) -> Vec<String> {
-        let under = self.iam(&format!("role{}*", self.stack.iam_path()));
+        let under = self.iam(&format!("role{}*", self.stack.iam_root()));
         let written = self.stack.bastion.role.as_ref().map(|name| self.iam(&format!("role/{name}")));
         std::iter::once(under).chain(written).collect()
     }
 
     /// The same of the instance profile.
     fn profiles(&self) -> Vec<String> {
-        let name = self.stack.profile_name();
-        let own = self.iam(&format!("instance-profile{}{name}", self.stack.iam_path()));
-        let is_written = self.stack.bastion.profile.is_some();
-        let without = is_written.then(|| self.iam(&format!("instance-profile/{name}")));
-        std::iter::once(own).chain(without).collect()
+        let under = self.iam(&format!("instance-profile{}*", self.stack.iam_root()));
+        let written = self.stack.bastion.profile.as_ref();
+        let written = written.map(|name| self.iam(&format!("instance-profile/{name}")));
+        std::iter::once(under).chain(written).collect()
+    }
+
+    /// Returns roles and profile by name, whatever path they lie under or would lie under: only what exists has one.
+    fn by_name(&self) -> Vec<String> {
+        let Place { stack, .. } = self;
+        let begins = format!("{}-", stack.name);
+        let mut names = vec![format!("role*/{begins}*"), format!("instance-profile*/{begins}*")];
+        // A name that would be too long does not begin as the stack's, nor does one that is written.
+        let roles = [stack.role_name(), stack.monitoring_role_name()];
+        let others = roles.map(|name| ("role", name)).into_iter();
+        let others = others.chain([("instance-profile", stack.profile_name())]);
+        let others = others.filter(|(_, name)| !name.starts_with(&begins));
+        names.extend(others.map(|(kind, name)| format!("{kind}*/{name}")));
+        names.iter().map(|name| self.iam(name)).collect()
     }
 
     /// Returns the secrets under the prefix, and the master's if it is elsewhere.
@@ -189,16 +205,7 @@ impl Clause {
             Clause::ImageParameter => vec![place.shared("ssm", &format!("parameter{AMI_PARAMETER}"))],
             // The list is of the path, the rest of what is below it.
             Clause::Lock => vec![place.arn("ssm", &format!("parameter{}*", stack.lock_path()))],
-            // Only what exists has a path; a question for a name that nothing has is about the name alone.
-            // With and without a path in one line, as a policy's characters are counted.
-            Clause::ReadRole => {
-                let written = stack.bastion.role.as_ref().map(|name| place.iam(&format!("role*/{name}")));
-                [format!("role*/{}-*", stack.name), format!("instance-profile*/{}", stack.profile_name())]
-                    .into_iter()
-                    .map(|name| place.iam(&name))
-                    .chain(written)
-                    .collect()
-            }
+            Clause::ReadRole => place.by_name(),
             Clause::Role => [place.roles(), place.profiles()].concat(),
             Clause::Attach | Clause::PassRole => place.roles(),
             Clause::Database => {
@@ -221,9 +228,11 @@ impl Clause {
             }
             Clause::Secrets => place.secrets(),
             Clause::Bastion => vec![place.arn("ec2", "instance/*")],
-            Clause::Forward => {
-                vec![place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost")]
-            }
+            // The database is a remote host; a port of the bastion itself has a document of its own.
+            Clause::Forward => vec![
+                place.shared("ssm", "document/AWS-StartPortForwardingSession"),
+                place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost"),
+            ],
             Clause::Shell => vec![
                 place.shared("ssm", "document/AWS-StartNonInteractiveCommand"),
                 place.arn("ssm", "document/SSM-SessionManagerRunShell"),
@@ -260,6 +269,10 @@ impl Clause {
                 let services = ["ec2.amazonaws.com", "monitoring.rds.amazonaws.com"];
                 Some(json!({ "StringEquals": { "iam:PassedToService": services } }))
             }
+            // IAM knows no regions: what says another one is not this stack's.
+            Clause::Role => Some(json!({
+                "StringEqualsIfExists": { format!("aws:ResourceTag/{REGION_TAG}"): place.stack.region },
+            })),
             Clause::ServiceRole => {
                 Some(json!({ "StringEquals": { "iam:AWSServiceName": "rds.amazonaws.com" } }))
             }
@@ -279,7 +292,6 @@ impl Clause {
             | Clause::ImageParameter
             | Clause::Lock
             | Clause::ReadRole
-            | Clause::Role
             | Clause::Database
             | Clause::Defaults
             | Clause::Snapshot

@@ -224,7 +224,7 @@ fn the_stack_file_is_given_the_lines_that_it_lacks() {
     let lines = |inventory: &Inventory| adopt::render_lines(&adopt::unnamed(&stack, &untagged(inventory)));
     // The profile has the right name and lies where nobody looks.
     let names = "[database]\nsubnet_group = \"old-subnets\"\nidentifier = \"old-db\"\n";
-    let roles = "[bastion]\nrole = \"old-role\"\nprofile = \"webshop-test-bastion\"\n";
+    let roles = "[bastion]\nrole = \"old-role\"\nprofile = \"webshop-test-us-east-1-bastion\"\n";
     assert_eq!(lines(&inventory), format!("{names}{roles}"));
     for secret in &mut inventory.secrets {
         secret.name = secret.name.replace("rds/webshop/multi-tenant-test", "old");
@@ -238,6 +238,33 @@ fn the_stack_file_is_given_the_lines_that_it_lacks() {
     let head = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"us-east-1\"\n";
     let stack = stack::config::parse(&format!("{head}{text}"), "stack.toml").unwrap();
     assert_eq!(adopt::unnamed(&stack, &untagged(&inventory)), []);
+}
+
+/// Roles and profiles of earlier versions lie above the region, and are found there.
+#[test]
+fn what_an_earlier_version_made_needs_no_line_and_what_another_region_has_is_refused() {
+    let stack = without_watch();
+    let mut candidates = untagged(&complete(&stack));
+    for candidate in &mut candidates {
+        if let Thing::Role { path, .. } | Thing::Profile { path, .. } = &mut candidate.thing {
+            *path = stack.iam_root();
+            candidate.id = "webshop-test-bastion".to_owned();
+        }
+    }
+    assert_eq!(adopt::unnamed(&stack, &candidates), []);
+    let nothing = Inventory::default();
+    assert_eq!(adopt::objections(&stack, &nothing, &candidates), [] as [String; 0]);
+    for candidate in &mut candidates {
+        candidate.tags = [
+            (STACK_TAG, stack.name.as_str()),
+            ("drawbridge:resource", candidate.part.tag()),
+            ("drawbridge:region", "us-west-2"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    }
+    let refused = adopt::objections(&stack, &nothing, &candidates).join("; ");
+    assert!(refused.contains("`webshop-test-bastion`") && refused.contains("in `us-west-2`"), "{refused}");
 }
 
 #[test]

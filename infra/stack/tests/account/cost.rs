@@ -8,7 +8,7 @@ use stack::{Inventory, Stack, config};
 use crate::fixture;
 
 fn shipped() -> Stack {
-    config::parse(include_str!("../../../stack.toml"), "stack.toml").unwrap()
+    config::parse(include_str!("../../../../tests/workspace/infra/stack.toml"), "stack.toml").unwrap()
 }
 
 fn price(stack: &Stack, name: &str) -> (String, String) {

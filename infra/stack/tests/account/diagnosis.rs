@@ -201,6 +201,7 @@ fn an_endpoint_that_takes_the_name_over_must_let_the_bastion_in() {
         protocol: "tcp".into(),
         ports: Some((443, 443)),
         peer: Peer::Group("sg-b".into()),
+        description: None,
     };
     let endpoint = |rules: Option<Vec<Rule>>| Endpoint {
         id: "vpce-1".into(),
@@ -298,4 +299,33 @@ fn the_database_and_its_rules_are_judged_by_what_they_let_through() {
         facts.inventory.instances[0].groups.push("sg-other".into());
     });
     assert_eq!(link(&foreign, "egress").verdict, Verdict::Unknown);
+}
+
+#[test]
+fn who_else_is_let_in_is_named_and_too_many_are_a_fault_that_breaks_no_link() {
+    let stack = fixture::stack();
+    let judge = |facts: &Facts| stack::diagnosis::exposure(&stack, facts);
+    let facts = healthy(&stack);
+    assert_eq!(judge(&facts).evidence, "nobody but whom the stack file states");
+    let rule = |peer| Rule {
+        direction: Direction::Ingress,
+        protocol: "tcp".into(),
+        ports: Some((5432, 5432)),
+        peer,
+        description: None,
+    };
+    let mut stranger = facts.clone();
+    stranger.inventory.groups[1].rules.push(rule(Peer::Group("sg-app".into())));
+    let link = judge(&stranger);
+    assert_eq!(link.verdict, Verdict::Pass);
+    assert_eq!(link.evidence, "unknown rule: 5432/tcp from sg-app in the database's group sg-d");
+    let mut everybody = stranger;
+    everybody.inventory.groups[1].rules.push(rule(Peer::Cidr("0.0.0.0/0".into())));
+    let link = judge(&everybody);
+    assert_eq!((link.verdict, link.cause), (Verdict::Fail, Some(Cause::TooOpen)));
+    assert!(link.evidence.contains("5432/tcp from 0.0.0.0/0"), "{}", link.evidence);
+    assert!(stack::diagnosis::diagnose(&stack, &everybody).is_healthy());
+    let mut unread = facts;
+    unread.inventory.database.iter_mut().for_each(|database| database.groups.push("sg-x".into()));
+    assert_eq!(judge(&unread).verdict, Verdict::Unknown);
 }

@@ -101,7 +101,7 @@ fn no_profile() {
 
 #[test]
 fn profile_without_role() {
-    let sentence = "instance profile `webshop-test-bastion` does not have role `webshop-test-bastion` in it";
+    let sentence = "instance profile `webshop-test-us-east-1-bastion` does not have role `webshop-test-us-east-1-bastion` in it";
     finds(Cause::ProfileWithoutRole, sentence, |i| {
         i.profile.iter_mut().for_each(|profile| profile.roles.clear());
     });
@@ -109,7 +109,7 @@ fn profile_without_role() {
 
 #[test]
 fn role_without_policy() {
-    let sentence = "role `webshop-test-bastion` lacks `AmazonSSMManagedInstanceCore`, so Systems Manager refuses the agent";
+    let sentence = "role `webshop-test-us-east-1-bastion` lacks `AmazonSSMManagedInstanceCore`, so Systems Manager refuses the agent";
     finds(Cause::RoleWithoutPolicy, sentence, |i| i.role.iter_mut().for_each(|role| role.policies.clear()));
 }
 

@@ -4,8 +4,7 @@ use stack::inventory::*;
 use stack::plan::{bastion_rules, database_rules};
 use stack::{Inventory, Stack, config};
 
-pub(crate) const ARN: &str =
-    "arn:aws:iam::123456789012:instance-profile/drawbridge/webshop/test/webshop-test-bastion";
+pub(crate) const ARN: &str = "arn:aws:iam::123456789012:instance-profile/drawbridge/webshop/test/us-east-1/webshop-test-us-east-1-bastion";
 
 pub(crate) fn stack() -> Stack {
     let text = "project = \"webshop\"\nenvironment = \"test\"\nregion = \"us-east-1\"\n\
@@ -26,7 +25,7 @@ pub(crate) fn without_watch() -> Stack {
 
 pub(crate) const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:webshop-test-alarms";
 pub(crate) const MONITORING: &str =
-    "arn:aws:iam::123456789012:role/drawbridge/webshop/test/webshop-test-monitoring";
+    "arn:aws:iam::123456789012:role/drawbridge/webshop/test/us-east-1/webshop-test-us-east-1-monitoring";
 pub(crate) const LOGS: &str = "/aws/rds/instance/webshop-multi-tenant-test/";
 
 /// Returns an account in which the whole stack exists and serves.
@@ -79,6 +78,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             group("sg-b", "bastion-group", bastion_rules(stack, "sg-b", "sg-d")),
             group("sg-d", "database-group", database_rules(stack, "sg-b", "sg-d")),
         ],
+        attached: Vec::new(),
         secrets: ["master", "one", "two"].iter().map(|role| secret(&stack.role_secret_name(role))).collect(),
         subnet_group: Some(SubnetGroup {
             name: stack.subnet_group_name(),
@@ -93,6 +93,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             arn: MONITORING.into(),
             policies: vec!["AmazonRDSEnhancedMonitoringRole".into()],
             created_at: None,
+            has_region: true,
         }),
         log_groups: vec![format!("{LOGS}postgresql")],
         topic: Some(Topic {
@@ -111,15 +112,17 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
             .collect(),
         role: Some(Role {
             name: stack.role_name(),
-            arn: "arn:aws:iam::123456789012:role/drawbridge/webshop/test/webshop-test-bastion".into(),
+            arn: "arn:aws:iam::123456789012:role/drawbridge/webshop/test/us-east-1/webshop-test-us-east-1-bastion".into(),
             policies: vec!["AmazonSSMManagedInstanceCore".into()],
             created_at: None,
+            has_region: true,
         }),
         profile: Some(Profile {
             name: stack.profile_name(),
             arn: ARN.into(),
             roles: vec![stack.role_name()],
             created_at: None,
+            has_region: true,
         }),
         instances: vec![instance("i-1", "subnet-p", "sg-b")],
         volumes: vec![Volume {
@@ -132,6 +135,7 @@ pub(crate) fn complete(stack: &Stack) -> Inventory {
         agent: Some(Agent { instance: "i-1".into(), ping_status: "Online".into(), version: None }),
         image: Some("ami-1".into()),
         locks: Vec::new(),
+        strays: Vec::new(),
     }
 }
 
@@ -160,6 +164,8 @@ pub(crate) fn secret(name: &str) -> SecretEntry {
         arn: format!("arn:{name}"),
         scheduled_for_deletion: false,
         tagged: true,
+        owner: Some("webshop-test".into()),
+        resource: if name.ends_with("/master") { "master-secret".into() } else { "role-secret".into() },
         created_at: None,
     }
 }

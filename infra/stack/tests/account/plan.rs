@@ -51,8 +51,8 @@ fn down_names_every_single_thing() {
         ids,
         [
             "i-1",
-            "webshop-test-bastion",
-            "webshop-test-bastion",
+            "webshop-test-us-east-1-bastion",
+            "webshop-test-us-east-1-bastion",
             "webshop-test-database-cpu",
             "webshop-test-database-free-storage",
             "webshop-test-database-connections",
@@ -61,7 +61,7 @@ fn down_names_every_single_thing() {
             "webshop-multi-tenant-test",
             "webshop-test-database",
             "/aws/rds/instance/webshop-multi-tenant-test/",
-            "webshop-test-monitoring",
+            "webshop-test-us-east-1-monitoring",
             "rds/webshop/multi-tenant-test/master",
             "rds/webshop/multi-tenant-test/one",
             "rds/webshop/multi-tenant-test/two",
@@ -257,4 +257,30 @@ fn down_does_with_the_data_as_told() {
             "delete can be restored for 9 days"
         ]
     );
+}
+
+#[test]
+fn a_plan_is_as_agreed_unless_it_does_something_else() {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    account.database.iter_mut().for_each(|database| database.status = "creating".into());
+    account.groups[0].rules.clear();
+    let agreed = up(&stack, &account, &[]);
+    account.database.iter_mut().for_each(|database| database.status = "backing-up-soon".into());
+    assert!(up(&stack, &account, &[]).is_as_agreed(&agreed), "it is on its way");
+    // Less is to be done, or more, or something else about the same thing.
+    let less = up(&stack, &fixture::complete(&stack), &[]);
+    assert!(!less.is_as_agreed(&agreed) && less.surprises(&agreed).is_empty());
+    account.groups[1].rules.clear();
+    let more = up(&stack, &account, &[]);
+    assert!(!more.is_as_agreed(&agreed) && more.surprises(&agreed).is_empty());
+    account.instances[0].profile_arn = None;
+    let replaces = up(&stack, &account, &[]);
+    let surprises: Vec<&Action> = replaces.surprises(&more).into_iter().map(|step| &step.action).collect();
+    assert_eq!(surprises, [&Action::Delete { id: "i-1".into() }]);
+    let before = down(&stack, &fixture::complete(&stack), &[]);
+    let mut other = fixture::complete(&stack);
+    other.instances.push(fixture::instance("i-2", "subnet-p", "sg-b"));
+    let surprises = down(&stack, &other, &[]).surprises(&before).len();
+    assert_eq!((surprises, before.surprises(&down(&stack, &other, &[])).len()), (1, 0));
 }

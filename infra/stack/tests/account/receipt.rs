@@ -61,19 +61,29 @@ fn all_that_was_to_go_is_gone_only_if_each_was_proved_and_the_last_look_was_whol
 #[test]
 fn what_the_last_look_finds_is_not_gone() {
     let plan = plan();
-    let found = vec![left("role", "webshop-test-bastion"), left("volume", "vol-1")];
+    let found = vec![left("role", "webshop-test-us-east-1-bastion"), left("volume", "vol-1")];
     let audit = Audit { left: found, unseen: Vec::new() };
     let receipt = Receipt::new(head(), &plan, all_gone(&plan), audit);
     assert_eq!(receipt.verdict, Verdict::Left);
-    assert_eq!(ids(&receipt.left), [("role", "webshop-test-bastion"), ("volume", "vol-1")]);
+    assert_eq!(ids(&receipt.left), [("role", "webshop-test-us-east-1-bastion"), ("volume", "vol-1")]);
     // The profile has the role's name, and is gone.
     let same: Vec<&str> = receipt
         .gone
         .iter()
-        .filter(|one| one.id == "webshop-test-bastion")
+        .filter(|one| one.id == "webshop-test-us-east-1-bastion")
         .map(|one| one.kind.as_str())
         .collect();
     assert_eq!(same, ["instance profile"]);
+}
+
+#[test]
+fn things_of_one_name_and_several_kinds_are_all_told() {
+    let kinds = ["alarm", "database", "database subnet group", "instance profile", "role", "secret"];
+    let found = kinds.iter().map(|kind| left(kind, "same-name")).collect();
+    let audit = Audit { left: found, unseen: Vec::new() };
+    let nothing = down(&fixture::stack(), &stack::Inventory::default(), &[]);
+    let receipt = Receipt::new(head(), &nothing, Evidence::default(), audit);
+    assert_eq!(ids(&receipt.left), kinds.map(|kind| (kind, "same-name")));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What `up` says and does about each thing that can be half-made.
 
 use stack::inventory::*;
-use stack::plan::{Action, drift, up};
+use stack::plan::{Action, Unknown, drift, unknown, up, up_with};
+use stack::spec::Cidr;
 use stack::{Inventory, Resource};
 
 use crate::fixture;
@@ -23,7 +24,25 @@ fn repairs(resource: Resource, detail: &str, spoil: impl FnOnce(&mut Inventory))
 }
 
 fn rule(direction: Direction, port: u16, peer: Peer) -> Rule {
-    Rule { direction, protocol: "tcp".into(), ports: Some((port, port)), peer }
+    Rule { direction, protocol: "tcp".into(), ports: Some((port, port)), peer, description: None }
+}
+
+/// Returns what is not stated, and what `up` does about it if all of that is to go, once `spoil` has been at an account.
+fn strangers(spoil: impl FnOnce(&mut Inventory)) -> (Vec<Unknown>, Vec<(Resource, String)>) {
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    spoil(&mut account);
+    let plan = up(&stack, &account, &[]);
+    assert_eq!((plan.steps.as_slice(), plan.closes.as_slice()), (&[][..], &[][..]), "nobody was asked");
+    let found = unknown(&stack, &account);
+    assert_eq!(plan.left_alone, found);
+    let confirmed = up_with(&stack, &account, &[], &found);
+    assert!(confirmed.left_alone.is_empty(), "{confirmed:?}");
+    (found, confirmed.steps.into_iter().map(|step| (step.resource, step.detail)).collect())
+}
+
+fn texts(found: &[Unknown]) -> Vec<(String, bool)> {
+    found.iter().map(|one| (one.to_string(), one.too_open)).collect()
 }
 
 #[test]
@@ -62,10 +81,14 @@ fn private_routes_without_an_association() {
 }
 
 #[test]
-fn an_open_ssh_port() {
-    repairs(Resource::BastionRules, "22/tcp from 0.0.0.0/0 is open and will be closed", |i| {
-        i.groups[0].rules.push(rule(Direction::Ingress, 22, Peer::Cidr("0.0.0.0/0".into())));
+fn an_open_ssh_port_is_told_and_closed_where_that_was_confirmed() {
+    let (found, steps) = strangers(|i| {
+        i.groups[0].rules.push(rule(Direction::Ingress, 22, Peer::Cidr("203.0.113.0/24".into())));
     });
+    let text = "unknown rule: 22/tcp from 203.0.113.0/24 in the bastion's group sg-b";
+    assert_eq!(texts(&found), [(text.into(), true)]);
+    let detail = "22/tcp from 203.0.113.0/24 is open and will be closed";
+    assert_eq!(steps, [(Resource::BastionRules, detail.into())]);
 }
 
 #[test]
@@ -79,16 +102,126 @@ fn a_closed_way_out() {
 }
 
 #[test]
-fn a_database_that_the_world_may_reach() {
-    repairs(
-        Resource::DatabaseRules,
-        "any protocol to 0.0.0.0/0 is open and will be closed; \
-         5432/tcp from 10.42.0.0/16 is open and will be closed",
-        |i| {
-            i.groups[1].rules.push(everything_out());
-            i.groups[1].rules.push(rule(Direction::Ingress, 5432, Peer::Cidr("10.42.0.0/16".into())));
-        },
+fn whoever_else_is_let_in_to_the_database_stays_until_somebody_says_otherwise() {
+    let (found, steps) = strangers(|i| {
+        i.groups[1].rules.push(everything_out());
+        let app = rule(Direction::Ingress, 5432, Peer::Group("sg-app".into()));
+        i.groups[1].rules.push(Rule { description: Some("the app, see wiki".into()), ..app });
+        i.groups[1].rules.push(rule(Direction::Ingress, 5432, Peer::Ipv6("::/0".into())));
+        i.groups[1].rules.push(rule(Direction::Ingress, 5432, Peer::PrefixList("pl-1".into())));
+        i.groups[1].rules.push(rule(Direction::Ingress, 5432, Peer::Cidr("0.0.0.0/0".into())));
+    });
+    let text = |rule: &str, note: &str| format!("unknown rule: {rule} in the database's group sg-d{note}");
+    assert_eq!(
+        texts(&found),
+        [
+            (text("any protocol to 0.0.0.0/0", ""), false),
+            (text("5432/tcp from sg-app", " (\"the app, see wiki\")"), false),
+            (text("5432/tcp from ::/0", ""), true),
+            (text("5432/tcp from pl-1", ""), false),
+            (text("5432/tcp from 0.0.0.0/0", ""), true),
+        ]
     );
+    let [(Resource::DatabaseRules, detail)] = steps.as_slice() else { panic!("{steps:?}") };
+    assert_eq!(detail.matches(" is open and will be closed").count(), 5, "{detail}");
+}
+
+#[test]
+fn a_group_of_somebody_else_stays_on_database_and_bastion_until_somebody_says_otherwise() {
+    let (found, steps) = strangers(|i| {
+        i.database.iter_mut().for_each(|database| database.groups.push("sg-app".into()));
+        i.instances[0].groups.push("sg-ops".into());
+        let of = |id: &str, peer| SecurityGroup {
+            id: id.into(),
+            name: format!("the {id}"),
+            resource: String::new(),
+            rules: vec![rule(Direction::Ingress, 5432, peer)],
+            ..i.groups[0].clone()
+        };
+        i.attached =
+            vec![of("sg-app", Peer::Cidr("0.0.0.0/0".into())), of("sg-ops", Peer::Group("sg-ops".into()))];
+    });
+    let names = [
+        (
+            "unknown group: sg-app (\"the sg-app\"), which database webshop-multi-tenant-test is in".into(),
+            true,
+        ),
+        ("unknown group: sg-ops (\"the sg-ops\"), which bastion i-1 is in".into(), true),
+    ];
+    assert_eq!(texts(&found), names);
+    assert_eq!(
+        steps,
+        [
+            (Resource::Database, "is in sg-app as well and will be taken out".into()),
+            (Resource::Instance, "i-1 is in sg-ops as well and will be taken out".into()),
+        ]
+    );
+}
+
+#[test]
+fn whom_the_stack_file_allows_is_let_in_and_out_again_once_it_does_not() {
+    let stack = fixture::stack();
+    let mut open = stack.clone();
+    open.database.allow_groups = vec!["sg-app".into()];
+    open.database.allow_cidrs = vec![Cidr::parse("10.1.0.0/16").unwrap()];
+    let plan = up(&open, &fixture::complete(&stack), &[]);
+    let [step] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(
+        (step.resource, step.detail.as_str()),
+        (
+            Resource::DatabaseRules,
+            "5432/tcp from sg-app is closed and will be opened; 5432/tcp from 10.1.0.0/16 is closed and will be opened"
+        )
+    );
+    let mut account = fixture::complete(&open);
+    assert!(up(&open, &account, &[]).is_empty());
+    // We made the rule, and the file does not state it any more.
+    let plan = up(&stack, &account, &[]);
+    let [step] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    let detail = "5432/tcp from sg-app is open and will be closed; 5432/tcp from 10.1.0.0/16 is open and will be closed";
+    assert_eq!((step.resource, step.detail.as_str()), (Resource::DatabaseRules, detail));
+    // Whoever brings something up on the way takes nothing away.
+    let plan = up_with(&stack, &account, &[], &[]);
+    assert_eq!((plan.steps.len(), plan.left_alone.len()), (0, 2));
+    // Somebody else's rule for the same is good enough, and stays theirs.
+    account.groups[1].rules.iter_mut().for_each(|rule| rule.description = None);
+    assert!(up(&open, &account, &[]).is_empty());
+    let plan = up(&stack, &account, &[]);
+    assert_eq!((plan.steps.len(), plan.left_alone.len()), (0, 2));
+}
+
+#[test]
+fn a_half_made_group_is_mended_and_strangers_in_it_stay() {
+    let app = || rule(Direction::Ingress, 5432, Peer::Group("sg-app".into()));
+    let detail = "any protocol to 0.0.0.0/0 is open and will be closed; \
+                  5432/tcp from the bastion's group is closed and will be opened";
+    repairs(Resource::DatabaseRules, detail, |i| i.groups[1].rules = vec![everything_out(), app()]);
+    let stack = fixture::stack();
+    let mut account = fixture::complete(&stack);
+    account.groups[1].rules = vec![everything_out(), app()];
+    let plan = up(&stack, &account, &[]);
+    assert_eq!(plan.left_alone.len(), 1, "AWS's own rule is nobody's: {plan:?}");
+}
+
+#[test]
+fn nothing_that_is_missing_is_taken_for_something_else_that_is_missing() {
+    let stack = fixture::stack();
+    let of = |plan: &stack::Plan, resource| {
+        plan.steps.iter().find(|step| step.resource == resource).unwrap().detail.clone()
+    };
+    let plan = up(&stack, &Inventory::default(), &[]);
+    let (out, into) =
+        ("443/tcp to 0.0.0.0/0, 5432/tcp to the database's group", "5432/tcp from the bastion's group");
+    assert_eq!(
+        (of(&plan, Resource::BastionRules), of(&plan, Resource::DatabaseRules)),
+        (out.into(), into.into())
+    );
+    let mut account = fixture::complete(&stack);
+    account.groups.retain(|group| group.resource == "bastion-group");
+    account.groups[0].rules.truncate(1);
+    let plan = up(&stack, &account, &[]);
+    let detail = "5432/tcp to the database's group is closed and will be opened";
+    assert_eq!(of(&plan, Resource::BastionRules), detail);
 }
 
 #[test]
@@ -121,11 +254,9 @@ fn a_database_without_its_protection_or_group() {
     repairs(Resource::Database, "deletion protection is on and will be turned off", |i| {
         i.database.iter_mut().for_each(|database| database.deletion_protection = true);
     });
-    repairs(
-        Resource::Database,
-        "is not in the database security group; is in sg-x as well and will be taken out",
-        |i| i.database.iter_mut().for_each(|database| database.groups = vec!["sg-x".into()]),
-    );
+    repairs(Resource::Database, "is not in the database security group", |i| {
+        i.database.iter_mut().for_each(|database| database.groups = vec!["sg-x".into()])
+    });
 }
 
 #[test]

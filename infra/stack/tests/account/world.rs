@@ -1,7 +1,7 @@
 //! An account that does what a plan says, and panics where AWS would refuse.
 
 use stack::inventory::*;
-use stack::plan::{Action, Plan, Step, bastion_rules, database_rules};
+use stack::plan::{Action, Plan, Step, Unknown, bastion_rules, database_rules, leftover_defaults};
 use stack::{Inventory, Resource, Stack};
 
 use crate::fixture;
@@ -17,6 +17,7 @@ pub(crate) fn apply(stack: &Stack, inventory: &mut Inventory, plan: &Plan, picks
         let pick = picks.get(done.len() % picks.len().max(1)).copied().unwrap_or(0);
         let index = ready[pick % ready.len()];
         carry_out(stack, inventory, &plan.steps[index]);
+        close(inventory, plan.steps[index].resource, &plan.closes);
         done.push(index);
     }
 }
@@ -35,6 +36,15 @@ fn carry_out(stack: &Stack, inventory: &mut Inventory, step: &Step) {
             }
             ensure(stack, inventory, step.resource, &step.action);
         }
+    }
+}
+
+/// Takes away what the step's plan closes.
+fn close(inventory: &mut Inventory, resource: Resource, closes: &[Unknown]) {
+    let closes: Vec<&Unknown> = closes.iter().filter(|one| one.resource == resource).collect();
+    for group in &mut inventory.groups {
+        let id = group.id.clone();
+        group.rules.retain(|rule| !closes.iter().any(|one| one.rule_of(&id) == Some(rule)));
     }
 }
 
@@ -122,7 +132,10 @@ fn ensure(stack: &Stack, inventory: &mut Inventory, resource: Resource, action: 
             } else {
                 (&database, database_rules(stack, &bastion, &database))
             };
-            inventory.groups.iter_mut().find(|group| group.id == *own).unwrap().rules = rules;
+            let group = inventory.groups.iter_mut().find(|group| group.id == *own).unwrap();
+            let defaults = leftover_defaults(&group.rules, &rules);
+            group.rules.retain(|rule| !defaults.contains(rule) && !rules.contains(rule));
+            group.rules.extend(rules);
         }
         R::MasterSecret => {
             let name = stack.master_secret_name();
@@ -255,5 +268,6 @@ pub(crate) fn everything_out() -> Rule {
         protocol: "-1".into(),
         ports: None,
         peer: Peer::Cidr("0.0.0.0/0".into()),
+        description: None,
     }
 }

@@ -41,7 +41,7 @@ impl Course {
                     self.streams.retain(|other| *other != stream);
                     assert_eq!(self.streams.len() + 1, before, "a stream ends once");
                 }
-                Action::Ready { .. } => (),
+                Action::Ready { .. } | Action::Reconnect { .. } | Action::Stalled { .. } => (),
             }
         }
     }
@@ -101,7 +101,8 @@ impl Course {
             4 => {
                 self.now += Duration::from_millis(input.int_in_range(0..=20_000)?);
                 let actions = self.channel.on_timer(self.now);
-                self.act(actions, false);
+                // An agent that is silent for too long is given up.
+                self.act(actions, true);
             }
             5 => {
                 let actions = self.channel.on_reconnect(self.now);
@@ -193,6 +194,8 @@ fuzz_target!(|data: &[u8]| {
         quiet: Duration::from_secs(5),
         keep_alive: Some(Duration::from_secs(240)),
         answer_within: Some(Duration::from_secs(10)),
+        proof_within: None,
+        agent_limit: Duration::from_secs(60),
     };
     let channel = Channel::new(options, now);
     let mut course = Course { channel, now, next: 0, streams: Vec::new(), over: false };

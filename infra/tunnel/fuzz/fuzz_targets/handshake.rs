@@ -15,6 +15,8 @@ fn options() -> ChannelOptions {
         quiet: Duration::from_secs(5),
         keep_alive: None,
         answer_within: None,
+        proof_within: Some(Duration::from_secs(15)),
+        agent_limit: Duration::from_secs(60),
     }
 }
 

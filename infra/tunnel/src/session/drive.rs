@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::heartbeat::Heartbeat;
 use crate::link::{Opening, Request};
 use crate::message::Message;
+use crate::mux::DOUBT;
 use crate::pipe::{End as StreamEnd, Input};
 use crate::state::Phase;
 use crate::websocket::{Connection, Reading};
@@ -47,6 +48,7 @@ impl Session {
             if reading == Reading::Stopped {
                 // It is we who do not listen.
                 heartbeat.on_heard(now.into_std());
+                self.channel.on_deaf(now.into_std());
             }
             if let Err(dead) = connection.beat(&mut heartbeat, now) {
                 return End::Lost(dead);
@@ -203,15 +205,24 @@ impl Session {
                     self.end_stream(stream, StreamEnd::Failed(error));
                 }
                 Action::Unanswered { stream } => {
-                    let limit = self.options.answer_within.unwrap_or_default();
+                    let limit = self.options.answer_within.unwrap_or(2 * DOUBT);
                     let error = Error::Unanswered { target: self.options.target.clone(), limit };
                     self.end_stream(stream, StreamEnd::Failed(error));
                 }
                 // The agent's answer to our own farewell may come before its acknowledgement.
-                Action::Closed(Error::SessionEnded { .. }) if self.said_farewell() => {
+                Action::Closed(error) if error.is_session_end() && self.said_farewell() => {
                     return Some(End::Over(Error::Closed));
                 }
+                Action::Closed(Error::Unproven { limit }) => {
+                    let target = self.options.target.clone();
+                    return Some(End::Over(Error::Unanswered { target, limit }));
+                }
                 Action::Closed(error) => return Some(End::Over(error)),
+                Action::Reconnect { silence } => return Some(End::Lost(silent(silence))),
+                Action::Stalled { silence } => {
+                    let session_id = self.session_id.clone();
+                    self.options.events.emit(Event::Stalled { session_id, silence });
+                }
             }
         }
         None
@@ -239,5 +250,12 @@ impl Session {
 
     fn said_farewell(&self) -> bool {
         self.closing.as_ref().is_some_and(|closing| closing.asked)
+    }
+}
+
+/// Returns why a connection is given up on which only the service still answers.
+pub(crate) fn silent(silence: Duration) -> Error {
+    Error::Lost {
+        why: format!("the bastion's agent has acknowledged nothing for {} seconds", silence.as_secs()),
     }
 }

@@ -1,7 +1,7 @@
 //! The client's end of a shell's data channel as a state machine: messages and time go in, actions come out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -11,11 +11,15 @@ use crate::cipher::{Cipher, DataKey, Side};
 use crate::control::ControlError;
 use crate::error::Error;
 use crate::handshake::{self, Outcome};
+use crate::liveness::{self, AGENT_LIMIT, Liveness, Signs};
 use crate::message::{Message, PayloadType};
 use crate::payload::{HandshakeComplete, HandshakeRequest, OpenDataChannel, RequestedAction, Token};
 use crate::reliable::{Arrived, Reliable};
 use crate::version::Version;
 
+/// How long typing waits for the first output after a handshake. What comes before the agent is ready is acknowledged and
+/// thrown away; its first output shows that it is. A program that says nothing gets what is typed after that time.
+const HOLD: Duration = Duration::from_millis(500);
 const SESSION_TYPE: &str = "SessionType";
 const KMS_ENCRYPTION: &str = "KMSEncryption";
 /// What stands in for a version that cannot be read: shells do not depend on it.
@@ -35,6 +39,8 @@ pub(crate) enum Action {
     StdErr(Bytes),
     /// The command has ended.
     Exit(i32),
+    /// The agent has acknowledged nothing for so long: try another connection.
+    Reconnect(Duration),
     /// The session is over. Nothing follows.
     Closed(Error),
 }
@@ -53,6 +59,9 @@ pub(crate) struct Channel {
     target: String,
     phase: Phase,
     cipher: Option<Cipher>,
+    liveness: Liveness,
+    /// Until when nothing is typed: an agent whose handshake has just ended throws it away. A prompt ends it.
+    hold_until: Option<Instant>,
 }
 
 enum Phase {
@@ -74,7 +83,15 @@ enum Phase {
 impl Channel {
     /// Returns the channel of a session that was just started with that instance.
     pub(crate) fn new(reliable: Reliable, session_id: String, target: String) -> Channel {
-        Channel { reliable, session_id, target, phase: Phase::Quiet, cipher: None }
+        Channel {
+            reliable,
+            session_id,
+            target,
+            phase: Phase::Quiet,
+            cipher: None,
+            liveness: Liveness::new(AGENT_LIMIT),
+            hold_until: None,
+        }
     }
 
     /// Returns the first frame of a connection, to be sent as text.
@@ -147,12 +164,47 @@ impl Channel {
     }
 
     /// Does what is due at `now`.
-    pub(crate) fn on_timer(&mut self, now: Instant) -> Vec<Bytes> {
-        self.reliable.on_timer(now)
+    pub(crate) fn on_timer(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions: Vec<Action> = self.reliable.on_timer(now).into_iter().map(Action::Send).collect();
+        if !self.is_ready() {
+            return actions;
+        }
+        match self.liveness.due(self.signs(), now) {
+            // Whatever a shell is sent, it takes for something typed.
+            liveness::Due::Nothing | liveness::Due::Ask => (),
+            liveness::Due::Reconnect => actions.push(Action::Reconnect(self.reliable.silence(now))),
+            liveness::Due::Tell(_) | liveness::Due::GiveUp => {
+                self.close(Error::AgentSilent { limit: AGENT_LIMIT }, &mut actions);
+            }
+        }
+        actions
     }
 
     pub(crate) fn next_timer(&self) -> Option<Instant> {
-        self.reliable.next_timer()
+        let liveness = if self.is_ready() { self.liveness.next(self.signs()) } else { None };
+        [self.reliable.next_timer(), liveness].into_iter().flatten().min()
+    }
+
+    fn signs(&self) -> Signs {
+        let (heard, owing) = (self.reliable.heard(), self.reliable.owing());
+        Signs { heard, owing, is_needed: false, may_be_stalled: false }
+    }
+
+    pub(crate) fn on_disconnect(&mut self, now: Instant) {
+        self.reliable.on_disconnect(now);
+    }
+
+    /// Nothing is read from the connection now, so the agent's silence is ours.
+    pub(crate) fn on_deaf(&mut self, now: Instant) {
+        self.reliable.on_heard(now);
+    }
+
+    pub(crate) fn progress(&self) -> u64 {
+        self.reliable.progress()
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.reliable.outgoing().outstanding() > 0
     }
 
     /// Returns every frame that must be written again after a new connection was opened.
@@ -173,6 +225,11 @@ impl Channel {
 
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
+    }
+
+    /// Returns until when nothing may be typed though the handshake is complete.
+    pub(crate) fn hold_until(&self) -> Option<Instant> {
+        self.hold_until
     }
 
     /// Returns how many bytes may be written now.
@@ -196,6 +253,7 @@ impl Channel {
             (PayloadType::HandshakeComplete, &Phase::Answered { agent }) => {
                 let complete = HandshakeComplete::parse(payload).unwrap_or_default();
                 self.phase = Phase::Ready;
+                self.hold_until = Some(now + HOLD);
                 actions.push(Action::Shaken { agent, customer_message: complete.customer_message });
             }
             (PayloadType::Output | PayloadType::StdErr | PayloadType::ExitCode, phase) => {
@@ -206,6 +264,7 @@ impl Channel {
                     // An agent that does not ask for encryption begins with the prompt.
                     Phase::Quiet | Phase::Ready | Phase::Over => self.phase = Phase::Ready,
                 }
+                self.hold_until = None;
                 let plain = match &self.cipher {
                     Some(cipher) => {
                         cipher.decrypt(payload).map_err(|error| Error::Encryption(Arc::new(error)))?
@@ -321,6 +380,7 @@ mod tests {
             | Action::Output(_)
             | Action::StdErr(_)
             | Action::Exit(_)
+            | Action::Reconnect(_)
             | Action::Closed(_) => None,
         });
         frames.filter(|message| message.message_type == MessageType::InputStreamData).collect()

@@ -25,6 +25,7 @@ use crate::link::Progress;
 use crate::message::Message;
 use crate::payload::{OpenDataChannel, Token};
 use crate::reliable::Reliable;
+use crate::session::silent;
 use crate::websocket::{Connection, Reading};
 
 /// What is typed.
@@ -94,9 +95,10 @@ impl Session {
     }
 
     /// Does everything that can be done without waiting.
-    fn turn(&mut self, connection: &mut Connection, now: Instant) {
-        for frame in self.channel.on_timer(now.into_std()) {
-            connection.queue_frame(frame);
+    fn turn(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
+        let actions = self.channel.on_timer(now.into_std());
+        if let Some(end) = self.apply(actions, connection) {
+            return Some(end);
         }
         // Not left to the select alone: while frames keep coming, nothing else would have its turn there.
         while self.may_type()
@@ -110,11 +112,13 @@ impl Session {
                 break;
             }
         }
+        None
     }
 
     /// Data that came before the shell listens would be lost.
     fn may_type(&self) -> bool {
-        self.channel.is_ready() && self.channel.room() > 0
+        let is_held = self.channel.hold_until().is_some_and(|until| Instant::now().into_std() < until);
+        self.channel.is_ready() && !is_held && self.channel.room() > 0
     }
 
     fn on_input(&mut self, input: Input, connection: &mut Connection, now: Instant) {
@@ -153,6 +157,7 @@ impl Session {
                 Action::Output(bytes) => self.undelivered.push_back(ShellEvent::Output(bytes)),
                 Action::StdErr(bytes) => self.undelivered.push_back(ShellEvent::StdErr(bytes)),
                 Action::Exit(code) => self.undelivered.push_back(ShellEvent::Exit(code)),
+                Action::Reconnect(silence) => return Some(End::Lost(silent(silence))),
                 Action::Closed(error) => return Some(End::Over(error)),
             }
         }
@@ -192,7 +197,9 @@ impl Traffic for Session {
         let ready_by = Instant::now() + self.options.handshake_limit;
         loop {
             let now = Instant::now();
-            self.turn(connection, now);
+            if let Some(end) = self.turn(connection, now) {
+                return end;
+            }
             let waits = !self.channel.is_ready();
             if waits && now >= ready_by {
                 return End::Over(Error::HandshakeTimedOut { limit: self.options.handshake_limit });
@@ -201,11 +208,13 @@ impl Traffic for Session {
             if reading == Reading::Stopped {
                 // It is we who do not listen.
                 heartbeat.on_heard(now.into_std());
+                self.channel.on_deaf(now.into_std());
             }
             if let Err(dead) = connection.beat(&mut heartbeat, now) {
                 return End::Lost(dead);
             }
-            let timers = [self.channel.next_timer().map(Instant::from_std), waits.then_some(ready_by)];
+            let hold = self.channel.hold_until().map(Instant::from_std).filter(|until| *until > now);
+            let timers = [self.channel.next_timer().map(Instant::from_std), waits.then_some(ready_by), hold];
             let wake_at =
                 timers.into_iter().flatten().fold(Instant::from_std(heartbeat.next()), Instant::min);
             let may_type = self.may_type();
@@ -259,7 +268,17 @@ impl Traffic for Session {
         self.closing.is_some()
     }
 
-    fn on_lost(&mut self) {}
+    fn progress(&self) -> u64 {
+        self.channel.progress()
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.channel.has_unsent()
+    }
+
+    fn on_lost(&mut self) {
+        self.channel.on_disconnect(Instant::now().into_std());
+    }
 
     fn on_resumed(&mut self) -> Vec<Bytes> {
         self.channel.on_reconnect(Instant::now().into_std())

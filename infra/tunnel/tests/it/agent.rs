@@ -1,7 +1,8 @@
 //! A small agent with a service in front of it, on a local websocket.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::io::Write;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::shell_agent::{ShellAgent, ShellScript, data_key};
@@ -39,7 +40,7 @@ pub(crate) enum Target {
     Sink,
     /// Accepts no connection.
     Closed,
-    /// Swallows packets: the agent never comes back from it.
+    /// Swallows packets after the first probe: the agent never comes back from it.
     Nowhere,
     /// Sends this many megabytes on the first stream and echoes on all others.
     Flood(usize),
@@ -69,6 +70,19 @@ pub(crate) struct Script {
     pub(crate) refused: bool,
     /// The session's URL leads nowhere.
     pub(crate) unreachable: bool,
+    /// How many messages after the handshake are acknowledged and thrown away.
+    pub(crate) deaf: usize,
+    /// From the answer to this many messages on, the agent is not there: frames vanish in both directions, and only the
+    /// websocket answers.
+    pub(crate) vanish_after: Option<usize>,
+    /// How many frames vanish before it is back; for good if none is said.
+    pub(crate) vanish_for: Option<usize>,
+    /// The answer to a wish to resume names no URL.
+    pub(crate) keeps_url: bool,
+    /// Resuming fails with these words, once for each.
+    pub(crate) resume_failures: Vec<&'static str>,
+    /// The service ends the session with these words as soon as the handshake is complete.
+    pub(crate) last_words: Option<&'static str>,
 }
 
 impl Script {
@@ -85,6 +99,12 @@ impl Script {
             forgotten: false,
             refused: false,
             unreachable: false,
+            deaf: 0,
+            vanish_after: None,
+            vanish_for: None,
+            keeps_url: false,
+            resume_failures: vec!["throttled"],
+            last_words: None,
         }
     }
 }
@@ -97,11 +117,49 @@ pub(crate) struct Seen {
     pub(crate) handshake_responses: Vec<String>,
     pub(crate) received: usize,
     pub(crate) fins: usize,
+    /// Streams that were opened and closed at once.
+    pub(crate) probes: usize,
     pub(crate) terminate_flags: usize,
     pub(crate) terminated: Vec<String>,
     pub(crate) resumed: usize,
     pub(crate) starts: usize,
     pub(crate) data_keys: Vec<(String, Vec<(String, String)>)>,
+    /// How many frames the line has lost, and how many it has carried twice.
+    pub(crate) lost: usize,
+    pub(crate) repeated: usize,
+}
+
+/// How long a test waits for what comes in a moment, on a machine that does much else.
+pub(crate) const LIMIT: Duration = Duration::from_secs(240);
+
+/// Ends this process if a test of it takes longer than any may: under `cargo test` nobody else would. Armed until it is
+/// dropped; by the wall, whatever a test does to its own clock.
+pub(crate) struct Watch(#[expect(dead_code, reason = "its drop is what is waited for")] mpsc::Sender<()>);
+
+impl Watch {
+    /// Watches the test of this thread.
+    pub(crate) fn start() -> Watch {
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
+        let (hold, held) = mpsc::channel();
+        std::thread::spawn(move || {
+            if held.recv_timeout(2 * LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // Past what the runner keeps of a test's output: it would never be shown.
+                writeln!(std::io::stderr(), "test {name} has not ended within {:?}", 2 * LIMIT).ok();
+                std::process::exit(101);
+            }
+        });
+        Watch(hold)
+    }
+}
+
+/// Lets the others go on until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("it is never so that {what}"));
 }
 
 /// A service that starts sessions `s-1`, `s-2`, .. each with an agent of its own.
@@ -112,6 +170,7 @@ pub(crate) struct Service {
     sessions: Mutex<Vec<(Script, String)>>,
     seen: Arc<watch::Sender<Seen>>,
     signed: Mutex<Vec<String>>,
+    _watch: Watch,
 }
 
 impl Service {
@@ -132,7 +191,14 @@ impl Service {
 
     fn with(scripts: Vec<Script>, tls: Option<TlsAcceptor>) -> Arc<Service> {
         let seen = Arc::new(watch::Sender::new(Seen::default()));
-        Arc::new(Service { scripts, tls, sessions: Mutex::default(), seen, signed: Mutex::default() })
+        Arc::new(Service {
+            scripts,
+            tls,
+            sessions: Mutex::default(),
+            seen,
+            signed: Mutex::default(),
+            _watch: Watch::start(),
+        })
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -140,7 +206,9 @@ impl Service {
     }
 
     pub(crate) async fn wait_until_seen(&self, what: impl FnMut(&Seen) -> bool) -> Seen {
-        self.seen.subscribe().wait_for(what).await.unwrap().clone()
+        let mut seen = self.seen.subscribe();
+        let waited = tokio::time::timeout(LIMIT, seen.wait_for(what)).await.map(|seen| seen.unwrap().clone());
+        waited.unwrap_or_else(|_| panic!("waited in vain, and saw {:?}", self.seen()))
     }
 
     async fn start_session(&self) -> Result<SessionToken, ControlError> {
@@ -190,10 +258,12 @@ impl Control for Service {
         let (script, token) = self.token(session_id, "next-token");
         self.seen.send_modify(|seen| seen.resumed += 1);
         // The first answer is an error: one failure must not be the end.
-        let answer = match self.seen.borrow().resumed {
-            1 => Err("throttled".into()),
-            _ if script.forgotten => Ok(None),
-            _ => Ok(Some(token)),
+        let number = self.seen.borrow().resumed;
+        let url = if script.keeps_url { String::new() } else { token.url.clone() };
+        let answer = match script.resume_failures.get(number - 1) {
+            Some(words) => Err((*words).into()),
+            None if script.forgotten => Ok(None),
+            None => Ok(Some(SessionToken { url, ..token })),
         };
         Box::pin(async move { answer })
     }
@@ -225,6 +295,8 @@ struct Agent {
     streams: BTreeSet<u32>,
     handled: usize,
     frames: usize,
+    vanished: usize,
+    shaken: bool,
     started: bool,
     over: bool,
     out: Vec<Bytes>,
@@ -250,6 +322,8 @@ impl Agent {
             streams: BTreeSet::new(),
             handled: 0,
             frames: 0,
+            vanished: 0,
+            shaken: false,
             started: false,
             over: false,
             out: Vec::new(),
@@ -294,10 +368,15 @@ impl Agent {
         loop {
             for frame in std::mem::take(&mut self.out) {
                 self.frames += 1;
+                if self.is_gone() {
+                    continue;
+                }
                 if is_nth(self.script.lose_every, self.frames) {
+                    self.seen.send_modify(|seen| seen.lost += 1);
                     continue;
                 }
                 let copies = if is_nth(self.script.repeat_every, self.frames) { 2 } else { 1 };
+                self.seen.send_modify(|seen| seen.repeated += copies - 1);
                 for _ in 0..copies {
                     if socket.send(Ws::Binary(frame.clone())).await.is_err() {
                         return;
@@ -315,16 +394,19 @@ impl Agent {
                         }
                         Next::End => {
                             let output = if self.ending { "" } else { "time is up" };
-                            let closed = ChannelClosed { output: output.into(), ..ChannelClosed::default() };
-                            let message =
-                                Message::new(MessageType::ChannelClosed, PayloadType::Unset, closed.to_payload());
-                            drop(socket.send(Ws::Binary(message.encode())).await);
+                            drop(socket.send(Ws::Binary(closed(output))).await);
                         }
                     },
                     Some(Ok(_)) => (),
                     Some(Err(_)) | None => return,
                 },
-                _ = tick.tick() => self.out.extend(self.outgoing.overdue(Instant::now())),
+                _ = tick.tick() => {
+                    if let Some(words) = self.script.last_words.filter(|_| self.shaken) {
+                        self.script.last_words = None;
+                        drop(socket.send(Ws::Binary(closed(words))).await);
+                    }
+                    self.out.extend(self.outgoing.overdue(Instant::now()));
+                }
             }
         }
     }
@@ -375,9 +457,21 @@ impl Agent {
         }
     }
 
+    /// Says whether what passes now is lost, in either direction, and counts it.
+    fn is_gone(&mut self) -> bool {
+        let has_vanished = self.script.vanish_after.is_some_and(|after| after <= self.handled);
+        let is_gone = has_vanished && self.script.vanish_for.is_none_or(|frames| self.vanished < frames);
+        self.vanished += usize::from(is_gone);
+        is_gone
+    }
+
     fn on_frame(&mut self, frame: Bytes) -> Next {
         self.frames += 1;
+        if self.is_gone() {
+            return Next::Continue;
+        }
         if is_nth(self.script.lose_every, self.frames) {
+            self.seen.send_modify(|seen| seen.lost += 1);
             return Next::Continue;
         }
         let message = Message::parse(frame).unwrap();
@@ -389,7 +483,12 @@ impl Agent {
         }
         self.out.extend(self.incoming.receive(message).map(|message| message.encode()));
         while let Some(message) = self.incoming.take_next().unwrap() {
-            self.handled += 1;
+            if self.shaken && self.script.deaf > 0 && message.payload_type == PayloadType::Output {
+                self.script.deaf -= 1;
+                continue;
+            }
+            // A probe is nobody's stream, and no part of what a script counts.
+            self.handled += usize::from(!is_probe(&message));
             self.on_message(message);
         }
         if self.script.cuts.first().is_some_and(|cut| *cut <= self.handled) {
@@ -423,11 +522,13 @@ impl Agent {
                 let complete =
                     HandshakeComplete { handshake_time_to_complete: 1, customer_message: "welcome".into() };
                 self.say(PayloadType::HandshakeComplete, complete.to_payload());
+                self.shaken = true;
             }
             PayloadType::Flag if Flag::parse(&message.payload) == Some(Flag::TerminateSession) => {
                 self.over = true;
                 self.seen.send_modify(|seen| seen.terminate_flags += 1);
             }
+            PayloadType::Output if is_probe(&message) => self.on_probe(&message),
             PayloadType::Output => {
                 self.decoder.push(&message.payload);
                 while let Some(frame) = self.decoder.next_frame().unwrap() {
@@ -436,6 +537,19 @@ impl Agent {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    fn on_probe(&mut self, message: &Message) {
+        self.seen.send_modify(|seen| seen.probes += 1);
+        let is_first = self.seen.borrow().probes == 1;
+        if self.script.target == Target::Nowhere && !is_first {
+            return;
+        }
+        if self.script.target == Target::Closed {
+            self.say(PayloadType::Flag, Flag::ConnectToPortError.to_payload());
+        }
+        let stream = u32::from_le_bytes(message.payload[4..8].try_into().unwrap());
+        self.say_frame(&Frame::control(Command::Fin, stream));
     }
 
     fn on_smux(&mut self, frame: Frame) {
@@ -470,6 +584,19 @@ impl Agent {
             (Command::Nop, _) => (),
         }
     }
+}
+
+/// Says whether a message opens a stream and closes it.
+fn is_probe(message: &Message) -> bool {
+    message.payload_type == PayloadType::Output
+        && message.payload.len() == 16
+        && message.payload[1] == Command::Syn as u8
+        && message.payload[9] == Command::Fin as u8
+}
+
+fn closed(output: &str) -> Bytes {
+    let closed = ChannelClosed { output: output.into(), ..ChannelClosed::default() };
+    Message::new(MessageType::ChannelClosed, PayloadType::Unset, closed.to_payload()).encode()
 }
 
 fn is_nth(every: Option<usize>, number: usize) -> bool {

@@ -11,6 +11,8 @@ use tunnel::{
 use crate::golden::{self, Direction};
 
 const QUIET: Duration = Duration::from_secs(5);
+/// This far end acknowledges nothing by itself.
+const AGENT_LIMIT: Duration = Duration::from_secs(86_400);
 
 fn options() -> ChannelOptions {
     ChannelOptions {
@@ -19,6 +21,8 @@ fn options() -> ChannelOptions {
         quiet: QUIET,
         keep_alive: None,
         answer_within: None,
+        proof_within: None,
+        agent_limit: AGENT_LIMIT,
     }
 }
 
@@ -410,7 +414,8 @@ fn an_open_stream_is_kept_alive_when_that_is_asked_for() {
     let mut far = Far::with(ChannelOptions { keep_alive, ..options() });
     far.shake_hands("3.3.987.0");
     assert_eq!(nops(&mut far, Duration::from_secs(600)), 0, "no stream is open");
-    far.open();
+    let stream = far.open();
+    far.say_frames(&[Frame::push(stream, "hello")]);
     assert_eq!(nops(&mut far, Duration::from_secs(181)), 3);
 }
 

@@ -6,6 +6,7 @@ mod agent;
 mod channel;
 mod codec;
 mod golden;
+mod liveness;
 mod pool;
 mod sequence;
 mod session;

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel::{Control, Error, Options, Stream, Tunnel};
 
-use crate::agent::{Script, Service, Target};
+use crate::agent::{Script, Service, Target, until};
 
 /// One session carries all streams, unless a test wants more.
 fn options() -> Options {
@@ -90,9 +90,12 @@ async fn lost_and_repeated_frames_change_nothing() {
     let mut script = Script::new(Target::Echo);
     script.lose_every = Some(41);
     script.repeat_every = Some(17);
-    let (_service, tunnel) = start(script).await;
+    let (service, tunnel) = start(script).await;
     echo(tunnel.connect().await.unwrap(), 200_000, 4).await;
     tunnel.close().await.unwrap();
+    // 200 messages at the least, and as many back.
+    let seen = service.seen();
+    assert!(seen.lost >= 4 && seen.repeated >= 10, "{} lost, {} twice", seen.lost, seen.repeated);
 }
 
 #[tokio::test]
@@ -173,9 +176,7 @@ async fn a_full_read_buffer_stops_the_websocket_and_reading_starts_it_again() {
     options.spool = 0;
     let tunnel = open(&service, options).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
-    while tunnel.state().unread_bytes <= 100_000 {
-        tokio::task::yield_now().await;
-    }
+    until("the buffer is full", || tunnel.state().unread_bytes > 100_000).await;
     let mut chunk = vec![0; 4096];
     let mut most_unread = 0;
     for _ in 0..1024 {
@@ -323,4 +324,83 @@ async fn a_wss_url_is_opened_with_tls_and_only_to_whom_is_trusted() {
     options.tls = Some(stranger);
     let error = open(&service, options).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_first_connection_arrives_though_the_agent_throws_away_what_comes_too_early() {
+    for deaf in 1..=2 {
+        let mut script = Script::new(Target::Echo);
+        script.deaf = deaf;
+        let (service, tunnel) = start(script).await;
+        echo(tunnel.connect().await.unwrap(), 1000, deaf).await;
+        tunnel.close().await.unwrap();
+        assert_eq!(service.seen().probes, 1, "{deaf} messages were thrown away before it");
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_agent_vanishes_ends_and_the_next_connection_finds_another() {
+    let mut script = Script::new(Target::Echo);
+    script.vanish_after = Some(3);
+    let service = Service::with_scripts(vec![script, Script::new(Target::Echo)]);
+    let mut options = options();
+    options.agent_limit = Duration::from_millis(600);
+    let tunnel = open(&service, options).await.unwrap();
+    let mut stream = tunnel.connect().await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    assert!(matches!(inner, Some(Error::AgentSilent { .. })), "{error}");
+    assert!(service.seen().opens.len() > 1, "another websocket was tried first");
+    echo(tunnel.connect().await.unwrap(), 1000, 1).await;
+    tunnel.close().await.unwrap();
+    assert_eq!(service.seen().terminated, ["s-1", "s-2"], "the session is ended at the service too");
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_loses_nothing() {
+    let mut script = Script::new(Target::Echo);
+    (script.vanish_after, script.vanish_for) = (Some(20), Some(200));
+    let (_service, tunnel) = start(script).await;
+    echo(tunnel.connect().await.unwrap(), 300_000, 7).await;
+    tunnel.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_resumed_session_keeps_its_url_if_the_answer_names_none() {
+    let mut script = Script::new(Target::Echo);
+    script.cuts = vec![20, 60];
+    script.keeps_url = true;
+    let (service, tunnel) = start(script).await;
+    echo(tunnel.connect().await.unwrap(), 100_000, 8).await;
+    assert_eq!(tunnel.state().resumes, 2);
+    assert_eq!(service.seen().opens.len(), 3);
+    tunnel.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_that_get_something_through_begin_the_back_off_again() {
+    let mut script = Script::new(Target::Echo);
+    // Each connection lasts for a few messages: the time for a resume would be over many times if it went on from one to
+    // the next.
+    script.cuts = (1..=15).map(|cut| cut * 20).collect();
+    script.resume_failures = Vec::new();
+    let service = Service::new(script);
+    let mut options = options();
+    options.resume_limit = Duration::from_secs(4);
+    let tunnel = open(&service, options).await.unwrap();
+    echo(tunnel.connect().await.unwrap(), 400_000, 9).await;
+    assert_eq!(tunnel.state().resumes, 15);
+    tunnel.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_the_agent_forbids_fails_the_opening_in_the_agents_words() {
+    let mut script = Script::new(Target::Nowhere);
+    (script.deaf, script.last_words) = (1000, Some("Forwarding to IP address 127.0.0.1 is forbidden."));
+    let service = Service::new(script);
+    let error = open(&service, options()).await.unwrap_err();
+    assert!(matches!(error, Error::Forbidden { .. }), "{error}");
+    assert!(error.to_string().contains("127.0.0.1 is forbidden"), "{error}");
+    assert_eq!(service.seen().starts, 1, "nobody tries the same again");
 }

@@ -7,7 +7,7 @@ use tunnel::{
     TerminalSize,
 };
 
-use crate::agent::{FORBIDDEN_KEY, Script, Service, Target};
+use crate::agent::{FORBIDDEN_KEY, LIMIT, Script, Service, Target};
 use crate::shell_agent::{Encryption, Flaw, INSTANCE, Kind, ShellScript};
 
 const ENCRYPTION: Encryption = Encryption { key_id: "key", challenge: "random", flaw: None };
@@ -142,6 +142,7 @@ async fn a_lossy_line_that_is_cut_loses_nothing() {
         shell.close().await.unwrap();
         let seen = service.seen();
         assert!(seen.opens.len() >= 4, "{} connections", seen.opens.len());
+        assert!(seen.lost > 0 && seen.repeated > 0, "{} lost, {} twice", seen.lost, seen.repeated);
         assert!(seen.opens[1..].iter().all(|open| open.token_value.expose() == "next-token"));
         assert_eq!(seen.data_keys.len(), usize::from(encryption.is_some()), "a key lasts for the session");
     }
@@ -245,9 +246,9 @@ async fn the_message_of_the_administrator_is_told() {
     let mut options = ShellOptions::new(INSTANCE);
     options.events = Events::new(move |event| drop(tell.send(event)));
     let shell = Shell::open(Arc::clone(&service) as Arc<dyn Control>, options).await.unwrap();
-    let started = told.recv().await;
+    let started = tokio::time::timeout(LIMIT, told.recv()).await.expect("its start is told");
     assert!(matches!(started, Some(Event::Started { .. })), "{started:?}");
-    let ready = told.recv().await;
+    let ready = tokio::time::timeout(LIMIT, told.recv()).await.expect("that it is ready is told");
     assert!(
         matches!(&ready, Some(Event::Ready { customer_message, .. }) if customer_message == "welcome"),
         "{ready:?}"

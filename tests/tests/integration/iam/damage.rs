@@ -100,6 +100,11 @@ pub(super) async fn what_is_up(fixture: &Fixture) {
         ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
     ];
     fixture.raw().ec2("AuthorizeSecurityGroupIngress", &ssh).await;
+    // The bastion is in a group of somebody else's as well.
+    let group = [("GroupName", "ops"), ("GroupDescription", "x"), ("VpcId", &inventory.vpc().unwrap().id)];
+    let ops = ec2(fixture, "CreateSecurityGroup", &group, "groupId").await;
+    let both = [("InstanceId", bastion[0].1), ("GroupId.1", ssh[0].1), ("GroupId.2", ops.as_str())];
+    fixture.raw().ec2("ModifyInstanceAttribute", &both).await;
     let elsewhere = ec2(fixture, "CreateInternetGateway", &[], "internetGatewayId").await;
     let route = [
         ("RouteTableId", inventory.route_table("public-routes").unwrap().id.as_str()),
@@ -178,12 +183,27 @@ pub(super) async fn time_is_over(fixture: &Fixture) {
 const BY_HAND: &str =
     r#"{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"s3:*","Resource":"*"}}"#;
 
-/// A policy written into the role, and protection against deletion.
+/// An alarm on somebody else's database: whether it carries the stack's tag shows when it is asked.
+pub(super) async fn other_alarm(fixture: &Fixture) {
+    let alarm = json!({
+        "AlarmName": "somebody-elses", "Namespace": "AWS/RDS", "MetricName": "CPUUtilization",
+        "Dimensions": [{ "Name": "DBInstanceIdentifier", "Value": "other" }], "Statistic": "Average",
+        "ComparisonOperator": "GreaterThanThreshold", "Threshold": 1.0, "Period": 60, "EvaluationPeriods": 1,
+    });
+    fixture.raw().cloudwatch("PutMetricAlarm", &alarm).await;
+}
+
+/// A policy written into the role, and protection against deletion; and role and profile say no region, as an earlier
+/// version made them.
 pub(super) async fn what_makes_down_hard(fixture: &Fixture) {
     let stack = &fixture.context.stack;
     let name = stack.role_name();
     let policy = [("RoleName", name.as_str()), ("PolicyName", "by-hand"), ("PolicyDocument", BY_HAND)];
     fixture.raw().iam("PutRolePolicy", &policy).await;
+    let region = ("TagKeys.member.1", "drawbridge:region");
+    fixture.raw().iam("UntagRole", &[("RoleName", &name), region]).await;
+    let profile = stack.profile_name();
+    fixture.raw().iam("UntagInstanceProfile", &[("InstanceProfileName", &profile), region]).await;
     let database = ("DBInstanceIdentifier", stack.database.identifier.as_str());
     fixture.raw().rds("ModifyDBInstance", &[database, ("DeletionProtection", "true")]).await;
 }

@@ -96,8 +96,9 @@ async fn a_checksum_is_repaired_once_its_difference_was_seen() {
     db.migrate_with(&["shop"], &tables(2), &options).await;
     let mut files = tables(2);
     files[1] = file("V2__renamed.sql", "CREATE TABLE t2 (id int); -- says more\n");
-    let differences =
-        async |set: &MigrationSet| migrate::differences(&db.server, &login, set, &options).await.unwrap();
+    let differences = async |set: &MigrationSet| {
+        migrate::survey(&db.server, &login, set, &options).await.unwrap().differences
+    };
     let set = MigrationSet::flat(files.clone());
     let seen = differences(&set).await;
     assert_eq!((seen.len(), seen[0].applied.as_str(), seen[0].file.as_str()), (1, "V2__t2", "V2__renamed"));

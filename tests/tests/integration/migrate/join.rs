@@ -14,6 +14,7 @@ use db::{BoxStream, Dial, Error, Migration, Server};
 use futures_util::future::BoxFuture;
 use stack::spec::{OnError, Wave};
 use stack::{Event, Events};
+use tests::{LIMIT, seen, within};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,7 +27,8 @@ const EIGHT: [&str; 8] = ["one", "two", "three", "four", "five", "six", "seven",
 fn members(names: &[&str], migrations: &[Migration]) -> Vec<Target> {
     let table = "refinery_schema_history".to_owned();
     let set = Arc::new(MigrationSet { name: None, table, migrations: migrations.to_vec() });
-    names.iter().map(|name| Target { login: spec(name).login(), set: Arc::clone(&set) }).collect()
+    let target = |name: &&str| Target { login: spec(name).login(), set: Arc::clone(&set), no_login: None };
+    names.iter().map(target).collect()
 }
 
 fn name(text: &str) -> RunName {
@@ -70,15 +72,20 @@ impl Database {
     async fn wait_until_run(&self, run: &str, condition: &str, count: i64) {
         let session = self.connect(&self.admin).await;
         let sql = format!("SELECT count(*) FROM drawbridge.run_tenant WHERE run = '{run}' AND {condition}");
-        loop {
+        within(LIMIT, &format!("{count} tenants of run `{run}` have {condition}"), || async {
             // The first runner may not have made the table yet.
-            let answer = session.client().query_one(&sql, &[]).await;
-            if answer.is_ok_and(|row| row.get::<_, i64>(0) == count) {
-                break;
-            }
-        }
+            let answer = session.client().query_one(&sql, &[]).await.map_err(|error| error.to_string())?;
+            let found = answer.get::<_, i64>(0);
+            seen(found == count, format!("{found} of them"))
+        })
+        .await;
         session.close().await;
     }
+}
+
+/// Waits until something was told.
+async fn until_told(told: &Mutex<Vec<String>>, what: &str) {
+    within(LIMIT, what, || async { seen(!told.lock().unwrap().is_empty(), "nothing was told") }).await;
 }
 
 /// Returns `V1` .. that write a row each, and would write it again if they were applied again.
@@ -211,28 +218,33 @@ async fn a_runner_that_dies_at_any_of_fifty_moments_leaves_nothing_half_done_and
     let moments = if tests::sweeps_fully() { 50 } else { 12 };
     let db = Database::start().await;
     db.create(&THREE.map(spec)).await;
-    let files = counting(moments + 1);
+    let files = counting(moments + 2);
     let short = JoinOptions {
         run: RunOptions { jobs: 2, ..RunOptions::default() },
         lease: Duration::from_millis(400),
         ..JoinOptions::default()
     };
-    // How many messages a whole run takes.
+    // How many messages a whole run takes, once the table of runs is there.
+    db.join("first", &THREE, &files[..1], &short).await.unwrap();
     let (server, mortal) = Mortal::new(&db.server, usize::MAX);
-    let (run, all) = (name("whole"), members(&THREE, &files[..1]));
+    let (run, all) = (name("whole"), members(&THREE, &files[..2]));
     migrate::join(&server, &db.admin, &run, &all, &short, &Events::none()).await.unwrap();
     let messages = usize::MAX - mortal.left.load(Ordering::Relaxed);
 
     let mut chance = chance(7);
     let mut deaths = 0;
     for moment in 0..moments {
-        let files = &files[..moment + 2];
+        let files = &files[..moment + 3];
         let (run, all) = (name(&format!("moment-{moment}")), members(&THREE, files));
         let (server, mortal) = Mortal::new(&db.server, 1 + chance(messages));
         let (mut died, events) = (mortal.died.subscribe(), Events::none());
         let mut runner = Box::pin(migrate::join(&server, &db.admin, &run, &all, &short, &events));
         tokio::select! {
-            joined = &mut runner => assert_eq!(kinds(&joined.unwrap()), ["applied"; 3]),
+            joined = &mut runner => {
+                // On a machine that is slow a short lease may run out, and the runner finds what it did itself.
+                let kinds = kinds(&joined.unwrap());
+                assert!(kinds.iter().all(|kind| ["applied", "up to date"].contains(kind)), "{kinds:?}");
+            }
             died = died.wait_for(|died| *died) => {
                 drop(died.unwrap());
                 deaths += 1;
@@ -274,13 +286,11 @@ async fn a_runner_whose_lease_is_lost_ends_what_it_has_begun_and_says_so() {
         db.wait_until_blocked("one", 1).await;
         // As if this runner had not been heard of, and another had come by.
         db.as_master(
-            "UPDATE drawbridge.run_tenant SET runner = 'another', attempts = 9,
+            "UPDATE drawbridge.run_tenant SET runner = 'another', attempts = 2,
              lease_until = now() + interval '2 seconds' WHERE tenant = 'one'",
         )
         .await;
-        while told.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until_told(&told, "the loss is told").await;
         holder.close().await;
     };
     let join = migrate::join(&db.server, &db.admin, &run, &all, &options, &events);
@@ -288,8 +298,7 @@ async fn a_runner_whose_lease_is_lost_ends_what_it_has_begun_and_says_so() {
     // The other one never came back; this one saw that all was done already.
     assert_eq!(kinds(&joined.unwrap()), ["up to date", "applied"]);
     let told = told.lock().unwrap().clone();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("the lease of tenant `one` ran out"), "{told:?}");
+    assert!(told.iter().all(|told| told.starts_with("the lease of tenant `one` ran out")), "{told:?}");
     assert_eq!(db.names(&spec("one").login(), HISTORY).await, ["1 waiting"]);
     db.stop().await;
 }
@@ -408,15 +417,13 @@ async fn a_lost_connection_to_the_table_is_made_again() {
              WHERE datname = 'postgres' AND usename = current_user AND pid <> pg_backend_pid()",
         )
         .await;
-        while told.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until_told(&told, "the lost connection is told").await;
         holder.close().await;
     };
     let join = migrate::join(&db.server, &db.admin, &run, &all, &options, &events);
     let (joined, ()) = tokio::join!(join, ending);
     assert_eq!(kinds(&joined.unwrap()), ["applied"]);
     let told = told.lock().unwrap().clone();
-    assert!(told[0].starts_with("attempt 2 of 10 in "), "{told:?}");
+    assert!(told.iter().any(|told| told.starts_with("attempt 2 of 10 in ")), "{told:?}");
     db.stop().await;
 }

@@ -6,14 +6,17 @@ use db::{ConnectOptions, Session};
 use deploy::bridge::{self, Bridge};
 use deploy::task::tenant;
 use sandbox::Pacing;
-use tests::{Fixture, Random, Want};
+use tests::{Fixture, LIMIT, Random, Want, seen, within};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::program::{Files, kinds};
+use crate::db::until_count;
 
 const KILLS: usize = 50;
+/// After so many kills the next runner begins a run of its own.
+const TRIES: usize = 4;
 const SEED: u64 = 0x0d2a_3b1d_6e00_0002;
 /// More lines than most runs tell, so that some come to their end.
 const LINES: usize = 14;
@@ -82,7 +85,7 @@ impl Stage {
         let master = db::connect(&server, &master, &ConnectOptions::default()).await.unwrap();
         let mut tenants = Vec::new();
         for spec in tenant::specs(context, &cloud, &context.stack.tenants).await.unwrap() {
-            let login = spec.login();
+            let login = spec.unwrap().login();
             tenants.push(db::connect(&server, &login, &ConnectOptions::default()).await.unwrap());
         }
         let mut stage = Stage { fixture, files, count: 1, bridge, master, tenants };
@@ -138,9 +141,13 @@ impl Stage {
             }
             Moment::Rows(rows) => {
                 let before = self.recorded().await;
-                while self.recorded().await <= before + rows {}
+                within(LIMIT, "a runner records as many rows as that", || async {
+                    let now = self.recorded().await;
+                    seen(now > before + rows, format!("{now} rows, {before} before"))
+                })
+                .await;
             }
-            Moment::InTransaction => while count(&self.master, IN_TRANSACTION).await == 0 {},
+            Moment::InTransaction => until_count(&self.master, IN_TRANSACTION, |count| count > 0).await,
         }
     }
 
@@ -148,7 +155,9 @@ impl Stage {
     async fn kill(&self, more: &[&str], moment: Moment) -> bool {
         let (mut runner, told) = self.start_runner(more);
         let ended = tokio::select! {
-            ended = runner.wait() => Some(ended.unwrap()),
+            ended = tokio::time::timeout(LIMIT, runner.wait()) => {
+                Some(ended.unwrap_or_else(|_| panic!("{moment:?}: the runner does not end")).unwrap())
+            }
             () = self.wait_until(moment, told) => None,
         };
         match ended {
@@ -173,7 +182,7 @@ impl Stage {
         for session in self.tenants.into_iter().chain([self.master]) {
             session.close().await;
         }
-        self.bridge.close().await.unwrap();
+        self.bridge.close().await;
         self.fixture.stop().await;
     }
 }
@@ -194,6 +203,10 @@ async fn killed_at_fifty_moments_no_tenant_is_half_migrated_and_the_next_run_fin
             kills += 1;
             if kills == wanted {
                 break;
+            }
+            // A run gives a tenant up that was taken five times.
+            if kills.is_multiple_of(TRIES) {
+                run += 1;
             }
         } else {
             run += 1;

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tests::{Fixture, STACK_FILE, Want};
 
+use crate::db::until_told;
+
 const TENANT: &str = "startupwebapp_prod";
 
 /// A stack with a canary, and a folder of migrations of one's own.
@@ -24,6 +26,29 @@ impl Files {
         let stack = fixture.cloud.dir().join("waves.toml");
         std::fs::write(&stack, format!("{text}\n[migrate]\nwaves = [\"canary\", \"rest\"]\n")).unwrap();
         Files { dir, stack: stack.display().to_string() }
+    }
+
+    /// Returns an empty folder for the shipped stack, whose tenants are one wave.
+    pub(super) fn flat(fixture: &Fixture) -> Files {
+        let dir = fixture.cloud.dir().join("files");
+        std::fs::create_dir_all(&dir).unwrap();
+        Files { dir, stack: STACK_FILE.to_owned() }
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        std::fs::remove_file(self.dir.join(name)).unwrap();
+    }
+
+    /// Returns what asks who has what.
+    pub(super) fn status(&self) -> Vec<String> {
+        let dir = self.dir.display().to_string();
+        ["migrate", "status", "--json", "--stack", &self.stack, "--dir", &dir].map(str::to_owned).to_vec()
+    }
+
+    /// Returns a release with these files that leaves the bastion alone.
+    pub(super) fn release(&self) -> Vec<String> {
+        let dir = self.dir.display().to_string();
+        ["release", "--yes", "--json", "--stack", &self.stack, "--dir", &dir].map(str::to_owned).to_vec()
     }
 
     pub(super) fn write(&self, name: &str, sql: &str) {
@@ -94,9 +119,9 @@ async fn waves_partitions_baselines_repairs_and_ctrl_c_on_the_command_line() {
     let mut command = fixture.program(&args.iter().map(String::as_str).collect::<Vec<_>>());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()";
-    while fixture.run(&["psql", "--", "-XAtc", asleep]).await.expect(0).stdout.trim() != "1" {}
+    until_told(&fixture, asleep, "1").await;
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let ended = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+    let ended = tests::ended("a run that is interrupted", child).await;
     assert_eq!(ended.status.code(), Some(130));
     let said: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(said["tenants"][0]["outcome"]["state"], "what was in flight is rolled back", "{said}");

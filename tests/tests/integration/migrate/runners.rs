@@ -7,6 +7,7 @@ use serde_json::Value;
 use tests::{Fixture, Want};
 
 use super::program::{Files, kinds};
+use crate::db::until_told;
 
 const TENANT: &str = "startupwebapp_prod";
 
@@ -19,7 +20,7 @@ impl Files {
 }
 
 async fn ended(child: Child) -> Output {
-    tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap()
+    tests::ended("a runner", child).await
 }
 
 async fn succeeded(child: Child) -> Value {
@@ -36,7 +37,7 @@ async fn wait_until(fixture: &Fixture, condition: &str) {
 }
 
 async fn wait_until_one(fixture: &Fixture, sql: &str) {
-    while fixture.run(&["psql", "--", "-XAtc", sql]).await.expect(0).stdout.trim() != "1" {}
+    until_told(fixture, sql, "1").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,7 +70,7 @@ async fn eight_processes_are_one_run_and_the_tenants_of_one_that_is_killed_are_t
     let part = db::disk::find_usage(&server, &tenant).await.unwrap();
     assert!(part.bytes < whole.bytes && part.unknown == 2, "{part:?}");
     drop(server);
-    bridge.close().await.unwrap();
+    bridge.close().await;
 
     // A process that is killed in the middle of a tenant. The session that it had lives on, and so does what it sent.
     files.write("V2__half.sql", "CREATE TABLE half (id int);\nSELECT pg_advisory_xact_lock(7);\n");

@@ -20,7 +20,7 @@ fn webshop(files: &[(&str, &str)]) -> MigrationSet {
 }
 
 fn target(name: &str, set: &Arc<MigrationSet>) -> Target {
-    Target { login: spec(name).login(), set: Arc::clone(set) }
+    Target { login: spec(name).login(), set: Arc::clone(set), no_login: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]

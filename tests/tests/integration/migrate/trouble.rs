@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::sync::watch;
 
 use super::{HISTORY, HOLDING, TABLES, WAITING, applied, failure, tables, trying, waits};
-use crate::db::{Database, file, shipped, spec};
+use crate::db::{Database, file, shipped, spec, until_count};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_cannot_get_the_lock_says_who_holds_it() {
@@ -28,7 +28,8 @@ async fn a_run_that_cannot_get_the_lock_says_who_holds_it() {
     lock::acquire(&holder, lock::MIGRATIONS, "test", Duration::ZERO, &Events::none()).await.unwrap();
 
     let (events, told) = waits();
-    let options = RunOptions { lock_limit: Duration::from_millis(150), ..RunOptions::default() };
+    // Long enough for a second look, which is when it is told; on any machine.
+    let options = RunOptions { lock_limit: Duration::from_secs(2), ..RunOptions::default() };
     let reports = migrate::run(&db.server, std::slice::from_ref(&login), &shipped(), &options, &events).await;
     let Outcome::Failed { error, .. } = &reports[0].outcome else { panic!("{reports:?}") };
     assert_eq!(error.kind(), Kind::Locked);
@@ -50,7 +51,8 @@ async fn the_lock_of_a_client_that_fell_silent_is_free_before_the_next_run_gives
     db.create(&["idle", "open"].map(spec)).await;
     let usual = RunOptions::default();
     assert!(usual.connect.silence_limit.is_some_and(|limit| limit < usual.lock_limit), "{usual:?}");
-    let dead = ConnectOptions { silence_limit: Some(Duration::from_millis(200)), ..usual.connect.clone() };
+    // Longer than a slow machine takes between two of the messages below.
+    let dead = ConnectOptions { silence_limit: Some(Duration::from_secs(3)), ..usual.connect.clone() };
     // Killed between two messages, and in the middle of a transaction; the connections stay, as at a tunnel's far end.
     let mut left = Vec::new();
     for (tenant, sql) in [("idle", "SELECT 1"), ("open", "BEGIN; CREATE TABLE t1 (id int)")] {
@@ -285,7 +287,7 @@ async fn a_commit_whose_answer_is_lost_is_found_and_not_done_twice() {
     let cutting = async {
         let session = db.connect(&logins[0]).await;
         let sql = "SELECT count(*) FROM pg_tables WHERE tablename = 't3'";
-        while session.client().query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+        until_count(&session, sql, |count| count > 0).await;
         session.close().await;
         breaking.broken.send_replace(true);
     };

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use db::{BoxStream, Dial};
 use deploy::task::secret::rotate::{Target, rotate};
@@ -148,9 +147,7 @@ impl Stage {
         };
         gateway.clear_faults();
         // What was in flight reaches its end.
-        while gateway.journal().iter().any(|call| call.end_ms.is_none() && call.fault.is_none()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        tests::until_settled(gateway).await;
         was_killed
     }
 

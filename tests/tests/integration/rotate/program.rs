@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sandbox::gateway::{Fault, FaultKind};
 use serde_json::json;
-use tests::Ran;
+use tests::{LIMIT, Ran};
 
 use super::{Stage, through};
 
@@ -111,9 +111,10 @@ fn a_rotation_that_was_cut_off_hinders_no_task_and_is_finished_by_the_next() {
             stage.inject(operation, FaultKind::Hold);
             let mut program = stage.fixture.program(&["secret", "rotate", name, "--yes"]);
             let mut program = program.stderr(Stdio::null()).spawn().unwrap();
-            stage.fixture.cloud.gateway().wait_until_fired().await;
+            let fired = tokio::time::timeout(LIMIT, stage.fixture.cloud.gateway().wait_until_fired()).await;
             program.kill().unwrap();
             program.wait().unwrap();
+            fired.unwrap_or_else(|_| panic!("{name} is rotated without {operation}"));
             let ran = stage.run(&["secret", "rotate", name, "--yes"], 0).await;
             assert!(ran.stdout.contains("finished"), "{operation}: {ran:?}");
             for target in &targets {

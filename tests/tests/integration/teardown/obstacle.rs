@@ -116,7 +116,7 @@ impl Placed {
     }
 }
 
-const SECRET: &str = "rds/startupwebapp/multi-tenant/master";
+const SECRET: &str = "rds/startupwebapp/multi-tenant-prod/master";
 
 impl Obstacle {
     pub(crate) fn args(self) -> &'static [&'static str] {

@@ -9,7 +9,7 @@ use db::{ConnectOptions, TenantSpec, connect};
 use stack::{Events, Secret};
 use tokio::task::JoinSet;
 
-use crate::db::{Database, MEMBERSHIPS, spec};
+use crate::db::{Database, MEMBERSHIPS, spec, until_count};
 
 fn count(created: &[Created], is: fn(&Outcome) -> bool) -> usize {
     created.iter().filter(|one| is(&one.outcome)).count()
@@ -32,7 +32,7 @@ async fn one_tenant_that_waits_and_one_that_fails_hold_up_nobody() {
     lock::acquire(&holder, role, "test", Duration::ZERO, &Events::none()).await.unwrap();
     let others = async {
         let sql = "SELECT count(*) FROM pg_database WHERE datname ~ '^(t[0-9][0-9]|[abc])$'";
-        while holder.client().query_one(sql, &[]).await.unwrap().get::<_, i64>(0) != 21 {}
+        until_count(&holder, sql, |count| count == 21).await;
         let sql = "SELECT count(*) FROM pg_database WHERE datname = 't00'";
         assert_eq!(holder.client().query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0);
         lock::release(&holder, role).await.unwrap();

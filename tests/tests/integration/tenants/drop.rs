@@ -80,7 +80,7 @@ async fn a_tenant_is_dropped_once_its_name_was_given_and_its_data_is_in_a_file()
     fixture.run(&["migrate", TENANT]).await.expect(0);
     let secret = fixture.context.stack.role_secret_name(&fixture.context.stack.tenant(TENANT).unwrap().owner);
     let (cloud, _) = fixture.context.observe().await.unwrap();
-    let password = aws::secret::get(&cloud, &secret).await.unwrap();
+    let password = aws::secret::get(&cloud, &fixture.context.stack, &secret).await.unwrap();
 
     let file = fixture.cloud.dir().join("copy.dump");
     let dump = file.to_str().unwrap();
@@ -105,7 +105,7 @@ async fn a_tenant_is_dropped_once_its_name_was_given_and_its_data_is_in_a_file()
     assert_eq!(receipt["dump"]["bytes"], copy.len(), "{receipt}");
     assert!(copy.starts_with(b"PGDMP") && copy.windows(7).any(|part| part == b"product"));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(aws::secret::find(&cloud, &secret).await.unwrap().is_none());
+    assert!(aws::secret::find(&cloud, &fixture.context.stack, &secret).await.unwrap().is_none());
     let list = fixture.run(&["tenant", "list"]).await.expect(0);
     assert!(list.stdout.lines().any(|line| line.starts_with(TENANT) && line.contains("missing")));
     for text in [&dropped.stdout, &dropped.stderr, &String::from_utf8_lossy(&copy).into_owned()] {

@@ -1,8 +1,9 @@
 //! The secrets of many roles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use aws::secret::Credentials;
 use aws::{Stop, secret};
 use sandbox::gateway::{Fault, FaultKind};
 use serde_json::json;
@@ -12,6 +13,10 @@ use tests::{Fixture, Want};
 /// Returns how often an operation was called.
 fn calls(fixture: &Fixture, operation: &str) -> usize {
     fixture.cloud.gateway().journal().iter().filter(|call| call.operation == operation).count()
+}
+
+fn all_read(found: BTreeMap<String, Result<Credentials, aws::Error>>) -> BTreeMap<String, Credentials> {
+    found.into_iter().map(|(name, one)| (name, one.unwrap())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,16 +30,18 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
 
     let roles: BTreeSet<String> = (0..45).map(|n| format!("role_{n:02}")).collect();
     let names: BTreeSet<String> = roles.iter().map(|role| stack.role_secret_name(role)).collect();
-    assert!(secret::find_all(&cloud, &BTreeSet::new(), &events).await.unwrap().is_empty());
-    let made = secret::ensure_all(&cloud, stack, &roles, &Stop::new(), &events).await.unwrap();
+    assert!(secret::find_all(&cloud, stack, &BTreeSet::new(), &events).await.is_empty());
+    let made = secret::ensure_all(&cloud, stack, &roles, &Stop::new(), &events).await;
     let failed: Vec<_> = made.values().filter_map(|made| made.as_ref().err()).collect();
     assert!(made.len() == 45 && failed.is_empty(), "{} of 45, {failed:?}", made.len());
     assert_eq!(calls(&fixture, "CreateSecret"), 45);
     let before = (calls(&fixture, "BatchGetSecretValue"), calls(&fixture, "GetSecretValue"));
-    // One look at each that is not there, before it is made.
-    assert_eq!(before, (3, 45));
-    let found = secret::find_all(&cloud, &names, &events).await.unwrap();
-    assert_eq!((calls(&fixture, "BatchGetSecretValue"), calls(&fixture, "GetSecretValue")), (6, 45));
+    // One look at each that is not there, before it is made, and none into any.
+    assert_eq!((before, calls(&fixture, "DescribeSecret")), ((0, 0), 45));
+    let found = all_read(secret::find_all(&cloud, stack, &names, &events).await);
+    // One list tells whose they all are.
+    assert_eq!((calls(&fixture, "BatchGetSecretValue"), calls(&fixture, "GetSecretValue")), (3, 0));
+    assert_eq!(calls(&fixture, "DescribeSecret"), 45);
     for role in &roles {
         assert_eq!(found[&stack.role_secret_name(role)], *made[role].as_ref().unwrap());
     }
@@ -45,7 +52,7 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
         "VersionStages": ["AWSPENDING"], "ClientRequestToken": "c0ffee00-0000-4000-8000-000000000000" });
     fixture.raw().secrets("PutSecretValue", &pending).await;
     fixture.raw().secrets("DeleteSecret", &json!({ "SecretId": gone })).await;
-    let again = secret::find_all(&cloud, &names, &events).await.unwrap();
+    let again = all_read(secret::find_all(&cloud, stack, &names, &events).await);
     assert_eq!(again.len(), 44);
     assert_eq!(again[&rotated], found[&rotated]);
 
@@ -57,7 +64,19 @@ async fn many_secrets_are_read_twenty_at_a_call_and_none_is_told() {
         kind: FaultKind::refusal(),
     };
     fixture.cloud.gateway().inject(refusal);
-    assert_eq!(secret::find_all(&cloud, &names, &events).await.unwrap(), again);
+    assert_eq!(all_read(secret::find_all(&cloud, stack, &names, &events).await), again);
+
+    // One that cannot be read, and one that may not be, are each the others' no concern.
+    let broken = stack.role_secret_name("role_01");
+    let overwritten = json!({ "SecretId": broken, "SecretString": "hunter2",
+        "ClientRequestToken": "c0ffee01-0000-4000-8000-000000000000" });
+    fixture.raw().secrets("PutSecretValue", &overwritten).await;
+    let some = secret::find_all(&cloud, stack, &names, &events).await;
+    let refused: Vec<_> = some.iter().filter_map(|(name, one)| Some((name, one.as_ref().err()?))).collect();
+    assert!(some.len() == 44 && refused.len() == 1 && *refused[0].0 == broken, "{refused:?}");
+    assert!(matches!(refused[0].1, aws::Error::Secret { .. }), "{refused:?}");
+    let made = secret::ensure_all(&cloud, stack, &roles, &Stop::new(), &events).await;
+    assert!(made.iter().all(|(role, one)| one.is_err() == (role == "role_01")), "{made:?}");
 
     let told = format!("{:?}", told.lock().unwrap());
     assert!(told.contains("45 of 45 created") && told.contains("44 of 45 read"), "{told}");

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use stack::plan::{Action, Drift};
+use stack::finding::Cause;
+use stack::plan::{Action, Drift, Unknown};
 use stack::resource::CREATE_ORDER;
 use stack::spec::KEPT;
 use stack::{Bill, Finding, Inventory, Plan, Resource, Stack, entry};
@@ -30,8 +31,10 @@ pub struct Status {
     pub parts: Vec<Part>,
     /// What differs from the stack file and `up` does not change by itself.
     pub drift: Vec<Drift>,
-    /// Why the bastion cannot be reached.
+    /// Why the bastion cannot be reached, and who is let in that should not be.
     pub findings: Vec<Finding>,
+    /// What lets others in, and the stack file does not state.
+    pub unknown: Vec<Unknown>,
     /// What changes by itself, sooner or later.
     pub notes: Vec<String>,
     /// What to do, the first thing first; nothing if all is well.
@@ -64,10 +67,11 @@ impl Status {
     pub fn new(stack: &Stack, account: &str, inventory: Inventory, now: Timestamp) -> Status {
         let plan = stack::plan::up(stack, &inventory, &[]);
         let drift = stack::plan::drift(stack, &inventory);
-        let findings = match inventory.bastion() {
+        let mut findings = match inventory.bastion() {
             Some(_) => stack::finding::bastion(stack, &inventory),
             None => Vec::new(),
         };
+        findings.extend(stack::finding::too_open(stack, &inventory));
         Status {
             stack: stack.name.clone(),
             account: account.to_owned(),
@@ -75,9 +79,10 @@ impl Status {
             observed_at: now.to_string(),
             healthy: plan.is_empty() && drift.is_empty() && findings.is_empty(),
             parts: shown(stack, &plan).map(|step| part(step, stack, &inventory, &plan)).collect(),
-            next: next(&plan, &drift, &findings),
+            next: [stack::plan::advice(stack, &inventory), next(&plan, &drift, &findings)].concat(),
             drift,
             findings,
+            unknown: plan.left_alone.clone(),
             notes: notes(stack, &inventory),
             connect: Connect::find(stack, &inventory),
             cost: stack::cost::of_inventory(stack, &inventory),
@@ -123,11 +128,14 @@ impl Status {
         });
         let head = ["step", "what", "stack file", "AWS"];
         body.push_str(&table("Differs from the stack file", &head, drift));
-        let findings = self
-            .findings
-            .iter()
-            .map(|one| Line { class: "bad", cells: vec![&one.sentence, &one.evidence, &one.command] });
-        body.push_str(&table("Why the bastion is not reached", &["finding", "evidence", "remedy"], findings));
+        for (title, too_open) in [("Why the bastion is not reached", false), ("Too open", true)] {
+            let findings = self.findings.iter().filter(|one| (one.cause == Cause::TooOpen) == too_open);
+            let lines = findings
+                .map(|one| Line { class: "bad", cells: vec![&one.sentence, &one.evidence, &one.command] });
+            body.push_str(&table(title, &["finding", "evidence", "remedy"], lines));
+        }
+        let unknown: Vec<String> = self.unknown.iter().map(|one| format!("{one}; it stays")).collect();
+        body.push_str(&list("What the stack file does not state", &unknown));
         body.push_str(&list("What changes by itself", &self.notes));
         body.push_str(&resources::connect(self.connect.as_ref()));
         body.push_str(&self.bill());
@@ -175,7 +183,10 @@ fn next(plan: &Plan, drift: &[Drift], findings: &[Finding]) -> Vec<String> {
     if !drift.is_empty() {
         next.push("change the stack file, or what AWS has: `up` leaves what differs alone".to_owned());
     }
-    if !findings.is_empty() {
+    if findings.iter().any(|finding| finding.cause == Cause::TooOpen) {
+        next.push("close what is too open with `cargo xtask up --remove-unknown-rules`".to_owned());
+    }
+    if findings.iter().any(|finding| finding.cause != Cause::TooOpen) {
         next.push("run `cargo xtask doctor` if the bastion is still not reached then".to_owned());
     }
     next
@@ -184,7 +195,13 @@ fn next(plan: &Plan, drift: &[Drift], findings: &[Finding]) -> Vec<String> {
 /// Returns what changes by itself, sooner or later.
 fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
     let mut notes = Vec::new();
-    for secret in inventory.secrets.iter().filter(|secret| secret.scheduled_for_deletion) {
+    for secret in stack::mismatch::foreign(inventory) {
+        notes.push(match &secret.owner {
+            Some(owner) => format!("secret `{}` belongs to stack `{}`", plain(&secret.name), plain(owner)),
+            None => format!("secret `{}` carries no stack's tag", plain(&secret.name)),
+        });
+    }
+    for secret in inventory.secrets.iter().filter(|one| one.tagged && one.scheduled_for_deletion) {
         let restore = match secret.name == stack.master_secret_name() {
             true => "`cargo xtask up secrets` restores it",
             false => "`cargo xtask tenant create` restores it if a tenant needs it",
@@ -261,7 +278,7 @@ fn id(step: Resource, stack: &Stack, inventory: &Inventory) -> String {
         R::PublicRoutes | R::PrivateRoutes => inventory.route_table(step.tag()).map(|table| &table.id),
         R::BastionGroup | R::BastionRules => inventory.group("bastion-group").map(|group| &group.id),
         R::DatabaseGroup | R::DatabaseRules => inventory.group("database-group").map(|group| &group.id),
-        R::MasterSecret => inventory.secret(&stack.master_secret_name()).map(|secret| &secret.name),
+        R::MasterSecret => inventory.own_secret(&stack.master_secret_name()).map(|secret| &secret.name),
         R::SubnetGroup => inventory.subnet_group.as_ref().map(|group| &group.name),
         R::Database => inventory.database.as_ref().map(|database| &database.identifier),
         R::MonitoringRole => inventory.monitoring_role.as_ref().map(|role| &role.name),

@@ -11,7 +11,7 @@ use stack::{Inventory, Plan, Stack};
 
 use crate::alone::{self, Belief};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::task::plan;
 use crate::{confirm, registry, table, view};
 
@@ -47,13 +47,27 @@ pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Fai
             .hint("run the same again: it goes on from here; do not run `cargo xtask up` before")
     };
     let work = async |inventory: Inventory| {
-        // Another run may have made what is to be taken over.
-        check(stack, &inventory, &found, &args.from)?;
+        // Another run may have made what is to be taken over, or have taken it.
+        let now = Box::pin(aws::adopt::look(&cloud, stack, &listing, &inventory)).await?;
+        check(stack, &inventory, &now, &args.from)?;
+        let is_same = |(a, b): (&Candidate, &Candidate)| a.part == b.part && a.id == b.id && a.tags == b.tags;
+        let (shown, there) = (&found.candidates, &now.candidates);
+        if shown.len() != there.len() || !shown.iter().zip(there).all(is_same) {
+            let text = "what the file names has changed since it was shown; nothing was tagged";
+            return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text))
+                .hint("run the same again: it shows what is there now"));
+        }
         aws::adopt::take(&cloud, stack, &open, &context.events, &context.stop).await.map_err(again)?;
         Box::pin(aws::adopt::settle(&cloud, stack, &open, &context.stop)).await.map_err(again)?;
         Ok(())
     };
-    let alone = alone::change(context, &cloud, ("adopt", Belief::UnlessLocked), inventory, work);
+    let alone = alone::change(
+        context,
+        &cloud,
+        ("adopt", Belief::UnlessLocked.unless_asked(context)),
+        inventory,
+        work,
+    );
     Box::pin(alone).await?;
     let text = format!("adopted: {} parts\nnext: {}\n", open.len(), after.next());
     view::result(context.json, &text, &document(true))?;

@@ -46,7 +46,11 @@ pub fn render(found: &Audit) -> String {
 pub fn tables(left: &[Left], unseen: &[Unseen]) -> String {
     let mut text = String::new();
     if !left.is_empty() {
-        let row = |one: &Left| vec![one.kind.clone(), one.id.clone(), one.why.clone()];
+        let command = |one: &Left| one.command.as_ref().map(|command| format!("; `{command}`"));
+        let row = |one: &Left| {
+            let why = format!("{}{}", one.why, command(one).unwrap_or_default());
+            vec![one.kind.clone(), one.id.clone(), why]
+        };
         text.push_str(&table::render(&["left", "id", ""], &left.iter().map(row).collect::<Vec<_>>()));
     }
     if !unseen.is_empty() {

@@ -17,6 +17,7 @@ use tunnel::{Error, Shell, ShellEvent, ShellHandle, ShellOptions};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::screen;
 use crate::ssm::{Shown, Ssm};
 use crate::task::power;
 use crate::terminal::{self, Raw};
@@ -46,7 +47,7 @@ async fn shell(context: &Context, args: &xtask::BastionShell) -> Result<ExitCode
     let control = Ssm::open(context, &cloud, &inventory, purpose).await?;
     let mut options = ShellOptions::new(control.bastion());
     options.events = control.events(Shown::NotTheEnd);
-    let mut shell = Shell::start(control, options);
+    let mut shell = Shell::start(control.clone(), options);
     let outcome = tokio::select! {
         () = context.stop.raised() => Err(interrupted()),
         ready = shell.ready() => match ready {
@@ -55,16 +56,14 @@ async fn shell(context: &Context, args: &xtask::BastionShell) -> Result<ExitCode
             Err(error) => Err(unopened(error)),
         },
     };
-    // The shell's own end counts, not how its session ended.
-    if let Err(error) = shell.close().await {
-        context.view.say(Failure::from(error).render_text().trim_end());
-    }
+    let closed = shell.close().await;
+    control.end(closed).await;
     outcome
 }
 
 /// Carries keys, sizes and output until the shell ends.
 async fn terminal(context: &Context, shell: &mut Shell) -> Result<ExitCode, Failure> {
-    context.view.settle();
+    let lent = screen::lend();
     let raw = Raw::enter()?;
     let handle = shell.handle();
     let printed = tokio::select! {
@@ -74,6 +73,7 @@ async fn terminal(context: &Context, shell: &mut Shell) -> Result<ExitCode, Fail
         () = context.stop.raised() => return Err(interrupted()),
     };
     drop(raw);
+    drop(lent);
     match printed {
         Printed::Unread => Ok(ExitCode::SUCCESS),
         // A terminal's session carries no exit code: however the shell ended, it has ended.
@@ -87,7 +87,7 @@ async fn terminal(context: &Context, shell: &mut Shell) -> Result<ExitCode, Fail
 
 /// Prints what the command prints and returns its exit code.
 async fn command(context: &Context, shell: &mut Shell) -> Result<ExitCode, Failure> {
-    context.view.settle();
+    let lent = screen::lend();
     let handle = shell.handle();
     let printed = tokio::select! {
         printed = print(shell) => printed?,
@@ -98,6 +98,7 @@ async fn command(context: &Context, shell: &mut Shell) -> Result<ExitCode, Failu
             return Err(interrupted());
         }
     };
+    drop(lent);
     match printed {
         Printed::Unread => Ok(ExitCode::SUCCESS),
         // -1, of a command that a signal ended, is none of ours either.

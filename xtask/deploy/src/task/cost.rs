@@ -10,11 +10,11 @@ use stack::inventory::Instance;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::{cost, view};
+use crate::{cost, running, view};
 
 /// Prints the bill of what exists.
 pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let (_, inventory) = context.observe().await?;
+    let (cloud, inventory) = context.observe().await?;
     let bill = stack::cost::of_inventory(&context.stack, &inventory);
     let mut text = cost::render(&bill);
     let (now, hourly) = (bill.now(), bill.now().known.an_hour());
@@ -36,7 +36,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
             "bastion_since_start": since.map(|(time, amount)| json!({ "seconds": time.as_secs(), "cost": amount })),
         }),
     )?;
-    context.ending.set_farewell(cost::bastion_running(&inventory));
+    context.ending.set_farewell(running::look(context, &cloud, &inventory));
     Ok(ExitCode::SUCCESS)
 }
 

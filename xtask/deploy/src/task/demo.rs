@@ -1,10 +1,11 @@
 //! `demo`: the whole job on this machine, with no AWS account.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sandbox::Sandbox;
-use stack::{Event, Secret};
+use stack::{Event, Secret, Stack};
 use xtask::{PostgresSource, SandboxStart};
 
 use crate::access::{Access, Given};
@@ -14,7 +15,15 @@ use crate::failure::{Exit, Failure};
 use crate::sets::Sets;
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
 use crate::view::{seconds, tell};
-use crate::{place, table};
+use crate::{place, registry, table};
+
+/// Returns the demo's own stack: what is tried out here must not be the production that the stack file describes.
+///
+/// # Errors
+/// None, as long as the file that is built in is right.
+pub fn stack() -> Result<Stack, Failure> {
+    stack::config::parse_bytes(place::DEMO, place::DEMO_FILE).map_err(registry::refuse)
+}
 
 /// Runs every part in turn and sums up. Whatever fails, the sandbox is stopped, unless it is to be kept.
 pub async fn run(args: &xtask::Demo, mut context: Context) -> Result<ExitCode, Failure> {
@@ -35,7 +44,8 @@ pub async fn run(args: &xtask::Demo, mut context: Context) -> Result<ExitCode, F
     tell(format!("\n{}", parts.summary().trim_end()));
     if args.keep {
         tell(
-            "\nthe sandbox still runs; add `--sandbox` to any task, and end it with `cargo xtask sandbox stop`",
+            "\nthe sandbox still runs; add `--sandbox --stack infra/demo.toml` to any task, and end it with \
+             `cargo xtask sandbox stop`",
         );
     }
     tell(
@@ -83,9 +93,8 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
             Ok(bridge)
         })
         .await?;
-    let result = databases(context, parts, &cloud, &bridge).await;
-    bridge.close().await?;
-    result?;
+    let work = async |bridge: &Arc<Bridge>| databases(context, parts, &cloud, bridge).await;
+    Box::pin(bridge.during(work)).await?;
     parts
         .run("status", "what exists and what it costs", async {
             let status = Box::pin(status::look(context)).await?;

@@ -26,6 +26,8 @@ pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
         connection::NAMES.map(|name| Link::new(name, why())).to_vec()
     };
     diagnosis.links.extend(links);
+    // Last: it is in nobody's way.
+    diagnosis.links.push(diagnosis::exposure(&context.stack, &facts));
     context.check_interrupted()?;
     let stack = &context.stack;
     let document = json!({

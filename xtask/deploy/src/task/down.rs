@@ -9,11 +9,12 @@ use stack::plan::{Action, Fate, SecretFate, Snapshot, Step};
 use stack::receipt::{Audit, Evidence, Head, Left, Verdict, is_thing};
 use stack::{Component, Inventory, Plan, Receipt, Resource};
 
-use crate::alone::{self, Belief};
+use crate::alone::{self, Belief, Outcome};
 use crate::context::Context;
 use crate::failure::{self, Exit, Failure};
+use crate::running::{self, Running};
 use crate::task::{audit, plan};
-use crate::{confirm, cost, power, report, view};
+use crate::{confirm, power, program, report, view};
 
 /// A teardown: what is to go, how, and where.
 struct Job<'a> {
@@ -23,6 +24,8 @@ struct Job<'a> {
     plan: Plan,
     only: Vec<Component>,
     options: ApplyOptions,
+    /// Whether somebody has seen the plan.
+    is_shown: bool,
 }
 
 /// Shows the plan, asks for the stack's name, carries it out, looks again, and gives the receipt.
@@ -41,49 +44,52 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
             let nothing = stack::plan::down_with(&Inventory::default(), &only, &options.fate);
             let receipt =
                 Receipt::new(head(context, account, began_at)?, &nothing, evidence, Audit::default());
-            give(context, args.receipt.as_deref(), &receipt)?;
+            let given = give(context, args.receipt.as_deref(), &receipt);
             let hints = failure::hints(&error);
             let failure = Failure::new(Exit::Leftovers, error)
                 .hint("nothing was deleted: allow what was refused, then run `cargo xtask down` again");
-            return Err(hints.into_iter().fold(failure, Failure::hint));
+            let failure = hints.into_iter().fold(failure, Failure::hint);
+            return report::after(context, Err(failure), given).map(|()| ExitCode::SUCCESS);
         }
     };
     let plan = stack::plan::down_with(&inventory, &only, &options.fate);
     let shown = plan::render(&context.stack, &inventory, &plan);
     if args.dry_run {
         view::result(context.json, &shown, &plan::document(&context.stack, &inventory, &plan))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    context.view.say(shown.trim_end());
-    let job = Job { context, cloud: &cloud, account, plan, only, options };
-    if let Some(left) = protected(&inventory, &job) {
-        return refuse(&job, args, &inventory, left, began_at);
-    }
-    let goes = |id: &str| {
-        job.plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
-    };
-    let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
-    let connected = power::connected(&cloud, going).await?;
-    if !connected.is_empty() {
-        context.view.say(power::render(&connected).trim_end());
-    }
-    if !job.plan.is_empty() {
-        if job.only.is_empty() {
-            let question = "this deletes the whole stack, every tenant's data included";
-            confirm::name(context, question, &context.stack.name)?;
-        } else {
-            confirm::yes(context, "delete these?")?;
-        }
+        // What would not begin is not shown as what would be done.
+        let refused = stack::stray::refuse_down(&context.stack, &inventory, &plan);
+        return refused.map_or(Ok(ExitCode::SUCCESS), |(refusal, _)| Err(Failure::from(refusal)));
     }
     if let Some(path) = &args.receipt {
         report::try_writing(path)?;
     }
-    let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
-    give(context, args.receipt.as_deref(), &receipt)?;
-    match failure(&receipt, &teardown) {
-        None => Ok(ExitCode::SUCCESS),
-        Some(failure) => Err(failure),
-    }
+    let mut job = Job { context, cloud: &cloud, account, plan, only, options, is_shown: true };
+    let mut inventory = inventory;
+    let (receipt, teardown) = loop {
+        context.view.say(plan::render(&context.stack, &inventory, &job.plan).trim_end());
+        if let Some((refusal, living)) = stack::stray::refuse_down(&context.stack, &inventory, &job.plan) {
+            return refuse(&job, args, &inventory, living, began_at, Failure::from(refusal));
+        }
+        if let Some(left) = protected(&inventory, &job) {
+            let text = format!("database `{}` is protected against deletion; nothing was deleted", left.id);
+            let failure = Failure::new(Exit::Leftovers, anyhow::Error::msg(text))
+                .hint("run `cargo xtask down --unprotect` if its data may go");
+            return refuse(&job, args, &inventory, vec![left], began_at, failure);
+        }
+        job.ask(&inventory).await?;
+        match Box::pin(job.carry_out(inventory, began_at.clone())).await? {
+            Outcome::Done(done) => break done,
+            Outcome::Changed(now) => {
+                context.view.say("what exists has changed since the plan was shown; nothing was deleted yet");
+                job.plan = stack::plan::down_with(&now, &job.only, &job.options.fate);
+                inventory = now;
+            }
+        }
+    };
+    let given = give(context, args.receipt.as_deref(), &receipt);
+    let still_running = job.still_running(&receipt, &teardown).await;
+    let outcome = failure(&receipt, &teardown, still_running).map_or(Ok(()), Err);
+    report::after(context, outcome, given).map(|()| ExitCode::SUCCESS)
 }
 
 /// Takes everything down without asking, and returns how many parts that were.
@@ -94,25 +100,70 @@ pub async fn demolish(context: &Context) -> Result<usize, Failure> {
     let fate = Fate { snapshot: snapshot_of(context), secrets: SecretFate::Delete };
     let plan = stack::plan::down_with(&inventory, &[], &fate);
     let options = ApplyOptions { fate, ..ApplyOptions::default() };
-    let job = Job { context, cloud: &cloud, account: identity.account, plan, only: Vec::new(), options };
-    let (receipt, teardown) = job.carry_out(inventory, began_at).await?;
-    match failure(&receipt, &teardown) {
+    let (account, only) = (identity.account, Vec::new());
+    let job = Job { context, cloud: &cloud, account, plan, only, options, is_shown: false };
+    let (receipt, teardown) = match Box::pin(job.carry_out(inventory, began_at)).await? {
+        Outcome::Done(done) => done,
+        Outcome::Changed(_) => {
+            let text = "what exists has changed since it was looked at; nothing was deleted";
+            return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)));
+        }
+    };
+    let still_running = job.still_running(&receipt, &teardown).await;
+    match failure(&receipt, &teardown, still_running) {
         None => Ok(receipt.gone.len()),
         Some(failure) => Err(failure),
     }
 }
 
 impl Job<'_> {
+    /// Says who loses a connection, and asks.
+    async fn ask(&self, inventory: &Inventory) -> Result<(), Failure> {
+        let Job { context, cloud, plan, only, .. } = self;
+        let goes = |id: &str| {
+            plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
+        };
+        let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
+        let connected = power::connected(cloud, going).await?;
+        if !connected.is_empty() {
+            context.view.say(power::render(&connected).trim_end());
+        }
+        if plan.is_empty() {
+            return Ok(());
+        }
+        if only.is_empty() {
+            let question = "this deletes the whole stack, every tenant's data included";
+            return confirm::name(context, question, &context.stack.name);
+        }
+        confirm::yes(context, "delete these?")
+    }
+
     async fn carry_out(
         &self,
         inventory: Inventory,
         began_at: String,
-    ) -> Result<(Receipt, Teardown), Failure> {
+    ) -> Result<Outcome<(Receipt, Teardown)>, Failure> {
         let Job { context, cloud, options, .. } = self;
         let work = async |inventory: Inventory| {
             let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
             // Another run may have made more, or less is there.
             let plan = stack::plan::down_with(&inventory, &self.only, &options.fate);
+            if let Some((refusal, _)) = stack::stray::refuse_down(stack, &inventory, &plan) {
+                return Err(Failure::from(refusal));
+            }
+            let is_seen = |plan| {
+                Ok::<bool, Failure>(
+                    protected(&inventory, self).is_none()
+                        && alone::goes_on(context, plan, &self.plan, "down")?,
+                )
+            };
+            if self.is_shown && !is_seen(&plan)? {
+                return Ok(Outcome::Changed(inventory));
+            }
+            if self.is_shown && !plan.is_as_agreed(&self.plan) {
+                context.view.say("what exists has changed since the plan was shown; this goes now:");
+                context.view.say(plan::render(stack, &inventory, &plan).trim_end());
+            }
             let going = aws::teardown(cloud, stack, &plan, inventory, options, events, stop);
             let teardown = Box::pin(going).await;
             let found = if self.only.is_empty() {
@@ -120,14 +171,30 @@ impl Job<'_> {
             } else {
                 self.look_again().await
             };
-            Ok((plan, teardown, found))
+            Ok(Outcome::Done((plan, teardown, found)))
         };
         // Though there be nothing to do: the last look must not find what another run has just begun.
-        let alone = alone::change(context, cloud, ("down", Belief::UnlessLocked), inventory, work);
-        let (plan, mut teardown, found) = Box::pin(alone).await?;
+        let belief = if self.plan.is_empty() {
+            Belief::UnlessLocked
+        } else {
+            Belief::UnlessLocked.unless_asked(context)
+        };
+        let alone = alone::change(context, cloud, ("down", belief), inventory, work);
+        let (plan, mut teardown, found) = match Box::pin(alone).await? {
+            Outcome::Done(done) => done,
+            Outcome::Changed(now) => return Ok(Outcome::Changed(now)),
+        };
         let head = head(context, self.account.clone(), began_at)?;
         let receipt = Receipt::new(head, &plan, std::mem::take(&mut teardown.evidence), found);
-        Ok((receipt, teardown))
+        Ok(Outcome::Done((receipt, teardown)))
+    }
+
+    /// Looks at what still runs, unless all that was to go is gone.
+    async fn still_running(&self, receipt: &Receipt, teardown: &Teardown) -> Vec<Running> {
+        if receipt.verdict == Verdict::Gone {
+            return Vec::new();
+        }
+        running::now(self.context, self.cloud, &teardown.inventory).await
     }
 
     /// The rest of the stack stays, so only what was to go must be gone.
@@ -184,22 +251,24 @@ fn protected(inventory: &Inventory, job: &Job<'_>) -> Option<Left> {
     )
 }
 
+/// Deletes nothing, and says in the receipt what stays for that reason.
 fn refuse(
     job: &Job<'_>,
     args: &xtask::Down,
     inventory: &Inventory,
-    left: Left,
+    mut left: Vec<Left>,
     began_at: String,
+    failure: Failure,
 ) -> Result<ExitCode, Failure> {
-    let text = format!("database `{}` is protected against deletion; nothing was deleted", left.id);
-    let behind = job.plan.steps.iter().filter(|step| is_thing(step) && step.resource != Resource::Database);
-    let behind = behind.filter_map(leftover);
-    let evidence = Evidence { left: std::iter::once(left).chain(behind).collect(), ..Evidence::default() };
+    let behind = job.plan.steps.iter().filter(|step| is_thing(step)).filter_map(leftover);
+    let behind: Vec<Left> = behind.filter(|step| !left.iter().any(|one| one.id == step.id)).collect();
+    left.extend(behind);
+    let evidence = Evidence { left, ..Evidence::default() };
     let head = head(job.context, job.account.clone(), began_at)?;
-    give(job.context, args.receipt.as_deref(), &Receipt::new(head, &job.plan, evidence, Audit::default()))?;
-    Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(text))
-        .hint("run `cargo xtask down --unprotect` if its data may go")
-        .still_running(cost::still_running(inventory)))
+    let receipt = Receipt::new(head, &job.plan, evidence, Audit::default());
+    let given = give(job.context, args.receipt.as_deref(), &receipt);
+    let failure = failure.still_running(running::of(&job.context.stack, inventory));
+    report::after(job.context, Err(failure), given).map(|()| ExitCode::SUCCESS)
 }
 
 fn head(context: &Context, account: String, began_at: String) -> Result<Head, Failure> {
@@ -219,12 +288,13 @@ fn leftover(step: &Step) -> Option<Left> {
 }
 
 fn give(context: &Context, path: Option<&Path>, receipt: &Receipt) -> Result<(), Failure> {
-    if let Some(path) = path {
-        let text = serde_json::to_string_pretty(receipt).map_err(anyhow::Error::from)?;
-        report::write(path, &format!("{text}\n"))?;
-    }
-    view::result(context.json, &render(receipt), receipt)?;
-    Ok(())
+    let shown = view::result(context.json, &render(receipt), receipt).map_err(Failure::from);
+    let written = path.map_or(Ok(()), |path| {
+        let text =
+            serde_json::to_string_pretty(&program::called_value(receipt)).map_err(anyhow::Error::from)?;
+        report::write(path, &format!("{text}\n"))
+    });
+    report::after(context, shown, written)
 }
 
 /// Renders a receipt for people: counts of what is gone, names of all else.
@@ -246,7 +316,7 @@ fn render(receipt: &Receipt) -> String {
     text
 }
 
-fn failure(receipt: &Receipt, teardown: &Teardown) -> Option<Failure> {
+fn failure(receipt: &Receipt, teardown: &Teardown, still_running: Vec<Running>) -> Option<Failure> {
     let left: Vec<String> = receipt.left.iter().map(|one| format!("{} {}", one.kind, one.id)).collect();
     let unseen: Vec<String> =
         receipt.unseen.iter().map(|one| format!("{} ({})", one.what, one.call)).collect();
@@ -267,6 +337,6 @@ fn failure(receipt: &Receipt, teardown: &Teardown) -> Option<Failure> {
     Some(
         failure
             .hint("run `cargo xtask down` again to go on from here; `cargo xtask audit` lists what is left")
-            .still_running(cost::still_running(&teardown.inventory)),
+            .still_running(still_running),
     )
 }

@@ -1,5 +1,6 @@
 //! `tenant drop`: a dump, and the end of a tenant's database, role and secret.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use stack::spec::Tenant;
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::dump::Programs;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::task::tenant;
 use crate::{confirm, registry, view};
 
@@ -25,13 +26,12 @@ pub async fn run(context: &Context, args: &xtask::TenantDrop) -> Result<ExitCode
     let programs = if args.no_dump { None } else { Some(Programs::find().await?) };
     let (cloud, inventory) = context.reach().await?;
     let master = bridge::master(context, &cloud).await?;
-    let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
-    let server = bridge.server(context)?;
-    let work = work(context, args, programs.as_ref(), &cloud, (&bridge, &server, &master));
-    let result = Box::pin(work).await;
-    drop(server);
-    bridge.close().await?;
-    result.map(|()| ExitCode::SUCCESS)
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
+        Box::pin(work(context, args, programs.as_ref(), &cloud, (bridge, &server, &master))).await
+    };
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn work(
@@ -43,6 +43,9 @@ async fn work(
 ) -> Result<(), Failure> {
     let context = &*registry::complete(context, cloud, server).await?;
     let tenant = tenant::known(context, &args.tenant)?;
+    // It goes with its role: somebody else's says that this file has another stack's names.
+    let secret = BTreeSet::from([context.stack.role_secret_name(&tenant.owner)]);
+    Box::pin(aws::secret::check_all(cloud, &context.stack, &secret)).await?;
     let survey = db::tenant::survey(server, master, &tenant.name).await?;
     if !args.force {
         survey.check_unused(&tenant.name).map_err(|error| {
@@ -57,6 +60,14 @@ async fn work(
     let copy = if programs.is_some() { "a dump is taken first" } else { "no dump is taken" };
     let question = format!("this drops the database of tenant `{}` with all its data; {copy}", tenant.name);
     confirm::typed(context, &question, &tenant.name, args.name.as_deref())?;
+    let now = db::tenant::survey(server, master, &tenant.name).await?;
+    if survey.database.is_none() && now.database.is_some() {
+        let text = format!(
+            "the database of tenant `{}` was not there when the question was asked, and is now; nothing was dropped",
+            tenant.name
+        );
+        return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)).hint("run the same again"));
+    }
 
     let mut dump = None;
     if let Some(programs) = programs {
@@ -77,11 +88,20 @@ async fn work(
     // Without its role a password opens nothing.
     let secret = match dropped.role {
         RoleEnd::Dropped | RoleEnd::Absent => {
-            aws::secret::destroy_role_secret(cloud, &context.stack, &tenant.owner).await?
+            aws::secret::destroy_role_secret(cloud, &context.stack, &tenant.owner).await
         }
-        RoleEnd::Kept { .. } => false,
+        RoleEnd::Kept { .. } => Ok(false),
     };
-    tell(context, tenant, dump.as_ref().map(|(file, bytes)| (file.as_path(), *bytes)), &dropped, secret)
+    // What was dropped is told, whatever became of the secret.
+    let is_deleted = secret.as_ref().is_ok_and(|deleted| *deleted);
+    let dump = dump.as_ref().map(|(file, bytes)| (file.as_path(), *bytes));
+    tell(context, tenant, dump, &dropped, is_deleted)?;
+    secret.map(drop).map_err(|error| {
+        Failure::from(error).hint(format!(
+            "run `cargo xtask tenant drop {}` again: it deletes the secret, which is all that is left",
+            tenant.name
+        ))
+    })
 }
 
 /// Returns the other tenants that have the same role.

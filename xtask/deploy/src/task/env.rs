@@ -34,7 +34,12 @@ pub async fn run(context: &Context, args: &xtask::Env) -> Result<ExitCode, Failu
         "file": (!is_printed).then(|| file.display().to_string()),
         "variables": document(&variables),
     });
-    view::result(context.json, &told, &document)?;
+    if is_printed && !context.json {
+        // As the file would be: its first line is known by, whatever this program is called.
+        view::print_as_is(told.trim_end())?;
+    } else {
+        view::result(context.json, &told, &document)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,8 +16,8 @@ use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::listener::{self, Wrap};
-use crate::registry;
 use crate::task::tenant;
+use crate::{registry, screen};
 
 /// Who speaks TLS to the database.
 pub enum TlsBy {
@@ -53,29 +53,21 @@ pub async fn with_tunnel(
     let listener = listener::bind(0).await?;
     let (cloud, inventory) = context.reach().await?;
     let early = if is_listed { None } else { Some(login(context, &cloud, tenant_name).await?) };
-    let bridge = Arc::new(Bridge::to_database(context, &cloud, &inventory).await?);
-    let login = match early {
-        Some(login) => login,
-        None => match Box::pin(listed(context, &cloud, &bridge, tenant_name)).await {
-            Ok(login) => login,
-            Err(failure) => {
-                bridge.close().await?;
-                return Err(failure);
-            }
-        },
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let login = match early {
+            Some(login) => login,
+            None => Box::pin(listed(context, &cloud, bridge, tenant_name)).await?,
+        };
+        run_on(context, bridge, &login, &listener, command, tls).await
     };
-    let status = run_on(context, &bridge, &login, &listener, command, tls).await?;
-    // The command's own result counts, not how its session ended.
-    if let Err(failure) = bridge.close().await {
-        context.view.say(failure.render_text().trim_end());
-    }
-    Ok(exit_code(status))
+    Ok(exit_code(Box::pin(bridge.during(work)).await?))
 }
 
 /// Runs the command with a listener on an open tunnel and the PG* variables set, to its end.
 ///
 /// # Errors
-/// The command cannot be started, or the listener fails (1).
+/// The command cannot be started (1).
 pub async fn run_on(
     context: &Context,
     bridge: &Arc<Bridge>,
@@ -92,16 +84,17 @@ pub async fn run_on(
             Wrap::Tls { config: listener::tls(context.access.roots()?)?, name: bridge.host.clone() }
         }
     };
-    context.view.settle();
     let shown = command.as_std().get_program().to_string_lossy().into_owned();
+    let lent = screen::lend();
     // Ctrl-C is the command's, from its first moment on: psql cancels a query with it. It has it from the terminal already.
     let foreground = context.ending.leave_interrupts();
     let mut child = command.spawn().with_context(|| format!("cannot run `{shown}`"))?;
     let status = tokio::select! {
         status = wait(context, &mut child) => status?,
-        error = listener::serve(listener, bridge, &wrap, &context.view) => return Err(error.into()),
+        never = listener::serve(listener, bridge, &wrap, &context.view) => match never {},
     };
     drop(foreground);
+    drop(lent);
     Ok(status)
 }
 

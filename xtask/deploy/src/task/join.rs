@@ -29,18 +29,17 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let admin = bridge::master(context, cloud).await?;
     let stop = forward(context, &options.stop);
-    let options =
-        JoinOptions { run: options, lease: Duration::from_secs(args.lease.into()), runner: runner() };
+    let lease = Duration::from_secs(args.lease.into());
+    let options = JoinOptions { run: options, lease, runner: runner(), ..JoinOptions::default() };
+    let together = context.view.together("tenants", "tenant ", targets.len());
     let joined = Box::pin(db::migrate::join(server, &admin, run, targets, &options, &context.events)).await;
+    drop(together);
     stop.abort();
     tell(context, args, run, &joined?)
 }
 
 fn tell(context: &Context, args: &xtask::Migrate, run: &RunName, joined: &Joined) -> Result<(), Failure> {
     let Joined { reports, runners, elapsed } = joined;
-    if let Some(file) = &args.junit {
-        report::write(file, &junit::junit_joined(reports, runners, *elapsed))?;
-    }
     let mut text = String::new();
     let mut tenants = Vec::new();
     for (report, runner) in reports.iter().zip(runners) {
@@ -53,8 +52,11 @@ fn tell(context: &Context, args: &xtask::Migrate, run: &RunName, joined: &Joined
         tenants.push(tenant);
     }
     let value = json!({ "run": run.as_str(), "tenants": tenants, "failed": failed(reports) });
-    view::result(context.json, &text, &value)?;
-    judge(reports)
+    let shown =
+        view::result(context.json, &text, &value).map_err(Failure::from).and_then(|()| judge(reports));
+    let report = || junit::junit_joined(reports, runners, *elapsed);
+    let written = args.junit.as_ref().map_or(Ok(()), |file| report::write(file, &report()));
+    report::after(context, shown, written)
 }
 
 /// Returns this machine's name and this process's number, for people to find a runner by.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aws::Cloud;
-use db::migrate::RunOptions;
+use db::migrate::{RunOptions, Target};
 use db::tenant::{TenantInfo, Verdict};
 use db::{Login, Server};
 use stack::spec::Tenant;
@@ -17,7 +18,7 @@ use crate::report::html::html;
 use crate::report::matrix::{Matrix, Seen, State};
 use crate::sets::Sets;
 use crate::task::tenant;
-use crate::{place, registry, report, table, view};
+use crate::{place, program, registry, report, table, view};
 
 /// More names than that are a number.
 const NAMES: usize = 5;
@@ -41,24 +42,28 @@ pub async fn run(
         args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| place::workspace().join("db/migrations"));
     let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
     let (cloud, inventory) = context.reach().await?;
-    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
-    let server = bridge.server(context)?;
-    let result = Box::pin(look(context, args, &cloud, &server, &mut sets)).await;
-    drop(server);
-    bridge.close().await?;
-    let matrix = result?;
-    match &args.html {
-        Some(file) => {
-            report::write(file, &html(&matrix))?;
-            context.view.say(format!("wrote `{}`", file.display()));
-            if context.json {
-                view::print(serde_json::json!(matrix))?;
-            }
-        }
-        None => view::result(context.json, &render(&matrix), &matrix)?,
-    }
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
+        let matrix = Box::pin(look(context, args, &cloud, &server, &mut sets)).await?;
+        // Before the session is ended, which may take its time or fail.
+        show(context, args, &matrix)?;
+        Ok(matrix)
+    };
+    let matrix = Box::pin(bridge.during(work)).await?;
     let is_well = matrix.count(State::UpToDate) == matrix.tenants.len();
     if args.check && !is_well { Err(Failure::told(Exit::Drift)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+fn show(context: &Context, args: &xtask::MigrateStatus, matrix: &Matrix) -> Result<(), Failure> {
+    let Some(file) = &args.html else {
+        view::result(context.json, &render(matrix), matrix)?;
+        return Ok(());
+    };
+    report::write(file, &program::called_in_markup(&html(matrix)))?;
+    context.view.say(format!("wrote `{}`", file.display()));
+    view::result(context.json, "", matrix)?;
+    Ok(())
 }
 
 async fn look(
@@ -77,7 +82,7 @@ async fn look(
     // Nobody can log in to what is not there, and its secret may not be there either.
     let (there, missing): (Vec<Tenant>, Vec<Tenant>) =
         tenants.iter().cloned().partition(|one| databases.contains_key(one.name.as_str()));
-    let logins: Vec<Login> = super::migrate::logins(context, cloud, &there).await?;
+    let logins = super::migrate::logins(context, cloud, &there).await?;
     let targets = sets.targets(&there, logins)?;
     let jobs = super::migrate::jobs(context, args.jobs, server, &targets).await?;
     let options = RunOptions { jobs, ..RunOptions::default() };
@@ -85,26 +90,34 @@ async fn look(
     let plans = db::migrate::plan_all(server, &targets, &options).await;
     stop.abort();
     context.check_interrupted()?;
-    let logins: Vec<Login> = targets.iter().map(|target| target.login.clone()).collect();
-    let insides = db::tenant::look_inside_all(server, &logins, jobs).await;
+    let has_login = |target: &&Target| target.no_login.is_none();
+    let logins: Vec<Login> = targets.iter().filter(has_login).map(|target| target.login.clone()).collect();
+    let mut insides = db::tenant::look_inside_all(server, &logins, jobs).await.into_iter();
     context.check_interrupted()?;
 
     let mut seen: HashMap<&str, Seen> = HashMap::new();
-    for ((tenant, plan), inside) in there.iter().zip(plans).zip(insides) {
-        let info = databases[tenant.name.as_str()];
-        let mut drift = db::tenant::differences(tenant, info);
-        let (mut plan, mut extensions) = (plan.map_err(|error| error.chain()), Vec::new());
+    for ((one, target), plan) in there.iter().zip(&targets).zip(plans) {
+        // Whoever cannot log in has a plan that says why.
+        let inside = if has_login(&target) { insides.next() } else { None };
+        let info = databases[one.name.as_str()];
+        let mut drift = db::tenant::differences(one, info);
+        let plan = plan.map_err(|error| match tenant::is_shut_out(&error) {
+            true => format!("{}; run `cargo xtask tenant create {}`", error.chain(), one.name),
+            false => error.chain(),
+        });
+        let (mut plan, mut extensions) = (plan, Vec::new());
         match inside {
-            Ok(inside) => {
-                drift.extend(inside.checks(&tenant.name, &tenant.owner));
+            None => {}
+            Some(Ok(inside)) => {
+                drift.extend(inside.checks(&one.name, &one.owner));
                 extensions = inside.extensions;
             }
             // What could not be seen is not as it should be.
-            Err(error) => plan = plan.and(Err(error.chain())),
+            Some(Err(error)) => plan = plan.and(Err(error.chain())),
         }
         drift.retain(|check| check.verdict != Verdict::Pass);
         let drift = drift.iter().map(|check| format!("{}: {}", check.name, check.evidence)).collect();
-        seen.insert(&tenant.name, Seen { extensions, ..of(tenant, plan, drift) });
+        seen.insert(&one.name, Seen { extensions, ..of(one, plan, drift) });
     }
     for tenant in &missing {
         seen.insert(&tenant.name, of(tenant, Err("there is no such database".to_owned()), Vec::new()));

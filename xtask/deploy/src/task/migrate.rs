@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws::Cloud;
@@ -40,9 +41,9 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         return nobody(context, args).map(|()| ExitCode::SUCCESS);
     }
     let (cloud, inventory) = context.reach().await?;
-    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
-    let server = bridge.server(context)?;
-    let work = async {
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
         let tenants = match known {
             Some(tenants) => tenants,
             None => {
@@ -60,7 +61,7 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
             return history::baseline(context, &server, &targets, version, &options).await;
         }
         if args.repair {
-            return history::repair(context, &server, &targets, &options).await;
+            return history::repair(context, &server, &targets, &args.replaced, &options).await;
         }
         options.jobs = jobs(context, args.jobs, &server, &targets).await?;
         if args.plan {
@@ -75,10 +76,7 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         let reports = migrate(context, &server, &targets, &options).await;
         tell(context, args, &reports, start.elapsed())
     };
-    let result = Box::pin(work).await;
-    drop(server);
-    bridge.close().await?;
-    result.map(|()| ExitCode::SUCCESS)
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 /// Says that there is nobody to migrate.
@@ -94,10 +92,10 @@ fn tell(
     reports: &[TenantReport],
     elapsed: Duration,
 ) -> Result<(), Failure> {
-    if let Some(file) = &args.junit {
-        report::write(file, &junit::junit(reports, elapsed))?;
-    }
-    show(context, reports)
+    let shown = show(context, reports);
+    let written =
+        args.junit.as_ref().map_or(Ok(()), |file| report::write(file, &junit::junit(reports, elapsed)));
+    report::after(context, shown, written)
 }
 
 /// Returns the tenants of this process's partition.
@@ -180,7 +178,7 @@ pub(super) async fn jobs(
         return Ok(usize::from(jobs));
     }
     // Any tenant may ask; one that is broken must not keep the others from it.
-    for target in targets.iter().take(3) {
+    for target in targets.iter().filter(|target| target.no_login.is_none()).take(3) {
         match db::migrate::find_jobs(server, &target.login).await {
             Ok(jobs) => return Ok(jobs),
             Err(error @ db::Error::Full { .. }) => return Err(error.into()),
@@ -207,8 +205,9 @@ async fn plan(
     let mut rows = Vec::new();
     let mut plans: Vec<TenantPlan> = Vec::new();
     let mut failed = 0;
+    let mut errors = Vec::new();
     let mut due: BTreeMap<(Option<&str>, i32), (&Migration, usize)> = BTreeMap::new();
-    for (Target { login, set }, looked) in targets.iter().zip(looked) {
+    for (Target { login, set, .. }, looked) in targets.iter().zip(looked) {
         match looked {
             Ok(plan) => {
                 for file in set.migrations.iter().filter(|file| plan.pending.contains(&file.to_string())) {
@@ -225,6 +224,7 @@ async fn plan(
             Err(error) => {
                 failed += 1;
                 rows.push(vec![login.database.clone(), String::new(), "failed".to_owned(), error.chain()]);
+                errors.push(json!({ "tenant": login.database, "error": error }));
             }
         }
     }
@@ -237,7 +237,11 @@ async fn plan(
             json!({ "migration": file.to_string(), "set": set, "tenants": tenants, "sql": file.sql() }),
         );
     }
-    view::result(context.json, &text, &json!({ "plans": plans, "files": files, "failed": failed }))?;
+    view::result(
+        context.json,
+        &text,
+        &json!({ "plans": plans, "files": files, "errors": errors, "failed": failed }),
+    )?;
     tenant::verdict(failed, targets.len())
 }
 
@@ -265,7 +269,9 @@ async fn migrate(
     options: &RunOptions,
 ) -> Vec<TenantReport> {
     let stop = forward(context, &options.stop);
+    let together = context.view.together("tenants", "tenant ", targets.len());
     let reports = db::migrate::run_sets(server, targets, options, &context.events).await;
+    drop(together);
     stop.abort();
     reports
 }
@@ -282,8 +288,13 @@ pub(super) fn forward(context: &Context, flag: &Stop) -> tokio::task::JoinHandle
 /// Prints what became of each tenant.
 fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
     let mut text = String::new();
-    for report in reports {
+    // What a terminal shows is the end: the reasons of what failed, and the total.
+    let (failures, done): (Vec<_>, Vec<_>) = reports.iter().partition(|report| !is_done(report));
+    for report in done.iter().chain(&failures) {
         let _ = writeln!(text, "{}: {}", report.tenant, report::outcome(&report.outcome));
+    }
+    if reports.len() > 1 {
+        text.push_str(&total(reports));
     }
     view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed(reports) }))?;
     judge(reports)
@@ -305,15 +316,21 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted while migrating"))
             .hint("run the same again: it goes on from there, and what is done costs one round trip"));
     }
-    let is_refused = |report: &TenantReport| matches!(&report.outcome, Outcome::Failed { error, .. } if error.sqlstate() == Some("28P01"));
+    let is_refused = |report: &&TenantReport| matches!(&report.outcome, Outcome::Failed { error, .. } if tenant::is_shut_out(error));
     let is_cut_off = |report: &TenantReport| {
         matches!(&report.outcome, Outcome::Failed { error: db::Error::Dial { .. }, .. })
     };
     tenant::verdict(failed(reports), reports.len()).map_err(|mut failure| {
-        if reports.iter().any(is_refused) {
-            // Secrets of many roles are read together, and only the versions that are current.
-            failure =
-                failure.hint("a rotation that was cut off is finished by `cargo xtask secret rotate ROLE`");
+        let refused: Vec<&str> = reports.iter().filter(is_refused).map(|one| one.tenant.as_str()).collect();
+        if !refused.is_empty() {
+            failure = failure
+                .hint(format!(
+                    "`cargo xtask tenant create {}` makes what is missing, and has the server know the password in \
+                     the secret",
+                    refused.join(" ")
+                ))
+                // Secrets of many roles are read together, and only the versions that are current.
+                .hint("a rotation that was cut off is finished by `cargo xtask secret rotate ROLE`");
         }
         if reports.iter().any(is_cut_off) {
             failure = failure.hint(
@@ -325,16 +342,40 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
 }
 
 pub(super) fn failed(reports: &[TenantReport]) -> usize {
-    let is_done =
-        |report: &&TenantReport| matches!(report.outcome, Outcome::UpToDate | Outcome::Applied { .. });
-    reports.len() - reports.iter().filter(is_done).count()
+    reports.iter().filter(|report| !is_done(report)).count()
 }
 
+fn is_done(report: &TenantReport) -> bool {
+    matches!(report.outcome, Outcome::UpToDate | Outcome::Applied { .. })
+}
+
+/// Renders how many tenants came to what: `19 migrated, 1 failed`; what there is none of is left out.
+pub(super) fn total(reports: &[TenantReport]) -> String {
+    let count = |is: fn(&Outcome) -> bool| reports.iter().filter(|report| is(&report.outcome)).count();
+    let counts = [
+        (count(|outcome| matches!(outcome, Outcome::Applied { .. })), "migrated"),
+        (count(|outcome| matches!(outcome, Outcome::UpToDate)), "up to date"),
+        (count(|outcome| matches!(outcome, Outcome::Interrupted { .. })), "interrupted"),
+        (count(|outcome| matches!(outcome, Outcome::NotStarted { .. })), "not started"),
+        (count(|outcome| matches!(outcome, Outcome::Failed { .. })), "failed"),
+    ];
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    counts.join(", ")
+}
+
+/// Returns how each tenant's role logs in, or why it cannot.
+///
+/// # Errors
+/// What concerns all tenants.
 pub(super) async fn logins(
     context: &Context,
     cloud: &Cloud,
     tenants: &[Tenant],
-) -> Result<Vec<Login>, Failure> {
+) -> Result<Vec<Result<Login, String>>, Failure> {
     let specs = tenant::specs(context, cloud, tenants).await?;
-    Ok(specs.iter().map(db::TenantSpec::login).collect())
+    Ok(specs.into_iter().map(|spec| spec.map(|spec| spec.login()).map_err(tenant::one_line)).collect())
 }

@@ -4,17 +4,20 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde_json::json;
-use stack::plan::Direction;
+use stack::plan::{Direction, Unknown};
 use stack::{Component, Inventory, Plan, Stack};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::{cost, table, view};
+use crate::{cost, names, table, view};
 
-/// Prints the plan; with `--check`, exit 8 if it is not empty.
+/// Prints the plan; with `--check`, exit 8 if it is not empty. What stays is nothing to be done.
 pub async fn run(context: &Context, args: &xtask::Plan) -> Result<ExitCode, Failure> {
     let (_, inventory) = context.observe().await?;
+    names::check_all(context, &inventory)?;
+    names::warn(context, &inventory);
     let plan = stack::plan::up(&context.stack, &inventory, &components(&args.components));
+    permit(&context.stack, &inventory, &plan)?;
     view::result(
         context.json,
         &render(&context.stack, &inventory, &plan),
@@ -24,6 +27,14 @@ pub async fn run(context: &Context, args: &xtask::Plan) -> Result<ExitCode, Fail
         return Err(Failure::told(Exit::Drift));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a plan for `up` that would make a second database or run into what is not the stack's.
+///
+/// # Errors
+/// Exit 2, with what to write or to type.
+pub fn permit(stack: &Stack, inventory: &Inventory, plan: &Plan) -> Result<(), Failure> {
+    stack::stray::refuse_up(stack, inventory, plan).map_or(Ok(()), |refusal| Err(Failure::from(refusal)))
 }
 
 /// Returns the components that the command line names.
@@ -39,8 +50,30 @@ pub fn components(args: &[xtask::Component]) -> Vec<Component> {
         .collect()
 }
 
-/// Renders a plan for people: steps, minutes, money.
+/// Renders a plan for people: steps, minutes, money, and what is not stated and stays.
 pub fn render(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String {
+    let mut text = render_steps(stack, inventory, plan);
+    for unknown in &plan.left_alone {
+        let _ = writeln!(text, "{}", stays(unknown));
+    }
+    if !plan.left_alone.is_empty() {
+        let _ = writeln!(text, "{REMEDY}");
+    }
+    text
+}
+
+/// What to do about that which is not stated.
+pub const REMEDY: &str = "state it under `allow_groups` or `allow_cidrs` in the stack file, or remove it with \
+                          `cargo xtask up --remove-unknown-rules`";
+
+/// Says that something stays which the stack file does not state.
+pub fn stays(unknown: &Unknown) -> String {
+    let warning = if unknown.too_open { " (too open)" } else { "" };
+    format!("{unknown}{warning}; it stays")
+}
+
+/// Renders a plan for people, without what stays.
+pub fn render_steps(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String {
     if plan.is_empty() {
         return match plan.direction {
             Direction::Up => format!("nothing to do: all {} parts are as they should be\n", plan.unchanged),

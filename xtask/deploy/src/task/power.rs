@@ -12,7 +12,7 @@ use stack::spec::KEPT;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::{confirm, cost, power, view};
+use crate::{power, running, view};
 
 /// Starts it and waits until it takes sessions.
 pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
@@ -24,7 +24,7 @@ pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
     let options = aws::ApplyOptions::default();
     let applied =
         aws::apply(&cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
-    let inventory = Box::pin(applied).await?;
+    let inventory = Box::pin(running::applied(context, &cloud, applied)).await?;
     let bastion = find(&inventory)?;
     let outcome = if plan.is_empty() { "unchanged" } else { "started" };
     let text = format!("{outcome}: bastion {} takes sessions", bastion.id);
@@ -33,7 +33,7 @@ pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
         &text,
         &json!({ "bastion": bastion.id, "outcome": outcome, "was": was, "state": bastion.state }),
     )?;
-    context.ending.set_farewell(cost::bastion_running(&inventory));
+    context.ending.set_farewell(running::look(context, &cloud, &inventory));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,16 +59,22 @@ pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(format!("bastion {} is ephemeral, it is not stopped", bastion.id))
             .hint("run `cargo xtask down bastion` to remove it"));
     }
-    let connected = power::connected(&cloud, std::iter::once(bastion)).await?;
-    if !connected.is_empty() {
-        context.view.say(power::render(&connected).trim_end());
-        confirm::yes(context, "they lose their connections; stop it?")?;
-    }
+    let connected = power::ask_the_connected(context, "they lose their connections; stop it?", async || {
+        power::connected(&cloud, std::iter::once(bastion)).await
+    });
+    let connected = Box::pin(connected).await?;
     Box::pin(aws::bastion::stop(&cloud, &bastion.id, &context.events, &context.stop)).await?;
-    if bastion.keep_until.is_some() {
-        aws::bastion::keep(&cloud, &bastion.id, None).await?;
-    }
+    let unkept = match bastion.keep_until {
+        Some(_) => aws::bastion::keep(&cloud, &bastion.id, None).await,
+        None => Ok(()),
+    };
     told("stopped", &connected)?;
+    if let Err(error) = unkept {
+        let why = Failure::from(error).chain();
+        context
+            .events
+            .warn(format!("it is still tagged to be kept, and does not stop by itself once started: {why}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,7 +127,7 @@ async fn set_keep(
         _ => format!("extended: bastion {} does not stop by itself before {until}", bastion.id),
     };
     view::result(context.json, &text, &json!({ "bastion": bastion.id, "keep_until": until }))?;
-    context.ending.set_farewell(cost::bastion_running(inventory));
+    context.ending.set_farewell(running::look(context, cloud, inventory));
     Ok(())
 }
 

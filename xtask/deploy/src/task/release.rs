@@ -1,13 +1,13 @@
 //! `release`: what a release step does with the databases, in one task that may be run twice, and twice at once.
 
 use std::env;
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws::{ApplyOptions, Cloud};
+use db::migrate::Outcome;
 use db::{ConnectOptions, Login, Server, Session, lock};
 use stack::spec::Tenant;
 use stack::{Component, Event, Inventory};
@@ -20,7 +20,7 @@ use crate::failure::{Exit, Failure};
 use crate::report::{self, release::Release};
 use crate::sets::Sets;
 use crate::task::{migrate, tenant, up};
-use crate::{confirm, place, power, registry, view};
+use crate::{confirm, file, place, power, program, registry, running, view};
 
 /// Where GitHub collects what it shows of a run.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -42,28 +42,23 @@ pub async fn run(context: &Context, args: &xtask::Release) -> Result<ExitCode, F
     release.exit = result.as_ref().err().map_or(0, |failure| failure.exit as u8);
     release.error = result.as_ref().err().map(Failure::chain).filter(|chain| !chain.is_empty());
     let written = tell(context, args, &release);
-    result?;
-    written?;
-    Ok(ExitCode::SUCCESS)
+    report::after(context, result, written).map(|()| ExitCode::SUCCESS)
 }
 
 fn tell(context: &Context, args: &xtask::Release, release: &Release) -> Result<(), Failure> {
     view::result(context.json, &release.text(), release)?;
     if let Some(file) = &args.report {
-        let text = serde_json::to_string_pretty(release).expect("invariant: strings and numbers are JSON");
+        let document = program::called_value(release);
+        let text = serde_json::to_string_pretty(&document).expect("invariant: strings and numbers are JSON");
         report::write(file, &(text + "\n"))?;
     }
     if let Some(file) = env::var_os(SUMMARY).filter(|file| !file.is_empty())
-        && let Err(error) = append(Path::new(&file), &release.markdown())
+        && let Err(error) = file::append(Path::new(&file), &program::called(&release.markdown()))
     {
         // What was released is not undone by it.
         context.events.warn(format!("cannot write the summary `{}`: {error}", file.display()));
     }
     Ok(())
-}
-
-fn append(file: &Path, text: &str) -> io::Result<()> {
-    OpenOptions::new().create(true).append(true).open(file)?.write_all(text.as_bytes())
 }
 
 /// How the bastion was found.
@@ -108,9 +103,10 @@ async fn work(
     let mut inventory = bring(context, &cloud, inventory).await?;
     let mut opened = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await;
     if opened.as_ref().is_err_and(|failure| failure.exit == Exit::Tunnel) {
-        // Another release may have put it away a moment ago.
-        let (_, now) = context.observe().await?;
-        if Found::of(&now) != Found::Running {
+        // Another release may have put it away a moment ago. If that cannot be seen, why it was not opened says more.
+        if let Ok((_, now)) = context.observe().await
+            && Found::of(&now) != Found::Running
+        {
             found = Found::of(&now);
             inventory = bring(context, &cloud, now).await?;
             opened = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await;
@@ -137,11 +133,11 @@ async fn databases(
     sets: &mut Sets,
     release: &mut Release,
 ) -> Result<(), Failure> {
-    let server = bridge.server(context)?;
-    let result = Box::pin(alone(context, args, (cloud, &server), sets, release)).await;
-    drop(server);
-    let closed = bridge.close().await;
-    result.and(closed)
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
+        Box::pin(alone(context, args, (cloud, &server), sets, release)).await
+    };
+    Box::pin(bridge.during(work)).await
 }
 
 /// Does it while no other release of this stack does.
@@ -195,10 +191,19 @@ async fn each_part(
     let migrating = migrate::in_waves(context, cloud, server, &there, sets, args.lock_timeout);
     let reports = phase(context, "migrations", migrating).await?;
     release.on_migrated(&reports);
-    migrate::judge(&reports)?;
+    let migrating = migrate::judge(&reports);
+    if migrating.as_ref().is_err_and(|failure| failure.exit != Exit::SomeTenants) {
+        return migrating;
+    }
+    // Whoever was migrated is looked at, though others failed.
+    let is_done = |tenant: &Tenant| {
+        let is_whole = |outcome: &Outcome| matches!(outcome, Outcome::UpToDate | Outcome::Applied { .. });
+        reports.iter().any(|one| one.tenant == tenant.name && is_whole(&one.outcome))
+    };
+    let there: Vec<Tenant> = there.into_iter().filter(is_done).collect();
     let verified = phase(context, "verify", tenant::look(context, cloud, server, master, &there)).await?;
     release.on_verified(&verified);
-    creating.and(tenant::judge_verified(&verified))
+    migrating.and(creating).and(tenant::judge_verified(&verified))
 }
 
 fn failed(created: &[db::tenant::Created], name: &str) -> bool {
@@ -236,26 +241,39 @@ async fn put_away(
         release.bastion.push("kept");
         return Ok(());
     };
-    let others = power::connected(cloud, std::iter::once(bastion)).await?;
-    if !others.is_empty() {
-        context.view.say(power::render(&others).trim_end());
+    let is_used = async || {
+        let others = power::connected(cloud, std::iter::once(bastion)).await?;
+        if !others.is_empty() {
+            context.view.say(power::render(&others).trim_end());
+        }
+        Ok::<bool, Failure>(!others.is_empty())
+    };
+    if is_used().await? {
         release.bastion.push("left to others");
         return Ok(());
     }
     let word = if after == BastionAfter::Destroy {
+        let seen = stack::plan::down(&context.stack, &inventory, &[Component::Bastion]);
         let work = async |inventory: Inventory| {
             let plan = stack::plan::down(&context.stack, &inventory, &[Component::Bastion]);
+            // Another run may have made a new one meanwhile, or somebody has connected.
+            if !plan.surprises(&seen).is_empty() || is_used().await? {
+                return Ok("left to others");
+            }
             let (options, events, stop) = (ApplyOptions::default(), &context.events, &context.stop);
             let applied = aws::apply(cloud, &context.stack, &plan, inventory, &options, events, stop);
-            Ok(Box::pin(applied).await.map(drop)?)
+            Box::pin(running::applied(context, cloud, applied)).await.map(|_| "destroyed")
         };
-        let alone = alone::change(context, cloud, ("release", Belief::UnlessLocked), inventory, work);
-        Box::pin(alone).await?;
-        "destroyed"
+        let belief = Belief::UnlessLocked;
+        Box::pin(alone::change(context, cloud, ("release", belief), inventory.clone(), work)).await?
     } else {
         Box::pin(aws::bastion::stop(cloud, &bastion.id, &context.events, &context.stop)).await?;
         "stopped"
     };
+    if word == "left to others" {
+        release.bastion.push(word);
+        return Ok(());
+    }
     context.ending.set_farewell(None);
     release.bastion.push(word);
     Ok(())

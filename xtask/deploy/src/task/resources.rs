@@ -17,7 +17,7 @@ pub async fn run(context: &Context, args: &xtask::Resources) -> Result<ExitCode,
     let resources = Resources::new(&context.stack, &identity.account, &inventory?, now);
     match &args.html {
         Some(file) => {
-            report::write(file, &program::called(&resources.html()))?;
+            report::write(file, &program::called_in_markup(&resources.html()))?;
             context.view.say(format!("wrote `{}`", file.display()));
             view::result(context.json, "", &resources)?;
         }

@@ -11,8 +11,8 @@ use sandbox::detached;
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
-use crate::place;
 use crate::view::{self, View};
+use crate::{place, program};
 
 /// The name of the sandbox that `--sandbox` without a name means.
 pub const DEFAULT: &str = "default";
@@ -50,8 +50,10 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
         }
         xtask::Sandbox::Env => {
             let environment = environment(name).await?;
-            let lines: Vec<String> =
-                environment.iter().map(|(name, value)| format!("export {name}={}", quote(value))).collect();
+            let lines: Vec<String> = environment
+                .iter()
+                .map(|(name, value)| format!("export {name}={}", program::quote(value)))
+                .collect();
             let document: serde_json::Map<_, _> =
                 environment.into_iter().map(|(name, value)| (name, json!(value))).collect();
             view::result(global.json, &lines.join("\n"), &document)?;
@@ -173,10 +175,4 @@ fn postgres_image() -> String {
 
 fn value(choice: &impl clap::ValueEnum) -> String {
     choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-}
-
-/// Quotes for a POSIX shell.
-fn quote(value: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '-' | '_');
-    if value.chars().all(plain) { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) }
 }

@@ -4,6 +4,7 @@ pub mod rotate;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aws::Cloud;
 use db::Server;
@@ -25,15 +26,12 @@ pub async fn run(context: &Context, task: &xtask::Secret) -> Result<ExitCode, Fa
         targets(context, args)?;
     }
     let (cloud, inventory) = context.reach().await?;
-    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
-    let server = bridge.server(context)?;
-    let result = Box::pin(work(context, args, &cloud, &server)).await;
-    drop(server);
-    let closed = bridge.close().await;
-    // What became of the passwords matters more than how the session ended.
-    result?;
-    closed?;
-    Ok(ExitCode::SUCCESS)
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
+        Box::pin(work(context, args, &cloud, &server)).await
+    };
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn work(
@@ -48,7 +46,10 @@ async fn work(
         return dry_run(context, cloud, &targets).await;
     }
     confirm::yes(context, &question(&targets))?;
-    show(context, rotate::rotate(context, cloud, server, &targets).await?)
+    let together = context.view.together("passwords", "password of ", targets.len());
+    let rotated = rotate::rotate(context, cloud, server, &targets).await?;
+    drop(together);
+    show(context, rotated)
 }
 
 /// Returns whose passwords the command line names.
@@ -97,21 +98,30 @@ fn question(targets: &[Target]) -> String {
 async fn dry_run(context: &Context, cloud: &Cloud, targets: &[Target]) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut document: Vec<Value> = Vec::new();
+    let mut failed = 0;
     for target in targets {
         context.check_interrupted()?;
-        let found = aws::secret::rotate::find(cloud, &target.secret_name(&context.stack)).await?;
+        let name = target.secret_name(&context.stack);
+        let found = aws::secret::rotate::find(cloud, &context.stack, &name).await;
         let (kind, text) = match found {
-            None => ("missing", "there is no secret, so that this would fail"),
-            Some(versions) if versions.pending.is_some() => {
-                ("finish", "the rotation that was cut off would be finished")
+            Ok(None) => ("missing", "there is no secret, so that this would fail".to_owned()),
+            Ok(Some(versions)) if versions.pending.is_some() => {
+                ("finish", "the rotation that was cut off would be finished".to_owned())
             }
-            Some(_) => ("rotate", "would get a new password"),
+            Ok(Some(_)) => ("rotate", "would get a new password".to_owned()),
+            Err(error @ aws::Error::Secret { .. }) if *target != Target::Master => {
+                ("rebuild", format!("{error}: would get a new value with a new password"))
+            }
+            Err(error) => {
+                failed += 1;
+                ("unknown", Failure::from(error).chain())
+            }
         };
-        rows.push(vec![target.name().to_owned(), text.to_owned()]);
+        rows.push(vec![target.name().to_owned(), text]);
         document.push(json!({ "role": target.name(), "would": kind }));
     }
     view::result(context.json, &table::render(&["role", ""], &rows), &json!({ "roles": document }))?;
-    Ok(())
+    tenant::verdict(failed, targets.len())
 }
 
 /// Prints what became of each password, and tells whether all are rotated.

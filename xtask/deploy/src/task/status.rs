@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::report::status::Status;
 use crate::report::{self, plain};
+use crate::task::plan;
 use crate::{cost, program, table, view};
 
 /// Prints the state of every part, or writes the page; with `--check`, exit 8 unless all is well.
@@ -17,7 +18,7 @@ pub async fn run(context: &Context, args: &xtask::Status) -> Result<ExitCode, Fa
     let status = Box::pin(look(context)).await?;
     match &args.html {
         Some(file) => {
-            report::write(file, &program::called(&status.html()))?;
+            report::write(file, &program::called_in_markup(&status.html()))?;
             context.view.say(format!("wrote `{}`", file.display()));
             view::result(context.json, "", &status)?;
         }
@@ -66,6 +67,12 @@ fn render(status: &Status) -> String {
     }
     for finding in &status.findings {
         let _ = writeln!(text, "finding: {} ({}); {}", finding.sentence, finding.evidence, finding.command);
+    }
+    for unknown in &status.unknown {
+        let _ = writeln!(text, "{}", plan::stays(unknown));
+    }
+    if !status.unknown.is_empty() {
+        let _ = writeln!(text, "{}", plan::REMEDY);
     }
     for drift in &status.drift {
         let _ = writeln!(

@@ -33,15 +33,27 @@ pub async fn run(context: &Context, args: &xtask::Sweep) -> Result<ExitCode, Fai
             );
         }
     }
-    let is_looked_at_only = args.dry_run || expired.is_empty();
-    if !is_looked_at_only {
+    let mut terminated = 0;
+    if !args.dry_run && !expired.is_empty() {
         context.view.say(text.trim_end());
         confirm::yes(context, "terminate those that are expired?")?;
-        for Ephemeral { id, .. } in &expired {
+        // Those that were shown, and are as they were then: somebody may have thought about the question for long.
+        let now = if context.yes { found.clone() } else { Box::pin(bastion::ephemeral(&cloud, of)).await? };
+        text.clear();
+        for bastion in &expired {
             context.check_interrupted()?;
-            Box::pin(bastion::terminate(&cloud, id)).await?;
+            let is_same = |other: &Ephemeral| {
+                (&other.id, &other.stack, &other.expires_at)
+                    == (&bastion.id, &bastion.stack, &bastion.expires_at)
+            };
+            if now.iter().any(is_same) {
+                Box::pin(bastion::terminate(&cloud, &bastion.id)).await?;
+                terminated += 1;
+            } else {
+                let _ = writeln!(text, "left: {} is not as it was shown any more", bastion.id);
+            }
         }
-        text = format!("swept: {} terminated\n", expired.len());
+        let _ = writeln!(text, "swept: {terminated} terminated");
     } else if found.is_empty() {
         text = "nothing to sweep\n".to_owned();
     }
@@ -50,7 +62,7 @@ pub async fn run(context: &Context, args: &xtask::Sweep) -> Result<ExitCode, Fai
         &text,
         &json!({
             "expired": expired, "unreadable": unreadable, "alive": alive,
-            "terminated": if is_looked_at_only { 0 } else { expired.len() },
+            "terminated": terminated,
         }),
     )?;
     if unreadable.is_empty() {

@@ -1,15 +1,16 @@
 //! `tenant list|create|verify`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aws::Cloud;
 use aws::secret::Credentials;
 use db::migrate::Stop;
-use db::tenant::{Created, Outcome, TenantInfo, TenantSpec, Verdict, Verification};
+use db::tenant::{Check, Created, Outcome, TenantInfo, TenantSpec, Verdict, Verification};
 use db::{Login, Server};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde_json::json;
 use stack::spec::Tenant;
 
@@ -29,20 +30,20 @@ pub async fn run(context: &Context, task: &xtask::Tenant) -> Result<ExitCode, Fa
         named(context, task)?;
     }
     let (cloud, inventory) = context.reach().await?;
+    // A new secret says where the database is.
+    let stack = Arc::new(stack::plan::at_its_port(&context.stack, &inventory).into_owned());
+    let context = &Context { stack, ..context.clone() };
     let master = bridge::master(context, &cloud).await?;
-    let bridge = Bridge::to_database(context, &cloud, &inventory).await?;
-    let server = bridge.server(context)?;
-    let result = async {
+    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
+    let work = async |bridge: &Arc<Bridge>| {
+        let server = bridge.server(context)?;
         if let xtask::Tenant::Create(args) = task {
             let allow_full = args.allow_full_disk.into();
             disk::check(context, (&cloud, &server), &inventory, Work::Databases, allow_full).await?;
         }
         Box::pin(work(context, task, &cloud, &server, &master)).await
     };
-    let result = Box::pin(result).await;
-    drop(server);
-    bridge.close().await?;
-    result.map(|()| ExitCode::SUCCESS)
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn work(
@@ -148,32 +149,53 @@ pub async fn create(
     master: &Login,
     tenants: &[Tenant],
 ) -> Result<Vec<Created>, Failure> {
-    let roles = tenants.iter().map(|tenant| tenant.owner.clone()).collect();
-    let credentials =
-        aws::secret::ensure_all(cloud, &context.stack, &roles, &context.stop, &context.events).await?;
+    let roles: BTreeSet<String> = tenants.iter().map(|tenant| tenant.owner.clone()).collect();
+    let names = roles.iter().map(|role| context.stack.role_secret_name(role)).collect();
+    // Before the first is made: a name that leads to another stack's secret is a mistake in the stack file.
+    Box::pin(aws::secret::check_all(cloud, &context.stack, &names)).await?;
+    let made = aws::secret::ensure_all(cloud, &context.stack, &roles, &context.stop, &context.events).await;
     context.check_interrupted()?;
+    let is_denied = |one: &Result<Credentials, aws::Error>| {
+        one.as_ref().is_err_and(|error| error.kind() == aws::Kind::Credentials)
+    };
+    let nobody_may = made.values().all(is_denied);
+    let (mut found, mut reasons) = (HashMap::new(), HashMap::new());
+    for (role, one) in made {
+        let Some(tenant) = tenants.iter().find(|tenant| tenant.owner == role) else { continue };
+        match one {
+            Ok(credentials) => drop(found.insert(role, credentials)),
+            // Credentials that have expired are nobody's in particular.
+            Err(error) if nobody_may => return Err(error.into()),
+            Err(error) => drop(reasons.insert(role, one_line(bridge::no_secret(tenant, error)))),
+        }
+    }
     let mut specs = Vec::new();
     let mut without = HashMap::new();
     for tenant in tenants {
-        match credentials.get(&tenant.owner) {
-            Some(Ok(found)) => specs.push(spec(tenant, found.clone())),
-            Some(Err(error)) => drop(without.insert(tenant.name.as_str(), refused(context, tenant, error))),
-            None => {}
+        if let Some(credentials) = found.get(&tenant.owner) {
+            specs.push(spec(tenant, credentials.clone()));
+        } else if let Some(reason) = reasons.get(&tenant.owner) {
+            without.insert(tenant.name.as_str(), refused(context, tenant, reason.clone()));
         }
     }
     let stop = Stop::new();
     let forwarding = super::migrate::forward(context, &stop);
     let created = async {
         let mut created = db::tenant::create_until(server, master, &specs, &stop, &context.events).await?;
-        let moved = rotated_meanwhile(context, cloud, &specs, &created).await?;
-        for again in db::tenant::create_until(server, master, &moved, &stop, &context.events).await? {
-            if let Some(one) = created.iter_mut().find(|one| one.tenant == again.tenant) {
-                *one = again;
-            }
+        let moved = rotated_meanwhile(context, cloud, &specs, &created).await;
+        match db::tenant::create_until(server, master, &moved, &stop, &context.events).await {
+            Ok(again) => replace(&mut created, again),
+            // What was created is told all the same.
+            Err(error) => context.events.warn(format!(
+                "whether a password was rotated meanwhile is not known, the same again looks at it: {}",
+                error.chain()
+            )),
         }
         Ok::<_, Failure>(created)
     };
+    let together = context.view.together("tenants", "tenant ", specs.len());
     let created = created.await;
+    drop(together);
     forwarding.abort();
     let mut created = created?.into_iter().peekable();
     let in_order = |tenant: &Tenant| {
@@ -182,12 +204,17 @@ pub async fn create(
     Ok(tenants.iter().filter_map(in_order).collect())
 }
 
+fn replace(created: &mut [Created], again: Vec<Created>) {
+    for again in again {
+        if let Some(one) = created.iter_mut().find(|one| one.tenant == again.tenant) {
+            *one = again;
+        }
+    }
+}
+
 /// Returns what becomes of a tenant whose role's secret cannot be had.
-fn refused(context: &Context, tenant: &Tenant, error: &aws::Error) -> Created {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let chain: Vec<String> = causes.map(ToString::to_string).collect();
-    let reason = format!("the secret of role `{}`: {}", tenant.owner, chain.join(": "));
-    let error = db::Error::Spec { tenant: tenant.name.clone(), reason };
+fn refused(context: &Context, tenant: &Tenant, reason: String) -> Created {
+    let error = db::Error::NoLogin { tenant: tenant.name.clone(), reason };
     let subject = format!("tenant {}", tenant.name);
     context.events.emit(stack::Event::StepFailed { subject, error: error.chain() });
     Created { tenant: tenant.name.clone(), outcome: Outcome::Failed(error), findings: Vec::new() }
@@ -199,18 +226,28 @@ async fn rotated_meanwhile(
     cloud: &Cloud,
     specs: &[TenantSpec],
     created: &[Created],
-) -> Result<Vec<TenantSpec>, Failure> {
+) -> Vec<TenantSpec> {
     let mut moved = Vec::new();
     for (spec, one) in specs.iter().zip(created) {
         if matches!(one.outcome, Outcome::Repaired(_)) {
             let name = context.stack.role_secret_name(&spec.owner);
-            let now = aws::secret::find_credentials(cloud, &name).await?;
-            let now = now.filter(|now| now.password != spec.password);
+            let now = match aws::secret::find_credentials(cloud, &context.stack, &name).await {
+                Ok(now) => now.filter(|now| now.password != spec.password),
+                // It was set as it was read; the others are looked at all the same.
+                Err(error) => {
+                    let why = Failure::from(error).chain();
+                    context.events.warn(format!(
+                        "whether the password of `{}` was rotated meanwhile cannot be seen: {why}",
+                        spec.owner
+                    ));
+                    None
+                }
+            };
             let tenant = context.stack.tenant(&spec.name);
             moved.extend(tenant.zip(now).map(|(tenant, now)| self::spec(tenant, now)));
         }
     }
-    Ok(moved)
+    moved
 }
 
 /// Prints what became of each tenant.
@@ -292,8 +329,23 @@ pub(super) async fn look(
     master: &Login,
     tenants: &[Tenant],
 ) -> Result<Vec<Verification>, Failure> {
-    let specs = specs(context, cloud, tenants).await?;
-    Ok(db::tenant::verify(server, master, &specs).await?)
+    let mut ready = Vec::new();
+    let mut refused = HashMap::new();
+    for (tenant, spec) in tenants.iter().zip(specs(context, cloud, tenants).await?) {
+        match spec {
+            Ok(spec) => ready.push(spec),
+            Err(failure) => drop(refused.insert(tenant.name.as_str(), one_line(failure))),
+        }
+    }
+    let mut verified = db::tenant::verify(server, master, &ready).await?.into_iter().peekable();
+    let in_order = |tenant: &Tenant| match refused.remove(tenant.name.as_str()) {
+        Some(evidence) => {
+            let check = Check { name: "secret", verdict: Verdict::Fail, evidence };
+            Some(Verification { tenant: tenant.name.clone(), checks: vec![check] })
+        }
+        None => verified.next_if(|one| one.tenant == tenant.name),
+    };
+    Ok(tenants.iter().filter_map(in_order).collect())
 }
 
 /// Tells whether every tenant was proved to be as it should be.
@@ -310,28 +362,75 @@ pub(super) fn judge_verified(verifications: &[Verification]) -> Result<(), Failu
 /// are read together, and whoever such a rotation has left behind is refused by the server and told how to finish it.
 const FEW: usize = 20;
 
-/// Returns what the tenants are to be, with the passwords that their secrets hold.
-pub async fn specs(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Result<Vec<TenantSpec>, Failure> {
-    let stack = &context.stack;
-    if tenants.len() <= FEW {
-        let logins = tenants.iter().map(|tenant| bridge::owner(context, cloud, tenant));
-        let logins = try_join_all(logins).await?;
-        let credentials =
-            logins.into_iter().map(|login| Credentials { user: Some(login.user), password: login.password });
-        return Ok(tenants.iter().zip(credentials).map(|(tenant, found)| spec(tenant, found)).collect());
-    }
-    let names = tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)).collect();
-    let found = aws::secret::find_all(cloud, &names, &context.events).await?;
-    context.check_interrupted()?;
-    let with_credentials = |tenant: &Tenant| {
-        let name = stack.role_secret_name(&tenant.owner);
-        let found = found.get(&name).cloned().ok_or_else(|| {
-            Failure::from(aws::Error::Missing { what: format!("secret `{name}`") })
-                .hint(format!("run `cargo xtask tenant create {}`", tenant.name))
-        })?;
-        Ok(spec(tenant, found))
+/// Returns what each tenant is to be, with the password that its secret holds, or why that cannot be had and what mends it.
+///
+/// # Errors
+/// What concerns all tenants: nobody's secret may be read (3), or an interruption (130).
+pub async fn specs(
+    context: &Context,
+    cloud: &Cloud,
+    tenants: &[Tenant],
+) -> Result<Vec<Result<TenantSpec, Failure>>, Failure> {
+    let mut specs = match tenants.len() {
+        0..=FEW => one_by_one(context, cloud, tenants).await,
+        _ => together(context, cloud, tenants).await,
     };
-    tenants.iter().map(with_credentials).collect()
+    context.check_interrupted()?;
+    let is_denied =
+        |spec: &Result<TenantSpec, Failure>| matches!(spec, Err(failure) if failure.exit == Exit::Permission);
+    // Credentials that have expired are nobody's in particular.
+    if specs.iter().all(is_denied)
+        && let Some(Err(failure)) = specs.pop()
+    {
+        return Err(failure);
+    }
+    Ok(specs)
+}
+
+async fn one_by_one(
+    context: &Context,
+    cloud: &Cloud,
+    tenants: &[Tenant],
+) -> Vec<Result<TenantSpec, Failure>> {
+    let specs = tenants.iter().map(async |tenant| {
+        let login = Box::pin(bridge::owner(context, cloud, tenant)).await?;
+        Ok(spec(tenant, Credentials { user: Some(login.user), password: login.password }))
+    });
+    join_all(specs).await
+}
+
+async fn together(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Vec<Result<TenantSpec, Failure>> {
+    let name_of = |tenant: &Tenant| context.stack.role_secret_name(&tenant.owner);
+    let names = tenants.iter().map(name_of).collect();
+    let mut found = aws::secret::find_all(cloud, &context.stack, &names, &context.events).await;
+    // Tenants may share a role, and an error cannot be told twice but as text.
+    let mut refused: HashMap<String, Failure> = HashMap::new();
+    let mut one = |tenant: &Tenant| {
+        let name = name_of(tenant);
+        if let Some(Ok(found)) = found.get(&name) {
+            return Ok(spec(tenant, found.clone()));
+        }
+        let failure = refused.entry(name).or_insert_with_key(|name| {
+            let missing = || aws::Error::Missing { what: format!("secret `{name}`") };
+            let error = found.remove(name).and_then(Result::err).unwrap_or_else(missing);
+            bridge::no_secret(tenant, error)
+        });
+        let again = Failure::new(failure.exit, anyhow::Error::msg(failure.chain()));
+        Err(failure.hints.iter().fold(again, |again, hint| again.hint(hint)))
+    };
+    tenants.iter().map(&mut one).collect()
+}
+
+/// Tells whether the server refuses a tenant's login because there is no such password, role or database, which
+/// `tenant create` mends. A migration that connects elsewhere may fail with the same codes.
+pub(super) fn is_shut_out(error: &db::Error) -> bool {
+    matches!(error, db::Error::Connect { .. })
+        && matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000"))
+}
+
+/// Returns what a failure says and what to do about it, for a line of a table.
+pub(super) fn one_line(failure: Failure) -> String {
+    std::iter::once(failure.chain()).chain(failure.hints).collect::<Vec<_>>().join("; ")
 }
 
 fn spec(tenant: &Tenant, found: Credentials) -> TenantSpec {
@@ -343,6 +442,7 @@ fn spec(tenant: &Tenant, found: Credentials) -> TenantSpec {
         purpose: tenant.purpose.clone(),
         encoding: tenant.encoding.clone(),
         locale: tenant.locale.clone(),
+        history: db::migration::history_table(tenant.migrations.as_deref()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tunnel`: local ports that lead to the database or to other targets, until Ctrl-C.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,9 @@ use tunnel::Phase;
 
 use crate::bridge::{Bridge, Route, Silence};
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::listener::{self, Wrap};
-use crate::{bridge, view};
+use crate::{bridge, cause, view};
 
 /// A local port, and where it is to lead.
 struct Way {
@@ -33,38 +34,22 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
     let (cloud, inventory) = context.reach().await?;
     let sessions = args.sessions.unwrap_or(context.stack.bastion.sessions);
     let silence = if args.keep_alive { Silence::KeptAlive } else { Silence::TimesOut };
-    let opening = ways.into_iter().map(|Way { listener, target }| {
-        let (cloud, inventory) = (&cloud, &inventory);
-        async move {
-            let (host, port) = match target {
-                Some(target) => target,
-                None => bridge::endpoint(inventory)?,
-            };
-            let route = Route { host, port, sessions, silence };
-            let bridge = Bridge::open(context, cloud, inventory, route).await?;
-            if let Err(failure) = prove(&bridge, bridge::endpoint(inventory).ok()).await {
-                // What it found out counts, not how the session ended.
-                drop(bridge.close().await);
-                return Err(failure);
-            }
-            Ok((listener, Arc::new(bridge)))
-        }
-    });
-    let opened = join_all(opening).await;
-    let (mut open, mut failed) = (Vec::new(), None);
-    for opened in opened {
-        match opened {
-            Ok(tunnel) => open.push(tunnel),
-            Err(failure) => failed = failed.or(Some(failure)),
-        }
+    let (mut listeners, mut routes) = (Vec::new(), Vec::new());
+    for Way { listener, target } in ways {
+        let (host, port) = target.map_or_else(|| bridge::endpoint(&inventory), Ok)?;
+        listeners.push(listener);
+        routes.push(Route { host, port, sessions, silence });
     }
-    let served = match failed {
-        Some(failure) => Err(failure),
-        None => serve(context, &open).await,
+    let opening = routes.into_iter().map(|route| Bridge::open(context, &cloud, &inventory, route));
+    let opened = join_all(opening).await;
+    let work = async |bridges: &[Arc<Bridge>]| {
+        let database = bridge::endpoint(&inventory).ok();
+        let proofs = join_all(bridges.iter().map(|bridge| prove(bridge, database.clone()))).await;
+        proofs.into_iter().collect::<Result<(), Failure>>()?;
+        let open: Vec<_> = listeners.into_iter().zip(bridges.iter().cloned()).collect();
+        serve(context, &open).await
     };
-    let closed = join_all(open.iter().map(|(_, bridge)| bridge.close())).await;
-    served?;
-    closed.into_iter().collect::<Result<(), Failure>>()?;
+    Box::pin(Bridge::during_all(opened, work)).await?;
     context.view.say("tunnel closed");
     Ok(ExitCode::SUCCESS)
 }
@@ -104,7 +89,7 @@ async fn serve(context: &Context, open: &[(TcpListener, Arc<Bridge>)]) -> Result
         .iter()
         .map(|(listener, bridge)| listener::serve(listener, bridge, &Wrap::Nothing, &context.view));
     tokio::select! {
-        (error, _, _) = select_all(serving.map(Box::pin)) => Err(error.into()),
+        (never, _, _) = select_all(serving.map(Box::pin)) => match never {},
         () = context.stop.raised() => Ok(()),
         watched = watching => Ok(watched.map(drop)?),
     }
@@ -149,11 +134,7 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 /// within two seconds: the data channel tells of a refusal, but not of success.
 async fn prove(bridge: &Bridge, database: Option<(String, u16)>) -> Result<(), Failure> {
     let unreached = |error: anyhow::Error| {
-        Failure::new(
-            Exit::Tunnel,
-            error.context(format!("the tunnel does not reach {}:{}", bridge.host, bridge.port)),
-        )
-        .hint("run `cargo xtask status`; `cargo xtask up security-groups` mends the rules of the stack")
+        cause::of_stream(error, format!("the tunnel does not reach {}:{}", bridge.host, bridge.port))
     };
     let mut stream = bridge.connect().await.map_err(|error| unreached(error.into()))?;
     let mut answer = [0; 1];
@@ -178,12 +159,25 @@ fn parse_target(text: &str) -> Result<(Option<u16>, (String, u16)), Failure> {
         ))
     };
     let (rest, port) = text.rsplit_once(':').ok_or_else(bad)?;
-    let (local, host) = match rest.split_once(':') {
-        Some((local, host)) => (Some(local.parse().map_err(|_| bad())?), host),
-        None => (None, rest),
+    // An IPv6 address is written in brackets, as in URLs.
+    let (before, address) = match rest.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
+        Some((before, address)) => (before, Some(address)),
+        None => (rest, None),
     };
+    let (local, host) = match (before.split_once(':'), address) {
+        (Some((local, "")), Some(address)) => (Some(local), address),
+        (Some((local, host)), None) => (Some(local), host),
+        (None, None) => (None, before),
+        (None, Some(address)) if before.is_empty() => (None, address),
+        (_, Some(_)) => return Err(bad()),
+    };
+    let local = local.map(str::parse).transpose().map_err(|_| bad())?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() || host.len() > 253 || !host.chars().all(fits) {
+    let is_host = match address {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.len() <= 253 && host.chars().all(fits),
+    };
+    if !is_host {
         return Err(bad());
     }
     match port.parse() {

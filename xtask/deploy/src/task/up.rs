@@ -4,48 +4,106 @@ use std::process::ExitCode;
 
 use aws::{ApplyOptions, Cloud, Ephemeral};
 use serde_json::json;
-use stack::plan::{Action, Step};
+use stack::plan::{Action, Step, Unknown};
 use stack::{Component, Inventory, Plan, Resource};
 
-use crate::alone::{self, Belief};
+use crate::alone::{self, Belief, Outcome};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::{plan, power};
-use crate::{confirm, cost, view};
+use crate::{confirm, names, running, view};
 
 /// Shows the plan, asks, carries it out.
 pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failure> {
     let ttl = args.ttl.as_deref().map(|ttl| power::span("--ttl", ttl)).transpose()?;
     let (cloud, inventory) = context.observe().await?;
-    let plan = stack::plan::up(&context.stack, &inventory, &plan::components(&args.components));
+    names::check_all(context, &inventory)?;
+    names::warn(context, &inventory);
+    let only = plan::components(&args.components);
+    let stack = &*context.stack;
+    let closes = match args.remove_unknown_rules {
+        true => stack::plan::unknown(stack, &inventory),
+        false => stack::plan::obsolete(stack, &inventory),
+    };
+    let shown = stack::plan::up_with(stack, &inventory, &only, &closes);
+    plan::permit(stack, &inventory, &shown)?;
     if ttl.is_some() {
-        refuse_lasting(&inventory, &plan)?;
+        refuse_lasting(&inventory, &shown)?;
     }
-    let shown = plan::render(&context.stack, &inventory, &plan);
     if args.dry_run {
-        view::result(context.json, &shown, &plan::document(&context.stack, &inventory, &plan))?;
+        let text = plan::render(stack, &inventory, &shown);
+        view::result(context.json, &text, &plan::document(stack, &inventory, &shown))?;
         return Ok(ExitCode::SUCCESS);
     }
-    context.view.say(shown.trim_end());
-    let (steps, inventory) = if plan.is_empty() {
-        (0, inventory)
-    } else {
+    context.view.say(plan::render_steps(stack, &inventory, &shown).trim_end());
+    let closes = choose(context, &shown, closes)?;
+    let agreed = stack::plan::up_with(stack, &inventory, &only, &closes);
+    if !shown.is_empty() {
         confirm::yes(context, "carry this out?")?;
-        // Counted from here, not from before the question; the bastion's own timer counts from its launch.
-        let ephemeral = ttl.map(|ttl| Ephemeral { ttl, expires_at: power::after(ttl).to_string() });
-        let options = ApplyOptions { ephemeral, ..ApplyOptions::default() };
-        let only = plan::components(&args.components);
-        carry_out(context, &cloud, &only, inventory, &options).await?
-    };
-    let running = cost::still_running(&inventory);
-    let text = match steps {
+    }
+    // Counted from here, not from before the question; the bastion's own timer counts from its launch.
+    let ephemeral = ttl.map(|ttl| Ephemeral { ttl, expires_at: power::after(ttl).to_string() });
+    let options = ApplyOptions { ephemeral, ..ApplyOptions::default() };
+    let wish = Wish { only: &only, closes: &closes, options: &options };
+    let (done, inventory) = as_agreed(context, &cloud, &wish, inventory, agreed).await?;
+    let running = running::lines(&context.stack, &inventory);
+    let text = match done.steps.len() {
         0 => format!("unchanged\n{}", lines("running", &running)),
-        _ => format!("up: {steps} steps done\n{}", lines("running", &running)),
+        steps => format!("up: {steps} steps done\n{}", lines("running", &running)),
     };
-    let document =
-        json!({ "stack": context.stack.name, "steps": steps, "plan": plan, "inventory": inventory });
+    let document = json!({
+        "stack": stack.name, "steps": done.steps.len(), "plan": done, "inventory": inventory,
+    });
     view::result(context.json, &text, &document)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks about each thing that the stack file does not state, and returns all that is to be taken away. What stays is told.
+fn choose(context: &Context, plan: &Plan, mut closes: Vec<Unknown>) -> Result<Vec<Unknown>, Failure> {
+    let mut stays = false;
+    for unknown in &plan.left_alone {
+        if confirm::beside(context, &format!("{unknown}\nthe stack file does not state it; remove it?"))? {
+            closes.push(unknown.clone());
+        } else {
+            context.events.warn(plan::stays(unknown));
+            stays = true;
+        }
+    }
+    if stays {
+        context.view.say(plan::REMEDY);
+    }
+    Ok(closes)
+}
+
+/// Carries out what was agreed to; where it would be something else by now, shows that and asks again.
+async fn as_agreed(
+    context: &Context,
+    cloud: &Cloud,
+    wish: &Wish<'_>,
+    mut inventory: Inventory,
+    mut agreed: Plan,
+) -> Result<(Plan, Inventory), Failure> {
+    loop {
+        match Box::pin(carry_out(context, cloud, wish, inventory, Some(&agreed))).await? {
+            Outcome::Done(done) => return Ok(done),
+            Outcome::Changed(now) => {
+                let stack = &context.stack;
+                let plan = stack::plan::up_with(stack, &now, wish.only, wish.closes);
+                context.view.say("what exists has changed since the plan was shown; nothing was changed yet");
+                context.view.say(plan::render(stack, &now, &plan).trim_end());
+                confirm::yes(context, "carry this out instead?")?;
+                (inventory, agreed) = (now, plan);
+            }
+        }
+    }
+}
+
+/// What is to be brought up, and how.
+struct Wish<'a> {
+    only: &'a [Component],
+    /// What the stack file does not state and is to go.
+    closes: &'a [Unknown],
+    options: &'a ApplyOptions,
 }
 
 /// Refuses to call a bastion ephemeral that was launched to stay: its end is fixed at its launch.
@@ -63,8 +121,8 @@ fn refuse_lasting(inventory: &Inventory, plan: &Plan) -> Result<(), Failure> {
 /// Brings up those components (all, if none is named) without asking, and returns what exists then.
 pub async fn converge(context: &Context, only: &[Component]) -> Result<(Cloud, Inventory, usize), Failure> {
     let (cloud, inventory) = context.observe().await?;
-    let (steps, inventory) = carry_out(context, &cloud, only, inventory, &ApplyOptions::default()).await?;
-    Ok((cloud, inventory, steps))
+    let (plan, inventory) = unasked(context, &cloud, inventory, only).await?;
+    Ok((cloud, inventory, plan.steps.len()))
 }
 
 /// Brings up those components without asking, from what was observed before, and returns what exists then.
@@ -74,39 +132,71 @@ pub(super) async fn bring(
     inventory: Inventory,
     only: &[Component],
 ) -> Result<Inventory, Failure> {
-    let (_, inventory) = carry_out(context, cloud, only, inventory, &ApplyOptions::default()).await?;
-    Ok(inventory)
+    Ok(unasked(context, cloud, inventory, only).await?.1)
 }
 
-/// Carries out what there is to do while nobody else does, and returns the number of steps and what exists then.
+/// Brings up without asking. What the stack file does not state stays, whoever made it: another checkout may state it.
+async fn unasked(
+    context: &Context,
+    cloud: &Cloud,
+    inventory: Inventory,
+    only: &[Component],
+) -> Result<(Plan, Inventory), Failure> {
+    let options = ApplyOptions::default();
+    let wish = Wish { only, closes: &[], options: &options };
+    match Box::pin(carry_out(context, cloud, &wish, inventory, None)).await? {
+        Outcome::Done(done) => Ok(done),
+        Outcome::Changed(_) => unreachable!("invariant: nobody has agreed to a plan"),
+    }
+}
+
+/// Carries out what there is to do while nobody else does, and returns that and what exists then.
 ///
 /// # Errors
 /// Says what is done, what still runs and costs, and that another `up` goes on from here.
 async fn carry_out(
     context: &Context,
     cloud: &Cloud,
-    only: &[Component],
+    wish: &Wish<'_>,
     seen: Inventory,
-    options: &ApplyOptions,
-) -> Result<(usize, Inventory), Failure> {
-    if stack::plan::up(&context.stack, &seen, only).is_empty() {
-        return Ok((0, seen));
+    agreed: Option<&Plan>,
+) -> Result<Outcome<(Plan, Inventory)>, Failure> {
+    let Wish { only, closes, options } = wish;
+    names::check_all(context, &seen)?;
+    let first = stack::plan::up_with(&context.stack, &seen, only, closes);
+    if first.is_empty() {
+        return Ok(Outcome::Done((first, seen)));
     }
+    plan::permit(&context.stack, &seen, &first)?;
     let work = async |inventory: Inventory| {
         // Another run may have done some of it, or all.
-        let plan = stack::plan::up(&context.stack, &inventory, only);
+        names::check_all(context, &inventory)?;
+        let plan = stack::plan::up_with(&context.stack, &inventory, only, closes);
+        plan::permit(&context.stack, &inventory, &plan)?;
         if options.ephemeral.is_some() {
             refuse_lasting(&inventory, &plan)?;
         }
+        if let Some(agreed) = agreed {
+            if !alone::goes_on(context, &plan, agreed, "up")? {
+                return Ok(Outcome::Changed(inventory));
+            }
+            if !plan.is_as_agreed(agreed) {
+                context.view.say("what exists has changed since the plan was shown; this is done now:");
+                context.view.say(plan::render_steps(&context.stack, &inventory, &plan).trim_end());
+            }
+        }
         let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
         let applied = aws::apply(cloud, stack, &plan, inventory, options, events, stop);
-        let inventory = Box::pin(applied).await.map_err(|error| {
-            Failure::from(error)
-                .hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
+        let inventory = Box::pin(running::applied(context, cloud, applied)).await.map_err(|failure| {
+            failure.hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
         })?;
-        Ok((plan.steps.len(), inventory))
+        Ok(Outcome::Done((plan, inventory)))
     };
-    alone::change(context, cloud, ("up", Belief::IfEmpty), seen, work).await
+    let belief = match agreed {
+        Some(_) => Belief::IfEmpty.unless_asked(context),
+        None => Belief::IfEmpty,
+    };
+    Box::pin(alone::change(context, cloud, ("up", belief), seen, work)).await
 }
 
 fn lines(label: &str, lines: &[String]) -> String {

@@ -39,7 +39,7 @@ pub(super) async fn run(talk: &mut Talk, line: &str, outputs: Outputs, home: &Pa
     while stdout.is_some() || stderr.is_some() {
         let may_send = talk.next_output().is_some();
         tokio::select! {
-            message = talk.next() => if let (PayloadType::Output, bytes) = message? {
+            message = talk.next_or_turn() => if let Some((PayloadType::Output, bytes)) = message? {
                 signal(&child, &bytes);
             },
             chunk = read(&mut stdout), if may_send && stdout.is_some() => match chunk {

@@ -40,16 +40,29 @@ impl Talk {
     /// Returns the type and the clear bytes of the client's next message. It may be dropped and called again.
     pub(super) async fn next(&mut self) -> Result<(PayloadType, Bytes), Over> {
         loop {
-            if let Some(message) = self.arrived.pop_front() {
+            if let Some(message) = self.next_or_turn().await? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// As [`Talk::next`], but returns as well when something else has happened: an acknowledgement came, or time has
+    /// passed. Whether output may be sent must be asked again then.
+    pub(super) async fn next_or_turn(&mut self) -> Result<Option<(PayloadType, Bytes)>, Over> {
+        if self.arrived.is_empty() {
+            self.turn().await?;
+        }
+        match self.arrived.pop_front() {
+            None => Ok(None),
+            Some(message) => {
                 let payload = match &self.cipher {
                     Some(cipher) if message.payload_type == PayloadType::Output => {
                         cipher.decrypt(&message.payload).map_err(|_| Over)?
                     }
                     _ => message.payload,
                 };
-                return Ok((message.payload_type, payload));
+                Ok(Some((message.payload_type, payload)))
             }
-            self.turn().await?;
         }
     }
 

@@ -35,9 +35,9 @@ pub(super) async fn run(talk: &mut Talk, line: Option<&str>, home: &Path) -> Res
             screen.read(&mut buffer).await
         };
         tokio::select! {
-            message = talk.next() => match message? {
-                (PayloadType::Output, bytes) => typed.extend_from_slice(&bytes),
-                (PayloadType::Size, payload) => {
+            message = talk.next_or_turn() => match message? {
+                Some((PayloadType::Output, bytes)) => typed.extend_from_slice(&bytes),
+                Some((PayloadType::Size, payload)) => {
                     if let Ok(size) = TerminalSize::parse(&payload) {
                         let clip = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
                         let size = pty_process::Size::new(clip(size.rows), clip(size.cols));

@@ -24,12 +24,17 @@ pub(super) enum Phase {
     Failed(String),
 }
 
-/// The phases of all databases, by identifier.
+/// The phases of all databases, by [`place`]: two regions may have the same identifier.
 #[derive(Debug, Default)]
 pub(crate) struct Phases(Mutex<BTreeMap<String, Phase>>);
 
+/// Returns by what a database is known behind the gateway: no other has it, in no region.
+pub(super) fn place(region: &str, identifier: &str) -> String {
+    format!("{region}-{identifier}")
+}
+
 impl Phases {
-    /// Forgets everything and returns the identifiers.
+    /// Forgets everything and returns the places.
     pub(crate) fn clear(&self) -> Vec<String> {
         std::mem::take(&mut *self.lock()).into_keys().collect()
     }
@@ -44,23 +49,23 @@ impl Phases {
         failed.collect()
     }
 
-    pub(super) fn get(&self, identifier: &str) -> Phase {
-        self.lock().get(identifier).cloned().unwrap_or(Phase::Available)
+    pub(super) fn get(&self, place: &str) -> Phase {
+        self.lock().get(place).cloned().unwrap_or(Phase::Available)
     }
 
-    pub(super) fn set(&self, identifier: &str, phase: Phase) {
-        self.lock().insert(identifier.to_owned(), phase);
+    pub(super) fn set(&self, place: &str, phase: Phase) {
+        self.lock().insert(place.to_owned(), phase);
     }
 
     /// Ends the creation; a database that is being deleted meanwhile stays so.
-    pub(super) fn created(&self, identifier: &str, phase: Phase) {
-        if let Some(at) = self.lock().get_mut(identifier).filter(|at| **at == Phase::Creating) {
+    pub(super) fn created(&self, place: &str, phase: Phase) {
+        if let Some(at) = self.lock().get_mut(place).filter(|at| **at == Phase::Creating) {
             *at = phase;
         }
     }
 
-    pub(super) fn forget(&self, identifier: &str) {
-        self.lock().remove(identifier);
+    pub(super) fn forget(&self, place: &str) {
+        self.lock().remove(place);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Phase>> {
@@ -69,22 +74,22 @@ impl Phases {
 }
 
 /// Writes the phases into an answer of moto, which knows only `available`.
-pub(super) fn dress(phases: &Phases, reply: Reply) -> Reply {
+pub(super) fn dress(phases: &Phases, region: &str, reply: Reply) -> Reply {
     if reply.status != StatusCode::OK {
         return reply;
     }
     let xml = reply.text();
     match Document::parse(&xml) {
-        Ok(document) => Reply { body: Bytes::from(show(&xml, &document, phases)), ..reply },
+        Ok(document) => Reply { body: Bytes::from(show(&xml, &document, region, phases)), ..reply },
         Err(_) => reply,
     }
 }
 
-fn show(xml: &str, document: &Document<'_>, phases: &Phases) -> String {
+fn show(xml: &str, document: &Document<'_>, region: &str, phases: &Phases) -> String {
     let mut edits = Vec::new();
     for node in all(document, "DBInstance") {
         let Some(database) = Database::read(node) else { continue };
-        let (status, endpoint) = match phases.get(&database.identifier) {
+        let (status, endpoint) = match phases.get(&place(region, &database.identifier)) {
             Phase::Available => continue,
             Phase::Stopped(restart) => {
                 if let Some(at) = find(node, &["DBInstanceStatus"]) {
@@ -116,8 +121,10 @@ mod tests {
 
     fn shown(phase: Phase) -> String {
         let phases = Phases::default();
-        phases.set("a", phase);
-        show(XML, &Document::parse(XML).unwrap(), &phases)
+        phases.set(&place("us-east-1", "a"), phase);
+        let document = Document::parse(XML).unwrap();
+        assert_eq!(show(XML, &document, "us-west-2", &phases), XML, "another region has one of that name");
+        show(XML, &document, "us-east-1", &phases)
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! The last links, which only a connection can show: the port, TLS, the login.
 
-use std::error::Error as StdError;
+use std::sync::Arc;
 
 use aws::Cloud;
-use db::{ConnectOptions, connect};
+use db::{ConnectOptions, Login, connect};
 use stack::Inventory;
 use stack::diagnosis::{Judgement, Link};
 use stack::finding::{Cause, Finding};
 
 use crate::bridge::{self, Bridge};
+use crate::cause;
 use crate::context::Context;
 use crate::failure::Failure;
 
 /// The links, in their order.
 pub(super) const NAMES: [&str; 3] = ["port", "TLS", "login"];
+
+const UNREACHED: &str = "the bastion does not reach the database's port";
 
 /// How far a connection got.
 struct Reached {
@@ -35,9 +38,15 @@ async fn reach(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Reach
     );
     let bridge = match bridge {
         Ok(bridge) => bridge,
-        Err(failure) => return at_port(unreachable("the tunnel does not open", failure.chain())),
+        Err(failure) => return at_port(unopened(&failure)),
     };
-    let reached = match (bridge.server(context), login) {
+    let work = async |bridge: &Arc<Bridge>| Ok(through(context, bridge, login).await);
+    let reached = Box::pin(bridge.during(work)).await;
+    reached.unwrap_or_else(|failure| at_port(Judgement::Unknown(failure.chain())))
+}
+
+async fn through(context: &Context, bridge: &Bridge, login: Result<Login, Failure>) -> Reached {
+    match (bridge.server(context), login) {
         (Err(failure), _) => Reached {
             port: Judgement::Skipped("nothing is sent without a CA to trust".to_owned()),
             tls: no_ca(context, &failure),
@@ -63,16 +72,16 @@ async fn reach(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Reach
             }
             Err(error) => judge(context, &error),
         },
-    };
-    // What was seen counts, not how the session ended.
-    drop(bridge.close().await);
-    reached
+    }
 }
 
 fn judge(context: &Context, error: &db::Error) -> Reached {
     let words = error.chain();
-    if is_of_tunnel(error) {
-        return at_port(unreachable("the bastion does not reach the database's port", words));
+    if let Some(error) = cause::find(error) {
+        return at_port(unreachable(cause::command_of(Some(error)), sentence(error), words));
+    }
+    if matches!(error, db::Error::Dial { .. } | db::Error::TimedOut { .. }) {
+        return at_port(unreachable(cause::command_of(None), UNREACHED, words));
     }
     if matches!(error, db::Error::Tls { .. }) {
         return at_tls(untrusted(context, words));
@@ -89,25 +98,39 @@ fn judge(context: &Context, error: &db::Error) -> Reached {
             let sentence = "the database refuses the master user";
             at_login(Finding::mended_by("cargo xtask status", Cause::LoginRefused, sentence, words).into())
         }
-        None => at_port(unreachable("the database's port does not answer", words)),
+        None => at_port(unreachable(cause::command_of(None), "the database's port does not answer", words)),
     }
 }
 
-/// Tells whether it was the tunnel that broke, and not what came through it.
-fn is_of_tunnel(error: &db::Error) -> bool {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-        if error.is::<tunnel::Error>() || inner.is_some_and(|inner| inner.is::<tunnel::Error>()) {
-            return true;
+fn unreachable(command: &str, sentence: &str, words: String) -> Judgement {
+    Finding::mended_by(command, Cause::TargetUnreachable, sentence, words).into()
+}
+
+/// The tunnel has its own hint, by its own cause.
+fn unopened(failure: &Failure) -> Judgement {
+    let error = failure.error.as_ref().and_then(|error| cause::find(error.as_ref()));
+    let sentence = error.filter(|error| is_of_the_target(error)).map_or("the tunnel does not open", sentence);
+    let command = failure.hints.first().map_or("run the same again", String::as_str);
+    unreachable(command, sentence, failure.chain())
+}
+
+/// Tells whether it is the target that was not reached: the session to the bastion was there.
+fn is_of_the_target(error: &tunnel::Error) -> bool {
+    use tunnel::Error as E;
+    matches!(
+        error,
+        E::ConnectFailed { .. } | E::UnknownHost { .. } | E::Forbidden { .. } | E::Unanswered { .. }
+    )
+}
+
+fn sentence(error: &tunnel::Error) -> &'static str {
+    match error {
+        tunnel::Error::ConnectFailed { .. } => {
+            "the bastion does not know the database's name, or nothing accepts connections at its port"
         }
-        cause = error.source();
+        error if is_of_the_target(error) => UNREACHED,
+        _ => "the tunnel to the database broke",
     }
-    matches!(error, db::Error::Dial { .. } | db::Error::TimedOut { .. })
-}
-
-fn unreachable(sentence: &str, words: String) -> Judgement {
-    Finding::mended_by("cargo xtask up security-groups", Cause::TargetUnreachable, sentence, words).into()
 }
 
 fn no_ca(context: &Context, failure: &Failure) -> Judgement {

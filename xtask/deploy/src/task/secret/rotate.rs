@@ -74,6 +74,16 @@ impl Target {
         Login { user, password: version.password.clone(), database }
     }
 
+    /// Returns the versions of its secret. One that somebody else wrote over is made whole by the rotation, but for the
+    /// master's: without its password nobody can tell the server anything.
+    async fn versions(&self, cloud: &Cloud, stack: &Stack) -> Result<Versions, aws::Error> {
+        let name = self.secret_name(stack);
+        match self {
+            Target::Role { role, .. } => Box::pin(rotate::get_or_rebuild(cloud, stack, &name, role)).await,
+            Target::Master => Box::pin(rotate::get(cloud, stack, &name)).await,
+        }
+    }
+
     /// Returns whose password the version after that one has.
     fn next_user(&self, stack: &Stack, current: &Version) -> String {
         match self {
@@ -142,14 +152,17 @@ pub enum Outcome {
 /// Rotates the passwords: the roles' first, some at the same time, the master user's last.
 ///
 /// # Errors
-/// What concerns all of them: no connection as the master user, or somebody else holds the lock. What concerns one is
-/// in its outcome.
+/// What concerns all of them: a secret that is not the stack's (2), no connection as the master user, or somebody else holds
+/// the lock. What concerns one is in its outcome.
 pub async fn rotate(
     context: &Context,
     cloud: &Cloud,
     server: &Server,
     targets: &[Target],
 ) -> Result<Vec<Rotated>, Failure> {
+    // All of them before the first is touched: a foreign one among them says that the names are another stack's.
+    let names = targets.iter().map(|target| target.secret_name(&context.stack)).collect();
+    Box::pin(aws::secret::check_all(cloud, &context.stack, &names)).await?;
     let work = Work { context, cloud, server, admin: admin(context, cloud, server).await? };
     let rotated = tokio::select! {
         rotated = Box::pin(work.all(targets)) => rotated,
@@ -166,7 +179,7 @@ pub async fn rotate(
 /// neither of its passwords, as it may while RDS is at work.
 async fn admin(context: &Context, cloud: &Cloud, server: &Server) -> Result<Option<Session>, Failure> {
     let target = Target::Master;
-    let versions = rotate::get(cloud, &target.secret_name(&context.stack)).await?;
+    let versions = rotate::get(cloud, &context.stack, &target.secret_name(&context.stack)).await?;
     let login = target.login(&context.stack, &versions.current);
     let login = match &versions.pending {
         Some(pending) => bridge::choose(server, login, target.login(&context.stack, pending)).await?,
@@ -232,7 +245,7 @@ impl Work<'_> {
     async fn advance(&self, target: &Target, stage: &mut Stage) -> Result<Outcome, Failure> {
         self.context.check_interrupted()?;
         self.expect_role(target).await?;
-        let versions = rotate::get(self.cloud, &target.secret_name(&self.context.stack)).await?;
+        let versions = target.versions(self.cloud, &self.context.stack).await?;
         let (pending, outcome) = match &versions.pending {
             Some(pending) => {
                 *stage = Stage::Changing;

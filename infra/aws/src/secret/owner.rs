@@ -1,0 +1,94 @@
+//! Whose a secret is: its tag says so, and nothing is read from another's or written to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, Tag};
+use stack::Stack;
+use stack::inventory::SecretEntry;
+use stack::spec::STACK_TAG;
+
+use super::{SERVICE, batch, describe, describe_all, entry};
+use crate::error::failed;
+use crate::{Cloud, Error};
+
+/// Returns the secret of that name without its value, if there is one.
+///
+/// # Errors
+/// [`Error::Foreign`] if it does not carry the stack's tag.
+pub(super) async fn own(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
+    match describe(cloud, stack, name).await? {
+        Some(entry) if !entry.tagged => Err(Error::Foreign { what: "secret", name: entry.name }),
+        found => Ok(found),
+    }
+}
+
+/// Checks that those of the secrets that are there carry the stack's tag.
+///
+/// # Errors
+/// [`Error::Foreign`] names the first that does not.
+pub async fn check_all(cloud: &Cloud, stack: &Stack, names: &BTreeSet<String>) -> Result<(), Error> {
+    let own = match names.len() <= batch::AT_ONCE {
+        true => BTreeMap::new(),
+        // What the list does not show, and all if it is refused, is asked for one by one.
+        false => arns(cloud, stack).await.unwrap_or_default(),
+    };
+    let open = names.iter().filter(|name| !own.contains_key(*name)).cloned().collect();
+    match describe_all(cloud, stack, &open, &[]).await?.into_iter().find(|entry| !entry.tagged) {
+        Some(entry) => Err(Error::Foreign { what: "secret", name: entry.name }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the secrets with the stack's tag that a list shows, which may be five minutes behind.
+///
+/// Project `a-b` with environment `c` and project `a` with `b-c` have one name: where no name is known that only one of
+/// them can have, the other tags decide.
+pub(super) async fn tagged(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
+    let filter = |key: FilterNameStringType, value: &str| Filter::builder().key(key).values(value).build();
+    let key = filter(FilterNameStringType::TagKey, STACK_TAG);
+    let value = filter(FilterNameStringType::TagValue, &stack.name);
+    let mut entries = listed(cloud, stack, vec![key, value]).await?;
+    // The filters let pass what begins so, and the key of one tag with the value of another.
+    entries.retain(|(entry, is_twins)| entry.tagged && !is_twins);
+    Ok(entries.into_iter().map(|(entry, _)| entry).collect())
+}
+
+/// Returns the secrets whose names begin with the stack's prefix, others' as well, as a list shows them.
+pub(super) async fn under_prefix(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
+    let prefix = format!("{}/", stack.database.secret_prefix);
+    let filter = Filter::builder().key(FilterNameStringType::Name).values(&prefix).build();
+    let mut entries = listed(cloud, stack, vec![filter]).await?;
+    entries.retain(|(entry, _)| entry.name.starts_with(&prefix));
+    Ok(entries.into_iter().map(|(entry, _)| entry).collect())
+}
+
+/// Returns the ARNs of the secrets with the stack's tag, by name. A secret that is made again has another one.
+pub(super) async fn arns(cloud: &Cloud, stack: &Stack) -> Result<BTreeMap<String, String>, Error> {
+    Ok(tagged(cloud, stack).await?.into_iter().map(|entry| (entry.name, entry.arn)).collect())
+}
+
+/// Returns the secrets, each with whether its other tags are those of another stack.
+async fn listed(
+    cloud: &Cloud,
+    stack: &Stack,
+    filters: Vec<Filter>,
+) -> Result<Vec<(SecretEntry, bool)>, Error> {
+    let call = cloud.secrets.list_secrets().include_planned_deletion(true).set_filters(Some(filters));
+    let mut pages = call.into_paginator().send();
+    let mut entries = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(failed(SERVICE, "ListSecrets"))?;
+        entries.extend(page.secret_list().iter().map(|found| read(stack, found)));
+    }
+    Ok(entries)
+}
+
+fn read(stack: &Stack, found: &SecretListEntry) -> (SecretEntry, bool) {
+    let others = [("Project", &stack.project), ("Environment", &stack.environment)];
+    let differs = |tag: &Tag| {
+        others.iter().any(|(key, value)| tag.key() == Some(*key) && tag.value() != Some(value.as_str()))
+    };
+    let is_twins = found.tags().iter().any(differs);
+    let (deleted, created) = (found.deleted_date(), found.created_date());
+    (entry(stack, found.name(), found.arn(), found.tags(), deleted, created), is_twins)
+}
