@@ -9,7 +9,7 @@ use stack::spec::{REGION_TAG, STACK_TAG};
 use stack::{Events, Resource, Stack};
 
 use crate::poll::Backoff;
-use crate::{Cloud, Error, profile, role};
+use crate::{Cloud, Error, profile, role, tag};
 
 /// What a look for one of the stack's names has shown.
 #[derive(Debug, Default)]
@@ -70,18 +70,13 @@ pub(crate) enum Whose {
 
 /// Returns whose a role or a profile is.
 pub(crate) fn whose<'a>(stack: &Stack, path: &str, tags: impl Iterator<Item = (&'a str, &'a str)>) -> Whose {
-    let (mut owner, mut region) = (None, None);
-    for (key, value) in tags {
-        match key {
-            STACK_TAG => owner = Some(value),
-            REGION_TAG => region = Some(value),
-            _ => (),
-        }
-    }
+    let tags: Vec<(&str, &str)> = tags.collect();
+    let value = |wanted| tags.iter().find(|(key, _)| *key == wanted).map(|(_, value)| *value);
+    let (owner, region) = (value(STACK_TAG), value(REGION_TAG));
     let root = stack.iam_root();
     let below = path.strip_prefix(root.as_str());
     let is_stacks = match owner {
-        Some(owner) => owner == stack.name,
+        Some(_) => tag::is_of(stack, tags.iter().copied()),
         None => below.is_some(),
     };
     if !is_stacks {

@@ -17,7 +17,8 @@ use crate::{Cloud, Error, blocker, interface, tag};
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<InternetGateway>, Error> {
     let call = cloud.ec2.describe_internet_gateways().filters(tag::of_stack(stack));
     let gateways: Result<Vec<Answer>, _> = call.into_paginator().items().send().collect().await;
-    Ok(gateways.map_err(failed("ec2", "DescribeInternetGateways"))?.iter().map(read).collect())
+    let gateways = gateways.map_err(failed("ec2", "DescribeInternetGateways"))?;
+    Ok(gateways.iter().filter(|gateway| tag::is_own(stack, gateway.tags())).map(read).collect())
 }
 
 /// Returns the stack's gateway, created if there is none and attached to the VPC.

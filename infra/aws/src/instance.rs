@@ -34,8 +34,9 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Instance>, 
     let pages = cloud.ec2.describe_instances().filters(tag::of_stack(stack)).into_paginator().items().send();
     let reservations: Result<Vec<Reservation>, _> = pages.collect().await;
     let reservations = reservations.map_err(failed("ec2", "DescribeInstances"))?;
-    let instances = reservations.iter().flat_map(|reservation| reservation.instances()).map(read);
-    Ok(instances.filter(|instance| instance.state != "terminated").collect())
+    let instances = reservations.iter().flat_map(|reservation| reservation.instances());
+    let own = instances.filter(|instance| tag::is_own(stack, instance.tags()));
+    Ok(own.map(read).filter(|instance| instance.state != "terminated").collect())
 }
 
 /// Returns the newest Amazon Linux 2023 image with the agent in it; `None` if the region offers none.

@@ -21,7 +21,8 @@ pub(crate) async fn list_of_stack(cloud: &Cloud, stack: &Stack) -> Result<Vec<(S
     let row = |interface: &NetworkInterface| {
         (interface.network_interface_id().unwrap_or_default().to_owned(), describe(interface))
     };
-    Ok(interfaces.iter().map(row).collect())
+    let own = interfaces.iter().filter(|interface| tag::is_own(stack, interface.tag_set()));
+    Ok(own.map(row).collect())
 }
 
 /// Returns the network interfaces that EC2's filter lets pass, as what holds something.

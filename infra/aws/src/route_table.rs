@@ -17,7 +17,8 @@ const EVERYWHERE: &str = "0.0.0.0/0";
 
 /// Returns the route tables with the stack's tag.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<RouteTable>, Error> {
-    Ok(tables(cloud, tag::of_stack(stack)).await?.iter().map(read).collect())
+    let tables = tables(cloud, tag::of_stack(stack)).await?;
+    Ok(tables.iter().filter(|table| tag::is_own(stack, table.tags())).map(read).collect())
 }
 
 /// Returns that route table, created if there is none, with all its associations and routes.

@@ -211,7 +211,7 @@ fn entry(
         name: name.unwrap_or_default().to_owned(),
         arn: arn.unwrap_or_default().to_owned(),
         scheduled_for_deletion: deleted.is_some(),
-        tagged: owner.as_ref() == Some(&stack.name),
+        tagged: tag::is_of(stack, tags.iter().filter_map(|tag| Some((tag.key()?, tag.value()?)))),
         owner,
         resource: value(RESOURCE_TAG).unwrap_or_default(),
         created_at: created.and_then(|time| time.fmt(DateTimeFormat::DateTime).ok()),

@@ -18,7 +18,8 @@ use crate::{Cloud, Error, blocker, tag};
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecurityGroup>, Error> {
     let call = cloud.ec2.describe_security_groups().filters(tag::of_stack(stack));
     let groups: Result<Vec<Answer>, _> = call.into_paginator().items().send().collect().await;
-    Ok(groups.map_err(failed("ec2", "DescribeSecurityGroups"))?.iter().map(read).collect())
+    let groups = groups.map_err(failed("ec2", "DescribeSecurityGroups"))?;
+    Ok(groups.iter().filter(|group| tag::is_own(stack, group.tags())).map(read).collect())
 }
 
 /// Returns the groups that are not the stack's, but that its database or its bastion is in; one that is gone is left out.

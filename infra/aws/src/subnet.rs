@@ -15,7 +15,8 @@ use crate::{Cloud, Error, blocker, interface, tag};
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Subnet>, Error> {
     let pages = cloud.ec2.describe_subnets().filters(tag::of_stack(stack)).into_paginator().items().send();
     let subnets: Result<Vec<Answer>, _> = pages.collect().await;
-    Ok(subnets.map_err(failed("ec2", "DescribeSubnets"))?.iter().map(read).collect())
+    let subnets = subnets.map_err(failed("ec2", "DescribeSubnets"))?;
+    Ok(subnets.iter().filter(|subnet| tag::is_own(stack, subnet.tags())).map(read).collect())
 }
 
 /// Returns that subnet of the stack, creating it if there is none.

@@ -6,6 +6,9 @@ use aws_sdk_ec2::types::{Filter, ResourceType, TagSpecification};
 use stack::spec::{REGION_TAG, RESOURCE_TAG, STACK_TAG};
 use stack::{Resource, Stack};
 
+const PROJECT_TAG: &str = "Project";
+const ENVIRONMENT_TAG: &str = "Environment";
+
 /// The tags of one thing: keys and values.
 pub(crate) type Pairs = [(&'static str, String); 6];
 
@@ -33,8 +36,8 @@ pub(crate) fn named(stack: &Stack, kind: &str, name: String) -> Pairs {
         (RESOURCE_TAG, kind.to_owned()),
         (REGION_TAG, stack.region.clone()),
         ("Name", name),
-        ("Project", stack.project.clone()),
-        ("Environment", stack.environment.clone()),
+        (PROJECT_TAG, stack.project.clone()),
+        (ENVIRONMENT_TAG, stack.environment.clone()),
     ]
 }
 
@@ -76,11 +79,31 @@ pub(crate) fn value(tags: &[aws_sdk_ec2::types::Tag], key: &str) -> Option<Strin
 }
 
 /// Tells whether the tags say that something belongs to the stack.
-pub(crate) fn is_of<'a>(stack: &Stack, mut tags: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
-    tags.any(|tag| tag == (STACK_TAG, stack.name.as_str()))
+///
+/// Project `a-b` with environment `c` and project `a` with `b-c` have one name, and so one stack tag: the tags `Project` and
+/// `Environment` tell them apart. They decide only where they make up that very name, as people give them other values.
+pub(crate) fn is_of<'a>(stack: &Stack, tags: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+    let (mut owner, mut project, mut environment) = (None, None, None);
+    for (key, value) in tags {
+        match key {
+            STACK_TAG => owner = Some(value),
+            PROJECT_TAG => project = Some(value),
+            ENVIRONMENT_TAG => environment = Some(value),
+            _ => (),
+        }
+    }
+    let is_twins = project.zip(environment).is_some_and(|(project, environment)| {
+        project != stack.project && format!("{project}-{environment}") == stack.name
+    });
+    owner == Some(stack.name.as_str()) && !is_twins
 }
 
-/// Returns the filter that lets pass what belongs to the stack.
+/// As [`is_of`], of EC2's tags. EC2's own filter knows the stack tag alone.
+pub(crate) fn is_own(stack: &Stack, tags: &[aws_sdk_ec2::types::Tag]) -> bool {
+    is_of(stack, tags.iter().filter_map(|tag| Some((tag.key()?, tag.value()?))))
+}
+
+/// Returns the filter that lets pass what has the stack tag; [`is_own`] looks at the other tags.
 pub(crate) fn of_stack(stack: &Stack) -> Filter {
     filter(&format!("tag:{}", STACK_TAG), &stack.name)
 }
@@ -88,4 +111,32 @@ pub(crate) fn of_stack(stack: &Stack) -> Filter {
 /// Returns a filter of EC2's.
 pub(crate) fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(project: &str, environment: &str) -> Stack {
+        let text = format!(
+            "project = \"{project}\"\nenvironment = \"{environment}\"\nregion = \"us-east-1\"\n\
+             [[tenant]]\nname = \"one\"\n"
+        );
+        stack::config::parse(&text, "stack.toml").unwrap()
+    }
+
+    #[test]
+    fn two_stacks_of_one_name_are_told_apart() {
+        let (one, other) = (stack("a-b", "c"), stack("a", "b-c"));
+        assert_eq!(one.name, other.name);
+        let tags = pairs(&one, Resource::Vpc);
+        let tags = || tags.iter().map(|(key, value)| (*key, value.as_str()));
+        assert!(is_of(&one, tags()) && !is_of(&other, tags()));
+        // What earlier versions or people have tagged otherwise stays the stack's.
+        let alone = || std::iter::once((STACK_TAG, "a-b-c"));
+        assert!(is_of(&one, alone()) && is_of(&other, alone()));
+        let renamed = || alone().chain([(PROJECT_TAG, "Accounting"), (ENVIRONMENT_TAG, "c")]);
+        assert!(is_of(&one, renamed()) && is_of(&other, renamed()));
+        assert!(!is_of(&one, [(STACK_TAG, "a-b")].into_iter()));
+    }
 }

@@ -10,14 +10,19 @@ use crate::{Cloud, Error, tag};
 
 /// Returns the volumes with the stack's tag.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Volume>, Error> {
-    filtered(cloud, tag::of_stack(stack)).await
+    let found = answers(cloud, tag::of_stack(stack)).await?;
+    Ok(found.iter().filter(|volume| tag::is_own(stack, volume.tags())).map(read).collect())
 }
 
 /// Returns the volumes that EC2's filter lets pass.
 pub(crate) async fn filtered(cloud: &Cloud, filter: Filter) -> Result<Vec<Volume>, Error> {
+    Ok(answers(cloud, filter).await?.iter().map(read).collect())
+}
+
+async fn answers(cloud: &Cloud, filter: Filter) -> Result<Vec<Answer>, Error> {
     let pages = cloud.ec2.describe_volumes().filters(filter).into_paginator().items().send();
     let volumes: Result<Vec<Answer>, _> = pages.collect().await;
-    Ok(volumes.map_err(failed("ec2", "DescribeVolumes"))?.iter().map(read).collect())
+    volumes.map_err(failed("ec2", "DescribeVolumes"))
 }
 
 fn read(volume: &Answer) -> Volume {

@@ -17,7 +17,8 @@ use crate::{Cloud, Error, blocker, tag};
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
     let pages = cloud.ec2.describe_vpcs().filters(tag::of_stack(stack)).into_paginator().items().send();
     let vpcs: Result<Vec<Answer>, _> = pages.collect().await;
-    vpcs.map_err(failed("ec2", "DescribeVpcs"))?.iter().map(read).collect()
+    let vpcs = vpcs.map_err(failed("ec2", "DescribeVpcs"))?;
+    vpcs.iter().filter(|vpc| tag::is_own(stack, vpc.tags())).map(read).collect()
 }
 
 /// Returns the VPCs with the stack's tag, with their DNS attributes.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, Tag};
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry};
 use stack::Stack;
 use stack::inventory::SecretEntry;
 use stack::spec::STACK_TAG;
@@ -40,17 +40,14 @@ pub async fn check_all(cloud: &Cloud, stack: &Stack, names: &BTreeSet<String>) -
 }
 
 /// Returns the secrets with the stack's tag that a list shows, which may be five minutes behind.
-///
-/// Project `a-b` with environment `c` and project `a` with `b-c` have one name: where no name is known that only one of
-/// them can have, the other tags decide.
 pub(super) async fn tagged(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
     let filter = |key: FilterNameStringType, value: &str| Filter::builder().key(key).values(value).build();
     let key = filter(FilterNameStringType::TagKey, STACK_TAG);
     let value = filter(FilterNameStringType::TagValue, &stack.name);
     let mut entries = listed(cloud, stack, vec![key, value]).await?;
     // The filters let pass what begins so, and the key of one tag with the value of another.
-    entries.retain(|(entry, is_twins)| entry.tagged && !is_twins);
-    Ok(entries.into_iter().map(|(entry, _)| entry).collect())
+    entries.retain(|entry| entry.tagged);
+    Ok(entries)
 }
 
 /// Returns the secrets whose names begin with the stack's prefix, others' as well, as a list shows them.
@@ -58,8 +55,8 @@ pub(super) async fn under_prefix(cloud: &Cloud, stack: &Stack) -> Result<Vec<Sec
     let prefix = format!("{}/", stack.database.secret_prefix);
     let filter = Filter::builder().key(FilterNameStringType::Name).values(&prefix).build();
     let mut entries = listed(cloud, stack, vec![filter]).await?;
-    entries.retain(|(entry, _)| entry.name.starts_with(&prefix));
-    Ok(entries.into_iter().map(|(entry, _)| entry).collect())
+    entries.retain(|entry| entry.name.starts_with(&prefix));
+    Ok(entries)
 }
 
 /// Returns the ARNs of the secrets with the stack's tag, by name. A secret that is made again has another one.
@@ -67,12 +64,7 @@ pub(super) async fn arns(cloud: &Cloud, stack: &Stack) -> Result<BTreeMap<String
     Ok(tagged(cloud, stack).await?.into_iter().map(|entry| (entry.name, entry.arn)).collect())
 }
 
-/// Returns the secrets, each with whether its other tags are those of another stack.
-async fn listed(
-    cloud: &Cloud,
-    stack: &Stack,
-    filters: Vec<Filter>,
-) -> Result<Vec<(SecretEntry, bool)>, Error> {
+async fn listed(cloud: &Cloud, stack: &Stack, filters: Vec<Filter>) -> Result<Vec<SecretEntry>, Error> {
     let call = cloud.secrets.list_secrets().include_planned_deletion(true).set_filters(Some(filters));
     let mut pages = call.into_paginator().send();
     let mut entries = Vec::new();
@@ -83,12 +75,6 @@ async fn listed(
     Ok(entries)
 }
 
-fn read(stack: &Stack, found: &SecretListEntry) -> (SecretEntry, bool) {
-    let others = [("Project", &stack.project), ("Environment", &stack.environment)];
-    let differs = |tag: &Tag| {
-        others.iter().any(|(key, value)| tag.key() == Some(*key) && tag.value() != Some(value.as_str()))
-    };
-    let is_twins = found.tags().iter().any(differs);
-    let (deleted, created) = (found.deleted_date(), found.created_date());
-    (entry(stack, found.name(), found.arn(), found.tags(), deleted, created), is_twins)
+fn read(stack: &Stack, found: &SecretListEntry) -> SecretEntry {
+    entry(stack, found.name(), found.arn(), found.tags(), found.deleted_date(), found.created_date())
 }
