@@ -132,14 +132,14 @@ fn a_session_is_tied_to_the_bastion_its_document_and_its_owner() {
         "BoolIfExists": { "ssm:SessionDocumentAccessCheck": "true" },
     });
     assert_eq!(start[0]["Condition"], condition);
-    assert_eq!(
-        start[1]["Resource"],
-        json!([
-            "arn:aws:ssm:us-east-1::document/AWS-StartPortForwardingSession",
-            "arn:aws:ssm:us-east-1::document/AWS-StartPortForwardingSessionToRemoteHost",
-        ])
+    let remote = "arn:aws:ssm:us-east-1::document/AWS-StartPortForwardingSessionToRemoteHost";
+    assert_eq!(start[1]["Resource"], json!([remote]));
+    assert_eq!(start.len(), 2, "migrations need no shell, and no port of the bastion itself");
+    let connect = serde_json::to_value(policy::of(&shipped(), ACCOUNT, Task::Connect)).unwrap().to_string();
+    assert!(
+        connect.contains("\"arn:aws:ssm:us-east-1::document/AWS-StartPortForwardingSession\""),
+        "{connect}"
     );
-    assert_eq!(start.len(), 2, "migrations need no shell");
     let own = json!({ "StringLike": { "ssm:resourceTag/aws:ssmmessages:session-id": "${aws:userid}" } });
     assert_eq!(with("ssm:TerminateSession")[0]["Condition"], own);
 }

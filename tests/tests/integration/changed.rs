@@ -167,7 +167,10 @@ impl Terminal {
                 self.shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
             }
         };
-        timeout(LIMIT, reading).await.unwrap_or_else(|_| panic!("`{wanted}` never comes"))
+        match timeout(LIMIT, reading).await {
+            Ok(shown) => shown,
+            Err(_) => panic!("`{wanted}` never comes: {}", self.shown),
+        }
     }
 
     async fn answer(&mut self, answer: &str) {

@@ -67,7 +67,7 @@ enum Place {
 impl Place {
     fn of(path: &Path) -> io::Result<Place> {
         // Behind such a name may be a file that somebody else has open.
-        if path.starts_with("/dev") || path.starts_with("/proc") {
+        if (path.starts_with("/dev") && !path.starts_with("/dev/shm")) || path.starts_with("/proc") {
             return Ok(Place::Stream);
         }
         match fs::metadata(path) {

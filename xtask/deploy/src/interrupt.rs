@@ -64,6 +64,7 @@ pub fn watch(view: &View, ending: &Ending) -> std::io::Result<Stop> {
                 terminal::restore();
                 screen::end_line();
                 screen::leave();
+                screen::erase_echo();
                 std::process::exit(130);
             }
             view.say("stopping after the calls in flight; once more ends at once");

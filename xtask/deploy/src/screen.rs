@@ -285,6 +285,13 @@ pub(crate) fn end_line() {
     }
 }
 
+/// Takes the terminal's own `^C` off the line in which it stands, so that the shell's prompt begins that line.
+pub(crate) fn erase_echo() {
+    if io::stderr().is_terminal() {
+        drop(io::stderr().write_all(b"\r\x1b[K"));
+    }
+}
+
 fn write_line(line: &str) {
     // What cannot be written to a terminal that has gone away is nobody's loss.
     drop(io::stderr().write_all(format!("{line}\n").as_bytes()));

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use stack::diagnosis::{Decision, Fact, SessionTry};
 use stack::inventory::{Agent, Instance};
 use stack::{Inventory, Stack};
@@ -50,12 +52,27 @@ async fn look_at(cloud: &Cloud, stack: &Stack, id: Option<&str>, depth: Depth) -
     (agent, fact(attached_at), fact(connection), fact(console), session)
 }
 
+/// How often a session is tried again whose agent is said not to be connected.
+const LATE_TRIES: u32 = 2;
+/// How long is waited before that.
+const LATE_PAUSE: Duration = Duration::from_millis(500);
+
 /// Starts a session and ends it again: whether one may is asked before whether the agent is there, so the answer tells
 /// in any case.
 async fn try_session(cloud: &Cloud, stack: &Stack, id: &str) -> Fact<SessionTry> {
-    // Nothing is dialled until a stream is opened, so any target will do.
-    let anywhere = Purpose::Port { host: "localhost".to_owned(), port: stack.database.port };
-    match session::start(cloud, id, &anywhere).await {
+    // Nothing is dialled until a stream is opened, so any target will do. It is no loopback address, as those have another
+    // document than tunnels to the database have.
+    let anywhere = Purpose::Port { host: "nowhere.invalid".to_owned(), port: stack.database.port };
+    let mut started = session::start(cloud, id, &anywhere).await;
+    // An agent that has just come online is refused for a moment more, which is no fault.
+    for _ in 0..LATE_TRIES {
+        if !started.as_ref().is_err_and(|error| error.code() == Some("TargetNotConnected")) {
+            break;
+        }
+        tokio::time::sleep(LATE_PAUSE).await;
+        started = session::start(cloud, id, &anywhere).await;
+    }
+    match started {
         Ok(started) => {
             // One that cannot be ended ends by itself.
             drop(session::terminate(cloud, &started.session_id).await);

@@ -93,10 +93,17 @@ impl Way {
 
 impl Control for Way {
     fn start(&self) -> BoxFuture<'_, Result<SessionToken, ControlError>> {
+        let port = [self.port.to_string()];
+        // As agents want it: a port of their own has a document of its own.
+        let (document, parameters) = match self.host.as_str() {
+            "localhost" => ("AWS-StartPortForwardingSession", json!({ "portNumber": port })),
+            host => {
+                ("AWS-StartPortForwardingSessionToRemoteHost", json!({ "host": [host], "portNumber": port }))
+            }
+        };
         Box::pin(self.ask(
             "StartSession",
-            json!({ "Target": self.target, "DocumentName": "AWS-StartPortForwardingSessionToRemoteHost",
-                "Parameters": { "host": [self.host], "portNumber": [self.port.to_string()] } }),
+            json!({ "Target": self.target, "DocumentName": document, "Parameters": parameters }),
         ))
     }
 

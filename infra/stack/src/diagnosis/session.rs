@@ -1,10 +1,14 @@
 //! Sessions: whether whoever asks may start one, and whether the bastion takes it.
 
+use jiff::SignedDuration;
+
 use super::Judgement;
-use super::facts::{Decision, Fact, Facts, SessionTry};
+use super::facts::{Decision, Fact, Facts, SessionTry, span};
 use crate::finding::{Cause, Finding};
 use crate::spec::Stack;
 
+/// How long after a boot a refusal says nothing: users of other clients saw it for tens of seconds after the agent was online.
+const JUST_BOOTED: SignedDuration = SignedDuration::from_mins(3);
 /// The document of a tunnel's sessions.
 const DOCUMENT: &str = "AWS-StartPortForwardingSessionToRemoteHost";
 
@@ -53,7 +57,16 @@ pub(super) fn session(facts: &Facts) -> Judgement {
                 Judgement::Pass(format!("`{id}` took one, which was ended again"))
             }
             Fact::Known(SessionTry::NotConnected) if is_online => {
-                refused("Systems Manager answers TargetNotConnected though the agent is online".to_owned())
+                let words = "Systems Manager answers TargetNotConnected though the agent is online";
+                match facts.uptime().filter(|uptime| *uptime < JUST_BOOTED) {
+                    Some(uptime) => {
+                        let words = format!("{words}; the bastion booted {} ago", span(uptime));
+                        let sentence = format!("bastion `{id}` takes no session yet");
+                        let command = "cargo xtask doctor, in a minute";
+                        Finding::mended_by(command, Cause::SessionRefused, sentence, words).into()
+                    }
+                    None => refused(words.to_owned()),
+                }
             }
             Fact::Known(SessionTry::NotConnected) => Judgement::Skipped("the agent is not there".to_owned()),
             Fact::Known(SessionTry::Denied(_)) => Judgement::Skipped("you may not start one".to_owned()),

@@ -50,8 +50,10 @@ pub(super) enum Clause {
     Secrets,
     /// Sessions to the stack's bastion, with a document that is allowed as well.
     Bastion,
-    /// The documents of tunnels.
+    /// The document of tunnels.
     Forward,
+    /// The document of tunnels to ports of the bastion itself.
+    Loopback,
     /// The documents of shells.
     Shell,
     /// Sessions that one has opened oneself.
@@ -136,7 +138,7 @@ impl<'a> Place<'a> {
 
 impl Clause {
     /// Every clause, in the order in which a policy shows them.
-    pub(super) const ALL: [Clause; 26] = [
+    pub(super) const ALL: [Clause; 27] = [
         Clause::Look,
         Clause::Make,
         Clause::Own,
@@ -159,6 +161,7 @@ impl Clause {
         Clause::Secrets,
         Clause::Bastion,
         Clause::Forward,
+        Clause::Loopback,
         Clause::Shell,
         Clause::OwnSessions,
         Clause::Channel,
@@ -189,6 +192,7 @@ impl Clause {
             Clause::Secrets => "Secrets",
             Clause::Bastion => "Bastion",
             Clause::Forward => "Forward",
+            Clause::Loopback => "Loopback",
             Clause::Shell => "Shell",
             Clause::OwnSessions => "OwnSessions",
             Clause::Channel => "Channel",
@@ -228,11 +232,10 @@ impl Clause {
             }
             Clause::Secrets => place.secrets(),
             Clause::Bastion => vec![place.arn("ec2", "instance/*")],
-            // The database is a remote host; a port of the bastion itself has a document of its own.
-            Clause::Forward => vec![
-                place.shared("ssm", "document/AWS-StartPortForwardingSession"),
-                place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost"),
-            ],
+            Clause::Forward => {
+                vec![place.shared("ssm", "document/AWS-StartPortForwardingSessionToRemoteHost")]
+            }
+            Clause::Loopback => vec![place.shared("ssm", "document/AWS-StartPortForwardingSession")],
             Clause::Shell => vec![
                 place.shared("ssm", "document/AWS-StartNonInteractiveCommand"),
                 place.arn("ssm", "document/SSM-SessionManagerRunShell"),
@@ -300,6 +303,7 @@ impl Clause {
             | Clause::Logs
             | Clause::Secrets
             | Clause::Forward
+            | Clause::Loopback
             | Clause::Shell
             | Clause::Channel => None,
         }

@@ -101,6 +101,8 @@ pub(super) const TABLE: &[Grant] = &[
     // Sessions.
     own("ssm:StartSession", OPENING, Clause::Bastion),
     own("ssm:StartSession", OPENING, Clause::Forward),
+    // The database is a remote host; a port of the bastion itself has a document of its own.
+    own("ssm:StartSession", &[Connect], Clause::Loopback),
     own("ssm:StartSession", &[Connect], Clause::Shell),
     own("ssm:TerminateSession", OPENING, Clause::OwnSessions),
     own("ssm:ResumeSession", &[Connect, Migrate, Tenant, Rotate], Clause::OwnSessions),

@@ -32,7 +32,7 @@ impl Stage {
     /// One tenant fails, with a command that mends it, and the others are done; then that command is typed.
     async fn expect_alone(&self, n: usize, says: &str, mend: &[&str]) {
         self.files.write(&format!("V{n}__n{n}.sql"), &format!("CREATE TABLE n{n} (id int);\n"));
-        let command = format!("`cargo xtask {}", mend.join(" "));
+        let command = format!("`cargo xtask --stack {} {}", tests::STACK_FILE, mend.join(" "));
         let args = self.files.args(&[]);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let ran = self.run(&args, 7).await;
@@ -146,7 +146,8 @@ impl Stage {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let ran = self.run(&args, 7).await;
         assert_eq!(kinds(&ran.json()), ["applied", "failed", "applied"], "{ran:?}");
-        assert!(ran.stderr.contains(&format!("`cargo xtask {}", mend.join(" "))), "{ran:?}");
+        let command = format!("`cargo xtask --stack {} {}", tests::STACK_FILE, mend.join(" "));
+        assert!(ran.stderr.contains(&command), "{ran:?}");
         self.run(&["tenant", "verify"], 7).await;
         self.run(mend, 0).await;
         self.run(&args, 0).await;
