@@ -189,7 +189,8 @@ mod tests {
         let (here, there) = ((REGION_TAG, "us-east-1"), (REGION_TAG, "us-west-2"));
         let elsewhere = || Whose::Other(Claim::OtherRegion("us-west-2".to_owned()));
         let foreign = || Whose::Other(Claim::NoTag);
-        let cases: [(&str, &[(&str, &str)], Whose); 12] = [
+        type Tags<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(&str, Tags<'_>, Whose); 12] = [
             (own, &[stacks, here], Whose::Ours),
             ("/", &[stacks, here], Whose::Ours),
             (own, &[], Whose::Ours),

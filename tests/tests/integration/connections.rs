@@ -153,10 +153,11 @@ impl Helper {
             "#!/bin/sh\ncd '{}'\necho launched >> launches\n{script}\nprintf '{answer}%s}}' \"$more\"\n",
             dir.display()
         );
-        fs::write(&program, text).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&program, text).expect("the folder can be written to");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+            .expect("the folder can be written to");
         let config = format!("[profile helped]\ncredential_process = {}\n", program.display());
-        fs::write(dir.join("config"), config).unwrap();
+        fs::write(dir.join("config"), config).expect("the folder can be written to");
         Helper { dir: dir.to_owned() }
     }
 
@@ -262,15 +263,15 @@ fn a_clock_that_is_ten_minutes_off_is_corrected_for_websockets_too() {
 
 /// Opens a bridge to a port of the bastion itself, in this process.
 async fn bridge_to(fixture: &Fixture, target: SocketAddr) -> Bridge {
-    let (cloud, inventory) = fixture.context.observe().await.unwrap();
+    let (cloud, inventory) = fixture.context.observe().await.expect("the account can be observed");
     let (host, port) = (target.ip().to_string(), target.port());
     let route = Route { host, port, sessions: 1, silence: Silence::TimesOut };
-    Bridge::open(&fixture.context, &cloud, &inventory, route).await.unwrap()
+    Bridge::open(&fixture.context, &cloud, &inventory, route).await.expect("a tunnel opens")
 }
 
 async fn echo_once(stream: &mut tunnel::Stream) {
-    stream.write_all(b"?").await.unwrap();
-    assert_eq!(stream.read_u8().await.unwrap(), b'?');
+    stream.write_all(b"?").await.expect("it is written");
+    assert_eq!(stream.read_u8().await.expect("it is answered"), b'?');
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub enum Outcome<T> {
     /// It was carried out.
     Done(T),
     /// Not begun: what exists has changed, and what there is to do with it.
-    Changed(Inventory),
+    Changed(Box<Inventory>),
 }
 
 /// Says whether to go on with a plan that is made of what exists now, in the place of the one that was agreed to.

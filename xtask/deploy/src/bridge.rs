@@ -226,13 +226,15 @@ pub async fn owner(context: &Context, cloud: &Cloud, tenant: &Tenant) -> Result<
 /// Returns the failure of a tenant whose role's secret cannot be had, with the command that mends it, where one does.
 pub fn no_secret(tenant: &Tenant, error: aws::Error) -> Failure {
     let Tenant { name, owner, .. } = tenant;
-    let hint = match &error {
-        aws::Error::Missing { .. } => Some(format!("run `cargo xtask tenant create {name}`")),
-        aws::Error::Secret { .. } => Some(format!(
+    let hint = if matches!(error, aws::Error::Missing { .. }) {
+        Some(format!("run `cargo xtask tenant create {name}`"))
+    } else if matches!(error, aws::Error::Secret { .. }) {
+        Some(format!(
             "run `cargo xtask secret rotate {owner}`, which writes a new value with a new password; what was \
              overwritten may still be in `AWSPREVIOUS`"
-        )),
-        _ => None,
+        ))
+    } else {
+        None
     };
     hint.into_iter().fold(Failure::from(error), Failure::hint)
 }

@@ -114,7 +114,9 @@ impl Ssm {
     /// Looks whether another bastion has taken the place of this one, and goes on with that.
     async fn find_successor(&self, bastion: &str) -> bool {
         // What cannot be seen changes nothing: the refusal is what is told.
-        let Ok(inventory) = aws::observe(&self.cloud, &self.context.stack).await else { return false };
+        let Ok(inventory) = Box::pin(aws::observe(&self.cloud, &self.context.stack)).await else {
+            return false;
+        };
         let Some(successor) = inventory.bastion().filter(|found| found.id != bastion) else { return false };
         let text = format!("bastion `{bastion}` is gone; going on with `{}`", successor.id);
         self.context.events.emit(Event::Warning { text });

@@ -16,7 +16,7 @@ fn calls(fixture: &Fixture, operation: &str) -> usize {
 }
 
 fn all_read(found: BTreeMap<String, Result<Credentials, aws::Error>>) -> BTreeMap<String, Credentials> {
-    found.into_iter().map(|(name, one)| (name, one.unwrap())).collect()
+    found.into_iter().map(|(name, one)| (name, one.expect("it can be read"))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

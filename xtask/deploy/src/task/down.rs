@@ -82,7 +82,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
             Outcome::Changed(now) => {
                 context.view.say("what exists has changed since the plan was shown; nothing was deleted yet");
                 job.plan = stack::plan::down_with(&now, &job.only, &job.options.fate);
-                inventory = now;
+                inventory = *now;
             }
         }
     };
@@ -158,7 +158,7 @@ impl Job<'_> {
                 )
             };
             if self.is_shown && !is_seen(&plan)? {
-                return Ok(Outcome::Changed(inventory));
+                return Ok(Outcome::Changed(Box::new(inventory)));
             }
             if self.is_shown && !plan.is_as_agreed(&self.plan) {
                 context.view.say("what exists has changed since the plan was shown; this goes now:");

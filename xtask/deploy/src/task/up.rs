@@ -92,7 +92,7 @@ async fn as_agreed(
                 context.view.say("what exists has changed since the plan was shown; nothing was changed yet");
                 context.view.say(plan::render(stack, &now, &plan).trim_end());
                 confirm::yes(context, "carry this out instead?")?;
-                (inventory, agreed) = (now, plan);
+                (inventory, agreed) = (*now, plan);
             }
         }
     }
@@ -178,7 +178,7 @@ async fn carry_out(
         }
         if let Some(agreed) = agreed {
             if !alone::goes_on(context, &plan, agreed, "up")? {
-                return Ok(Outcome::Changed(inventory));
+                return Ok(Outcome::Changed(Box::new(inventory)));
             }
             if !plan.is_as_agreed(agreed) {
                 context.view.say("what exists has changed since the plan was shown; this is done now:");

@@ -124,12 +124,12 @@ fn is_of_the_target(error: &tunnel::Error) -> bool {
 }
 
 fn sentence(error: &tunnel::Error) -> &'static str {
-    match error {
-        tunnel::Error::ConnectFailed { .. } => {
-            "the bastion does not know the database's name, or nothing accepts connections at its port"
-        }
-        error if is_of_the_target(error) => UNREACHED,
-        _ => "the tunnel to the database broke",
+    if matches!(error, tunnel::Error::ConnectFailed { .. }) {
+        "the bastion does not know the database's name, or nothing accepts connections at its port"
+    } else if is_of_the_target(error) {
+        UNREACHED
+    } else {
+        "the tunnel to the database broke"
     }
 }
 
