@@ -305,7 +305,10 @@ pub fn sandboxes() -> PathBuf {
 }
 
 /// Returns the folder of the profile that this test was built in.
-pub(crate) fn target() -> PathBuf {
+///
+/// # Panics
+/// It is no test.
+pub fn target() -> PathBuf {
     let own = std::env::current_exe().expect("a test has a path");
     own.parent().and_then(Path::parent).expect("a test lies in `deps`").to_owned()
 }

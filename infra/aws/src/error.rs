@@ -156,6 +156,10 @@ pub enum Error {
         /// Who has it now.
         to: String,
     },
+    /// This run's lock is not there any more, and whoever took it away has left none: another run that is done already, or
+    /// somebody who has emptied the account.
+    #[error("the stack's lock of this run is gone, so that another run may change the stack")]
+    LockGone,
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -23,6 +23,8 @@ use crate::{Cloud, Error, Stop};
 
 /// How often a holder shows that it lives.
 const RENEW_EVERY: Duration = Duration::from_secs(15);
+/// How soon a lock that one look did not show is looked for again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// What one call of DeleteParameters takes.
 const A_CALL: usize = 10;
 
@@ -133,13 +135,13 @@ fn tokens(locks: &[Lock]) -> Vec<String> {
     locks.iter().filter_map(|lock| lock.holder.as_ref()).map(|holder| holder.token.clone()).collect()
 }
 
-/// Returns who has taken the holder for dead, if somebody has.
-fn lost_to(holder: &Holder, locks: &[Lock]) -> Option<String> {
+/// Returns why the lock is not the holder's any more, if it is not.
+fn loss(holder: &Holder, locks: &[Lock]) -> Option<Error> {
     let holders = || locks.iter().filter_map(|lock| lock.holder.as_ref());
     match holders().find(|other| other.displaced.contains(&holder.token)) {
-        Some(thief) => Some(thief.to_string()),
+        Some(thief) => Some(Error::LockLost { to: thief.to_string() }),
         // Whoever took it may be done, and has removed both.
-        None => (!holders().any(|other| other == holder)).then(|| "another run".to_owned()),
+        None => (!holders().any(|other| other == holder)).then_some(Error::LockGone),
     }
 }
 
@@ -168,7 +170,8 @@ impl Held<'_> {
     /// Does the work, showing all the while that this run lives.
     ///
     /// # Errors
-    /// [`Error::LockLost`] if another run took this one for dead: the work was ended where it was.
+    /// [`Error::LockLost`] if another run took this one for dead, [`Error::LockGone`] if nobody has the lock: the work was ended
+    /// where it was.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
         tokio::select! {
             biased;
@@ -179,12 +182,19 @@ impl Held<'_> {
 
     /// Returns once the lock is lost.
     async fn renew(&self) -> Error {
+        let mut was_missing = false;
         loop {
-            tokio::time::sleep(RENEW_EVERY).await;
+            tokio::time::sleep(if was_missing { LOOK_AGAIN_AFTER } else { RENEW_EVERY }).await;
             // Looked at first: a program that slept with its machine must not make again what was taken from it.
             let Ok(locks) = under(self.cloud, &self.path).await else { continue };
-            if let Some(to) = lost_to(&self.holder, &locks) {
-                return Error::LockLost { to };
+            match loss(&self.holder, &locks) {
+                // A list may be behind: one look that does not show it proves nothing.
+                Some(Error::LockGone) if !was_missing => {
+                    was_missing = true;
+                    continue;
+                }
+                Some(error) => return error,
+                None => was_missing = false,
             }
             // If it fails it is tried again, three times before others take this run for dead.
             drop(put(self.cloud, &self.name, &self.holder, true).await);
@@ -206,7 +216,7 @@ impl Held<'_> {
     /// done, and a third one holds its name now.
     async fn remove(&self) -> Result<(), Error> {
         let locks = under(self.cloud, &self.path).await?;
-        if lost_to(&self.holder, &locks).is_some() {
+        if loss(&self.holder, &locks).is_some() {
             return Ok(());
         }
         let is_ours =
@@ -240,11 +250,12 @@ mod tests {
     fn a_run_that_slept_reads_who_took_it_for_dead() {
         let mine = lock(1, "mine", &[]);
         let holder = mine.holder.clone().unwrap();
-        assert_eq!(lost_to(&holder, std::slice::from_ref(&mine)), None);
+        assert!(loss(&holder, std::slice::from_ref(&mine)).is_none());
         let taken = [mine.clone(), lock(2, "theirs", &["mine"])];
-        assert_eq!(lost_to(&holder, &taken).as_deref(), Some("`up` of ann@laptop, process 7"));
-        assert_eq!(lost_to(&holder, &[]).as_deref(), Some("another run"));
+        let to = "`up` of ann@laptop, process 7";
+        assert!(matches!(loss(&holder, &taken), Some(Error::LockLost { to: told }) if told == to));
+        assert!(matches!(loss(&holder, &[]), Some(Error::LockGone)));
         // Left by one that died while it gave back what it had taken over from others.
-        assert_eq!(lost_to(&holder, &[mine, lock(2, "dead", &["long ago"])]), None);
+        assert!(loss(&holder, &[mine, lock(2, "dead", &["long ago"])]).is_none());
     }
 }

@@ -195,6 +195,9 @@ pub fn hints(error: &aws::Error) -> Vec<String> {
         aws::Error::LockLost { .. } => {
             vec!["run the same command again: it waits for the other run, and does what is left".to_owned()]
         }
+        aws::Error::LockGone => {
+            vec!["run the same command again: it looks at what there is, and does what is left".to_owned()]
+        }
         _ => Vec::new(),
     }
 }

@@ -32,7 +32,7 @@ impl Error {
             | Error::NotReachable { .. } => Kind::Refused,
             Error::Foreign { .. } | Error::Protected { .. } => Kind::Usage,
             Error::Interrupted => Kind::Interrupted,
-            Error::LockLost { .. } => Kind::Refused,
+            Error::LockLost { .. } | Error::LockGone => Kind::Refused,
             Error::Incomplete { .. }
             | Error::Missing { .. }
             | Error::Secret { .. }
@@ -109,6 +109,7 @@ impl Error {
             | Error::Secret { .. }
             | Error::Signing { .. }
             | Error::LockLost { .. }
+            | Error::LockGone
             | Error::Interrupted => false,
         }
     }

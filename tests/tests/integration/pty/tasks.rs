@@ -94,6 +94,27 @@ fn tasks_without_a_cloud_end_with_their_result() {
     });
 }
 
+#[test]
+fn a_sandbox_and_the_demo_end_with_their_result() {
+    tests::block_on(async {
+        let name = format!("pty-{}", std::process::id());
+        let flag = format!("--sandbox={name}");
+        let end = async |task: &str| Tty::of(tests::program(&["sandbox", task, &flag])).end().await;
+        let started = end("start").await;
+        let status = end("status").await;
+        let env = end("env").await;
+        // Before anything is expected of them: a sandbox outlives whoever has started it.
+        let stopped = end("stop").await;
+        let folder = tests::target().parent().map(|target| target.join("sandbox").join(&name));
+        drop(folder.map(std::fs::remove_dir_all));
+        started.expect(0, &["runs at http://127.0.0.1:", &format!("add `{flag}` to any task")]);
+        status.expect(0, &["runs at http://127.0.0.1:"]);
+        env.expect(0, &["export AWS_ENDPOINT_URL="]);
+        stopped.expect(0, &["stopped"]);
+        Tty::of(tests::program(&["demo"])).end().await.expect(0, &["cargo xtask tenant verify"]);
+    });
+}
+
 /// A stack of so many tenants, in a file of its own.
 fn fleet(fixture: &Fixture, count: usize) -> String {
     let shipped = std::fs::read_to_string(STACK_FILE).expect("it is there");
