@@ -347,14 +347,18 @@ impl Inventory {
         known.filter(move |group| ids.contains(&group.id)).flat_map(|group| &group.rules)
     }
 
-    /// Returns the bastion: of several, one that runs, then the smallest id. What is going away does not count.
+    /// Returns the bastion: of several, one that runs, then one with a profile, without which it is none, then the smallest
+    /// id. What is going away does not count.
     pub fn bastion(&self) -> Option<&Instance> {
         let rank = |instance: &Instance| match instance.state.as_str() {
             "running" => 0,
             "pending" => 1,
             _ => 2,
         };
-        self.instances.iter().filter(|i| i.state != "shutting-down").min_by_key(|i| (rank(i), &i.id))
+        self.instances
+            .iter()
+            .filter(|i| i.state != "shutting-down")
+            .min_by_key(|i| (rank(i), i.profile_arn.is_none(), &i.id))
     }
 
     /// Returns the name of the bastion's role: that of the one that there is, else the one that `up` would give it.

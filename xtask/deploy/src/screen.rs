@@ -25,6 +25,8 @@ struct State {
     /// What is said once the terminal is ours again.
     held: Vec<String>,
     is_asking: bool,
+    /// The program is about to end: what still begins has no bar any more.
+    is_over: bool,
 }
 
 /// A step that is waited for, with what its bar says.
@@ -67,6 +69,7 @@ impl State {
             lent: 0,
             held: Vec::new(),
             is_asking: false,
+            is_over: false,
         }
     }
 
@@ -76,6 +79,9 @@ impl State {
 
     /// Draws every bar anew, as far as there is room.
     fn draw(&mut self) {
+        if self.is_over {
+            return;
+        }
         let many = self.many.as_ref().and_then(|many| Some((many.text(), many.began?)));
         let steps = self.running.iter().map(|step| (step.text.clone(), step.began));
         let lines: Vec<(String, Instant)> = many.into_iter().chain(steps).collect();
@@ -196,6 +202,7 @@ pub fn settle() {
 pub fn leave() {
     let mut state = lock();
     state.clear();
+    state.is_over = true;
     state.lent = 0;
     state.flush();
 }
