@@ -48,6 +48,8 @@ async fn ctrl_c_leaves_a_screen_that_says_what_is_there() {
     let mut twice = Tty::open(&fixture, &["up", "--yes"]);
     twice.until(waits, 1).await;
     twice.type_in(CTRL_C).await;
+    // A Ctrl-C makes the terminal throw away what it has not shown yet: whatever was said of the first must be read first.
+    twice.until("once more ends at once", 1).await;
     twice.type_in(CTRL_C).await;
     twice.end().await.expect(130, &[]);
     fixture.stop().await;
