@@ -226,12 +226,12 @@ impl Place {
     fn check(&self, tenant: &str, table: &str) -> Result<(), Error> {
         let Some(first) = self.elsewhere.first() else { return Ok(()) };
         let table = ident_if_needed(table);
-        let psql = |sql: &str| format!("`cargo xtask psql {tenant} -- -c '{sql}'`");
         let found = self.found.as_deref().map(ident_if_needed);
         let named: Vec<String> =
             found.iter().chain(&self.elsewhere).map(|schema| format!("{schema}.{table}")).collect();
         let (problem, mend) = if named.len() > 1 {
-            let reads: Vec<String> = named.iter().map(|name| format!("-c 'TABLE {name}'")).collect();
+            let reads: Vec<String> =
+                named.iter().map(|name| typed(tenant, &format!("TABLE {name}"))).collect();
             let leads = match &found {
                 Some(schema) => format!("`search_path` leads to {schema}.{table}"),
                 None => "`search_path` leads to none of them".to_owned(),
@@ -239,10 +239,9 @@ impl Place {
             (
                 format!("there are {}; {leads}", named.join(" and ")),
                 format!(
-                    "compare them (`cargo xtask psql {tenant} -- {}`), put what is right into one, and drop the \
-                     other, such as {}",
-                    reads.join(" "),
-                    psql(&format!("DROP TABLE {first}.{table}"))
+                    "compare them ({}), put what is right into one, and drop the other, such as {}",
+                    reads.join(", "),
+                    typed(tenant, &format!("DROP TABLE {first}.{table}"))
                 ),
             )
         } else {
@@ -255,7 +254,7 @@ impl Place {
                     ),
                     format!(
                         "{back}, or run {}",
-                        psql(&format!("ALTER TABLE {first}.{table} SET SCHEMA {here}"))
+                        typed(tenant, &format!("ALTER TABLE {first}.{table} SET SCHEMA {here}"))
                     ),
                 ),
                 None => (
@@ -264,6 +263,7 @@ impl Place {
                 ),
             }
         };
+        let (problem, mend) = (visible(&problem), visible(&mend));
         Err(Error::Misplaced { tenant: tenant.to_owned(), problem, mend })
     }
 
@@ -297,11 +297,97 @@ impl Place {
     }
 }
 
+/// Returns the command that runs a statement at a tenant's, as it is typed in a shell.
+///
+/// The tenant chose the names in it. With a control character in one, which no quotes make safe to paste, the statement
+/// alone is told.
+fn typed(tenant: &str, sql: &str) -> String {
+    let quoted = if sql.chars().any(char::is_control) { None } else { shlex::try_quote(sql).ok() };
+    match quoted {
+        Some(quoted) => format!("`cargo xtask psql {tenant} -- -c {quoted}`"),
+        None => format!("`{sql}` in `cargo xtask psql {tenant}`"),
+    }
+}
+
+/// Returns text in which no control character is left.
+fn visible(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
 /// Returns the name as people would type it.
 fn ident_if_needed(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     match name.chars().all(is_plain) && !name.starts_with(|c: char| c.is_ascii_digit()) {
         true => name.to_owned(),
         false => ident(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{Place, ident_if_needed, typed};
+    use crate::Error;
+    use crate::quote::ident;
+
+    const NAMES: [&str; 12] = [
+        "x'; touch f; echo '",
+        "x\"; touch f; \"",
+        "x$(touch f)",
+        "x`touch f`",
+        "x\\' touch f",
+        "x!touch",
+        "x'!touch",
+        "x'\"$(touch f)`touch f`\\",
+        "x\ntouch f",
+        "x'\ntouch f",
+        "x\u{1b}[2Jtouch",
+        "x\u{9b}2Jtouch",
+    ];
+
+    /// A role that may create a schema chooses its name, and whoever reads the advice pastes it into a shell.
+    #[test]
+    fn a_schemas_name_never_gets_out_of_the_quotes_of_a_printed_command() {
+        // Where a command that does get out may do what it wants.
+        let dir = tempfile::tempdir().expect("there is room for a folder");
+        for name in NAMES {
+            let sql = format!("TABLE {}.refinery_schema_history", ident(name));
+            let told = typed("shop", &sql);
+            if name.contains(char::is_control) {
+                assert_eq!(told, format!("`{sql}` in `cargo xtask psql shop`"));
+                continue;
+            }
+            let command = told.strip_prefix('`').and_then(|told| told.strip_suffix('`')).expect("a command");
+            // The shell itself says which arguments it would give.
+            let script = format!("cargo() {{ printf '%s\\n' \"$@\"; }}\n{command}\n");
+            let ran = Command::new("sh")
+                .args(["-c", &script])
+                .current_dir(&dir)
+                .output()
+                .expect("there is a shell");
+            let given = String::from_utf8_lossy(&ran.stdout);
+            assert_eq!(given, format!("xtask\npsql\nshop\n--\n-c\n{sql}\n"), "{command}: {ran:?}");
+        }
+    }
+
+    #[test]
+    fn a_schemas_name_never_writes_to_the_terminal() {
+        for name in NAMES {
+            for (found, elsewhere) in [(None, name), (Some(name), "app"), (Some("app"), name)] {
+                let place = Place {
+                    role: "shop_app".to_owned(),
+                    here: Some(name.to_owned()),
+                    may_create: true,
+                    found: found.map(str::to_owned),
+                    may_insert: true,
+                    elsewhere: vec![ident_if_needed(elsewhere)],
+                };
+                let error = place.check("shop", "refinery_schema_history").expect_err("it is elsewhere");
+                let Error::Misplaced { problem, mend, .. } = error else { panic!("{error}") };
+                assert!(!problem.contains(char::is_control) && !mend.contains(char::is_control), "{mend:?}");
+            }
+        }
     }
 }

@@ -162,7 +162,13 @@ async fn tagged_alarms(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error>
     let others = found.into_iter().filter(|name| !own.iter().any(|alarm| alarm.name == *name));
     let left = |name: String| {
         let left = tagged(stack, "alarm", &name, "watches another database than the stack file's");
-        by_hand(left, format!("aws cloudwatch delete-alarms --alarm-names {name} --region {region}"))
+        // Whoever made the alarm chose its name.
+        match shlex::try_quote(&name) {
+            Ok(name) => {
+                by_hand(left, format!("aws cloudwatch delete-alarms --alarm-names {name} --region {region}"))
+            }
+            Err(_) => left,
+        }
     };
     Ok(others.map(left).collect())
 }

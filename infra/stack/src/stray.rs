@@ -136,7 +136,10 @@ pub fn refuse_up(stack: &Stack, inventory: &Inventory, plan: &Plan) -> Option<Re
             format!(
                 "write `identifier = \"{old}\"` under `[database]` to go on with the database that there is"
             ),
-            "a database is renamed in AWS first, and in the stack file after that".to_owned(),
+            format!(
+                "to rename the database, do so in AWS first: `aws rds modify-db-instance --db-instance-identifier \
+                 {old} --new-db-instance-identifier {new} --apply-immediately`"
+            ),
         ];
         hints.extend(
             stray.command(stack).map(|command| {

@@ -1,19 +1,13 @@
 //! What was agreed to is what is done: a plan that is another one by the time it can be carried out is shown again.
 
-use std::time::Duration;
-
 use aws::lock;
-use pty_process::{Pty, Size};
 use stack::Events;
 use tests::{Fixture, Want};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Child;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::time::timeout;
 
 use crate::rules::{allow, group, observe};
-
-/// Longer than any of it takes on a machine that does something else.
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::terminal::{LIMIT, Terminal};
 
 /// Runs the program with `--yes` until it waits for the lock, changes what exists, and returns the code and what was told.
 async fn while_it_waits(
@@ -137,54 +131,10 @@ fn yes_means_the_plan_that_was_shown_and_nothing_that_deletes_more() {
 }
 
 /// The program at a terminal, as somebody has it who thinks before answering.
-struct Terminal {
-    pty: Pty,
-    program: Child,
-    shown: String,
-}
-
-impl Terminal {
-    fn open(fixture: &Fixture, args: &[&str]) -> Terminal {
-        let (pty, pts) = pty_process::open().expect("there is a pty");
-        pty.resize(Size::new(24, 200)).expect("it has a size");
-        let mut command = tokio::process::Command::from(fixture.program(args));
-        command.env("TERM", "xterm");
-        let program = pty_process::Command::from(command).kill_on_drop(true);
-        Terminal { pty, program: program.spawn(pts).expect("the program starts"), shown: String::new() }
-    }
-
-    /// Reads until that is shown, and returns all that was shown since the last time.
-    async fn wait_for(&mut self, wanted: &str) -> String {
-        let mut buffer = [0; 4096];
-        let reading = async {
-            loop {
-                if let Some(at) = self.shown.find(wanted) {
-                    let rest = self.shown.split_off(at + wanted.len());
-                    return std::mem::replace(&mut self.shown, rest);
-                }
-                let length = self.pty.read(&mut buffer).await.unwrap_or(0);
-                assert!(length > 0, "no `{wanted}` in {}", self.shown);
-                self.shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
-            }
-        };
-        match timeout(LIMIT, reading).await {
-            Ok(shown) => shown,
-            Err(_) => panic!("`{wanted}` never comes: {}", self.shown),
-        }
-    }
-
-    async fn answer(&mut self, answer: &str) {
-        self.pty.write_all(format!("{answer}\r").as_bytes()).await.expect("the program reads");
-    }
-
-    async fn ended(mut self) -> (i32, String) {
-        let mut last = Vec::new();
-        // A terminal whose program has ended is an error to read.
-        drop(timeout(LIMIT, self.pty.read_to_end(&mut last)).await.expect("it ends"));
-        self.shown.push_str(&String::from_utf8_lossy(&last));
-        let status = timeout(LIMIT, self.program.wait()).await.expect("it ends").expect("it ran");
-        (status.code().unwrap_or(-1), self.shown)
-    }
+fn at_a_terminal(fixture: &Fixture, args: &[&str]) -> Terminal {
+    let mut command = tokio::process::Command::from(fixture.program(args));
+    command.env("TERM", "xterm");
+    Terminal::open(command, (24, 200))
 }
 
 #[test]
@@ -193,20 +143,20 @@ fn whoever_can_be_asked_is_asked_again_about_a_plan_that_changed() {
         let fixture = Fixture::start(Want::ControlPlane).await;
         fixture.run(&["up", "--yes"]).await.expect(0);
         close_the_way_out(&fixture).await;
-        let mut terminal = Terminal::open(&fixture, &["up"]);
+        let mut terminal = at_a_terminal(&fixture, &["up"]);
         let shown = terminal.wait_for("carry this out? [y/N] ").await;
         assert!(
             shown.contains("443/tcp to 0.0.0.0/0 is closed") && !shown.contains("second bastion"),
             "{shown}"
         );
         leave_a_second_bastion(&fixture).await;
-        terminal.answer("y").await;
+        terminal.type_in("y\r").await;
         let shown = terminal.wait_for("carry this out instead? [y/N] ").await;
         assert!(
             shown.contains("nothing was changed yet") && shown.contains("is a second bastion"),
             "{shown}"
         );
-        terminal.answer("n").await;
+        terminal.type_in("n\r").await;
         assert_eq!(terminal.ended().await.0, 130);
         let now = observe(&fixture).await;
         assert_eq!(
@@ -215,22 +165,22 @@ fn whoever_can_be_asked_is_asked_again_about_a_plan_that_changed() {
         );
 
         // Agreed to at once, and nothing has changed: asked once.
-        let mut terminal = Terminal::open(&fixture, &["up"]);
+        let mut terminal = at_a_terminal(&fixture, &["up"]);
         terminal.wait_for("carry this out? [y/N] ").await;
-        terminal.answer("y").await;
+        terminal.type_in("y\r").await;
         let (code, rest) = terminal.ended().await;
         assert!(code == 0 && !rest.contains("[y/N]"), "{code}: {rest}");
         assert_eq!(observe(&fixture).await.instances.len(), 1);
 
         let name = fixture.context.stack.name.clone();
         let question = format!("type `{name}` to go on: ");
-        let mut terminal = Terminal::open(&fixture, &["down"]);
+        let mut terminal = at_a_terminal(&fixture, &["down"]);
         terminal.wait_for(&question).await;
         leave_a_second_bastion(&fixture).await;
-        terminal.answer(&name).await;
+        terminal.type_in(&format!("{name}\r")).await;
         let shown = terminal.wait_for(&question).await;
         assert!(shown.contains("nothing was deleted yet"), "{shown}");
-        terminal.answer("no").await;
+        terminal.type_in("no\r").await;
         assert_eq!(terminal.ended().await.0, 130);
         assert_eq!(observe(&fixture).await.instances.len(), 2, "nothing was deleted");
         fixture.stop().await;
@@ -251,16 +201,16 @@ fn each_stranger_is_asked_about_by_name() {
         }
         // In the order of their ids.
         let (first, second) = if app < other { (app, other) } else { (other, app) };
-        let mut terminal = Terminal::open(&fixture, &["up"]);
+        let mut terminal = at_a_terminal(&fixture, &["up"]);
         let shown = terminal.wait_for("the stack file does not state it; remove it? [y/N] ").await;
         assert!(shown.contains(&format!("unknown rule: 5432/tcp from {first} ")), "{shown}");
-        terminal.answer("").await;
+        terminal.type_in("\r").await;
         let shown = terminal.wait_for("the stack file does not state it; remove it? [y/N] ").await;
         assert!(shown.contains(&format!("unknown rule: 5432/tcp from {second} ")), "{shown}");
         // One that came while the question stood there is not what was answered.
         let late = [("IpPermissions.1.IpRanges.1.CidrIp", "10.7.0.0/16")];
         allow(&fixture, &own, "Ingress", "tcp", "5432", &late).await;
-        terminal.answer("y").await;
+        terminal.type_in("y\r").await;
         let (code, rest) = terminal.ended().await;
         assert_eq!(code, 0, "{rest}");
         let rules = format!("{:?}", observe(&fixture).await.group("database-group").expect("it is up").rules);
@@ -285,14 +235,14 @@ fn a_bastion_is_not_stopped_under_somebody_whom_the_question_did_not_name() {
             Bridge::open(&fixture.context, &cloud, &inventory, route).await.expect("a session is open")
         };
         let one = open().await;
-        let mut terminal = Terminal::open(&fixture, &["bastion", "stop"]);
+        let mut terminal = at_a_terminal(&fixture, &["bastion", "stop"]);
         let shown = terminal.wait_for("stop it? [y/N] ").await;
         assert_eq!(shown.matches("connected: ").count(), 1, "{shown}");
         let two = open().await;
-        terminal.answer("y").await;
+        terminal.type_in("y\r").await;
         let shown = terminal.wait_for("stop it? [y/N] ").await;
         assert_eq!(shown.matches("connected: ").count(), 2, "{shown}");
-        terminal.answer("n").await;
+        terminal.type_in("n\r").await;
         assert_eq!(terminal.ended().await.0, 130);
         assert_eq!(observe(&fixture).await.bastion().expect("it is up").state, "running");
         for bridge in [one, two] {
@@ -312,7 +262,7 @@ fn what_has_another_owner_by_the_time_of_the_answer_is_not_adopted() {
         let path = file.to_str().expect("it is text");
         fixture.run(&["env", path]).await.expect(0);
         crate::adopt::untag(&fixture).await;
-        let mut terminal = Terminal::open(&fixture, &["adopt", "--from", path]);
+        let mut terminal = at_a_terminal(&fixture, &["adopt", "--from", path]);
         terminal.wait_for("as parts of stack `startupwebapp-prod`? [y/N] ").await;
         let theirs = [
             ("ResourceId.1", vpc.as_str()),
@@ -324,7 +274,7 @@ fn what_has_another_owner_by_the_time_of_the_answer_is_not_adopted() {
             let tags = fixture.raw().ec2("DescribeTags", &[]).await;
             (tags.matches("other-prod").count(), tags.matches("<value>startupwebapp-prod</value>").count())
         };
-        terminal.answer("y").await;
+        terminal.type_in("y\r").await;
         let (code, told) = terminal.ended().await;
         assert!(code == 2 || code == 8, "{code}: {told}");
         assert_eq!(tagged().await, (1, 0), "{told}");
@@ -347,11 +297,11 @@ fn a_bastion_whose_time_is_not_over_any_more_is_not_swept() {
             fixture.raw().ec2("CreateTags", &tag).await;
         };
         ends("2026-01-01T00:00:00Z").await;
-        let mut terminal = Terminal::open(&fixture, &["sweep", "--expired"]);
+        let mut terminal = at_a_terminal(&fixture, &["sweep", "--expired"]);
         let shown = terminal.wait_for("terminate those that are expired? [y/N] ").await;
         assert!(shown.contains(&bastion), "{shown}");
         ends("2126-01-01T00:00:00Z").await;
-        terminal.answer("y").await;
+        terminal.type_in("y\r").await;
         let (code, told) = terminal.ended().await;
         assert!(code == 0 && told.contains("swept: 0 terminated"), "{code}: {told}");
         assert_eq!(observe(&fixture).await.bastion().map(|bastion| &*bastion.state), Some("running"));
@@ -365,11 +315,11 @@ fn a_database_that_has_come_since_the_question_is_not_dropped_without_a_dump() {
         let fixture = Fixture::start(Want::Databases).await;
         fixture.run(&["up", "--yes"]).await.expect(0);
         let tenant = "healthtech_experiment";
-        let mut terminal = Terminal::open(&fixture, &["tenant", "drop", tenant]);
+        let mut terminal = at_a_terminal(&fixture, &["tenant", "drop", tenant]);
         let shown = terminal.wait_for(&format!("type `{tenant}` to go on: ")).await;
         assert!(shown.contains("no dump is taken"), "{shown}");
         fixture.run(&["tenant", "create", tenant]).await.expect(0);
-        terminal.answer(tenant).await;
+        terminal.type_in(&format!("{tenant}\r")).await;
         let (code, told) = terminal.ended().await;
         assert!(code == 8 && told.contains("nothing was dropped"), "{code}: {told}");
         let again = fixture.run(&["tenant", "create", tenant, "--json"]).await.expect(0).json();

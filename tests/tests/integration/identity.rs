@@ -165,7 +165,7 @@ impl Things {
         let tags: Vec<Value> =
             self.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
         let alarm = json!({
-            "AlarmName": name, "Namespace": "AWS/RDS", "MetricName": "CPUUtilization", "Tags": tags,
+            "AlarmName": alarm_of(name), "Namespace": "AWS/RDS", "MetricName": "CPUUtilization", "Tags": tags,
             "Dimensions": [{ "Name": "DBInstanceIdentifier", "Value": name }], "Statistic": "Average",
             "ComparisonOperator": "GreaterThanThreshold", "Threshold": 1.0, "Period": 60,
             "EvaluationPeriods": 1,
@@ -190,6 +190,8 @@ fn what_carries_the_stacks_tag_is_found_under_whatever_name() {
         assert_eq!(kinds, expected, "{audit}");
         assert!(left.iter().all(|one| one["id"].as_str().is_some_and(|id| id.ends_with("other-name"))));
         assert!(left.iter().all(|one| one["command"].is_string()), "{audit}");
+        let quoted = "aws cloudwatch delete-alarms --alarm-names \"CPU; it's other-name\" --region us-east-1";
+        assert_eq!(left[0]["command"], quoted);
         let receipt = fixture.run(&DOWN).await.expect(9).json();
         assert_eq!(receipt["verdict"], "left");
         assert_eq!(receipt["left"].as_array().map(Vec::len), Some(6), "{receipt}");
@@ -214,6 +216,11 @@ fn what_carries_the_stacks_tag_is_found_under_whatever_name() {
     });
 }
 
+/// Returns an alarm's name as a person may give it: a shell would run the half of it.
+fn alarm_of(name: &str) -> String {
+    format!("CPU; it's {name}")
+}
+
 /// Returns what the services show of all that has that name.
 async fn shown(fixture: &Fixture, name: &str) -> Vec<String> {
     let raw = fixture.raw();
@@ -224,7 +231,7 @@ async fn shown(fixture: &Fixture, name: &str) -> Vec<String> {
         raw.iam("GetRole", &[("RoleName", name)]).await,
         raw.iam("GetInstanceProfile", &[("InstanceProfileName", name)]).await,
         raw.sns("ListTagsForResource", &[("ResourceArn", &topic)]).await,
-        raw.cloudwatch("DescribeAlarms", &json!({ "AlarmNames": [name] })).await,
+        raw.cloudwatch("DescribeAlarms", &json!({ "AlarmNames": [alarm_of(name)] })).await,
         raw.logs("DescribeLogGroups", &json!({ "logGroupNamePrefix": format!("/aws/rds/instance/{name}/") }))
             .await,
     ];

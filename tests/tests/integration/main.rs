@@ -32,5 +32,6 @@ mod shell;
 mod soak;
 mod teardown;
 mod tenants;
+mod terminal;
 mod two_regions;
 mod two_stacks;

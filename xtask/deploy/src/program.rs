@@ -79,14 +79,9 @@ fn options(stack: Option<&str>, sandbox: Option<&str>, profile: Option<&str>) ->
     text
 }
 
-/// Quotes a word for a POSIX shell, if it needs that.
+/// Quotes a word for a POSIX shell, if it needs that. No argument holds a NUL, which cannot be quoted.
 pub fn quote(word: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '-' | '_');
-    if !word.is_empty() && word.chars().all(plain) {
-        Cow::Borrowed(word)
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''")).into()
-    }
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed("''"))
 }
 
 fn given() -> &'static str {
@@ -193,7 +188,7 @@ mod tests {
     fn words_are_quoted_for_a_shell_only_where_they_must_be() {
         assert_eq!(
             (quote("a/b-1.toml"), quote("it's"), quote("")),
-            ("a/b-1.toml".into(), r"'it'\''s'".into(), "''".into())
+            ("a/b-1.toml".into(), "\"it's\"".into(), "''".into())
         );
     }
 

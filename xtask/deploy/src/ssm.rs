@@ -41,6 +41,8 @@ pub struct Ssm {
     /// How long the next session may take to be started. Nothing after one failed: whoever shares the bastion would
     /// wait as long as that one did, and for nothing.
     patience: Mutex<Duration>,
+    /// A session was asked for.
+    has_begun: Mutex<bool>,
     /// Nobody wants another session.
     closed: Stop,
     /// It was told that the bastion does not take a session yet.
@@ -91,6 +93,7 @@ impl Ssm {
             first: Mutex::default(),
             open: Mutex::default(),
             patience: Mutex::new(CONNECTED_WITHIN),
+            has_begun: Mutex::default(),
             closed: Stop::new(),
             is_waiting: Mutex::default(),
         });
@@ -134,12 +137,8 @@ impl Ssm {
         if open.is_empty() {
             return;
         }
-        let mut why = String::new();
-        let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            why.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
+        let why: String =
+            anyhow::Error::new(error).chain().skip(1).map(|cause| format!(": {cause}")).collect();
         self.context.events.warn(format!(
             "session {} could not be ended{why}; it ends by itself when its idle time is over, 20 minutes unless the \
              account says otherwise",
@@ -181,8 +180,8 @@ impl Ssm {
     async fn try_beginning(&self, began: Instant) -> Result<SessionToken, aws::Error> {
         let patience = *lock(&self.patience);
         let mut pause = Duration::from_millis(200);
-        // A first session is with the bastion that was just looked at.
-        let mut may_be_replaced = patience != CONNECTED_WITHIN;
+        // The first session is with the bastion that was just looked at.
+        let mut may_be_replaced = std::mem::replace(&mut *lock(&self.has_begun), true);
         loop {
             let bastion = self.bastion();
             match aws::session::start(&self.cloud, &bastion, &self.purpose).await {
