@@ -18,6 +18,7 @@ pub(crate) const HOST: &str = "orders.internal";
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// An authority and a server certificate that it signed.
+#[derive(Clone)]
 pub(crate) struct Pki {
     pub(crate) authority_pem: String,
     config: ServerConfig,

@@ -1,5 +1,6 @@
 //! A sandbox that runs in a process of its own, found again by its folder.
 
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,30 +8,50 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hyper::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Error;
+use crate::gateway::{Key, Password, Unsigned, control};
 use crate::sandbox::{Options, Sandbox};
 
 const FILE: &str = "sandbox.json";
 const LOCK: &str = "sandbox.lock";
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+/// More than a gateway ever answers there.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// What `sandbox.json` tells of a running sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     /// Its process.
     pub pid: i32,
     /// What clients take as their endpoint.
     pub endpoint: String,
-    /// The variables that point programs at it.
+    /// The variables that point programs at it, with its key.
     pub environment: Vec<(String, String)>,
     /// When it was ready, in UTC.
     pub started_at: String,
+}
+
+impl Running {
+    fn key(&self) -> Option<Key> {
+        let value = |name| self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        Some(Key::new(value("AWS_ACCESS_KEY_ID")?, Password::new(value("AWS_SECRET_ACCESS_KEY")?)))
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("pid", &self.pid)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Runs a sandbox until SIGTERM, SIGINT or SIGHUP, with `sandbox.json` in its folder as long as it is ready.
@@ -51,10 +72,11 @@ pub async fn serve_until_signal(options: Options) -> Result<(), Error> {
     sandbox.stop().await.and(removed)
 }
 
-/// Returns the sandbox that runs in the folder, if its process lives and its gateway answers.
+/// Returns the sandbox that runs in the folder, if its process lives and its gateway answers and proves that it has the key:
+/// another may have its port by now.
 pub fn find(dir: &Path) -> Option<Running> {
     let running = read(dir)?;
-    (is_alive(running.pid) && answers(&running.endpoint)).then_some(running)
+    (is_alive(running.pid) && answers(&running)).then_some(running)
 }
 
 /// Ends the sandbox that runs in the folder and waits until it is gone. Returns it, or nothing if none ran.
@@ -144,15 +166,34 @@ fn is_alive(pid: i32) -> bool {
     pid > 0 && kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
-fn answers(endpoint: &str) -> bool {
+fn answers(running: &Running) -> bool {
     let exchange = || -> Option<bool> {
-        let address: SocketAddr = endpoint.strip_prefix("http://")?.parse().ok()?;
+        let (host, key) = (running.endpoint.strip_prefix("http://")?, running.key()?);
+        let address: SocketAddr = host.parse().ok()?;
+        let path = format!("{}health", control::PATH);
+        let call = Unsigned {
+            method: Method::GET,
+            host,
+            path: &path,
+            service: control::SERVICE,
+            region: "us-east-1",
+            headers: &[control::HEADER],
+            body: b"",
+        };
+        let signed = key.sign(&call);
+        let (_, signature) = signed.last()?.1.split_once("Signature=")?;
+        let proof = format!("{}: {}", control::PROOF, key.prove(signature));
+        let headers: String = signed.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (name, value) = control::HEADER;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n{name}: {value}\r\n{headers}\r\n");
         let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT).ok()?;
         stream.set_read_timeout(Some(HEALTH_LIMIT)).ok()?;
-        stream.write_all(b"GET /_drawbridge/health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").ok()?;
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).ok()?;
-        Some(head.ends_with(b" 200"))
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        stream.take(MOST_BYTES).read_to_end(&mut answer).ok()?;
+        let answer = String::from_utf8_lossy(&answer);
+        let mut lines = answer.split("\r\n").take_while(|line| !line.is_empty());
+        Some(lines.next()?.ends_with(" 200 OK") && lines.any(|line| line.eq_ignore_ascii_case(&proof)))
     };
     exchange().unwrap_or(false)
 }

@@ -1,16 +1,28 @@
 //! Child processes: short ones that are run to their end, and servers that die with their parent.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use crate::Error;
+
+/// Creates a log that nobody else can read: what runs in a sandbox tells it statements and secrets' names.
+pub(crate) fn create_log(path: &Path) -> Result<File, Error> {
+    let mut options = File::options();
+    let log = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    let log = log.map_err(Error::file("create", path))?;
+    // One from before may have been open to all.
+    log.set_permissions(Permissions::from_mode(0o600)).map_err(Error::file("restrict", path))?;
+    Ok(log)
+}
 
 /// Runs a program to its end and returns what it printed on stdout.
 pub(crate) fn run(command: &mut Command) -> Result<String, Error> {
@@ -66,6 +78,13 @@ impl Attached {
     /// Returns the server's stdout, once, if it was piped.
     pub(crate) fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Writes a line to the wrapper's stdin, which stays open. A wrapper that has ended meanwhile is found out by others.
+    pub(crate) async fn tell(&mut self, line: &str) {
+        if let Some(lifeline) = &mut self.lifeline {
+            drop(lifeline.write_all(format!("{line}\n").as_bytes()).await);
+        }
     }
 
     /// Says whether the server ended.

@@ -30,6 +30,7 @@ mod rotate;
 mod rules;
 mod shell;
 mod soak;
+mod strangers;
 mod teardown;
 mod tenants;
 mod terminal;

@@ -1,5 +1,6 @@
 //! `sandbox`: AWS on this machine.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -111,8 +112,9 @@ pub async fn start(
     prepare(view).await?;
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
     let log_path = dir.join("sandbox.log");
-    let log = std::fs::File::create(&log_path)
-        .with_context(|| format!("cannot create `{}`", log_path.display()))?;
+    // For its owner alone, as all that is in there.
+    let log = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&log_path);
+    let log = log.with_context(|| format!("cannot create `{}`", log_path.display()))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["sandbox", "run", "--verbose", &format!("--sandbox={name}")])
