@@ -7,9 +7,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use db::Login;
-use tokio::process::Command;
 
 use crate::bridge::Bridge;
+use crate::child;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::file::Unfinished;
@@ -87,9 +87,9 @@ impl Programs {
             return Err(refused(io::ErrorKind::AlreadyExists.into()));
         }
         let unfinished = Unfinished::beside(file).map_err(refused)?;
-        let mut command = Command::new(&program.path);
-        command.args(["--format=custom", "--no-password", "--file"]).arg(unfinished.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut command = child::Program::new(&program.path);
+        command.args(["--format=custom", "--no-password", "--file"]).args([unfinished.path()]);
+        command.command().stdin(Stdio::null()).stdout(Stdio::null());
         let listener = listener::bind(0).await?;
         let tls = if program.has_tls { TlsBy::Command } else { TlsBy::Tunnel };
         let ran = Box::pin(exec::run_on(context, bridge, login, &listener, command, tls)).await;
@@ -114,7 +114,7 @@ fn help(failure: Failure) -> Failure {
 }
 
 async fn major(program: &Path) -> Option<u32> {
-    let mut command = Command::new(program);
+    let mut command = child::command(program);
     command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().await.ok().filter(|output| output.status.success())?;
     parse_major(&String::from_utf8_lossy(&output.stdout))

@@ -4,7 +4,6 @@ use std::io;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use aws::Cloud;
 use db::Login;
 use nix::sys::signal::{Signal, kill};
@@ -13,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use crate::bridge::{self, Bridge};
+use crate::child::Program;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::listener::{self, Wrap};
@@ -30,9 +30,9 @@ pub enum TlsBy {
 /// Runs the command with the PG* variables set and passes on its exit code.
 pub async fn run(context: &Context, args: &xtask::Exec) -> Result<ExitCode, Failure> {
     let (program, rest) = args.command.split_first().ok_or_else(|| Failure::usage("no command to run"))?;
-    let mut command = Command::new(program);
-    command.args(rest);
-    with_tunnel(context, args.tenant.as_deref(), command, TlsBy::Command).await
+    let mut program = Program::new(program);
+    program.args(rest);
+    with_tunnel(context, args.tenant.as_deref(), program, TlsBy::Command).await
 }
 
 /// Opens the tunnel, runs the command, closes the tunnel, passes on the exit code.
@@ -42,7 +42,7 @@ pub async fn run(context: &Context, args: &xtask::Exec) -> Result<ExitCode, Fail
 pub async fn with_tunnel(
     context: &Context,
     tenant_name: Option<&str>,
-    command: Command,
+    program: Program,
     tls: TlsBy,
 ) -> Result<ExitCode, Failure> {
     // A query's tenants are known only through the tunnel.
@@ -59,7 +59,7 @@ pub async fn with_tunnel(
             Some(login) => login,
             None => Box::pin(listed(context, &cloud, bridge, tenant_name)).await?,
         };
-        run_on(context, bridge, &login, &listener, command, tls).await
+        run_on(context, bridge, &login, &listener, program, tls).await
     };
     Ok(exit_code(Box::pin(bridge.during(work)).await?))
 }
@@ -73,22 +73,21 @@ pub async fn run_on(
     bridge: &Arc<Bridge>,
     login: &Login,
     listener: &TcpListener,
-    mut command: Command,
+    mut program: Program,
     tls: TlsBy,
 ) -> Result<ExitStatus, Failure> {
     let port = listener.local_addr()?.port();
-    set_variables(&mut command, context, bridge, login, port, &tls);
+    set_variables(program.command(), context, bridge, login, port, &tls);
     let wrap = match tls {
         TlsBy::Command => Wrap::Nothing,
         TlsBy::Tunnel => {
             Wrap::Tls { config: listener::tls(context.access.roots()?)?, name: bridge.host.clone() }
         }
     };
-    let shown = command.as_std().get_program().to_string_lossy().into_owned();
     let lent = screen::lend();
     // Ctrl-C is the command's, from its first moment on: psql cancels a query with it. It has it from the terminal already.
     let foreground = context.ending.leave_interrupts();
-    let mut child = command.spawn().with_context(|| format!("cannot run `{shown}`"))?;
+    let mut child = program.spawn().await?;
     let status = tokio::select! {
         status = wait(context, &mut child) => status?,
         never = listener::serve(listener, bridge, &wrap, &context.view) => match never {},
@@ -150,7 +149,7 @@ fn set_variables(
             command.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", context.access.ca_path());
         }
         TlsBy::Tunnel => {
-            command.env("PGSSLMODE", "disable").env_remove("PGSSLROOTCERT");
+            command.env("PGSSLMODE", "disable");
         }
     }
 }

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
-use tokio::process::Command;
-
+use crate::child::{self, Program};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::place;
@@ -12,10 +11,10 @@ use crate::task::exec::{self, TlsBy};
 
 /// Runs psql: the one on PATH, else the one that the sandbox's wheel carries.
 pub async fn run(context: &Context, args: &xtask::Psql) -> Result<ExitCode, Failure> {
-    let (program, tls) = find().await?;
-    let mut command = Command::new(program);
-    command.args(&args.args);
-    exec::with_tunnel(context, args.tenant.as_deref(), command, tls).await
+    let (path, tls) = find().await?;
+    let mut program = Program::new(path);
+    program.args(&args.args);
+    exec::with_tunnel(context, args.tenant.as_deref(), program, tls).await
 }
 
 async fn find() -> Result<(PathBuf, TlsBy), Failure> {
@@ -33,7 +32,7 @@ async fn find() -> Result<(PathBuf, TlsBy), Failure> {
 }
 
 async fn runs(program: &Path) -> bool {
-    let mut command = Command::new(program);
+    let mut command = child::command(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().await.is_ok_and(|status| status.success())
 }
