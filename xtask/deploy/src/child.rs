@@ -4,6 +4,7 @@
 //! anybody may have taken meanwhile. So it runs under a guard ([`guard`]), which is this program once more.
 
 mod guard;
+mod libpq;
 mod tree;
 
 use std::ffi::{OsStr, OsString};
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub use self::guard::step;
+pub use self::libpq::{Libpq, Way};
 
 /// Whether this program's own file knows the hidden command line of a guard: a test's does not.
 static CAN_GUARD: AtomicBool = AtomicBool::new(false);
@@ -45,6 +47,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 pub struct Program {
     name: OsString,
     command: Command,
+    args: Vec<OsString>,
+    takes_conninfo: bool,
     is_guarded: bool,
 }
 
@@ -52,23 +56,40 @@ impl Program {
     /// Returns one that sees none of libpq's variables but those that are set later.
     pub fn new(name: impl Into<OsString>) -> Program {
         let name = name.into();
-        match guard::own().filter(|_| CAN_GUARD.load(Ordering::Relaxed)) {
+        let own = guard::own().filter(|_| CAN_GUARD.load(Ordering::Relaxed));
+        let is_guarded = own.is_some();
+        let command = match own {
             Some(own) => {
                 let mut command = command(own);
                 guard::ask(command.as_std_mut(), guard::Role::Guard, &name);
-                Program { name, command, is_guarded: true }
+                command
             }
-            None => Program { command: command(&name), name, is_guarded: false },
-        }
+            None => command(&name),
+        };
+        Program { name, command, args: Vec::new(), takes_conninfo: false, is_guarded }
+    }
+
+    /// As [`Program::new`], for one of PostgreSQL's that takes a connection as `--dbname`: that outranks every variable, also
+    /// those that are not known yet.
+    pub fn of_postgresql(name: impl Into<OsString>) -> Program {
+        Program { takes_conninfo: true, ..Program::new(name) }
     }
 
     /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(&mut self, args: impl IntoIterator<Item = S>) -> &mut Program {
-        self.command.args(args);
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    /// Returns the command, for its variables and streams.
+    /// Tells it where to connect, and as whom.
+    pub fn connect(&mut self, to: &Libpq<'_>) {
+        self.command.envs(to.variables());
+        if self.takes_conninfo {
+            self.command.arg(format!("--dbname={}", to.conninfo()));
+        }
+    }
+
+    /// Returns the command, for its streams.
     pub fn command(&mut self) -> &mut Command {
         &mut self.command
     }
@@ -78,7 +99,8 @@ impl Program {
     /// # Errors
     /// There is no such program, or it cannot be run.
     pub async fn spawn(self) -> anyhow::Result<Child> {
-        let Program { name, command, is_guarded } = self;
+        let Program { name, mut command, args, is_guarded, .. } = self;
+        command.args(args);
         let spawn = async {
             if is_guarded {
                 find(&name)?;
