@@ -103,6 +103,16 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+    /// The server asks for the password in a way that gives it away, or not at all; it was told nothing.
+    #[error("cannot log in to database `{database}` as `{user}`: {reason}; only {} is answered", crate::AUTH)]
+    Unproved {
+        /// The database.
+        database: String,
+        /// The role.
+        user: String,
+        /// How it asks.
+        reason: &'static str,
+    },
     /// Nothing came back.
     #[error("no connection to `{host}` within {:.1} s", limit.as_secs_f32())]
     TimedOut {

@@ -24,4 +24,4 @@ pub use migration::Migration;
 pub use server::{BoxStream, Dial, Login, Server};
 pub use session::{ConnectOptions, Session, connect};
 pub use tenant::TenantSpec;
-pub use tls::{Auth, Tls};
+pub use tls::{AUTH, Tls};

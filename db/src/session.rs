@@ -80,7 +80,7 @@ impl ConnectOptions {
 /// Connects over verified TLS and logs in.
 ///
 /// # Errors
-/// [`Error::Dial`], [`Error::Tls`], [`Error::Connect`] or [`Error::TimedOut`], by how far it got.
+/// [`Error::Dial`], [`Error::Tls`], [`Error::Unproved`], [`Error::Connect`] or [`Error::TimedOut`], by how far it got.
 pub async fn connect(server: &Server, login: &Login, options: &ConnectOptions) -> Result<Session, Error> {
     let limit = options.connect_timeout;
     tokio::time::timeout(limit, Box::pin(open(server, login, options)))
@@ -106,13 +106,11 @@ async fn open(server: &Server, login: &Login, options: &ConnectOptions) -> Resul
     let (client, connection) = match config.connect_raw(stream, connector).await {
         Ok(connected) => connected,
         Err(error) => {
-            return Err(match tls_cause(&error) {
-                Some(cause) => tls_failed(cause),
-                None => Error::Connect {
-                    database: login.database.clone(),
-                    user: login.user.clone(),
-                    source: error.into(),
-                },
+            let (database, user) = (login.database.clone(), login.user.clone());
+            return Err(match (witness.weakness(), tls_cause(&error)) {
+                (Some(reason), _) => Error::Unproved { database, user, reason },
+                (None, Some(cause)) => tls_failed(cause),
+                (None, None) => Error::Connect { database, user, source: error.into() },
             });
         }
     };

@@ -6,6 +6,7 @@ mod ensure;
 mod inside;
 mod list;
 pub mod registry;
+mod tables;
 
 use std::collections::HashMap;
 
@@ -20,6 +21,7 @@ pub(crate) use inside::look_inside;
 pub use inside::{Extension, Foreign, Inside, look_inside_all};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};
+pub use tables::{Table, Tables, tables};
 
 pub use crate::verify::{Check, Verdict, Verification, differences, verify};
 

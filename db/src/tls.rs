@@ -1,7 +1,6 @@
 //! TLS with the server's name verified, and what it came to: tokio-postgres-rustls keeps its session to itself, so
 //! the certificate's verifier and the stream note down what `verify` has to report.
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,29 +26,19 @@ pub struct Tls {
     pub protocol: &'static str,
     /// The name that the certificate was verified for.
     pub server_name: String,
-    /// How the server asked for the password.
-    pub auth: Auth,
 }
 
-/// How the server asked for the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Auth {
-    /// Not at all: the login proves nothing.
-    Trust,
-    /// A SCRAM exchange: the password did not leave this machine.
-    Scram,
-    /// MD5, or another method.
-    Other,
-}
+/// The only way in which a server is told anything about a password: it does not leave this machine.
+pub const AUTH: &str = "SCRAM-SHA-256";
 
-impl fmt::Display for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Auth::Trust => "no password asked for",
-            Auth::Scram => "SCRAM-SHA-256",
-            Auth::Other => "a method weaker than SCRAM",
-        })
+/// Returns what is wrong with another way in which a server asks for the password (PostgreSQL, "Message Formats").
+fn weakness(asked: u32) -> &'static str {
+    match asked {
+        0 => "the server asks for no password, so that anybody may be anybody",
+        // Answering would hand over the password itself.
+        3 => "the server asks for the clear password",
+        5 => "the server asks for a hash of the password (MD5), which is as good as the password",
+        _ => "the server asks for something other than a proof of the password",
     }
 }
 
@@ -109,14 +98,22 @@ pub(crate) struct Witness {
 struct Seen {
     server_name: Option<String>,
     protocol: Option<&'static str>,
-    auth: Option<Auth>,
+    /// Whether the password was proved.
+    is_proved: bool,
+    weakness: Option<&'static str>,
 }
 
 impl Witness {
     /// Returns what the connection was proved to be, once all of it was proved.
     pub(crate) fn find(&self) -> Option<Tls> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Some(Tls { protocol: seen.protocol?, server_name: seen.server_name?, auth: seen.auth? })
+        let (protocol, server_name) = (seen.protocol?, seen.server_name?);
+        seen.is_proved.then_some(Tls { protocol, server_name })
+    }
+
+    /// Returns why the login went no further, if that is how the server asked for the password.
+    pub(crate) fn weakness(&self) -> Option<&'static str> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).weakness
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {
@@ -211,11 +208,12 @@ impl AsyncRead for Watched {
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         match self.head.push(&buf.filled()[before..]) {
             None => {}
-            Some(0) => self.witness.note(|seen| seen.auth = Some(Auth::Trust)),
-            Some(10) => self.witness.note(|seen| seen.auth = Some(Auth::Scram)),
-            // Answering would hand over the password itself.
-            Some(3) => return Poll::Ready(Err(io::Error::other("the server asks for the clear password"))),
-            Some(_) => self.witness.note(|seen| seen.auth = Some(Auth::Other)),
+            Some(10) => self.witness.note(|seen| seen.is_proved = true),
+            Some(asked) => {
+                let weakness = weakness(asked);
+                self.witness.note(|seen| seen.weakness = Some(weakness));
+                return Poll::Ready(Err(io::Error::other(weakness)));
+            }
         }
         polled
     }

@@ -12,7 +12,7 @@ use tokio_postgres::config::{Config, SslMode};
 
 use crate::quote::{ident, literal};
 use crate::tenant::{TenantInfo, TenantSpec, check, look_inside, observe};
-use crate::{Auth, ConnectOptions, Error, Login, Server, Session, Tls, connect, migrate, role};
+use crate::{AUTH, ConnectOptions, Error, Login, Server, Session, Tls, connect, migrate, role};
 
 /// What was proved about one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -203,7 +203,10 @@ async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check
 /// Returns whether the tenant's user gets in, and what it sees there.
 async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
     match connect(server, &tenant.login(), &ConnectOptions::default()).await {
-        Err(error) if matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")) => {
+        Err(error)
+            if matches!(error, Error::Unproved { .. })
+                || matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")) =>
+        {
             vec![fail(LOGIN, format!("{}; {}", error.chain(), mend(&tenant.name)))]
         }
         Err(error) => vec![fail(LOGIN, error.chain())],
@@ -239,8 +242,7 @@ fn in_one_place(tenant: &TenantSpec, history: Result<(Option<String>, usize), Er
 const LOGIN: &str = "login over verified TLS";
 
 fn proved(tenant: &TenantSpec, tls: &Tls, acts_as: Result<String, Error>) -> Check {
-    let mut evidence =
-        format!("`{}` over {} to `{}`, {}", tenant.user, tls.protocol, tls.server_name, tls.auth);
+    let mut evidence = format!("`{}` over {} to `{}`, {AUTH}", tenant.user, tls.protocol, tls.server_name);
     match acts_as {
         Err(error) => return unknown(LOGIN, error.chain()),
         // What a second user makes must be the owner's.
@@ -250,10 +252,7 @@ fn proved(tenant: &TenantSpec, tls: &Tls, acts_as: Result<String, Error>) -> Che
         Ok(role) if role != tenant.user => evidence.push_str(&format!(", as `{role}`")),
         Ok(_) => {}
     }
-    match tls.auth {
-        Auth::Scram => pass(LOGIN, evidence),
-        Auth::Trust | Auth::Other => fail(LOGIN, evidence),
-    }
+    pass(LOGIN, evidence)
 }
 
 /// Lets roles that must not get in try it: those of the other tenants, or else one made for this.

@@ -39,7 +39,7 @@ impl Error {
             | Error::Lost { .. }
             | Error::Full { .. } => Kind::Unreachable,
             Error::Connect { source, .. } | Error::Statement { source, .. } => source.kind(),
-            Error::Forbidden { .. } | Error::NoLogin { .. } => Kind::Permission,
+            Error::Forbidden { .. } | Error::NoLogin { .. } | Error::Unproved { .. } => Kind::Permission,
             Error::Locked { .. } => Kind::Locked,
             Error::LockLost { .. }
             | Error::History { .. }
@@ -83,6 +83,7 @@ impl Error {
             | Error::Read { .. }
             | Error::Dial { .. }
             | Error::Tls { .. }
+            | Error::Unproved { .. }
             | Error::TimedOut { .. }
             | Error::Locked { .. }
             | Error::LockLost { .. }

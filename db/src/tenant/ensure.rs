@@ -86,18 +86,21 @@ async fn ensure_role(
 
     let options = ConnectOptions::default();
     let login = tenant.login();
-    // A login first: what needs no repair is not written, and its verifier stays as it is.
+    // A login first: what needs no repair is not written, and its verifier stays as it is. One of MD5 does.
     let is_whole = is_own || role::has_clone(session, &tenant.owner).await?;
-    if !is_whole || role::check_password(server, &login, &options).await? == PasswordCheck::Wrong {
+    if !is_whole || role::check_password(server, &login, &options).await? != PasswordCheck::Right {
         match is_own {
             true => role::set_password(session, &tenant.owner, &tenant.password).await?,
             false => role::ensure_clone(session, &tenant.owner, &tenant.password).await?,
         }
-        if role::check_password(server, &login, &options).await? == PasswordCheck::Wrong {
-            return Err(Error::Spec {
-                tenant: tenant.name.clone(),
-                reason: format!("role `{}` cannot log in with the password just set", tenant.user),
-            });
+        let reason = match role::check_password(server, &login, &options).await? {
+            PasswordCheck::Right => None,
+            PasswordCheck::Wrong => Some("cannot log in with the password just set"),
+            PasswordCheck::Unproved => Some("need not prove the password: see `pg_hba.conf` of the server"),
+        };
+        if let Some(reason) = reason {
+            let reason = format!("role `{}` {reason}", tenant.user);
+            return Err(Error::Spec { tenant: tenant.name.clone(), reason });
         }
         work.changes.push(format!("password of role `{}` set", tenant.user));
     }

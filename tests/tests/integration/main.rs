@@ -4,6 +4,7 @@ mod adopt;
 mod alarms;
 mod bastion;
 mod changed;
+mod children;
 mod cli;
 mod connections;
 mod containers;

@@ -115,7 +115,15 @@ impl Unfinished {
         &self.part
     }
 
-    /// Gives it that name, which no file may have yet.
+    /// Waits until the disk has all that was written, by whomever.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Gives it that name, which no file may have yet, and waits until the disk knows it by that.
     ///
     /// # Errors
     /// There is such a file, which stays as it is.
@@ -123,7 +131,17 @@ impl Unfinished {
         match fs::hard_link(&self.part, path) {
             // Some file systems have no links.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.try_exists()? => {
-                fs::rename(&self.part, path)
+                fs::rename(&self.part, path)?;
+            }
+            result => result?,
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        match File::open(folder.unwrap_or(Path::new(".")))?.sync_all() {
+            // Some file systems know no such thing, and need none.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
+            {
+                Ok(())
             }
             result => result,
         }

@@ -7,6 +7,7 @@ pub mod access;
 pub mod alone;
 pub mod bridge;
 mod cause;
+pub mod child;
 pub mod confirm;
 pub mod context;
 pub mod cost;

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 
 fn main() -> ExitCode {
+    if let Some(code) = deploy::child::step() {
+        return code;
+    }
+    deploy::child::enable_guard();
     deploy::descriptor::raise_limit();
     let matches = deploy::program::command().get_matches();
     let cli = match xtask::Cli::from_arg_matches(&matches) {

@@ -1,7 +1,7 @@
 //! `tenant drop`: a dump, and the end of a tenant's database, role and secret.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use stack::spec::Tenant;
 
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
-use crate::dump::Programs;
+use crate::dump::{Dump, Programs};
 use crate::failure::{Exit, Failure};
 use crate::task::tenant;
 use crate::{confirm, registry, view};
@@ -74,8 +74,7 @@ async fn work(
         let login = bridge::owner(context, cloud, tenant).await?;
         let file = args.dump.clone().map_or_else(|| default_file(tenant), Ok)?;
         context.view.say(format!("dumping `{}` to `{}`", tenant.name, file.display()));
-        let bytes = programs.dump(context, bridge, &login, survey.version, &file).await?;
-        dump = Some((file, bytes));
+        dump = Some(programs.dump(context, bridge, &login, survey.version, &file).await?);
     }
     context.check_interrupted()?;
     let what = DropSpec {
@@ -94,8 +93,7 @@ async fn work(
     };
     // What was dropped is told, whatever became of the secret.
     let is_deleted = secret.as_ref().is_ok_and(|deleted| *deleted);
-    let dump = dump.as_ref().map(|(file, bytes)| (file.as_path(), *bytes));
-    tell(context, tenant, dump, &dropped, is_deleted)?;
+    tell(context, tenant, dump.as_ref(), &dropped, is_deleted)?;
     secret.map(drop).map_err(|error| {
         Failure::from(error).hint(format!(
             "run `cargo xtask tenant drop {}` again: it deletes the secret, which is all that is left",
@@ -120,7 +118,7 @@ fn default_file(tenant: &Tenant) -> Result<PathBuf, Failure> {
 fn tell(
     context: &Context,
     tenant: &Tenant,
-    dump: Option<(&Path, u64)>,
+    dump: Option<&Dump>,
     dropped: &Dropped,
     secret: bool,
 ) -> Result<(), Failure> {
@@ -131,8 +129,9 @@ fn tell(
         RoleEnd::Kept { reason } => format!("kept: {reason}"),
     };
     let mut lines = vec![format!("database `{}`: {database}", tenant.name)];
-    if let Some((file, bytes)) = dump {
-        lines.push(format!("dump: `{}`, {bytes} bytes", file.display()));
+    if let Some(Dump { file, bytes, sha256, tables }) = dump {
+        let file = file.display();
+        lines.push(format!("dump: `{file}`, {bytes} bytes, {tables} tables, SHA-256 {sha256}"));
     }
     lines.push(format!("role `{}`: {role}", tenant.owner));
     lines.push(format!("its secret: {}", if secret { "deleted" } else { "left as it is" }));
@@ -140,7 +139,7 @@ fn tell(
     let document = json!({
         "tenant": tenant.name,
         "database": { "dropped": dropped.database },
-        "dump": dump.map(|(file, bytes)| json!({ "file": file.display().to_string(), "bytes": bytes })),
+        "dump": dump,
         "role": { "name": tenant.owner, "outcome": dropped.role },
         "secret": { "name": context.stack.role_secret_name(&tenant.owner), "deleted": secret },
     });

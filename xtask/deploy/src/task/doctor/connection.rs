@@ -64,7 +64,7 @@ async fn through(context: &Context, bridge: &Bridge, login: Result<Login, Failur
                         "`{}` on PostgreSQL {}, {}",
                         session.user(),
                         session.version(),
-                        tls.auth
+                        db::AUTH
                     )),
                 };
                 session.close().await;
@@ -85,6 +85,12 @@ fn judge(context: &Context, error: &db::Error) -> Reached {
     }
     if matches!(error, db::Error::Tls { .. }) {
         return at_tls(untrusted(context, words));
+    }
+    if matches!(error, db::Error::Unproved { .. }) {
+        let sentence =
+            "the database asks for the master user's password in a way that gives it away, or for none";
+        let command = "cargo xtask secret rotate master";
+        return at_login(Finding::mended_by(command, Cause::LoginRefused, sentence, words).into());
     }
     match error.sqlstate() {
         Some("28P01") => {

@@ -315,8 +315,9 @@ impl Work<'_> {
         let why = loop {
             match self.check(login).await? {
                 PasswordCheck::Right => return Ok(()),
-                PasswordCheck::Unchecked => {
-                    break "the server lets anybody in, so that a login proves nothing";
+                PasswordCheck::Unproved => {
+                    break "the server asks for no proof of the password (SCRAM-SHA-256), so that a login proves nothing; see \
+                           its parameter `password_encryption`";
                 }
                 PasswordCheck::Wrong if start.elapsed() >= limit => {
                     break "the server refuses the password that was just set";
