@@ -42,6 +42,7 @@ impl Error {
             Error::Forbidden { .. } | Error::NoLogin { .. } => Kind::Permission,
             Error::Locked { .. } => Kind::Locked,
             Error::LockLost { .. }
+            | Error::Slow { .. }
             | Error::History { .. }
             | Error::Misplaced { .. }
             | Error::Diverged { .. }
@@ -84,6 +85,7 @@ impl Error {
             | Error::Dial { .. }
             | Error::Tls { .. }
             | Error::TimedOut { .. }
+            | Error::Slow { .. }
             | Error::Locked { .. }
             | Error::LockLost { .. }
             | Error::History { .. }

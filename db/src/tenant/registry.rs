@@ -19,7 +19,8 @@ const ROWS: usize = 100_000;
 /// sources.
 ///
 /// The query's columns are named as the fields of a tenant and hold text; a null is a value left out. It runs alone, in
-/// one transaction that may only read, for 30 seconds at most.
+/// one transaction that may only read, for 30 seconds at most. `search_path` leads to the server's own objects alone, so that
+/// the query names its tables with their schema.
 ///
 /// # Errors
 /// [`Error::Registry`] names the row, counted from 1, and the field that is wrong; [`Error::Statement`] if the query

@@ -14,6 +14,7 @@ mod fault;
 mod files;
 mod flow;
 mod hints;
+mod hostile;
 mod iam;
 mod identity;
 mod killed;
