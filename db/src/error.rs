@@ -121,6 +121,16 @@ pub enum Error {
         /// How long we waited.
         limit: Duration,
     },
+    /// The server did not answer a question that is answered in a moment: what the tenant has made there takes its time.
+    #[error("cannot {doing} within {:.0} s: the database of `{tenant}` takes its time to answer", limit.as_secs_f32())]
+    Slow {
+        /// The tenant.
+        tenant: String,
+        /// What it was to do: `read the history`.
+        doing: &'static str,
+        /// How long we waited.
+        limit: Duration,
+    },
     /// A statement failed.
     #[error("cannot {doing}")]
     Statement {

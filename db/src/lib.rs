@@ -6,12 +6,14 @@
 
 mod error;
 mod hash;
+mod path;
 mod server;
 mod session;
 mod tls;
 
 pub mod disk;
 pub mod lock;
+pub mod maintenance;
 pub mod migrate;
 pub mod migration;
 pub mod quote;
@@ -21,6 +23,7 @@ pub mod verify;
 
 pub use error::{Cause, Error, Kind, Recorded, Refusal};
 pub use migration::Migration;
+pub use path::SearchPath;
 pub use server::{BoxStream, Dial, Login, Server};
 pub use session::{ConnectOptions, Session, connect};
 pub use tenant::TenantSpec;

@@ -1,5 +1,7 @@
 //! Advisory locks: one works on a role or a tenant's database at a time, and one migrates a database at a time.
 
+mod intruder;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -26,24 +28,20 @@ impl Lock {
     pub(crate) fn guard(self) -> String {
         let key = self.key;
         format!(
-            "SELECT 1 / CASE WHEN NOT pg_try_advisory_xact_lock({key}) THEN 0 \
-             WHEN NOT pg_advisory_unlock({key}) THEN 0 ELSE pg_try_advisory_lock({key})::int END"
+            "SELECT 1 OPERATOR(pg_catalog./) CASE WHEN NOT pg_catalog.pg_try_advisory_xact_lock({key}) THEN 0 \
+             WHEN NOT pg_catalog.pg_advisory_unlock({key}) THEN 0 \
+             ELSE pg_catalog.pg_try_advisory_lock({key})::int END"
         )
-    }
-
-    /// Returns what waits for the lock and holds it until the transaction ends.
-    pub(crate) fn transaction_sql(self) -> String {
-        format!("SELECT pg_advisory_xact_lock({})", self.key)
     }
 
     /// Returns what gives the lock back after whatever failed: a message that is cut short leaves its transaction open.
     pub(crate) fn give_back_sql(self) -> String {
-        format!("ROLLBACK; SELECT pg_advisory_unlock({})", self.key)
+        format!("ROLLBACK; SELECT pg_catalog.pg_advisory_unlock({})", self.key)
     }
 
     /// Returns a query that takes the lock, if nobody else holds it, and says so.
     pub(crate) fn try_sql(self) -> String {
-        format!("SELECT pg_try_advisory_lock({})", self.key)
+        format!("SELECT pg_catalog.pg_try_advisory_lock({})", self.key)
     }
 }
 
@@ -95,6 +93,8 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Asking beats waiting: a waiting `pg_advisory_lock` is cut off by `lock_timeout`, and its snapshot can deadlock
 /// with the holder's `CREATE INDEX CONCURRENTLY`.
 ///
+/// A session that holds it and whose role could do nothing that the lock is for is ended.
+///
 /// # Errors
 /// [`Error::Locked`] names who still holds it.
 pub async fn acquire(
@@ -134,6 +134,7 @@ async fn ask_until(
         if ask(session, lock, sql).await? {
             return Ok(());
         }
+        intruder::evict(session, lock, (subject, start.elapsed()), events).await?;
         let holder = find_holder(session, lock).await?;
         if start.elapsed() >= limit {
             let holder = holder.map_or_else(|| "another session".to_owned(), |holder| holder.to_string());

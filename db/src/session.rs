@@ -7,12 +7,15 @@ use tokio_postgres::config::{Config, SslMode};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Row};
 
+use crate::path::{self, SearchPath};
 use crate::tls::{Connector, Tls};
 use crate::{Error, Login, Server};
 
 /// How to connect; all but the time limit is told to the server in the first message, at no extra round trip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
+    /// What names without a schema mean.
+    pub search_path: SearchPath,
     /// The role to act as, if not the one that logs in.
     pub role: Option<String>,
     /// How long a statement may wait for a lock.
@@ -37,11 +40,15 @@ const ABANDONED: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
 ];
 
+/// A role may hold a lock on what is its own for as long as it likes: whoever works on it gives up, and does the others.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl Default for ConnectOptions {
     fn default() -> ConnectOptions {
         ConnectOptions {
+            search_path: SearchPath::default(),
             role: None,
-            lock_timeout: None,
+            lock_timeout: Some(LOCK_TIMEOUT),
             statement_timeout: None,
             silence_limit: None,
             application_name: "drawbridge".to_owned(),
@@ -55,6 +62,9 @@ impl ConnectOptions {
     pub fn startup(&self) -> String {
         let mut settings: Vec<_> =
             ABANDONED.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        if self.search_path == SearchPath::Catalog {
+            settings.push(("search_path", path::CATALOG.to_owned()));
+        }
         if let Some(role) = &self.role {
             settings.push(("role", role.clone()));
         }
@@ -121,7 +131,8 @@ async fn open(server: &Server, login: &Login, options: &ConnectOptions) -> Resul
         // The statement in flight gets this error too; there is nobody else to tell.
         drop(connection.await);
     }));
-    Ok(Session { client, driver, tls, version, quotations, user: login.user.clone() })
+    let (path, user) = (options.search_path, login.user.clone());
+    Ok(Session { client, driver, tls, version, quotations, user, path })
 }
 
 /// A connection to one database. Dropping it ends the connection.
@@ -132,6 +143,7 @@ pub struct Session {
     version: u32,
     quotations: bool,
     user: String,
+    path: SearchPath,
 }
 
 impl Session {
@@ -206,17 +218,25 @@ impl Session {
             .map_err(|error| Error::Statement { doing: doing(), source: error.into() })
     }
 
-    /// Runs one query in one round trip; `doing` completes "cannot ..".
+    /// Runs one query in one round trip, in which names mean the server's own objects; `doing` completes "cannot ..".
     pub(crate) async fn query(
         &self,
         sql: &str,
         values: &[(&(dyn ToSql + Sync), Type)],
         doing: &str,
     ) -> Result<Vec<Row>, Error> {
-        self.client
-            .query_typed(sql, values)
-            .await
-            .map_err(|error| Error::Statement { doing: doing.to_owned(), source: error.into() })
+        let ask = async {
+            match self.path {
+                SearchPath::Catalog => self.client.query_typed(sql, values).await,
+                SearchPath::Own => {
+                    let led = path::lead_to_catalog(&self.client).await?;
+                    let rows = self.client.query_typed(sql, values).await;
+                    led.finish().await?;
+                    rows
+                }
+            }
+        };
+        ask.await.map_err(|error| Error::Statement { doing: doing.to_owned(), source: error.into() })
     }
 }
 

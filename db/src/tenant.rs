@@ -17,8 +17,8 @@ use crate::{Error, Login, quote};
 
 pub use self::drop::{DropSpec, Dropped, RoleEnd, Survey, drop, survey};
 pub use create::{Created, Outcome, create, create_until};
-pub(crate) use inside::look_inside;
 pub use inside::{Extension, Foreign, Inside, look_inside_all};
+pub(crate) use inside::{look_inside, look_options};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};
 pub use tables::{Table, Tables, tables};

@@ -10,9 +10,10 @@ use stack::spec::Tenant;
 use tokio_postgres::NoTls;
 use tokio_postgres::config::{Config, SslMode};
 
+use crate::maintenance::{self, Grounds};
 use crate::quote::{ident, literal};
-use crate::tenant::{TenantInfo, TenantSpec, check, look_inside, observe};
-use crate::{AUTH, ConnectOptions, Error, Login, Server, Session, Tls, connect, migrate, role};
+use crate::tenant::{self, TenantInfo, TenantSpec, check, look_inside, observe};
+use crate::{AUTH, ConnectOptions, Error, Login, SearchPath, Server, Session, Tls, connect, migrate, role};
 
 /// What was proved about one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,10 +82,14 @@ pub async fn verify(
     check(tenants, admin)?;
     let login = Login { database: "postgres".to_owned(), ..admin.clone() };
     let session = connect(server, &login, &ConnectOptions::default()).await?;
+    let grounds = closed_to_tenants(maintenance::look(server, admin, &session).await);
     let mut verifications = Vec::with_capacity(tenants.len());
     for tenant in tenants {
         let verification = match verify_one(server, &session, tenant, tenants).await {
-            Ok(verification) => verification,
+            Ok(mut verification) => {
+                verification.checks.push(grounds.clone());
+                verification
+            }
             // Without the session nobody else can be looked at either.
             Err(error) if session.client().is_closed() => return Err(error),
             Err(error) => Verification {
@@ -96,6 +101,21 @@ pub async fn verify(
     }
     session.close().await;
     Ok(verifications)
+}
+
+/// Returns whether tenants are kept out of the server's own databases.
+fn closed_to_tenants(seen: Result<Grounds, Error>) -> Check {
+    const NAME: &str = "server's own databases closed to PUBLIC";
+    match seen {
+        Err(error) => unknown(NAME, error.chain()),
+        Ok(grounds) if grounds.openings.is_empty() => {
+            pass(NAME, "PUBLIC may neither connect to `postgres` and `template1` nor create in them")
+        }
+        Ok(grounds) => {
+            let all = grounds.openings.iter().map(|one| format!("{one}; {}", one.mend()));
+            fail(NAME, all.collect::<Vec<_>>().join("; "))
+        }
+    }
 }
 
 async fn verify_one(
@@ -202,7 +222,9 @@ async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check
 
 /// Returns whether the tenant's user gets in, and what it sees there.
 async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
-    match connect(server, &tenant.login(), &ConnectOptions::default()).await {
+    // Where the history is depends on what the tenant's role and database have set.
+    let options = ConnectOptions { search_path: SearchPath::Own, ..tenant::look_options() };
+    match connect(server, &tenant.login(), &options).await {
         Err(error)
             if matches!(error, Error::Unproved { .. })
                 || matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")) =>

@@ -42,6 +42,7 @@ impl Error {
             Error::Forbidden { .. } | Error::NoLogin { .. } | Error::Unproved { .. } => Kind::Permission,
             Error::Locked { .. } => Kind::Locked,
             Error::LockLost { .. }
+            | Error::Slow { .. }
             | Error::History { .. }
             | Error::Misplaced { .. }
             | Error::Diverged { .. }
@@ -85,6 +86,7 @@ impl Error {
             | Error::Tls { .. }
             | Error::Unproved { .. }
             | Error::TimedOut { .. }
+            | Error::Slow { .. }
             | Error::Locked { .. }
             | Error::LockLost { .. }
             | Error::History { .. }

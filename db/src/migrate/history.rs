@@ -16,10 +16,13 @@ pub(super) struct Row {
 
 /// Returns a query for the history. It needs no more than the right to read.
 ///
-/// As text: refinery panics on a value that it did not write. In no order: that is cheaper to bring about here.
+/// As text: refinery panics on a value that it did not write. In no order: that is cheaper to bring about here. The table alone
+/// is looked for where `search_path` leads.
 pub(super) fn read(table: &str) -> String {
     let table = ident(table);
-    format!("SELECT h.version::text, h.name::text, h.applied_on::text, h.checksum::text FROM {table} h")
+    let columns =
+        ["version", "name", "applied_on", "checksum"].map(|name| format!("h.{name}::pg_catalog.text"));
+    format!("SELECT {} FROM {table} h", columns.join(", "))
 }
 
 /// refinery's own statement, but for the schema.
@@ -105,9 +108,12 @@ impl Table {
     }
 
     /// Returns what puts another name and checksum into a row that still holds the old ones.
+    ///
+    /// Like all that is run between files, whatever `search_path` leads to.
     pub(super) fn update(&self, migration: &Migration, was: &Row) -> String {
         format!(
-            "UPDATE {} SET name = {}, checksum = '{}' WHERE version = {} AND name = {} AND checksum = '{}'",
+            "UPDATE {} SET name = {}, checksum = '{}' WHERE version OPERATOR(pg_catalog.=) {} \
+             AND name OPERATOR(pg_catalog.=) {} AND checksum OPERATOR(pg_catalog.=) '{}'",
             self.name(),
             literal(migration.name()),
             migration.checksum(),
@@ -123,7 +129,8 @@ impl Table {
             migrations.map(|file| format!("{} {}", file.version(), file.checksum())).collect();
         // As one array: the planner looks at each member of a list.
         format!(
-            "SELECT count(*) FROM {} WHERE version || ' ' || checksum = ANY ('{{{}}}')",
+            "SELECT pg_catalog.count(*) FROM {} WHERE (version OPERATOR(pg_catalog.||) ' ' \
+             OPERATOR(pg_catalog.||) checksum) OPERATOR(pg_catalog.=) ANY ('{{{}}}')",
             self.name(),
             rows.join(",")
         )
@@ -131,7 +138,8 @@ impl Table {
 }
 
 /// RFC 3339 in UTC, which is all that refinery reads.
-const NOW: &str = r#"to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#;
+const NOW: &str =
+    r#"pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#;
 
 /// Returns whether refinery could read the date: `2026-01-31T23:59:59.5Z`, or with an offset. It panics on others.
 fn is_rfc3339(date: &str) -> bool {
@@ -216,6 +224,6 @@ mod tests {
         }));
         assert_eq!(Table::new("public".to_owned(), "refinery_schema_history", true).create(), None);
         let row = table.insert(&file("V3__add_orders.sql", b"SELECT 1;").unwrap());
-        assert!(row.contains("VALUES (3, 'add_orders', to_char("), "{row}");
+        assert!(row.contains("VALUES (3, 'add_orders', pg_catalog.to_char("), "{row}");
     }
 }

@@ -10,7 +10,7 @@ use super::ensure::{Work, ensure};
 use super::{TenantSpec, check, subject};
 use crate::lock::Lock;
 use crate::migrate::{Stop, find_jobs};
-use crate::{ConnectOptions, Error, Login, Server, Session, connect, lock};
+use crate::{ConnectOptions, Error, Login, Server, Session, connect, lock, maintenance};
 
 /// How long to wait for another creation to end.
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
@@ -72,13 +72,19 @@ pub async fn create_until(
     events: &Events,
 ) -> Result<Vec<Created>, Error> {
     check(tenants, admin)?;
+    if tenants.is_empty() {
+        return Ok(Vec::new());
+    }
     // Advisory locks belong to a database: all must take theirs in the same one.
     let admin = Login { database: "postgres".to_owned(), ..admin.clone() };
     let crew =
         Crew { server, admin: &admin, tenants, stop, events, queue: Mutex::new(by_owner(tenants).into()) };
     let groups = crew.lock().len();
     let jobs = if groups > 1 { find_jobs(server, &admin).await?.min(groups) } else { 1 };
-    let first = crew.enter().await?;
+    let first = crew.connect().await?;
+    // Before the first lock: whoever holds one without any use for it does not come back.
+    maintenance::close(server, &admin, &first, events).await;
+    crew.share(&first).await?;
     let mut sessions = vec![Some(first)];
     sessions.resize_with(jobs, || None);
     let done = join_all(sessions.into_iter().map(|session| Box::pin(crew.work(session)))).await;
@@ -121,9 +127,18 @@ impl Crew<'_> {
     }
 
     /// Connects to where all locks are.
+    async fn connect(&self) -> Result<Session, Error> {
+        connect(self.server, self.admin, &ConnectOptions::default()).await
+    }
+
+    /// Takes the lock that all who create share.
+    async fn share(&self, session: &Session) -> Result<(), Error> {
+        lock::acquire_shared(session, lock::TENANTS, "tenants", LOCK_LIMIT, self.events).await
+    }
+
     async fn enter(&self) -> Result<Session, Error> {
-        let session = connect(self.server, self.admin, &ConnectOptions::default()).await?;
-        lock::acquire_shared(&session, lock::TENANTS, "tenants", LOCK_LIMIT, self.events).await?;
+        let session = self.connect().await?;
+        self.share(&session).await?;
         Ok(session)
     }
 

@@ -1,5 +1,7 @@
 //! What only a look into a tenant's database shows: extensions, and who may do and owns what.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
@@ -79,11 +81,19 @@ fn check(name: &'static str, verdict: Verdict, evidence: String) -> Check {
     Check { name, verdict, evidence }
 }
 
+/// A database with a million objects is not looked at for longer, as others are to be looked at as well.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Returns how to connect to a tenant's database to look at it.
+pub(crate) fn look_options() -> ConnectOptions {
+    ConnectOptions { statement_timeout: Some(LOOK_LIMIT), ..ConnectOptions::default() }
+}
+
 /// Looks into each of these databases, so many at a time; returns what is in them in their order.
 pub async fn look_inside_all(server: &Server, logins: &[Login], jobs: usize) -> Vec<Result<Inside, Error>> {
     let looks = logins.iter().map(|login| {
         Box::pin(async move {
-            let session = connect(server, login, &ConnectOptions::default()).await?;
+            let session = connect(server, login, &look_options()).await?;
             let inside = look_inside(&session).await;
             session.close().await;
             inside

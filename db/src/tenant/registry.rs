@@ -28,7 +28,8 @@ const BYTES: usize = 64 << 20;
 /// sources.
 ///
 /// The query's columns are named as the fields of a tenant and hold text; a null is a value left out. It runs alone, in
-/// one transaction that may only read, for 30 seconds at most; of its answer no more than 64 MiB are taken.
+/// one transaction that may only read, for 30 seconds at most; of its answer no more than 64 MiB are taken. `search_path` leads
+/// to the server's own objects alone, so that the query names its tables with their schema.
 ///
 /// # Errors
 /// [`Error::Registry`] names the row, counted from 1, and the field that is wrong; [`Error::Statement`] if the query

@@ -12,8 +12,8 @@ use db::migrate::{self, RunOptions, TenantReport};
 use db::tenant::{Created, Outcome};
 use db::verify::{Verdict, Verification};
 use db::{
-    BoxStream, ConnectOptions, Dial, Login, Migration, Server, Session, TenantSpec, connect, migration,
-    quote, tenant,
+    BoxStream, ConnectOptions, Dial, Login, Migration, SearchPath, Server, Session, TenantSpec, connect,
+    migration, quote, tenant,
 };
 use sandbox::gateway::Password;
 use sandbox::{Authority, Cluster, ClusterServer, ClusterSpec, Front, KeyKind, Programs, Runtime};
@@ -84,7 +84,9 @@ impl Database {
     }
 
     pub(crate) async fn connect(&self, login: &Login) -> Session {
-        connect(&self.server, login, &ConnectOptions::default()).await.unwrap()
+        // As other programs do.
+        let options = ConnectOptions { search_path: SearchPath::Own, ..ConnectOptions::default() };
+        connect(&self.server, login, &options).await.unwrap()
     }
 
     pub(crate) async fn as_master(&self, sql: &str) {

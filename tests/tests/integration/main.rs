@@ -15,6 +15,7 @@ mod fault;
 mod files;
 mod flow;
 mod hints;
+mod hostile;
 mod iam;
 mod identity;
 mod killed;

@@ -53,7 +53,14 @@ pub async fn complete<'a>(
 ) -> Result<Cow<'a, Context>, Failure> {
     let Some(Registry::Query(sql)) = &context.stack.registry else { return Ok(Cow::Borrowed(context)) };
     let master = bridge::master(context, cloud).await?;
-    let tenants = db::tenant::registry::query(server, &master, sql, &context.stack.tenants).await?;
+    let listed = db::tenant::registry::query(server, &master, sql, &context.stack.tenants).await;
+    let tenants = listed.map_err(|error| {
+        let is_unknown = matches!(error.sqlstate(), Some("42P01" | "42883" | "42704"));
+        let hint = "the query runs with `search_path = pg_catalog`: write `query` under `[tenants]` with the schema of \
+                    each table, function and type that is not the server's own, such as `public.registry`";
+        let failure = Failure::from(error);
+        if is_unknown { failure.hint(hint) } else { failure }
+    })?;
     let mut stack = Stack::clone(&context.stack);
     stack.tenants.extend(tenants);
     Ok(Cow::Owned(Context { stack: Arc::new(stack), ..context.clone() }))
