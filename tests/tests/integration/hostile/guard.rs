@@ -135,11 +135,10 @@ async fn the_servers_own_databases_are_closed_to_tenants_and_stay_so() {
     // What is another's is told with whose it is, and stops nobody.
     db.as_master(
         "CREATE ROLE other; GRANT other TO CURRENT_USER WITH SET TRUE, INHERIT FALSE;
-         ALTER DATABASE template1 OWNER TO other; GRANT CONNECT ON DATABASE template1 TO master",
+         ALTER DATABASE template1 OWNER TO other; SET ROLE other;
+         GRANT CONNECT ON DATABASE template1 TO PUBLIC; RESET ROLE; REVOKE other FROM CURRENT_USER",
     )
     .await;
-    let grant = "SET ROLE other; GRANT CONNECT ON DATABASE template1 TO PUBLIC; RESET ROLE; REVOKE other FROM CURRENT_USER";
-    db.as_master(grant).await;
     let (events, said) = told();
     tenant::create(&db.server, &db.admin, &[spec("shop")], &events).await.unwrap();
     let mend =
