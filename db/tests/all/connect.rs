@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use db::{Cause, ConnectOptions, Error, Kind, Server, Tls, connect};
+use db::{Cause, ConnectOptions, Error, Kind, SearchPath, Server, Tls, connect};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -60,9 +60,16 @@ async fn options_travel_in_the_first_message_and_the_password_does_not() {
     );
     assert!(startup.contains(" -c idle_in_transaction_session_timeout=30000\0"), "{startup:?}");
     assert!(startup.contains("options\0-c client_connection_check_interval=5000 "), "{startup:?}");
+    assert!(startup.contains(" -c search_path=pg_catalog,\\ pg_temp -c role="), "{startup:?}");
     assert!(startup.contains("user\0app\0database\0shop\0"), "{startup:?}");
     assert!(startup.contains("application_name\0drawbridge\0"), "{startup:?}");
     assert!(!startup.contains(PASSWORD));
+}
+
+#[test]
+fn a_path_of_the_tenants_own_is_left_to_the_server() {
+    let options = ConnectOptions { search_path: SearchPath::Own, ..ConnectOptions::default() };
+    assert!(!options.startup().contains("search_path"), "{}", options.startup());
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub(super) const FORGED: &str = "
     CREATE VIEW forged.pg_index AS SELECT * FROM pg_catalog.pg_index WHERE false;
     CREATE FUNCTION forged.aclexplode(aclitem[], OUT grantor oid, OUT grantee oid, OUT privilege_type text,
         OUT is_grantable bool) RETURNS SETOF record LANGUAGE sql AS 'SELECT NULL::oid, 1::oid, NULL, false WHERE false';
-    CREATE FUNCTION forged.json_agg(text) RETURNS json LANGUAGE sql AS 'SELECT ''[]''::json';
+    CREATE FUNCTION forged.none(json, text) RETURNS json LANGUAGE sql AS 'SELECT NULL::json';
+    CREATE AGGREGATE forged.json_agg(text) (SFUNC = forged.none, STYPE = json);
     CREATE FUNCTION forged.is_never(name, name) RETURNS bool LANGUAGE sql AS 'SELECT false';
     CREATE OPERATOR forged.= (FUNCTION = forged.is_never, LEFTARG = name, RIGHTARG = name);
     CREATE OPERATOR forged.<> (FUNCTION = forged.is_never, LEFTARG = name, RIGHTARG = name);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use db::lock::{self, Lock};
 use db::maintenance::{self, Right};
-use db::migrate::{self, Check, Outcome, RunOptions, TenantReport};
+use db::migrate::{self, Check, JoinOptions, Outcome, RunName, RunOptions, Target, TenantReport};
+use db::migration::MigrationSet;
 use db::tenant::{self, Outcome as Made, Verdict};
 use db::{ConnectOptions, Error, Kind, Login, connect, role};
 use stack::{Event, Events, Secret};
@@ -135,11 +136,10 @@ async fn the_servers_own_databases_are_closed_to_tenants_and_stay_so() {
     // What is another's is told with whose it is, and stops nobody.
     db.as_master(
         "CREATE ROLE other; GRANT other TO CURRENT_USER WITH SET TRUE, INHERIT FALSE;
-         ALTER DATABASE template1 OWNER TO other; GRANT CONNECT ON DATABASE template1 TO master",
+         ALTER DATABASE template1 OWNER TO other; SET ROLE other;
+         GRANT CONNECT ON DATABASE template1 TO PUBLIC; RESET ROLE; REVOKE other FROM CURRENT_USER",
     )
     .await;
-    let grant = "SET ROLE other; GRANT CONNECT ON DATABASE template1 TO PUBLIC; RESET ROLE; REVOKE other FROM CURRENT_USER";
-    db.as_master(grant).await;
     let (events, said) = told();
     tenant::create(&db.server, &db.admin, &[spec("shop")], &events).await.unwrap();
     let mend =
@@ -163,6 +163,20 @@ async fn runs_at_once_close_the_same_databases() {
     assert!(matches!(created.0.outcome, Made::Created), "{created:?}");
     assert!(said.lock().unwrap().iter().all(|text| !text.contains("is not known")), "{said:?}");
     assert_eq!(maintenance::survey(&db.server, &db.admin).await.unwrap().openings, []);
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_runs_that_somebody_else_has_made_is_not_used() {
+    let db = Database::start_upgraded().await;
+    db.as_master("GRANT CREATE ON DATABASE postgres TO evil_app").await;
+    db.as_evil("postgres", "CREATE SCHEMA drawbridge; GRANT ALL ON SCHEMA drawbridge TO PUBLIC").await;
+    let targets = Target::all(&[spec("shop").login()], MigrationSet::flat(crate::db::shipped()));
+    let run = RunName::parse("r").unwrap();
+    let (options, events) = (JoinOptions::default(), Events::none());
+    let joined = migrate::join(&db.server, &db.admin, &run, &targets, &options, &events).await;
+    let refused = joined.unwrap_err().to_string();
+    assert!(refused.contains("belongs to `evil_app`"), "{refused}");
     db.stop().await;
 }
 
