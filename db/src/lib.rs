@@ -25,6 +25,6 @@ pub use error::{Cause, Error, Kind, Recorded, Refusal};
 pub use migration::Migration;
 pub use path::SearchPath;
 pub use server::{BoxStream, Dial, Login, Server};
-pub use session::{ConnectOptions, Session, connect};
+pub use session::{ConnectOptions, SILENCE_LIMIT, Session, connect};
 pub use tenant::TenantSpec;
 pub use tls::{AUTH, Tls};

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use futures_util::{StreamExt, pin_mut};
-use stack::{Event, Events};
+use stack::Events;
 use tokio::time::Instant;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::Stop;
 use super::history::{self, Row, Table};
-use crate::lock::{self, FIRST_PAUSE, Holder, LONGEST_PAUSE, Lock};
+use crate::lock::{self, FIRST_PAUSE, Holder, LONGEST_PAUSE, Lock, Wait};
 use crate::quote::{ident, literal};
 use crate::{Error, Session, path};
 
@@ -80,7 +80,7 @@ pub(super) async fn enter(
 ) -> Result<Entered, Error> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
-    let mut told: Option<Holder> = None;
+    let mut wait = Wait::new(LOCK, super::subject(tenant), patience.events);
     // Two messages: in one, both would see the database as it was before the lock, if its default isolation says so.
     let (take, look) = (LOCK.try_sql(), look_sql(table));
     loop {
@@ -104,12 +104,7 @@ pub(super) async fn enter(
             let holder = holder.map_or_else(|| "another session".to_owned(), |holder| holder.to_string());
             return Err(Error::Locked { lock: LOCK.name, holder, waited: start.elapsed() });
         }
-        if let Some(holder) = holder.filter(|holder| !told.as_ref().is_some_and(|told| holder.is_same(told)))
-        {
-            let status = format!("the lock for {} is held by {holder}", LOCK.name);
-            patience.events.emit(Event::StepWaiting { subject: super::subject(tenant), status });
-            told = Some(holder);
-        }
+        wait.tell(holder);
         tokio::select! {
             () = patience.stop.raised() => {
                 let state = "nothing was begun".to_owned();

@@ -14,7 +14,7 @@ use super::plan::{self, Compared, Late, TenantPlan};
 use super::task::{self, Task};
 use super::{Retry, Stop, connect, enter, subject};
 use crate::migration::MigrationSet;
-use crate::{ConnectOptions, Error, Login, Migration, SearchPath, Server, Session};
+use crate::{ConnectOptions, Error, Login, Migration, SearchPath, Server, Session, lock};
 
 /// How to migrate.
 #[derive(Clone, Debug)]
@@ -43,20 +43,14 @@ pub struct RunOptions {
     pub grace: Duration,
 }
 
-/// Behind a tunnel nobody tells the server that a client was killed: what it held must be free again while the next run
-/// waits for it ([`RunOptions::lock_limit`]). A connection that works is hardly ever silent, but for a large file on a slow
-/// line.
-const SILENCE_LIMIT: Duration = Duration::from_secs(30);
-
 impl Default for RunOptions {
     fn default() -> RunOptions {
         RunOptions {
             jobs: 4,
-            lock_limit: Duration::from_secs(60),
+            lock_limit: lock::LOCK_LIMIT,
             connect: ConnectOptions {
                 search_path: SearchPath::Own,
                 lock_timeout: None,
-                silence_limit: Some(SILENCE_LIMIT),
                 ..ConnectOptions::default()
             },
             retry: Retry::default(),

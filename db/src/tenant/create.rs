@@ -1,6 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -8,12 +8,9 @@ use stack::{Event, Events};
 
 use super::ensure::{Work, ensure};
 use super::{TenantSpec, check, subject};
-use crate::lock::Lock;
+use crate::lock::{LOCK_LIMIT, Lock};
 use crate::migrate::{Stop, find_jobs};
 use crate::{ConnectOptions, Error, Login, Server, Session, connect, lock, maintenance};
-
-/// How long to wait for another creation to end.
-const LOCK_LIMIT: Duration = Duration::from_secs(60);
 
 /// What became of a tenant.
 #[derive(Debug, Serialize)]
@@ -193,11 +190,11 @@ impl Crew<'_> {
         work: &mut Work,
     ) -> Result<(), Error> {
         // The tenant before this one may have lost the connection.
-        let mut session = match kept.take().filter(|session| !session.client().is_closed()) {
+        let session = match kept.take().filter(|session| !session.client().is_closed()) {
             Some(session) => session,
             None => self.enter().await?,
         };
-        let result = create_under_lock(self, &mut session, tenant, work).await;
+        let result = create_under_lock(self, &session, tenant, work).await;
         *kept = Some(session);
         result
     }
@@ -205,7 +202,7 @@ impl Crew<'_> {
 
 async fn create_under_lock(
     crew: &Crew<'_>,
-    session: &mut Session,
+    session: &Session,
     tenant: &TenantSpec,
     work: &mut Work,
 ) -> Result<(), Error> {

@@ -27,12 +27,20 @@ pub(super) struct Work {
 pub(super) async fn ensure(
     server: &Server,
     events: &Events,
-    session: &mut Session,
+    session: &Session,
     tenant: &TenantSpec,
     work: &mut Work,
 ) -> Result<(), Error> {
     ensure_role(server, session, tenant, work).await?;
     let found = observe(session, Some(&tenant.name)).await?.pop();
+    if found.as_ref().is_some_and(|info| info.is_half_dropped) {
+        let reason = format!(
+            "its database was being dropped when that was cut off, and takes no connection any more; run \
+             `cargo xtask tenant drop {0}`, which ends that, and `cargo xtask tenant create {0}` again",
+            tenant.name
+        );
+        return Err(Error::Unfit { tenant: tenant.name.clone(), reason });
+    }
     // One that a run left behind when it was killed is taken back as well.
     let was_member = is_member(session, &tenant.owner).await?;
     let owned = found.as_ref().is_none_or(|info| info.owner == tenant.owner);
@@ -110,7 +118,7 @@ async fn ensure_role(
 /// Creates the database if it is missing, and does what only its owner may do. The session must be a member.
 async fn ensure_database(
     events: &Events,
-    session: &mut Session,
+    session: &Session,
     tenant: &TenantSpec,
     found: Option<TenantInfo>,
     work: &mut Work,
@@ -134,16 +142,13 @@ async fn ensure_database(
         return Ok(());
     }
     let name = &tenant.name;
-    let failed = |error: tokio_postgres::Error| Error::Statement {
-        doing: format!("close `{name}` to others"),
-        source: error.into(),
-    };
-    let transaction = session.client_mut().transaction().await.map_err(failed)?;
-    transaction.batch_execute(&format!("SET LOCAL ROLE {}", ident(&tenant.owner))).await.map_err(failed)?;
+    let mut sql = format!("SET LOCAL ROLE {}", ident(&tenant.owner));
     for duty in &duties {
-        transaction.batch_execute(&duty.sql).await.map_err(failed)?;
+        sql.push_str("; ");
+        sql.push_str(&duty.sql);
     }
-    transaction.commit().await.map_err(failed)?;
+    // One message is one transaction.
+    session.execute(&sql, || format!("close `{name}` to others")).await?;
     if !work.is_new {
         work.changes.extend(duties.into_iter().map(|duty| duty.text.to_owned()));
     }
