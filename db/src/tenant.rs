@@ -15,7 +15,7 @@ use stack::spec::is_clone_of;
 
 use crate::{Error, Login, quote};
 
-pub use self::drop::{DropSpec, Dropped, RoleEnd, Survey, drop, survey};
+pub use self::drop::{Claim, DUMP_NAME, DropSpec, Dropped, RoleEnd, Survey, claim, drop, survey};
 pub use create::{Created, Outcome, create, create_until};
 pub use inside::{Extension, Foreign, Inside, look_inside_all};
 pub(crate) use inside::{look_inside, look_options};

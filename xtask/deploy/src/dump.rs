@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use db::Login;
+use db::tenant::DUMP_NAME;
 use serde::Serialize;
 
 use self::proof::Contents;
@@ -89,7 +90,9 @@ impl Programs {
         self.for_server(version).map(drop)
     }
 
-    /// Dumps the login's database to a file that was not there before, and proves that the file holds it.
+    /// Dumps the login's database to a file that was not there before, and proves that the file holds it. Its session is called
+    /// [`DUMP_NAME`]: whoever has the tenant's locks ends one of a run that was killed. Until the second value is dropped, the next
+    /// run sees that this one has not come to its end.
     ///
     /// # Errors
     /// Exit 1 if pg_dump fails or the dump proves nothing, 2 if there is such a file; none is left then.
@@ -100,7 +103,7 @@ impl Programs {
         login: &Login,
         version: u32,
         file: &Path,
-    ) -> Result<Dump, Failure> {
+    ) -> Result<(Dump, Unfinished), Failure> {
         let programs = self.for_server(version)?;
         let refused = |error: io::Error| {
             let text = format!("cannot write the dump `{}`: {error}; nothing was dropped", file.display());
@@ -113,7 +116,7 @@ impl Programs {
         let unfinished = Unfinished::beside(file).map_err(refused)?;
         let mut program = Program::of_postgresql(&programs.pg_dump);
         program.args(["--format=custom", "--no-password", "--file"]).args([unfinished.path()]);
-        program.command().stdin(Stdio::null()).stdout(Stdio::null());
+        program.command().stdin(Stdio::null()).stdout(Stdio::null()).env("PGAPPNAME", DUMP_NAME);
         let want = if programs.speaks_tls { Want::Port(0, Admits::Owner) } else { Want::Socket(None) };
         let local = Local::open(&want).await?;
         let status = Box::pin(exec::run_on(context, bridge, login, &local, program)).await?;
@@ -123,7 +126,7 @@ impl Programs {
         }
         let dump = prove(context, bridge, login, &programs.pg_restore, &unfinished, file).await?;
         unfinished.become_new(file).map_err(refused)?;
-        Ok(dump)
+        Ok((dump, unfinished))
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::leftover;
 
 /// What nobody but the owner reads or writes.
 const PRIVATE: u32 = 0o600;
@@ -84,7 +85,8 @@ impl Place {
     }
 }
 
-/// A private file beside the one that it becomes; removed unless it does.
+/// A private file beside the one that it becomes; removed in the end. As long as it is held, so is a lock on it: who finds it
+/// without one knows that its program was killed ([`leftover`]).
 pub struct Unfinished {
     file: File,
     part: PathBuf,
@@ -97,7 +99,8 @@ impl Unfinished {
     /// The folder is not there, or nothing can be made in it.
     pub fn beside(path: &Path) -> io::Result<Unfinished> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-        let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+        leftover::remove_halves(path);
+        let part = path.with_file_name(leftover::part_name(&name, std::process::id()));
         let options = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&part);
         let file = match options() {
             // Of a run that was killed, whose number this one has.
@@ -107,6 +110,8 @@ impl Unfinished {
             }
             result => result?,
         };
+        // Where there are no locks, what is left of killed runs stays.
+        file.try_lock().ok();
         Ok(Unfinished { file, part })
     }
 
@@ -123,11 +128,12 @@ impl Unfinished {
         self.file.sync_all()
     }
 
-    /// Gives it that name, which no file may have yet, and waits until the disk knows it by that.
+    /// Gives it that name as well, which no file may have yet, and waits until the disk knows it by that. Its first name stays
+    /// until it is dropped, and tells the next run that this one has not come to its end.
     ///
     /// # Errors
     /// There is such a file, which stays as it is.
-    pub fn become_new(self, path: &Path) -> io::Result<()> {
+    pub fn become_new(&self, path: &Path) -> io::Result<()> {
         match fs::hard_link(&self.part, path) {
             // Some file systems have no links.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.try_exists()? => {

@@ -18,6 +18,7 @@ pub mod ending;
 pub mod failure;
 pub mod file;
 pub mod interrupt;
+pub mod leftover;
 pub mod listener;
 pub mod machine;
 pub mod names;

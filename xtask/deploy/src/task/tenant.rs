@@ -130,6 +130,7 @@ async fn list(context: &Context, server: &Server, master: &Login) -> Result<(), 
 
 fn row(context: &Context, info: &TenantInfo) -> Vec<String> {
     let state = match context.stack.tenant(&info.name) {
+        _ if info.is_half_dropped => "half dropped",
         None => "not in the stack file",
         Some(_) if info.public_can_connect => "open to every role",
         Some(_) => "ready",
