@@ -79,45 +79,85 @@ pub fn find(dir: &Path) -> Option<Running> {
     (is_alive(running.pid) && answers(&running)).then_some(running)
 }
 
-/// Ends the sandbox that runs in the folder and waits until it is gone. Returns it, or nothing if none ran.
+/// Ends the sandbox that runs in the folder, or is being started there, and waits until it is gone. Returns its process, or
+/// nothing if none ran.
 ///
 /// # Errors
 /// [`Error::StillRunning`] if it does not end within a minute.
-pub fn stop(dir: &Path) -> Result<Option<Running>, Error> {
-    let Some(running) = read(dir) else { return Ok(None) };
-    // The lock says for sure whose process it is; a number alone may belong to somebody else by now.
-    if try_lock(dir)?.is_some() {
-        remove(dir)?;
+pub fn stop(dir: &Path) -> Result<Option<i32>, Error> {
+    if !dir.join(LOCK).exists() {
         return Ok(None);
     }
-    kill(Pid::from_raw(running.pid), Signal::SIGTERM).ok();
     let deadline = Instant::now() + STOP_LIMIT;
-    while try_lock(dir)?.is_none() || is_alive(running.pid) {
+    let mut told = None;
+    // The lock says for sure whether there is one; a number alone may belong to somebody else by now.
+    while try_lock(dir)?.is_none() || told.is_some_and(is_alive) {
+        let owner = owner(dir);
+        if let Some(pid) = owner.filter(|_| told.is_none()) {
+            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
+            told = owner;
+        }
         if Instant::now() > deadline {
-            return Err(Error::StillRunning { pid: running.pid });
+            return Err(Error::StillRunning { pid: told.unwrap_or_default() });
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     remove(dir)?;
-    Ok(Some(running))
+    Ok(told)
+}
+
+/// Tells whether a process has the folder: its sandbox runs, is being started or comes to its end.
+///
+/// # Errors
+/// [`Error::File`] if the folder cannot be used.
+pub fn is_taken(dir: &Path) -> Result<bool, Error> {
+    Ok(dir.join(LOCK).exists() && try_lock(dir)?.is_none())
 }
 
 /// Takes possession of the folder, which must exist.
 pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
-    try_lock(dir)?.ok_or_else(|| Error::AlreadyRunning {
-        dir: dir.to_owned(),
-        pid: read(dir).map(|running| running.pid),
-    })
+    let Some(mut file) = try_lock(dir)? else {
+        return Err(Error::AlreadyRunning { dir: dir.to_owned(), pid: owner(dir) });
+    };
+    // Until it is ready, nothing else tells whose it is.
+    let pid = own_pid();
+    let written = file.set_len(0).and_then(|()| file.write_all(format!("{pid} {}", started(pid)).as_bytes()));
+    written.map_err(Error::file("write", &dir.join(LOCK)))?;
+    Ok(file)
 }
 
 fn try_lock(dir: &Path) -> Result<Option<File>, Error> {
     let path = dir.join(LOCK);
-    let file = File::create(&path).map_err(Error::file("create", &path))?;
+    let mut options = File::options();
+    // What is in it is its holder's.
+    options.create(true).write(true).truncate(false);
+    let file = options.open(&path).map_err(Error::file("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
     }
+}
+
+/// Returns the process that has the lock, once it has said so and if it is still there.
+fn owner(dir: &Path) -> Option<i32> {
+    let text = fs::read_to_string(dir.join(LOCK)).ok()?;
+    let (pid, began) = text.split_once(' ')?;
+    let pid = pid.parse().ok()?;
+    // A process that was killed before this one took the lock may have left its number there, which is somebody else's now.
+    (is_alive(pid) && started(pid) == began).then_some(pid)
+}
+
+/// Returns when a process began, in whatever unit; nothing where that cannot be known.
+fn started(pid: i32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // proc_pid_stat(5): the second field is a name in parentheses, with whatever in it; the 22nd is when it began.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+    fields.split_whitespace().nth(19).unwrap_or_default().to_owned()
+}
+
+fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or_default()
 }
 
 async fn wait_for_signal() -> Result<(), Error> {
@@ -135,7 +175,7 @@ async fn wait_for_signal() -> Result<(), Error> {
 
 fn write(dir: &Path, sandbox: &Sandbox) -> Result<(), Error> {
     let running = Running {
-        pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        pid: own_pid(),
         endpoint: sandbox.endpoint(),
         environment: sandbox.environment(),
         started_at: jiff::Timestamp::now().to_string(),

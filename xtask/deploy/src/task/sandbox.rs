@@ -3,7 +3,7 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,10 +111,42 @@ pub async fn start(
     }
     prepare(view).await?;
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
-    let log_path = dir.join("sandbox.log");
+    let mut child = None;
+    let mut is_told = false;
+    loop {
+        if let Some(running) = detached::find(&dir) {
+            return Ok(running);
+        }
+        let ended = child.as_mut().map(Child::try_wait).transpose()?;
+        let is_taken = detached::is_taken(&dir)?;
+        match ended {
+            Some(None) => {}
+            // Another start is under way, or was, and its process goes on with it.
+            None | Some(Some(_)) if is_taken => {
+                child = None;
+                if !std::mem::replace(&mut is_told, true) {
+                    view.say("it is being started already; waiting for that");
+                }
+            }
+            Some(Some(status)) => {
+                let log = std::fs::read_to_string(dir.join(LOG)).unwrap_or_default();
+                let text = format!("the sandbox ended at once ({status}):\n{}", log.trim_end());
+                return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)));
+            }
+            None => child = Some(spawn(name, &dir, args)?),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The log of its process, in its folder.
+const LOG: &str = "sandbox.log";
+
+fn spawn(name: &str, dir: &Path, args: &xtask::SandboxStart) -> Result<Child, Failure> {
+    let path = dir.join(LOG);
     // For its owner alone, as all that is in there.
-    let log = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&log_path);
-    let log = log.with_context(|| format!("cannot create `{}`", log_path.display()))?;
+    let log = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    let log = log.with_context(|| format!("cannot create `{}`", path.display()))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["sandbox", "run", "--verbose", &format!("--sandbox={name}")])
@@ -124,18 +156,7 @@ pub async fn start(
         .stderr(log)
         // Ctrl-C at the terminal is not meant for it.
         .process_group(0);
-    let mut child = command.spawn().context("cannot start the sandbox's process")?;
-    loop {
-        if let Some(running) = detached::find(&dir) {
-            return Ok(running);
-        }
-        if let Some(status) = child.try_wait()? {
-            let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-            let text = format!("the sandbox ended at once ({status}):\n{}", log.trim_end());
-            return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    Ok(command.spawn().context("cannot start the sandbox's process")?)
 }
 
 /// Does what takes long the first time where the user sees it, not in the background.
