@@ -1,5 +1,7 @@
 //! Whose the processes of shells are: ours, but never root's.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::unistd::{Gid, Uid, User};
@@ -33,12 +35,14 @@ pub(super) fn find(wanted: Option<&str>) -> Result<Option<ShellUser>, String> {
     }
 }
 
-/// Makes a folder that a shell begins in, and that its user may write to.
+/// Makes a folder that a shell begins in, for its user alone.
 pub(super) fn home(user: Option<ShellUser>) -> std::io::Result<TempDir> {
-    let Some(ShellUser { uid, gid }) = user else { return TempDir::new() };
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.permissions(Permissions::from_mode(0o700));
+    let Some(ShellUser { uid, gid }) = user else { return builder.tempdir() };
     let usual = std::env::temp_dir();
     let base = if may_enter_all(&usual, uid, gid) { usual.as_path() } else { Path::new("/tmp") };
-    let home = tempfile::tempdir_in(base)?;
+    let home = builder.tempdir_in(base)?;
     std::os::unix::fs::chown(home.path(), Some(uid.as_raw()), Some(gid.as_raw()))?;
     Ok(home)
 }
