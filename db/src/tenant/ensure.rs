@@ -31,7 +31,7 @@ pub(super) async fn ensure(
     tenant: &TenantSpec,
     work: &mut Work,
 ) -> Result<(), Error> {
-    ensure_role(server, session, tenant, work).await?;
+    // First of all: nobody can log in to what is half dropped.
     let found = observe(session, Some(&tenant.name)).await?.pop();
     if found.as_ref().is_some_and(|info| info.is_half_dropped) {
         let reason = format!(
@@ -41,6 +41,7 @@ pub(super) async fn ensure(
         );
         return Err(Error::Unfit { tenant: tenant.name.clone(), reason });
     }
+    ensure_role(server, session, tenant, work).await?;
     // One that a run left behind when it was killed is taken back as well.
     let was_member = is_member(session, &tenant.owner).await?;
     let owned = found.as_ref().is_none_or(|info| info.owner == tenant.owner);

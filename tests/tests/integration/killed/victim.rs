@@ -67,6 +67,8 @@ enum After {
 pub(super) struct Moment {
     after: After,
     pause: Duration,
+    /// When that does not come, as at a command that is held up on purpose.
+    at_latest: Duration,
 }
 
 /// What a run that is not disturbed is made of.
@@ -90,7 +92,8 @@ impl Course {
             2 => (After::Lines(one_of(random, self.lines)), self.lasts / 10),
             _ => (After::Statements(one_of(random, self.statements)), self.lasts / 20),
         };
-        Moment { after, pause: range.mul_f64(random.below(1000) as f64 / 1000.0) }
+        let pause = range.mul_f64(random.below(1000) as f64 / 1000.0);
+        Moment { after, pause, at_latest: self.lasts * 2 }
     }
 }
 
@@ -198,18 +201,21 @@ impl<'a> Victim<'a> {
         let lines = running.lines.clone();
         let (calls, statements) = (running.calls_before, running.statements_before);
         async move {
-            loop {
-                let is_reached = match moment.after {
-                    After::Start => true,
-                    After::Calls(count) => self.calls() >= calls + count,
-                    After::Lines(count) => *lines.borrow() >= count,
-                    After::Statements(count) => self.statements() >= statements + count,
-                };
-                if is_reached {
-                    break;
+            let coming = async {
+                loop {
+                    let is_reached = match moment.after {
+                        After::Start => true,
+                        After::Calls(count) => self.calls() >= calls + count,
+                        After::Lines(count) => *lines.borrow() >= count,
+                        After::Statements(count) => self.statements() >= statements + count,
+                    };
+                    if is_reached {
+                        break;
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
+            };
+            drop(tokio::time::timeout(moment.at_latest, coming).await);
             tokio::time::sleep(moment.pause).await;
         }
     }
