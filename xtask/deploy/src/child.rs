@@ -1,7 +1,7 @@
 //! Programs that this one starts: what they see of libpq's variables, and that they end when this one does.
 //!
 //! A program that is given a password must not outlive the tunnel that it was given it for: it would go on asking a port that
-//! anybody may have taken meanwhile. So it runs under a guard ([`guard`]), which is this program once more.
+//! anybody may have taken meanwhile. So it runs under a guard (`guard`), which is this program once more.
 
 mod guard;
 mod libpq;

@@ -124,7 +124,8 @@ impl Programs {
             let text = format!("pg_dump of `{}` failed ({status}); nothing was dropped", login.database);
             return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)));
         }
-        let dump = prove(context, bridge, login, &programs.pg_restore, &unfinished, file).await?;
+        let proving = prove(context, bridge, login, &programs.pg_restore, &unfinished, file);
+        let dump = Box::pin(proving).await?;
         unfinished.become_new(file).map_err(refused)?;
         Ok((dump, unfinished))
     }

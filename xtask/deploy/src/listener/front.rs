@@ -207,8 +207,8 @@ fn refusal(text: &str) -> Vec<u8> {
 
 /// Tells a program that it is refused, without waiting for it: nobody is to keep connections open that way.
 pub(super) fn refuse_at_once(local: &TcpStream, text: &str) {
-    // What was sent and is not read would turn the answer into a reset.
-    while local.try_read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
+    // What was sent and is not read would turn the answer into a reset. The first message is short.
+    local.try_read(&mut [0; MAX_STARTUP_BYTES]).ok();
     local.try_write(&refusal(text)).ok();
 }
 
