@@ -6,11 +6,13 @@
 
 mod error;
 mod hash;
+mod limit;
 mod server;
 mod session;
 mod tls;
 
 pub mod disk;
+pub mod link;
 pub mod lock;
 pub mod migrate;
 pub mod migration;

@@ -78,7 +78,7 @@ impl Moto {
     /// [`Error::NotReady`] with the end of its log.
     pub async fn start(source: &MotoSource, dir: &Path) -> Result<Moto, Error> {
         let log_path = dir.join("moto.log");
-        let log = File::create(&log_path).map_err(Error::file("create", &log_path))?;
+        let log = crate::create_log(&log_path).map_err(Error::file("create", &log_path))?;
         let started = tokio::time::timeout(READY_LIMIT, async {
             let (server, port) = match source {
                 MotoSource::Python(runtime) => fork(runtime, &log, &log_path).await,
