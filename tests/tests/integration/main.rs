@@ -34,3 +34,4 @@ mod teardown;
 mod tenants;
 mod two_regions;
 mod two_stacks;
+mod words;

@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use db::link;
+
 use crate::failure::Failure;
 
 /// What nobody but the owner reads or writes.
@@ -70,6 +72,7 @@ impl Place {
         if (path.starts_with("/dev") && !path.starts_with("/dev/shm")) || path.starts_with("/proc") {
             return Ok(Place::Stream);
         }
+        stays_inside(path)?;
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) if found.is_file() => {
@@ -84,6 +87,11 @@ impl Place {
     }
 }
 
+/// Refuses a link out of the repository: what it leads to would be overwritten.
+fn stays_inside(path: &Path) -> io::Result<()> {
+    link::check(path).map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error.to_string()))
+}
+
 /// A private file beside the one that it becomes; removed unless it does.
 pub struct Unfinished {
     file: File,
@@ -96,6 +104,7 @@ impl Unfinished {
     /// # Errors
     /// The folder is not there, or nothing can be made in it.
     pub fn beside(path: &Path) -> io::Result<Unfinished> {
+        stays_inside(path)?;
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
         let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
         let options = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&part);

@@ -14,8 +14,11 @@ pub mod descriptor;
 pub mod disk;
 pub mod dump;
 pub mod ending;
+mod escape;
 pub mod failure;
 pub mod file;
+#[cfg(test)]
+mod hostile;
 pub mod interrupt;
 pub mod listener;
 pub mod machine;
@@ -33,6 +36,7 @@ pub mod ssm;
 pub mod table;
 pub mod task;
 pub mod terminal;
+pub mod text;
 pub mod view;
 
 use std::os::unix::process::CommandExt;

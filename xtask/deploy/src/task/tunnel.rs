@@ -18,6 +18,7 @@ use crate::bridge::{Bridge, Route, Silence};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::listener::{self, Wrap};
+use crate::text::Text;
 use crate::{bridge, cause, view};
 
 /// A local port, and where it is to lead.
@@ -75,10 +76,10 @@ async fn ways(args: &xtask::Tunnel) -> Result<Vec<Way>, Failure> {
 async fn serve(context: &Context, open: &[(TcpListener, Arc<Bridge>)]) -> Result<(), Failure> {
     for (listener, bridge) in open {
         let port = listener.local_addr()?.port();
-        let text = format!("ready: 127.0.0.1:{port} leads to {}:{}", bridge.host, bridge.port);
+        let text = format_args!("ready: 127.0.0.1:{port} leads to {}:{}", bridge.host, bridge.port);
         view::result(
             context.json,
-            &text,
+            &Text::of(text),
             &json!({
                 "ready": true, "address": "127.0.0.1", "port": port, "host": bridge.host, "target_port": bridge.port,
             }),
