@@ -155,7 +155,7 @@ mod tests {
         let told = evidence("SCHEMA plain", "other");
         assert!(
             told.ends_with(
-                "run `cargo xtask psql -- -c 'GRANT \"other\", \"shop_owner\" TO CURRENT_USER' -c '\\c shop' \
+                "run `cargo xtask psql -- -c 'GRANT \"other\", \"shop_owner\" TO CURRENT_USER' -c \"\\\\c shop\" \
                  -c 'ALTER SCHEMA plain OWNER TO \"shop_owner\"' \
                  -c 'REVOKE \"other\", \"shop_owner\" FROM CURRENT_USER'`"
             ),
