@@ -55,6 +55,14 @@ pub enum Error {
         /// Every problem, each with the file's name.
         problems: Vec<String>,
     },
+    /// A link leads out of the repository that it lies in: what is there is somebody else's.
+    #[error("`{}` leads out of its repository, to `{}`", path.display(), target.display())]
+    LeadsOut {
+        /// What was to be read or written.
+        path: PathBuf,
+        /// Where that is.
+        target: PathBuf,
+    },
     /// There is no such set of migrations.
     #[error("there is no set of migrations {name} in `{}`; {}", dir.display(), known_sets(known))]
     Set {

@@ -6,12 +6,14 @@
 
 mod error;
 mod hash;
+mod limit;
 mod path;
 mod server;
 mod session;
 mod tls;
 
 pub mod disk;
+pub mod link;
 pub mod lock;
 pub mod maintenance;
 pub mod migrate;

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
 use rustls::client::WebPkiServerVerifier;
@@ -18,6 +18,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::BoxStream;
+use crate::limit::Limiter;
 
 /// What a connection was proved to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,7 +83,9 @@ impl TlsConnect<BoxStream> for Connector {
     fn connect(self, stream: BoxStream) -> Self::Future {
         let handshake = self.inner.connect(stream);
         Box::pin(async move {
-            Ok(Watched { inner: handshake.await?, head: Head::default(), witness: self.witness })
+            let inner = handshake.await?;
+            let (head, limiter) = (Head::default(), Limiter::default());
+            Ok(Watched { inner, head, limiter, chunk: vec![0; CHUNK], witness: self.witness })
         })
     }
 }
@@ -163,10 +166,15 @@ impl ServerCertVerifier for Witness {
     }
 }
 
-/// The encrypted stream; its first message from the server says how it asks for the password.
+/// So much is read at a time.
+const CHUNK: usize = 16 << 10;
+
+/// The encrypted stream; its first message from the server says how it asks for the password, and no message is endless.
 pub(crate) struct Watched {
     inner: RustlsStream,
     head: Head,
+    limiter: Limiter,
+    chunk: Vec<u8>,
     witness: Arc<Witness>,
 }
 
@@ -204,18 +212,30 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        match self.head.push(&buf.filled()[before..]) {
-            None => {}
-            Some(10) => self.witness.note(|seen| seen.is_proved = true),
-            Some(asked) => {
-                let weakness = weakness(asked);
-                self.witness.note(|seen| seen.weakness = Some(weakness));
-                return Poll::Ready(Err(io::Error::other(weakness)));
+        let this = &mut *self;
+        loop {
+            let given = this.limiter.give(buf.initialize_unfilled())?;
+            if given > 0 || buf.remaining() == 0 {
+                buf.advance(given);
+                return Poll::Ready(Ok(()));
             }
+            let mut chunk = ReadBuf::new(&mut this.chunk);
+            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut chunk))?;
+            let came = chunk.filled();
+            if came.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match this.head.push(came) {
+                None => {}
+                Some(10) => this.witness.note(|seen| seen.is_proved = true),
+                Some(asked) => {
+                    let weakness = weakness(asked);
+                    this.witness.note(|seen| seen.weakness = Some(weakness));
+                    return Poll::Ready(Err(io::Error::other(weakness)));
+                }
+            }
+            this.limiter.feed(came);
         }
-        polled
     }
 }
 

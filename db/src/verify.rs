@@ -11,7 +11,7 @@ use tokio_postgres::NoTls;
 use tokio_postgres::config::{Config, SslMode};
 
 use crate::maintenance::{self, Grounds};
-use crate::quote::{ident, literal};
+use crate::quote::{self, ident, literal};
 use crate::tenant::{self, TenantInfo, TenantSpec, check, look_inside, observe};
 use crate::{AUTH, ConnectOptions, Error, Login, SearchPath, Server, Session, Tls, connect, migrate, role};
 
@@ -166,14 +166,9 @@ fn settings(owner: &str, encoding: &str, locale: &str, info: &TenantInfo) -> Vec
         roles => {
             let names: Vec<String> = roles.iter().map(|role| ident(role)).collect();
             let sql = format!("REVOKE CONNECT ON DATABASE {} FROM {}", ident(&info.name), names.join(", "));
-            fail(
-                OTHERS,
-                format!(
-                    "`{}` may connect; run `cargo xtask psql {} -- -c '{sql}'`",
-                    roles.join("`, `"),
-                    info.name
-                ),
-            )
+            let command = ["cargo", "xtask", "psql", &info.name, "--", "-c", &sql];
+            let advice = quote::advice(&command, "take CONNECT from them");
+            fail(OTHERS, format!("`{}` may connect; {advice}", roles.join("`, `")))
         }
     };
     vec![
@@ -189,7 +184,7 @@ fn settings(owner: &str, encoding: &str, locale: &str, info: &TenantInfo) -> Vec
 const OTHERS: &str = "closed to other roles";
 
 fn mend(tenant: &str) -> String {
-    format!("run `cargo xtask tenant create {tenant}`")
+    quote::advice(&["cargo", "xtask", "tenant", "create", tenant], "mend it")
 }
 
 async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check, Error> {

@@ -30,6 +30,7 @@ impl Error {
             | Error::Set { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
+            | Error::LeadsOut { .. }
             | Error::Unfit { .. }
             | Error::Partition { .. }
             | Error::Run { .. } => Kind::Usage,
@@ -82,6 +83,7 @@ impl Error {
             | Error::Set { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
+            | Error::LeadsOut { .. }
             | Error::Dial { .. }
             | Error::Tls { .. }
             | Error::Unproved { .. }

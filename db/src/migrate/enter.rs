@@ -172,7 +172,7 @@ async fn ask(client: &Client, sql: &str) -> Answer {
 }
 
 fn is_true(row: &SimpleQueryRow, at: usize) -> bool {
-    row.get(at) == Some("t")
+    matches!(row.try_get(at), Ok(Some("t")))
 }
 
 /// What is to be done with the history.
@@ -227,14 +227,15 @@ struct Place {
 
 impl Place {
     fn parse(row: &SimpleQueryRow) -> Option<Place> {
-        let text = |at: usize| row.get(at).map(str::to_owned);
+        // In a database without an encoding a name may be no text.
+        let text = |at: usize| row.try_get(at).ok().flatten().map(str::to_owned);
         Some(Place {
             role: text(0).unwrap_or_default(),
             here: text(1),
             may_create: is_true(row, 2),
             found: text(3),
             may_insert: is_true(row, 4),
-            elsewhere: match row.get(5) {
+            elsewhere: match row.try_get(5).ok()? {
                 Some(schemas) => serde_json::from_str(schemas).ok()?,
                 None => Vec::new(),
             },

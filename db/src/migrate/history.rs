@@ -14,15 +14,21 @@ pub(super) struct Row {
     pub(super) checksum: u64,
 }
 
+/// refinery's columns hold no more characters.
+const LONGEST: usize = 255;
+/// Nobody has so many files; a table with more rows is no history.
+const MOST: usize = 10_000;
+
 /// Returns a query for the history. It needs no more than the right to read.
 ///
 /// As text: refinery panics on a value that it did not write. In no order: that is cheaper to bring about here. The table alone
-/// is looked for where `search_path` leads.
+/// is looked for where `search_path` leads. It is the tenant's, who may have put anything into it: no more of that is sent than
+/// shows that it is not refinery's.
 pub(super) fn read(table: &str) -> String {
     let table = ident(table);
-    let columns =
-        ["version", "name", "applied_on", "checksum"].map(|name| format!("h.{name}::pg_catalog.text"));
-    format!("SELECT {} FROM {table} h", columns.join(", "))
+    let columns = ["version", "name", "applied_on", "checksum"]
+        .map(|column| format!("pg_catalog.left(h.{column}::pg_catalog.text, {})", LONGEST + 1));
+    format!("SELECT {} FROM {table} h LIMIT {}", columns.join(", "), MOST + 1)
 }
 
 /// refinery's own statement, but for the schema.
@@ -48,6 +54,12 @@ pub(super) fn parse(
             });
         }
     }
+    if rows.len() > MOST {
+        return Err(Error::History {
+            table: table.to_owned(),
+            reason: format!("it has more than {MOST} rows, which no history has"),
+        });
+    }
     let mut rows = rows.iter().map(|row| parse_row(table, row)).collect::<Result<Vec<Row>, Error>>()?;
     rows.sort_by_key(|row| row.version);
     Ok(rows)
@@ -56,7 +68,12 @@ pub(super) fn parse(
 fn parse_row(table: &str, row: &SimpleQueryRow) -> Result<Row, Error> {
     let refuse = |reason: String| Error::History { table: table.to_owned(), reason };
     let text = |at: usize, what: &str| {
-        row.get(at).map(str::to_owned).ok_or_else(|| refuse(format!("a {what} is null")))
+        let value = row.try_get(at).map_err(|_| refuse(format!("a {what} is not text in UTF-8")))?;
+        let value = value.ok_or_else(|| refuse(format!("a {what} is null")))?;
+        match value.chars().nth(LONGEST) {
+            None => Ok(value.to_owned()),
+            Some(_) => Err(refuse(format!("a {what} has more than {LONGEST} characters"))),
+        }
     };
     let unreadable = |what: &str, value: &str| refuse(format!("{what} `{value}`"));
     let (version, checksum) = (text(0, "version")?, text(3, "checksum")?);

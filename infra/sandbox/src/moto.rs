@@ -80,7 +80,7 @@ impl Moto {
     /// [`Error::NotReady`] with the end of its log.
     pub async fn start(source: &MotoSource, dir: &Path) -> Result<Moto, Error> {
         let log_path = dir.join("moto.log");
-        let log = process::create_log(&log_path)?;
+        let log = crate::create_log(&log_path).map_err(Error::file("create", &log_path))?;
         let key = MotoKey::random();
         let started = tokio::time::timeout(READY_LIMIT, async {
             let (server, port) = match source {

@@ -85,7 +85,7 @@ impl Cluster {
         // Copying and, the first time, initdb: tens of milliseconds to a second.
         let prepared = tokio::task::spawn_blocking(move || prepare(&from, &dir)).await;
         let command = prepared.expect("invariant: preparing does not panic")?;
-        let log = crate::process::create_log(&spec.log)?;
+        let log = crate::create_log(&spec.log).map_err(Error::file("create", &spec.log))?;
         let stdout = log.try_clone().map_err(Error::file("open", &spec.log))?;
         let server = Attached::spawn(command, &log, Stdio::from(stdout))?;
         let socket = Arc::new(Socket::new(&spec.dir.join("socket"))?);

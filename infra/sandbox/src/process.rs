@@ -1,8 +1,7 @@
 //! Child processes: short ones that are run to their end, and servers that die with their parent.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,16 +12,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use crate::Error;
-
-/// Creates a log that nobody else can read: what runs in a sandbox tells it statements and secrets' names.
-pub(crate) fn create_log(path: &Path) -> Result<File, Error> {
-    let mut options = File::options();
-    let log = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    let log = log.map_err(Error::file("create", path))?;
-    // One from before may have been open to all.
-    log.set_permissions(Permissions::from_mode(0o600)).map_err(Error::file("restrict", path))?;
-    Ok(log)
-}
 
 /// Runs a program to its end and returns what it printed on stdout.
 pub(crate) fn run(command: &mut Command) -> Result<String, Error> {

@@ -38,3 +38,4 @@ mod tenants;
 mod terminal;
 mod two_regions;
 mod two_stacks;
+mod words;

@@ -158,7 +158,7 @@ fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
         assert!(
             drift
                 .replace('\\', "")
-                .contains(&format!("-c '{join}' -c 'c shop' -c '{}' -c '{}'`", give[0], give[1]))
+                .contains(&format!("-c '{join}' -c \"c shop\" -c '{}' -c '{}'`", give[0], give[1]))
         );
         let give = [
             "psql", "--stack", &query, "--", "-X", "-c", join, "-c", "\\c shop", "-c", give[0], "-c", give[1],

@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use db::link;
+
 use crate::failure::Failure;
 use crate::leftover;
 
@@ -71,6 +73,7 @@ impl Place {
         if (path.starts_with("/dev") && !path.starts_with("/dev/shm")) || path.starts_with("/proc") {
             return Ok(Place::Stream);
         }
+        stays_inside(path)?;
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) if found.is_file() => {
@@ -83,6 +86,11 @@ impl Place {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Refuses a link out of the repository: what it leads to would be overwritten.
+fn stays_inside(path: &Path) -> io::Result<()> {
+    link::check(path).map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error.to_string()))
 }
 
 /// A private file beside the one that it becomes; removed in the end. As long as it is held, so is a lock on it: who finds it
@@ -98,6 +106,7 @@ impl Unfinished {
     /// # Errors
     /// The folder is not there, or nothing can be made in it.
     pub fn beside(path: &Path) -> io::Result<Unfinished> {
+        stays_inside(path)?;
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
         leftover::remove_halves(path);
         let part = path.with_file_name(leftover::part_name(&name, std::process::id()));

@@ -15,8 +15,11 @@ pub mod descriptor;
 pub mod disk;
 pub mod dump;
 pub mod ending;
+mod escape;
 pub mod failure;
 pub mod file;
+#[cfg(test)]
+mod hostile;
 pub mod interrupt;
 pub mod leftover;
 pub mod listener;
@@ -35,6 +38,7 @@ pub mod ssm;
 pub mod table;
 pub mod task;
 pub mod terminal;
+pub mod text;
 pub mod view;
 
 use std::os::unix::process::CommandExt;

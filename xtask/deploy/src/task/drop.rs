@@ -18,6 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::file::Unfinished;
 use crate::leftover::{self, Leftover};
 use crate::task::tenant;
+use crate::text::{Text, put_line};
 use crate::{confirm, registry, view};
 
 /// Looks, asks for the tenant's name, dumps, drops.
@@ -218,13 +219,13 @@ fn tell(
         RoleEnd::Absent => "was gone already".to_owned(),
         RoleEnd::Kept { reason } => format!("kept: {reason}"),
     };
-    let mut lines = vec![format!("database `{}`: {database}", tenant.name)];
+    let mut text = Text::of(format_args!("database `{}`: {database}", tenant.name));
     if let Some(Dump { file, bytes, sha256, tables }) = dump {
         let file = file.display();
-        lines.push(format!("dump: `{file}`, {bytes} bytes, {tables} tables, SHA-256 {sha256}"));
+        put_line!(text, "dump: `{file}`, {bytes} bytes, {tables} tables, SHA-256 {sha256}");
     }
-    lines.push(format!("role `{}`: {role}", tenant.owner));
-    lines.push(format!("its secret: {}", if secret { "deleted" } else { "left as it is" }));
+    put_line!(text, "role `{}`: {role}", tenant.owner);
+    put_line!(text, "its secret: {}", if secret { "deleted" } else { "left as it is" });
     context.view.say("take it out of where tenants are written, or `tenant create` makes it anew");
     let document = json!({
         "tenant": tenant.name,
@@ -233,6 +234,6 @@ fn tell(
         "role": { "name": tenant.owner, "outcome": dropped.role },
         "secret": { "name": context.stack.role_secret_name(&tenant.owner), "deleted": secret },
     });
-    view::result(context.json, &lines.join("\n"), &document)?;
+    view::result(context.json, &text, &document)?;
     Ok(())
 }

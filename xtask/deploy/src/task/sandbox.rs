@@ -1,6 +1,5 @@
 //! `sandbox`: AWS on this machine.
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -12,6 +11,7 @@ use sandbox::detached;
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
+use crate::text::{Text, put_line};
 use crate::view::{self, View};
 use crate::{place, program};
 
@@ -32,7 +32,7 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
         xtask::Sandbox::Stop => {
             let stopped = detached::stop(&dir)?.is_some();
             let text = if stopped { "stopped" } else { "it was not running" };
-            view::result(global.json, text, &json!({ "sandbox": name, "stopped": stopped }))?;
+            view::result(global.json, &Text::of(text), &json!({ "sandbox": name, "stopped": stopped }))?;
             Ok(ExitCode::SUCCESS)
         }
         xtask::Sandbox::Status => {
@@ -46,18 +46,22 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
                     (format!("sandbox `{name}` does not run"), json!({ "sandbox": name, "running": false }))
                 }
             };
-            view::result(global.json, &text, &document)?;
+            view::result(global.json, &Text::of(text), &document)?;
             if running.is_some() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(Exit::Drift)) }
         }
         xtask::Sandbox::Env => {
             let environment = environment(name).await?;
-            let lines: Vec<String> = environment
-                .iter()
-                .map(|(name, value)| format!("export {name}={}", program::quote(value)))
-                .collect();
+            let mut text = String::new();
+            for (name, value) in &environment {
+                text.push_str(&format!("export {name}={}\n", program::quote(value)));
+            }
             let document: serde_json::Map<_, _> =
                 environment.into_iter().map(|(name, value)| (name, json!(value))).collect();
-            view::result(global.json, &lines.join("\n"), &document)?;
+            match global.json {
+                true => view::result(true, &Text::new(), &document)?,
+                // A shell reads it.
+                false => view::pass(text.trim_end())?,
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -144,9 +148,7 @@ const LOG: &str = "sandbox.log";
 
 fn spawn(name: &str, dir: &Path, args: &xtask::SandboxStart) -> Result<Child, Failure> {
     let path = dir.join(LOG);
-    // For its owner alone, as all that is in there.
-    let log = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
-    let log = log.with_context(|| format!("cannot create `{}`", path.display()))?;
+    let log = sandbox::create_log(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["sandbox", "run", "--verbose", &format!("--sandbox={name}")])
@@ -173,10 +175,8 @@ async fn prepare(view: &View) -> Result<(), Failure> {
 
 fn told(name: &str, running: &detached::Running, json: bool) -> std::io::Result<ExitCode> {
     let flag = if name == DEFAULT { String::new() } else { format!("={name}") };
-    let text = format!(
-        "sandbox `{name}` runs at {}\nadd `--sandbox{flag}` to any task, or: eval \"$(cargo xtask sandbox env)\"",
-        running.endpoint
-    );
+    let mut text = Text::of(format_args!("sandbox `{name}` runs at {}", running.endpoint));
+    put_line!(text, "add `--sandbox{flag}` to any task, or: eval \"$(cargo xtask sandbox env)\"");
     view::result(json, &text, &json!({ "sandbox": name, "endpoint": running.endpoint, "pid": running.pid }))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,6 @@
 //! `tenant list|create|verify`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::disk::{self, Work};
 use crate::failure::{Exit, Failure};
+use crate::text::{Text, put_line};
 use crate::{registry, table, view};
 
 mod spec;
@@ -312,11 +312,11 @@ pub async fn verify(
     tenants: &[Tenant],
 ) -> Result<Vec<Verification>, Failure> {
     let verifications = look(context, cloud, server, master, tenants).await?;
-    let mut text = String::new();
+    let mut text = Text::new();
     for one in &verifications {
-        let _ = writeln!(text, "{}: {}", one.tenant, one.verdict());
+        put_line!(text, "{}: {}", one.tenant, one.verdict());
         for check in &one.checks {
-            let _ = writeln!(text, "  {:<7} {}: {}", check.verdict.to_string(), check.name, check.evidence);
+            put_line!(text, "  {:<7} {}: {}", check.verdict.to_string(), check.name, check.evidence);
         }
     }
     view::result(context.json, &text, &json!({ "tenants": verifications }))?;
@@ -364,80 +364,6 @@ pub(super) fn judge_verified(verifications: &[Verification]) -> Result<(), Failu
     verdict(failed, verifications.len())
 }
 
-<<<<<<< ours
-=======
-/// For how many tenants each secret is read by itself, with the password of a rotation that was cut off. Secrets of more
-/// are read together, and whoever such a rotation has left behind is refused by the server and told how to finish it.
-const FEW: usize = 20;
-
-/// Returns what each tenant is to be, with the password that its secret holds, or why that cannot be had and what mends it.
-///
-/// # Errors
-/// What concerns all tenants: nobody's secret may be read (3), or an interruption (130).
-pub async fn specs(
-    context: &Context,
-    cloud: &Cloud,
-    tenants: &[Tenant],
-) -> Result<Vec<Result<TenantSpec, Failure>>, Failure> {
-    let mut specs = match tenants.len() {
-        0..=FEW => one_by_one(context, cloud, tenants).await,
-        _ => together(context, cloud, tenants).await,
-    };
-    context.check_interrupted()?;
-    let is_denied =
-        |spec: &Result<TenantSpec, Failure>| matches!(spec, Err(failure) if failure.exit == Exit::Permission);
-    // Credentials that have expired are nobody's in particular.
-    if specs.iter().all(is_denied)
-        && let Some(Err(failure)) = specs.pop()
-    {
-        return Err(failure);
-    }
-    Ok(specs)
-}
-
-async fn one_by_one(
-    context: &Context,
-    cloud: &Cloud,
-    tenants: &[Tenant],
-) -> Vec<Result<TenantSpec, Failure>> {
-    let specs = tenants.iter().map(async |tenant| {
-        let login = Box::pin(bridge::owner(context, cloud, tenant)).await?;
-        Ok(spec(tenant, Credentials { user: Some(login.user), password: login.password }))
-    });
-    join_all(specs).await
-}
-
-async fn together(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Vec<Result<TenantSpec, Failure>> {
-    let name_of = |tenant: &Tenant| context.stack.role_secret_name(&tenant.owner);
-    let names = tenants.iter().map(name_of).collect();
-    let mut found = aws::secret::find_all(cloud, &context.stack, &names, &context.events).await;
-    // Tenants may share a role, and an error cannot be told twice but as text.
-    let mut refused: HashMap<String, Failure> = HashMap::new();
-    let mut one = |tenant: &Tenant| {
-        let name = name_of(tenant);
-        if let Some(Ok(found)) = found.get(&name) {
-            return Ok(spec(tenant, found.clone()));
-        }
-        let failure = refused.entry(name).or_insert_with_key(|name| {
-            let missing = || aws::Error::Missing { what: format!("secret `{name}`") };
-            let error = found.remove(name).and_then(Result::err).unwrap_or_else(missing);
-            bridge::no_secret(tenant, error)
-        });
-        let again = Failure::new(failure.exit, anyhow::Error::msg(failure.chain()));
-        Err(failure.hints.iter().fold(again, |again, hint| again.hint(hint)))
-    };
-    tenants.iter().map(&mut one).collect()
-}
-
-/// Tells whether a tenant's login fails because there is no such password, role or database, or none but a hash of MD5, which
-/// `tenant create` mends. A migration that connects elsewhere may fail with the same codes.
-pub(super) fn is_shut_out(error: &db::Error) -> bool {
-    matches!(error, db::Error::Unproved { .. })
-        || (matches!(error, db::Error::Connect { .. })
-            && matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")))
-}
-
->>>>>>> theirs
 /// Returns what a failure says and what to do about it, for a line of a table.
 pub(super) fn one_line(failure: Failure) -> String {
     std::iter::once(failure.chain()).chain(failure.hints).collect::<Vec<_>>().join("; ")

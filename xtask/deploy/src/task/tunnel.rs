@@ -17,6 +17,7 @@ use crate::bridge::{Bridge, Route, Silence};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::listener::{self, Admits, Local, Want, Wrap};
+use crate::text::Text;
 use crate::{bridge, cause, program, view};
 
 /// A local end, and where it is to lead.
@@ -83,7 +84,7 @@ async fn ways(args: &xtask::Tunnel) -> Result<Vec<Way>, Failure> {
 async fn serve(context: &Context, open: &[((Local, Wrap), Arc<Bridge>)]) -> Result<(), Failure> {
     for ((local, _), bridge) in open {
         let (text, document) = ready(local, bridge)?;
-        view::result(context.json, &text, &document)?;
+        view::result(context.json, &Text::of(text), &document)?;
     }
     let watching = try_join_all(open.iter().map(|((local, _), bridge)| watch(context, local, bridge)));
     let serving =
