@@ -1,7 +1,7 @@
 //! `tenant drop`: a dump, and the end of a tenant's database, role and secret.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
