@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
@@ -118,26 +120,37 @@ impl Owner {
     }
 }
 
+/// The tables, which stay open: there may be no room for another open file when somebody connects.
+static OPEN: Mutex<[Option<File>; 2]> = Mutex::new([None, None]);
+
 /// Looks for the other end's socket: its own address is `peer`, and it leads to `own`.
 fn look(peer: SocketAddr, own: SocketAddr) -> io::Result<Option<Owner>> {
-    let mut missing = None;
-    for table in TABLES {
-        match std::fs::read_to_string(table) {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for (table, file) in TABLES.into_iter().zip(open.iter_mut()) {
+        match read(table, file) {
             Ok(text) => {
                 if let Some(owner) = find(&text, peer, own) {
                     return Ok(Some(owner));
                 }
             }
+            Err(error) if table == TABLES[0] => {
+                return Err(io::Error::new(error.kind(), format!("cannot read `{table}`: {error}")));
+            }
             // A kernel without IPv6 has no second table.
-            Err(error) => missing = Some((table, error)),
+            Err(_) => {}
         }
     }
-    match missing {
-        Some((table, error)) if table == TABLES[0] => {
-            Err(io::Error::new(error.kind(), format!("cannot read `{table}`: {error}")))
-        }
-        Some(_) | None => Ok(None),
-    }
+    Ok(None)
+}
+
+/// Reads a table as it is now.
+fn read(table: &str, file: &mut Option<File>) -> io::Result<String> {
+    let mut file = match file {
+        Some(file) => &*file,
+        None => &*file.insert(File::open(table)?),
+    };
+    file.rewind()?;
+    io::read_to_string(&mut file)
 }
 
 fn find(table: &str, peer: SocketAddr, own: SocketAddr) -> Option<Owner> {
