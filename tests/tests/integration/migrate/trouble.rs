@@ -58,8 +58,8 @@ async fn the_lock_of_a_client_that_fell_silent_is_free_before_the_next_run_gives
     let dead = ConnectOptions { silence_limit: Some(Duration::from_secs(3)), ..usual.connect.clone() };
     // Killed between two messages, and in the middle of a transaction.
     let mut left = Vec::new();
-    for (tenant, sql) in [("idle", "SELECT 1"), ("open", "BEGIN; CREATE TABLE t1 (id int)")] {
-        let sql = format!("SELECT pg_advisory_lock({MIGRATIONS}); {sql}");
+    for (tenant, sql) in [("idle", "SELECT 1"), ("open", "BEGIN; CREATE TABLE public.t1 (id int)")] {
+        let sql = format!("SELECT pg_catalog.pg_advisory_lock({MIGRATIONS}); {sql}");
         left.push(db.killed(&spec(tenant).login(), &dead, &sql).await);
     }
     for report in db.migrate_with(&["idle", "open"], &tables(1), &usual).await {
