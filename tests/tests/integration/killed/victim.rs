@@ -27,9 +27,10 @@ pub(super) fn mark() -> String {
     format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// How often each command is killed: twenty times where `DRAWBRIDGE_TEST_SWEEP` is `full`.
+/// How often each command is killed: as `DRAWBRIDGE_TEST_KILLS` says, else three times, in CI too. After most kills the next
+/// run waits half a minute for the server to end the dead one's sessions.
 pub(super) fn kills() -> usize {
-    if tests::sweeps_fully() { 20 } else { 3 }
+    std::env::var("DRAWBRIDGE_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3)
 }
 
 /// Runs a test on a stack that is deep enough for the SDK's calls.
