@@ -13,7 +13,7 @@ pub fn create_log(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    OpenOptions::new().write(true).append(true).create_new(true).mode(0o600).open(path)
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

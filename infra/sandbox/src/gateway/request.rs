@@ -135,7 +135,7 @@ impl Request {
     pub(crate) fn protocol(&self) -> Protocol {
         match Protocol::of_headers(&self.headers) {
             Protocol::Query if !self.form.contains_key("Action") => Protocol::Json,
-            told => told,
+            told @ (Protocol::Ec2 | Protocol::Query | Protocol::Json | Protocol::Cbor) => told,
         }
     }
 
