@@ -22,9 +22,13 @@ pub struct ConnectOptions {
     pub lock_timeout: Option<Duration>,
     /// How long a statement may take.
     pub statement_timeout: Option<Duration>,
-    /// How long the session may be silent, in a transaction as well, before the server ends it and frees its locks. The
-    /// session breaks its silence three times as often by itself, for as long as its program lives.
+    /// How long the session may be silent, in a transaction as well, before the server ends it and frees its locks.
     pub silence_limit: Option<Duration>,
+    /// Whether the session breaks its silence three times as often by itself, for as long as its program lives.
+    ///
+    /// Not for one that has long statements: what is said in the middle of one to a server whose host has died is sent again by
+    /// the far end's kernel for a quarter of an hour, before anybody hears of it. Of a silent connection it finds out in minutes.
+    pub breaks_silence: bool,
     /// The name that others see in `pg_stat_activity`, so also who holds a lock.
     pub application_name: String,
     /// How long stream, TLS and login may take together.
@@ -66,6 +70,7 @@ impl Default for ConnectOptions {
             lock_timeout: Some(LOCK_TIMEOUT),
             statement_timeout: None,
             silence_limit: Some(SILENCE_LIMIT),
+            breaks_silence: true,
             application_name: APPLICATION_NAME.to_owned(),
             connect_timeout: Duration::from_secs(30),
         }
@@ -149,6 +154,7 @@ async fn open(server: &Server, login: &Login, options: &ConnectOptions) -> Resul
     let client = Arc::new(client);
     let heartbeat = options
         .silence_limit
+        .filter(|_| options.breaks_silence)
         .map(|limit| Task(tokio::spawn(break_silence(Arc::downgrade(&client), limit / 3))));
     let (path, user) = (options.search_path, login.user.clone());
     Ok(Session { client, heartbeat, driver, tls, version, quotations, user, path })

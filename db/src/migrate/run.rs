@@ -51,6 +51,7 @@ impl Default for RunOptions {
             connect: ConnectOptions {
                 search_path: SearchPath::Own,
                 lock_timeout: None,
+                breaks_silence: false,
                 ..ConnectOptions::default()
             },
             retry: Retry::default(),

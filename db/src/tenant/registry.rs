@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Row, Statement};
 
+use crate::limit;
 use crate::{BoxStream, ConnectOptions, Dial, Error, Login, Server, Session, connect};
 
 /// How long the query may take, and how long it may wait for a lock.
@@ -63,9 +64,18 @@ async fn read(session: &Session, sql: &str) -> Result<Vec<Record>, Error> {
     session
         .execute("BEGIN TRANSACTION READ ONLY", || "begin a transaction that only reads".to_owned())
         .await?;
-    let failed = |source: tokio_postgres::Error| Error::Statement {
-        doing: "run the query that lists the tenants".to_owned(),
-        source: source.into(),
+    let failed = |source: tokio_postgres::Error| match source.is_closed() {
+        true => refuse(
+            None,
+            format!(
+                "the connection ended before its answer did, as a message of more than {} MiB ends it",
+                limit::LONGEST >> 20
+            ),
+        ),
+        false => Error::Statement {
+            doing: "run the query that lists the tenants".to_owned(),
+            source: source.into(),
+        },
     };
     // Prepared alone: the server refuses a second statement behind it.
     let statement = session.client().prepare(sql).await.map_err(failed)?;

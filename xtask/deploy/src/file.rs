@@ -236,6 +236,7 @@ mod tests {
         assert_eq!(mode(&file), 0o600);
         let second = Unfinished::beside(&file).unwrap();
         assert_eq!(second.become_new(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        drop((first, second));
         assert_eq!(names(&dir), ["shop.dump"]);
         assert_eq!(fs::read_to_string(&file).unwrap(), "dump");
         fs::remove_dir_all(dir).unwrap();

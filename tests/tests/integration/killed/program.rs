@@ -72,7 +72,8 @@ impl Stage {
     async fn fill(&self, tenant: &Tenant) {
         let login = bridge::owner(&self.fixture.context, &self.cloud, tenant).await.unwrap();
         let session = db::connect(&self.server, &login, &db::ConnectOptions::default()).await.unwrap();
-        let sql = "CREATE TABLE product AS SELECT n, md5(n::text) AS name FROM generate_series(1, 50000) n";
+        let sql =
+            "CREATE TABLE public.product AS SELECT n, md5(n::text) AS name FROM generate_series(1, 50000) n";
         session.client().batch_execute(sql).await.unwrap();
         session.close().await;
     }
