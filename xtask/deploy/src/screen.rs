@@ -224,7 +224,7 @@ pub(crate) fn tell(text: &Text) {
     write_line(text);
 }
 
-/// Writes what a thread panicked with; it may have been about to write itself.
+/// Writes what a thread panicked with, which may have been about to write itself, or why a program cannot be run.
 pub fn cry(text: &Text) {
     if let Ok(mut state) = SCREEN.try_lock() {
         state.painter.erase();

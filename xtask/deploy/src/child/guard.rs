@@ -17,6 +17,8 @@ use nix::unistd::{Pid, getppid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::tree;
+use crate::screen;
+use crate::text::Text;
 
 /// The first word of the hidden command line: `__child ROLE PARENT PROGRAM ARGS..`.
 const STEP: &str = "__child";
@@ -78,7 +80,7 @@ fn become_program(parent: Pid, program: &OsStr, args: &[OsString]) -> ExitCode {
 }
 
 fn say(program: &OsStr, error: &io::Error) -> ExitCode {
-    eprintln!("error: cannot run `{}`: {error}", program.display());
+    screen::cry(&Text::of(format_args!("error: cannot run `{}`: {error}", program.display())));
     ExitCode::from(CANNOT_RUN)
 }
 
