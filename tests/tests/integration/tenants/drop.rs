@@ -80,7 +80,7 @@ fn notes() -> (Events, Arc<Mutex<Vec<String>>>) {
     let notes = Arc::clone(&told);
     let events = Events::new(move |event| {
         if let Event::Note { text } = event {
-            notes.lock().unwrap().push(text);
+            notes.lock().expect("no other holder panics").push(text);
         }
     });
     (events, told)
