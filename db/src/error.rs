@@ -55,6 +55,14 @@ pub enum Error {
         /// Every problem, each with the file's name.
         problems: Vec<String>,
     },
+    /// A link leads out of the repository that it lies in: what is there is somebody else's.
+    #[error("`{}` leads out of its repository, to `{}`", path.display(), target.display())]
+    LeadsOut {
+        /// What was to be read or written.
+        path: PathBuf,
+        /// Where that is.
+        target: PathBuf,
+    },
     /// There is no such set of migrations.
     #[error("there is no set of migrations {name} in `{}`; {}", dir.display(), known_sets(known))]
     Set {
@@ -103,11 +111,31 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+    /// The server asks for the password in a way that gives it away, or not at all; it was told nothing.
+    #[error("cannot log in to database `{database}` as `{user}`: {reason}; only {} is answered", crate::AUTH)]
+    Unproved {
+        /// The database.
+        database: String,
+        /// The role.
+        user: String,
+        /// How it asks.
+        reason: &'static str,
+    },
     /// Nothing came back.
     #[error("no connection to `{host}` within {:.1} s", limit.as_secs_f32())]
     TimedOut {
         /// The server's name.
         host: String,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// The server did not answer a question that is answered in a moment: what the tenant has made there takes its time.
+    #[error("cannot {doing} within {:.0} s: the database of `{tenant}` takes its time to answer", limit.as_secs_f32())]
+    Slow {
+        /// The tenant.
+        tenant: String,
+        /// What it was to do: `read the history`.
+        doing: &'static str,
         /// How long we waited.
         limit: Duration,
     },

@@ -6,12 +6,16 @@
 
 mod error;
 mod hash;
+mod limit;
+mod path;
 mod server;
 mod session;
 mod tls;
 
 pub mod disk;
+pub mod link;
 pub mod lock;
+pub mod maintenance;
 pub mod migrate;
 pub mod migration;
 pub mod quote;
@@ -21,7 +25,8 @@ pub mod verify;
 
 pub use error::{Cause, Error, Kind, Recorded, Refusal};
 pub use migration::Migration;
+pub use path::SearchPath;
 pub use server::{BoxStream, Dial, Login, Server};
-pub use session::{ConnectOptions, Session, connect};
+pub use session::{ConnectOptions, SILENCE_LIMIT, Session, connect};
 pub use tenant::TenantSpec;
-pub use tls::{Auth, Tls};
+pub use tls::{AUTH, Tls};

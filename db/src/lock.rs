@@ -1,5 +1,7 @@
 //! Advisory locks: one works on a role or a tenant's database at a time, and one migrates a database at a time.
 
+mod intruder;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use stack::{Event, Events};
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
+use crate::session::{self, SILENCE_LIMIT};
 use crate::{Error, Session};
 
 /// A lock that belongs to a session, in the database that the session is connected to.
@@ -26,24 +29,20 @@ impl Lock {
     pub(crate) fn guard(self) -> String {
         let key = self.key;
         format!(
-            "SELECT 1 / CASE WHEN NOT pg_try_advisory_xact_lock({key}) THEN 0 \
-             WHEN NOT pg_advisory_unlock({key}) THEN 0 ELSE pg_try_advisory_lock({key})::int END"
+            "SELECT 1 OPERATOR(pg_catalog./) CASE WHEN NOT pg_catalog.pg_try_advisory_xact_lock({key}) THEN 0 \
+             WHEN NOT pg_catalog.pg_advisory_unlock({key}) THEN 0 \
+             ELSE pg_catalog.pg_try_advisory_lock({key})::int END"
         )
-    }
-
-    /// Returns what waits for the lock and holds it until the transaction ends.
-    pub(crate) fn transaction_sql(self) -> String {
-        format!("SELECT pg_advisory_xact_lock({})", self.key)
     }
 
     /// Returns what gives the lock back after whatever failed: a message that is cut short leaves its transaction open.
     pub(crate) fn give_back_sql(self) -> String {
-        format!("ROLLBACK; SELECT pg_advisory_unlock({})", self.key)
+        format!("ROLLBACK; SELECT pg_catalog.pg_advisory_unlock({})", self.key)
     }
 
     /// Returns a query that takes the lock, if nobody else holds it, and says so.
     pub(crate) fn try_sql(self) -> String {
-        format!("SELECT pg_try_advisory_lock({})", self.key)
+        format!("SELECT pg_catalog.pg_try_advisory_lock({})", self.key)
     }
 }
 
@@ -86,6 +85,9 @@ fn key(kind: u8, name: &str) -> i64 {
     0x6472_0000_0000_0000 | i64::try_from(hash >> 16).expect("invariant: 48 bits are left")
 }
 
+/// How long to wait for a lock. Longer than the server takes to end the session of a program that was killed, which frees it.
+pub const LOCK_LIMIT: Duration = Duration::from_secs(60);
+
 /// A session that has just said goodbye may hold its lock for a moment longer.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -94,6 +96,8 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// Asking beats waiting: a waiting `pg_advisory_lock` is cut off by `lock_timeout`, and its snapshot can deadlock
 /// with the holder's `CREATE INDEX CONCURRENTLY`.
+///
+/// A session that holds it and whose role could do nothing that the lock is for is ended.
 ///
 /// # Errors
 /// [`Error::Locked`] names who still holds it.
@@ -129,24 +133,60 @@ async fn ask_until(
 ) -> Result<(), Error> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
-    let mut told: Option<Holder> = None;
+    let mut wait = Wait::new(lock, subject.to_owned(), events);
     loop {
         if ask(session, lock, sql).await? {
             return Ok(());
         }
+        intruder::evict(session, lock, (subject, start.elapsed()), events).await?;
         let holder = find_holder(session, lock).await?;
         if start.elapsed() >= limit {
             let holder = holder.map_or_else(|| "another session".to_owned(), |holder| holder.to_string());
             return Err(Error::Locked { lock: lock.name, holder, waited: start.elapsed() });
         }
-        if let Some(holder) = holder.filter(|holder| !told.as_ref().is_some_and(|told| holder.is_same(told)))
-        {
-            let status = format!("the lock for {} is held by {holder}", lock.name);
-            events.emit(Event::StepWaiting { subject: subject.to_owned(), status });
-            told = Some(holder);
-        }
+        wait.tell(holder);
         tokio::time::sleep(pause.min(limit.saturating_sub(start.elapsed()))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// How often a wait is told again while the same session holds the lock: the seconds that are left count down.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
+/// A wait that is longer than that is told to those as well who see no steps.
+const NOTE_AFTER: Duration = Duration::from_secs(2);
+
+/// Tells those who wait for a lock who holds it, and how that ends.
+pub(crate) struct Wait<'a> {
+    lock: Lock,
+    subject: String,
+    events: &'a Events,
+    began: Instant,
+    told: Option<(Holder, Instant)>,
+    noted: bool,
+}
+
+impl<'a> Wait<'a> {
+    pub(crate) fn new(lock: Lock, subject: String, events: &'a Events) -> Wait<'a> {
+        Wait { lock, subject, events, began: Instant::now(), told: None, noted: false }
+    }
+
+    /// Tells of the one who was just seen to hold it; nothing if that was told a moment ago.
+    pub(crate) fn tell(&mut self, holder: Option<Holder>) {
+        let Some(holder) = holder else { return };
+        let is_known = self.told.as_ref().is_some_and(|(told, _)| holder.is_same(told));
+        let is_fresh = is_known && self.told.as_ref().is_some_and(|(_, at)| at.elapsed() < TELL_AGAIN);
+        self.noted &= is_known;
+        let is_due = !self.noted && self.began.elapsed() >= NOTE_AFTER;
+        if is_fresh && !is_due {
+            return;
+        }
+        let status = format!("the lock for {} is held by {holder}{}", self.lock.name, holder.end());
+        if is_due {
+            self.noted = true;
+            self.events.note(format!("{}: {status}", self.subject));
+        }
+        self.events.emit(Event::StepWaiting { subject: self.subject.clone(), status });
+        self.told = Some((holder, Instant::now()));
     }
 }
 
@@ -174,12 +214,34 @@ pub struct Holder {
     pub since: Option<String>,
     /// What it does, and since how many seconds: `active for 12 s`.
     pub doing: Option<String>,
+    /// For how long it has said nothing, if the server waits for it.
+    pub silent: Option<Duration>,
 }
 
 impl Holder {
     /// Returns whether it is the same session, whatever it does now.
     pub(crate) fn is_same(&self, other: &Holder) -> bool {
         self.pid == other.pid && self.since == other.since
+    }
+
+    /// Returns how long it may hold the lock still if its program is gone, as the end of a sentence. Of other programs that is
+    /// not known: only ours have the server end what is silent.
+    fn end(&self) -> String {
+        if !session::is_ours(&self.application) {
+            return String::new();
+        }
+        let limit = SILENCE_LIMIT.as_secs();
+        match (self.silent, &self.doing) {
+            (Some(silent), _) => {
+                let left = SILENCE_LIMIT.saturating_sub(silent).as_secs();
+                format!("; if its program is gone, the server ends it within {left} s")
+            }
+            (None, Some(_)) => format!("; if its program is gone, the server ends it {limit} s after that"),
+            // What another role does is not shown to everybody.
+            (None, None) => {
+                format!("; if its program is gone, the server ends it after {limit} s of silence")
+            }
+        }
     }
 }
 
@@ -204,7 +266,9 @@ pub async fn find_holder(session: &Session, lock: Lock) -> Result<Option<Holder>
     let sql = format!(
         "SELECT l.pid, coalesce(a.usename::text, '?'), coalesce(a.application_name, '?'),
                 to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
-                a.state || ' for ' || extract(epoch FROM clock_timestamp() - a.state_change)::int8 || ' s'
+                a.state || ' for ' || extract(epoch FROM clock_timestamp() - a.state_change)::int8 || ' s',
+                CASE WHEN a.state LIKE 'idle%'
+                     THEN extract(epoch FROM clock_timestamp() - a.state_change)::float8 END
          FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) WHERE {ADVISORY} AND {HERE} AND {KEY} = {}",
         lock.key
     );
@@ -215,6 +279,7 @@ pub async fn find_holder(session: &Session, lock: Lock) -> Result<Option<Holder>
         application: row.get(2),
         since: row.get(3),
         doing: row.get(4),
+        silent: row.get::<_, Option<f64>>(5).map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
     }))
 }
 

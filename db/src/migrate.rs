@@ -4,6 +4,7 @@
 //! other way round. After connecting, a tenant costs two round trips: `enter` takes the lock and reads the history,
 //! `engine` sends all that is pending in one transaction. One that is up to date costs the first alone.
 
+mod aside;
 mod bare;
 mod capacity;
 mod engine;
@@ -34,6 +35,17 @@ pub use stop::Stop;
 pub use wave::deal;
 
 pub(crate) use enter::find as find_history;
+
+use crate::{ConnectOptions, Error, Login, SearchPath, Server, Session};
+
+/// Connects to a tenant's database so that its files find what any other program would.
+///
+/// # Errors
+/// Those of [`connect`](crate::connect).
+async fn connect(server: &Server, login: &Login, options: &ConnectOptions) -> Result<Session, Error> {
+    let options = ConnectOptions { search_path: SearchPath::Own, ..options.clone() };
+    crate::connect(server, login, &options).await
+}
 
 fn subject(tenant: &str) -> String {
     format!("tenant {tenant}")

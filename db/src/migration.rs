@@ -13,7 +13,7 @@ use std::path::Path;
 
 pub use self::mode::Mode;
 pub use self::set::{MigrationSet, history_table, load_set, sets};
-use crate::Error;
+use crate::{Error, link};
 
 /// One migration: `V3__add_orders.sql`.
 #[derive(Clone, Debug)]
@@ -109,6 +109,7 @@ pub enum Order {
 /// [`Error::Migrations`] names every file that does not fit: refinery would skip it with a line in its log, apply
 /// it under another checksum elsewhere, or lose its row of history. [`Error::Read`] if the directory is not there.
 pub fn load(dir: &Path) -> Result<Vec<Migration>, Error> {
+    link::check(dir)?;
     let read = |source| Error::Read { path: dir.to_owned(), source };
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(read)? {
@@ -184,6 +185,7 @@ fn load_one(path: &Path, shown: &str) -> Result<Result<Migration, String>, Error
     if let Err(reason) = check_name(shown) {
         return Ok(Err(reason));
     }
+    link::check(path)?;
     Ok(parse(shown, &fs::read(path).map_err(read)?))
 }
 

@@ -16,6 +16,29 @@ pub fn literal(text: &str) -> String {
     if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
+/// Returns a command as a person may type it at a POSIX shell: `cargo xtask psql shop -- -c 'SELECT 1'`.
+///
+/// Nothing if a word holds what nobody can type, or what does not look like what it is: a name of somebody else's choice may.
+/// Then there is no command that could be shown.
+pub fn shell(words: &[&str]) -> Option<String> {
+    let is_typed = |c: char| {
+        c == ' ' || (!c.is_control() && c.escape_debug().count() == 1) || matches!(c, '"' | '\'' | '\\')
+    };
+    let is_plain = words.iter().all(|word| word.chars().all(is_typed));
+    // An interactive shell takes `!` for a command of before, in some quotes as well.
+    (is_plain && !words.iter().any(|word| word.contains('!')))
+        .then(|| shlex::try_join(words.iter().copied()).ok())
+        .flatten()
+}
+
+/// Returns the advice to run a command, or to do by hand what no command can be shown for.
+pub(crate) fn advice(words: &[&str], what: &str) -> String {
+    match shell(words) {
+        Some(command) => format!("run `{command}`"),
+        None => format!("{what} by hand: a name is in the way that no command should be made of"),
+    }
+}
+
 /// Accepts a name for a tenant's database.
 ///
 /// # Errors
@@ -49,4 +72,54 @@ fn check(name: &str, what: &'static str, reserved: bool) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::Name { name: name.escape_debug().collect(), what, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_name_holds_is_run_by_no_shell() {
+        let dir = tempfile::tempdir().unwrap();
+        let cargo = "printf '<%s>' \"$@\"";
+        let run = |command: &str| {
+            let line = format!("cargo() {{ {cargo}; }}; {command}");
+            let ran = Command::new("sh").args(["-c", &line]).current_dir(dir.path()).output().unwrap();
+            String::from_utf8(ran.stdout).unwrap()
+        };
+        for name in [
+            "x'; touch forged; echo '",
+            "$(touch forged)",
+            "`touch forged`",
+            "a\"b\\",
+            "-c",
+            "",
+            "a b",
+            "~",
+            "*",
+        ] {
+            let sql = format!("DROP TABLE {}", ident(name));
+            let command = shell(&["cargo", "xtask", "psql", "shop", "--", "-c", &sql]).unwrap();
+            assert_eq!(run(&command), format!("<xtask><psql><shop><--><-c><{sql}>"), "{command}");
+        }
+        assert!(!dir.path().join("forged").exists());
+        for name in ["a\nb", "\u{1b}[2J", "\u{202e}", "a\0b", "a\tb", "!rm", "a\u{200b}b"] {
+            assert_eq!(shell(&["cargo", name]), None, "{name:?}");
+        }
+        assert_eq!(shell(&["cargo", "xtask", "psql", "shop"]).as_deref(), Some("cargo xtask psql shop"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_command_is_cut_into_the_same_words_again(words in prop::collection::vec(any::<String>(), 1..5)) {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            if let Some(command) = shell(&words) {
+                prop_assert_eq!(shlex::split(&command).unwrap(), words);
+            }
+        }
+    }
 }

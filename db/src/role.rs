@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use crate::quote::{ident, literal};
 use crate::session::{ConnectOptions, Session, connect};
-use crate::{Auth, Error, Login, Server};
+use crate::{Error, Login, Server};
 
 /// What the server knows of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,8 +174,8 @@ pub enum PasswordCheck {
     Right,
     /// The server refused it.
     Wrong,
-    /// The server lets anybody in.
-    Unchecked,
+    /// The server asks for no proof of it: for none at all, or for what gives it away, which it was not told.
+    Unproved,
 }
 
 /// Logs in to see whether the password is right. The database may be missing or closed to the role: the server
@@ -190,10 +190,10 @@ pub async fn check_password(
 ) -> Result<PasswordCheck, Error> {
     match connect(server, login, options).await {
         Ok(session) => {
-            let auth = session.tls().auth;
             session.close().await;
-            Ok(if auth == Auth::Trust { PasswordCheck::Unchecked } else { PasswordCheck::Right })
+            Ok(PasswordCheck::Right)
         }
+        Err(Error::Unproved { .. }) => Ok(PasswordCheck::Unproved),
         Err(error) => match error.sqlstate() {
             Some("28P01") => Ok(PasswordCheck::Wrong),
             Some("3D000" | "42501") => Ok(PasswordCheck::Right),

@@ -1,5 +1,5 @@
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -7,12 +7,15 @@ use tokio_postgres::config::{Config, SslMode};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Row};
 
+use crate::path::{self, SearchPath};
 use crate::tls::{Connector, Tls};
 use crate::{Error, Login, Server};
 
 /// How to connect; all but the time limit is told to the server in the first message, at no extra round trip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
+    /// What names without a schema mean.
+    pub search_path: SearchPath,
     /// The role to act as, if not the one that logs in.
     pub role: Option<String>,
     /// How long a statement may wait for a lock.
@@ -21,6 +24,11 @@ pub struct ConnectOptions {
     pub statement_timeout: Option<Duration>,
     /// How long the session may be silent, in a transaction as well, before the server ends it and frees its locks.
     pub silence_limit: Option<Duration>,
+    /// Whether the session breaks its silence three times as often by itself, for as long as its program lives.
+    ///
+    /// Not for one that has long statements: what is said in the middle of one to a server whose host has died is sent again by
+    /// the far end's kernel for a quarter of an hour, before anybody hears of it. Of a silent connection it finds out in minutes.
+    pub breaks_silence: bool,
     /// The name that others see in `pg_stat_activity`, so also who holds a lock.
     pub application_name: String,
     /// How long stream, TLS and login may take together.
@@ -29,22 +37,41 @@ pub struct ConnectOptions {
 
 /// A server learns that its client is gone when it next reads or writes: not in the middle of a long statement, whose
 /// locks then keep out whoever comes after. So it looks every five seconds (PostgreSQL 14 and later), and its kernel asks
-/// a silent client whether it is still there.
-const ABANDONED: [(&str, &str); 4] = [
+/// a silent client whether it is still there. The far end of a tunnel says yes for a client that is gone, but it takes no
+/// more of an answer than it has room for: the kernel gives up what nobody takes.
+const ABANDONED: [(&str, &str); 5] = [
     ("client_connection_check_interval", "5000"),
     ("tcp_keepalives_idle", "15"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "45000"),
 ];
+
+/// A role may hold a lock on what is its own for as long as it likes: whoever works on it gives up, and does the others.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Behind a tunnel nobody tells the server that a client was killed: the bastion's agent keeps the connection, and answers for
+/// it. What the client held must be free again while the next run waits for it ([`LOCK_LIMIT`](crate::lock::LOCK_LIMIT)). A
+/// session that lives is hardly ever silent for so long, but for a large file on a slow line.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What our sessions are called, or what their names begin with.
+const APPLICATION_NAME: &str = "drawbridge";
+
+/// Tells whether a session of that name says to be one of ours, which the server ends if it is silent.
+pub(crate) fn is_ours(application: &str) -> bool {
+    application.split(' ').next() == Some(APPLICATION_NAME)
+}
 
 impl Default for ConnectOptions {
     fn default() -> ConnectOptions {
         ConnectOptions {
+            search_path: SearchPath::default(),
             role: None,
-            lock_timeout: None,
+            lock_timeout: Some(LOCK_TIMEOUT),
             statement_timeout: None,
-            silence_limit: None,
-            application_name: "drawbridge".to_owned(),
+            silence_limit: Some(SILENCE_LIMIT),
+            breaks_silence: true,
+            application_name: APPLICATION_NAME.to_owned(),
             connect_timeout: Duration::from_secs(30),
         }
     }
@@ -55,6 +82,9 @@ impl ConnectOptions {
     pub fn startup(&self) -> String {
         let mut settings: Vec<_> =
             ABANDONED.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        if self.search_path == SearchPath::Catalog {
+            settings.push(("search_path", path::CATALOG.to_owned()));
+        }
         if let Some(role) = &self.role {
             settings.push(("role", role.clone()));
         }
@@ -80,7 +110,7 @@ impl ConnectOptions {
 /// Connects over verified TLS and logs in.
 ///
 /// # Errors
-/// [`Error::Dial`], [`Error::Tls`], [`Error::Connect`] or [`Error::TimedOut`], by how far it got.
+/// [`Error::Dial`], [`Error::Tls`], [`Error::Unproved`], [`Error::Connect`] or [`Error::TimedOut`], by how far it got.
 pub async fn connect(server: &Server, login: &Login, options: &ConnectOptions) -> Result<Session, Error> {
     let limit = options.connect_timeout;
     tokio::time::timeout(limit, Box::pin(open(server, login, options)))
@@ -106,34 +136,52 @@ async fn open(server: &Server, login: &Login, options: &ConnectOptions) -> Resul
     let (client, connection) = match config.connect_raw(stream, connector).await {
         Ok(connected) => connected,
         Err(error) => {
-            return Err(match tls_cause(&error) {
-                Some(cause) => tls_failed(cause),
-                None => Error::Connect {
-                    database: login.database.clone(),
-                    user: login.user.clone(),
-                    source: error.into(),
-                },
+            let (database, user) = (login.database.clone(), login.user.clone());
+            return Err(match (witness.weakness(), tls_cause(&error)) {
+                (Some(reason), _) => Error::Unproved { database, user, reason },
+                (None, Some(cause)) => tls_failed(cause),
+                (None, None) => Error::Connect { database, user, source: error.into() },
             });
         }
     };
     let tls = witness.find().ok_or_else(|| tls_failed("the handshake proved nothing".into()))?;
     let version = connection.parameter("server_version").and_then(parse_major).unwrap_or_default();
     let quotations = connection.parameter("standard_conforming_strings") == Some("on");
-    let driver = Driver(tokio::spawn(async move {
+    let driver = Task(tokio::spawn(async move {
         // The statement in flight gets this error too; there is nobody else to tell.
         drop(connection.await);
     }));
-    Ok(Session { client, driver, tls, version, quotations, user: login.user.clone() })
+    let client = Arc::new(client);
+    let heartbeat = options
+        .silence_limit
+        .filter(|_| options.breaks_silence)
+        .map(|limit| Task(tokio::spawn(break_silence(Arc::downgrade(&client), limit / 3))));
+    let (path, user) = (options.search_path, login.user.clone());
+    Ok(Session { client, heartbeat, driver, tls, version, quotations, user, path })
+}
+
+/// Lets the server hear of the session, for as long as there is one.
+async fn break_silence(client: Weak<Client>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(client) = client.upgrade() else { return };
+        // An empty query is no statement: it passes in a transaction that has failed, too, and is in nobody's way.
+        if client.batch_execute("").await.is_err() && client.is_closed() {
+            return;
+        }
+    }
 }
 
 /// A connection to one database. Dropping it ends the connection.
 pub struct Session {
-    client: Client,
-    driver: Driver,
+    client: Arc<Client>,
+    heartbeat: Option<Task>,
+    driver: Task,
     tls: Tls,
     version: u32,
     quotations: bool,
     user: String,
+    path: SearchPath,
 }
 
 impl Session {
@@ -162,24 +210,7 @@ impl Session {
         &self.client
     }
 
-    /// Returns the client, for transactions.
-    pub fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
-    }
-
-    /// Has the server end this session, and free its locks, once it was silent for so long (PostgreSQL 14 and later).
-    ///
-    /// A program that is killed leaves a tunnel whose far end may live on for minutes; nothing else tells the server.
-    ///
-    /// # Errors
-    /// [`Error::Statement`] if the server does not answer.
-    pub async fn expire_after(&self, silence: Duration) -> Result<(), Error> {
-        // 0 would mean "never".
-        let sql = format!("SET idle_session_timeout = {}", silence.as_millis().max(1));
-        self.execute(&sql, || "limit how long the session may be silent".to_owned()).await
-    }
-
-    /// Proves that the session lives, and breaks its silence.
+    /// Proves that the session lives.
     ///
     /// # Errors
     /// [`Error::Statement`] if it does not: its locks are free.
@@ -194,7 +225,12 @@ impl Session {
 
     /// Says goodbye to the server, so that it frees locks at once, and waits for a moment until that is sent.
     pub async fn close(self) {
-        let Session { client, mut driver, .. } = self;
+        let Session { client, heartbeat, mut driver, .. } = self;
+        if let Some(mut heartbeat) = heartbeat {
+            heartbeat.0.abort();
+            // It may hold the client at this moment.
+            drop((&mut heartbeat.0).await);
+        }
         drop(client);
         // The server notices a dropped stream as well, only later.
         drop(tokio::time::timeout(Duration::from_secs(2), &mut driver.0).await);
@@ -208,17 +244,25 @@ impl Session {
             .map_err(|error| Error::Statement { doing: doing(), source: error.into() })
     }
 
-    /// Runs one query in one round trip; `doing` completes "cannot ..".
+    /// Runs one query in one round trip, in which names mean the server's own objects; `doing` completes "cannot ..".
     pub(crate) async fn query(
         &self,
         sql: &str,
         values: &[(&(dyn ToSql + Sync), Type)],
         doing: &str,
     ) -> Result<Vec<Row>, Error> {
-        self.client
-            .query_typed(sql, values)
-            .await
-            .map_err(|error| Error::Statement { doing: doing.to_owned(), source: error.into() })
+        let ask = async {
+            match self.path {
+                SearchPath::Catalog => self.client.query_typed(sql, values).await,
+                SearchPath::Own => {
+                    let led = path::lead_to_catalog(&self.client).await?;
+                    let rows = self.client.query_typed(sql, values).await;
+                    led.finish().await?;
+                    rows
+                }
+            }
+        };
+        ask.await.map_err(|error| Error::Statement { doing: doing.to_owned(), source: error.into() })
     }
 }
 
@@ -251,9 +295,10 @@ impl Canceller {
     }
 }
 
-struct Driver(JoinHandle<()>);
+/// A task that ends with its session.
+struct Task(JoinHandle<()>);
 
-impl Drop for Driver {
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -6,6 +6,7 @@ mod ensure;
 mod inside;
 mod list;
 pub mod registry;
+mod tables;
 
 use std::collections::HashMap;
 
@@ -14,12 +15,13 @@ use stack::spec::is_clone_of;
 
 use crate::{Error, Login, quote};
 
-pub use self::drop::{DropSpec, Dropped, RoleEnd, Survey, drop, survey};
+pub use self::drop::{Claim, DUMP_NAME, DropSpec, Dropped, RoleEnd, Survey, claim, drop, survey};
 pub use create::{Created, Outcome, create, create_until};
-pub(crate) use inside::look_inside;
 pub use inside::{Extension, Foreign, Inside, look_inside_all};
+pub(crate) use inside::{look_inside, look_options};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};
+pub use tables::{Table, Tables, tables};
 
 pub use crate::verify::{Check, Verdict, Verification, differences, verify};
 

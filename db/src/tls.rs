@@ -1,11 +1,10 @@
 //! TLS with the server's name verified, and what it came to: tokio-postgres-rustls keeps its session to itself, so
 //! the certificate's verifier and the stream note down what `verify` has to report.
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
 use rustls::client::WebPkiServerVerifier;
@@ -19,6 +18,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::BoxStream;
+use crate::limit::Limiter;
 
 /// What a connection was proved to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,29 +27,19 @@ pub struct Tls {
     pub protocol: &'static str,
     /// The name that the certificate was verified for.
     pub server_name: String,
-    /// How the server asked for the password.
-    pub auth: Auth,
 }
 
-/// How the server asked for the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Auth {
-    /// Not at all: the login proves nothing.
-    Trust,
-    /// A SCRAM exchange: the password did not leave this machine.
-    Scram,
-    /// MD5, or another method.
-    Other,
-}
+/// The only way in which a server is told anything about a password: it does not leave this machine.
+pub const AUTH: &str = "SCRAM-SHA-256";
 
-impl fmt::Display for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Auth::Trust => "no password asked for",
-            Auth::Scram => "SCRAM-SHA-256",
-            Auth::Other => "a method weaker than SCRAM",
-        })
+/// Returns what is wrong with another way in which a server asks for the password (PostgreSQL, "Message Formats").
+fn weakness(asked: u32) -> &'static str {
+    match asked {
+        0 => "the server asks for no password, so that anybody may be anybody",
+        // Answering would hand over the password itself.
+        3 => "the server asks for the clear password",
+        5 => "the server asks for a hash of the password (MD5), which is as good as the password",
+        _ => "the server asks for something other than a proof of the password",
     }
 }
 
@@ -93,7 +83,9 @@ impl TlsConnect<BoxStream> for Connector {
     fn connect(self, stream: BoxStream) -> Self::Future {
         let handshake = self.inner.connect(stream);
         Box::pin(async move {
-            Ok(Watched { inner: handshake.await?, head: Head::default(), witness: self.witness })
+            let inner = handshake.await?;
+            let (head, limiter) = (Head::default(), Limiter::default());
+            Ok(Watched { inner, head, limiter, chunk: vec![0; CHUNK], witness: self.witness })
         })
     }
 }
@@ -109,14 +101,22 @@ pub(crate) struct Witness {
 struct Seen {
     server_name: Option<String>,
     protocol: Option<&'static str>,
-    auth: Option<Auth>,
+    /// Whether the password was proved.
+    is_proved: bool,
+    weakness: Option<&'static str>,
 }
 
 impl Witness {
     /// Returns what the connection was proved to be, once all of it was proved.
     pub(crate) fn find(&self) -> Option<Tls> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Some(Tls { protocol: seen.protocol?, server_name: seen.server_name?, auth: seen.auth? })
+        let (protocol, server_name) = (seen.protocol?, seen.server_name?);
+        seen.is_proved.then_some(Tls { protocol, server_name })
+    }
+
+    /// Returns why the login went no further, if that is how the server asked for the password.
+    pub(crate) fn weakness(&self) -> Option<&'static str> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).weakness
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {
@@ -166,10 +166,15 @@ impl ServerCertVerifier for Witness {
     }
 }
 
-/// The encrypted stream; its first message from the server says how it asks for the password.
+/// So much is read at a time.
+const CHUNK: usize = 16 << 10;
+
+/// The encrypted stream; its first message from the server says how it asks for the password, and no message is endless.
 pub(crate) struct Watched {
     inner: RustlsStream,
     head: Head,
+    limiter: Limiter,
+    chunk: Vec<u8>,
     witness: Arc<Witness>,
 }
 
@@ -207,17 +212,30 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        match self.head.push(&buf.filled()[before..]) {
-            None => {}
-            Some(0) => self.witness.note(|seen| seen.auth = Some(Auth::Trust)),
-            Some(10) => self.witness.note(|seen| seen.auth = Some(Auth::Scram)),
-            // Answering would hand over the password itself.
-            Some(3) => return Poll::Ready(Err(io::Error::other("the server asks for the clear password"))),
-            Some(_) => self.witness.note(|seen| seen.auth = Some(Auth::Other)),
+        let this = &mut *self;
+        loop {
+            let given = this.limiter.give(buf.initialize_unfilled())?;
+            if given > 0 || buf.remaining() == 0 {
+                buf.advance(given);
+                return Poll::Ready(Ok(()));
+            }
+            let mut chunk = ReadBuf::new(&mut this.chunk);
+            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut chunk))?;
+            let came = chunk.filled();
+            if came.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match this.head.push(came) {
+                None => {}
+                Some(10) => this.witness.note(|seen| seen.is_proved = true),
+                Some(asked) => {
+                    let weakness = weakness(asked);
+                    this.witness.note(|seen| seen.weakness = Some(weakness));
+                    return Poll::Ready(Err(io::Error::other(weakness)));
+                }
+            }
+            this.limiter.feed(came);
         }
-        polled
     }
 }
 

@@ -10,9 +10,10 @@ use stack::spec::Tenant;
 use tokio_postgres::NoTls;
 use tokio_postgres::config::{Config, SslMode};
 
-use crate::quote::{ident, literal};
-use crate::tenant::{TenantInfo, TenantSpec, check, look_inside, observe};
-use crate::{Auth, ConnectOptions, Error, Login, Server, Session, Tls, connect, migrate, role};
+use crate::maintenance::{self, Grounds};
+use crate::quote::{self, ident, literal};
+use crate::tenant::{self, TenantInfo, TenantSpec, check, look_inside, observe};
+use crate::{AUTH, ConnectOptions, Error, Login, SearchPath, Server, Session, Tls, connect, migrate, role};
 
 /// What was proved about one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,10 +82,14 @@ pub async fn verify(
     check(tenants, admin)?;
     let login = Login { database: "postgres".to_owned(), ..admin.clone() };
     let session = connect(server, &login, &ConnectOptions::default()).await?;
+    let grounds = closed_to_tenants(maintenance::look(server, admin, &session).await);
     let mut verifications = Vec::with_capacity(tenants.len());
     for tenant in tenants {
         let verification = match verify_one(server, &session, tenant, tenants).await {
-            Ok(verification) => verification,
+            Ok(mut verification) => {
+                verification.checks.push(grounds.clone());
+                verification
+            }
             // Without the session nobody else can be looked at either.
             Err(error) if session.client().is_closed() => return Err(error),
             Err(error) => Verification {
@@ -96,6 +101,21 @@ pub async fn verify(
     }
     session.close().await;
     Ok(verifications)
+}
+
+/// Returns whether tenants are kept out of the server's own databases.
+fn closed_to_tenants(seen: Result<Grounds, Error>) -> Check {
+    const NAME: &str = "server's own databases closed to PUBLIC";
+    match seen {
+        Err(error) => unknown(NAME, error.chain()),
+        Ok(grounds) if grounds.openings.is_empty() => {
+            pass(NAME, "PUBLIC may neither connect to `postgres` and `template1` nor create in them")
+        }
+        Ok(grounds) => {
+            let all = grounds.openings.iter().map(|one| format!("{one}; {}", one.mend()));
+            fail(NAME, all.collect::<Vec<_>>().join("; "))
+        }
+    }
 }
 
 async fn verify_one(
@@ -146,14 +166,9 @@ fn settings(owner: &str, encoding: &str, locale: &str, info: &TenantInfo) -> Vec
         roles => {
             let names: Vec<String> = roles.iter().map(|role| ident(role)).collect();
             let sql = format!("REVOKE CONNECT ON DATABASE {} FROM {}", ident(&info.name), names.join(", "));
-            fail(
-                OTHERS,
-                format!(
-                    "`{}` may connect; run `cargo xtask psql {} -- -c '{sql}'`",
-                    roles.join("`, `"),
-                    info.name
-                ),
-            )
+            let command = ["cargo", "xtask", "psql", &info.name, "--", "-c", &sql];
+            let advice = quote::advice(&command, "take CONNECT from them");
+            fail(OTHERS, format!("`{}` may connect; {advice}", roles.join("`, `")))
         }
     };
     vec![
@@ -169,7 +184,7 @@ fn settings(owner: &str, encoding: &str, locale: &str, info: &TenantInfo) -> Vec
 const OTHERS: &str = "closed to other roles";
 
 fn mend(tenant: &str) -> String {
-    format!("run `cargo xtask tenant create {tenant}`")
+    quote::advice(&["cargo", "xtask", "tenant", "create", tenant], "mend it")
 }
 
 async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check, Error> {
@@ -202,8 +217,13 @@ async fn owner_is_modest(session: &Session, tenant: &TenantSpec) -> Result<Check
 
 /// Returns whether the tenant's user gets in, and what it sees there.
 async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
-    match connect(server, &tenant.login(), &ConnectOptions::default()).await {
-        Err(error) if matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")) => {
+    // Where the history is depends on what the tenant's role and database have set.
+    let options = ConnectOptions { search_path: SearchPath::Own, ..tenant::look_options() };
+    match connect(server, &tenant.login(), &options).await {
+        Err(error)
+            if matches!(error, Error::Unproved { .. })
+                || matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")) =>
+        {
             vec![fail(LOGIN, format!("{}; {}", error.chain(), mend(&tenant.name)))]
         }
         Err(error) => vec![fail(LOGIN, error.chain())],
@@ -239,8 +259,7 @@ fn in_one_place(tenant: &TenantSpec, history: Result<(Option<String>, usize), Er
 const LOGIN: &str = "login over verified TLS";
 
 fn proved(tenant: &TenantSpec, tls: &Tls, acts_as: Result<String, Error>) -> Check {
-    let mut evidence =
-        format!("`{}` over {} to `{}`, {}", tenant.user, tls.protocol, tls.server_name, tls.auth);
+    let mut evidence = format!("`{}` over {} to `{}`, {AUTH}", tenant.user, tls.protocol, tls.server_name);
     match acts_as {
         Err(error) => return unknown(LOGIN, error.chain()),
         // What a second user makes must be the owner's.
@@ -250,10 +269,7 @@ fn proved(tenant: &TenantSpec, tls: &Tls, acts_as: Result<String, Error>) -> Che
         Ok(role) if role != tenant.user => evidence.push_str(&format!(", as `{role}`")),
         Ok(_) => {}
     }
-    match tls.auth {
-        Auth::Scram => pass(LOGIN, evidence),
-        Auth::Trust | Auth::Other => fail(LOGIN, evidence),
-    }
+    pass(LOGIN, evidence)
 }
 
 /// Lets roles that must not get in try it: those of the other tenants, or else one made for this.

@@ -127,7 +127,7 @@ impl Fixture {
 
     /// Returns raw calls to the sandbox's gateway, past our own code.
     pub fn raw(&self) -> Raw {
-        Raw::new(self.cloud.gateway().address())
+        Raw::new(self.cloud.gateway())
     }
 
     /// Stops the cloud and removes its folder.

@@ -2,22 +2,25 @@
 
 use std::net::SocketAddr;
 
+use hyper::Method;
+use sandbox::gateway::{Gateway, Key, Unsigned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::wait::LIMIT;
 
-/// Calls to one gateway.
-#[derive(Clone, Copy, Debug)]
+/// Calls to one gateway, with its key.
+#[derive(Clone, Debug)]
 pub struct Raw {
     gateway: SocketAddr,
+    key: Key,
     region: &'static str,
 }
 
 impl Raw {
     /// Returns calls to that gateway.
-    pub fn new(gateway: SocketAddr) -> Raw {
-        Raw { gateway, region: "us-east-1" }
+    pub fn new(gateway: &Gateway) -> Raw {
+        Raw { gateway: gateway.address(), key: gateway.key().clone(), region: "us-east-1" }
     }
 
     /// Returns calls to another region.
@@ -71,8 +74,8 @@ impl Raw {
     }
 
     async fn json(&self, service: &str, target: &str, operation: &str, body: &serde_json::Value) -> String {
-        let headers =
-            format!("Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: {target}.{operation}\r\n");
+        let target = format!("{target}.{operation}");
+        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &target)];
         let answer = self.call(service, operation, &headers, &body.to_string()).await;
         answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned()
     }
@@ -82,18 +85,26 @@ impl Raw {
         for (name, value) in parameters {
             body.push_str(&format!("&{name}={}", encode(value)));
         }
-        self.call(service, action, "Content-Type: application/x-www-form-urlencoded\r\n", &body).await
+        self.call(service, action, &[("content-type", "application/x-www-form-urlencoded")], &body).await
     }
 
-    async fn call(&self, service: &str, action: &str, headers: &str, body: &str) -> String {
+    async fn call(&self, service: &str, action: &str, headers: &[(&str, &str)], body: &str) -> String {
+        let host = self.gateway.to_string();
+        let signed = self.key.sign(&Unsigned {
+            method: Method::POST,
+            host: &host,
+            path: "/",
+            service,
+            region: self.region,
+            headers,
+            body: body.as_bytes(),
+        });
+        let signed = signed.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let headers = headers.iter().copied().chain(signed);
+        let headers: String = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\
-             X-Amz-Date: 20260101T000000Z\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=raw/20260101/{}/{service}/aws4_request, \
-             SignedHeaders=host, Signature=0\r\n\r\n{body}",
-            self.gateway,
+            "POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
             body.len(),
-            self.region,
         );
         let asking = async {
             let mut stream = TcpStream::connect(self.gateway).await.expect("the gateway listens");

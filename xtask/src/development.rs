@@ -21,7 +21,7 @@ pub enum Sandbox {
     Stop,
     /// Says whether it runs, and where
     Status,
-    /// Prints the variables that point the AWS CLI and SDKs at it: eval "$(cargo xtask sandbox env)"
+    /// Prints the variables that point the AWS CLI and SDKs at it, with its key: eval "$(cargo xtask sandbox env)"
     Env,
     /// Runs it in the foreground, until Ctrl-C
     Run(SandboxStart),
@@ -77,7 +77,7 @@ pub struct Images {
 /// `fuzz`
 #[derive(Args, Debug)]
 pub struct Fuzz {
-    /// Only this one: codec, smux, handshake or channel [default: all, one after the other]
+    /// Only this one: codec, smux, handshake, closed, channel or history [default: all, one after the other]
     pub target: Option<String>,
     /// How long each runs
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1440))]

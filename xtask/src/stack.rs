@@ -132,6 +132,13 @@ pub struct Tunnel {
     /// Keep silent connections from the service's idle timeout, 20 minutes unless the account says otherwise
     #[arg(long)]
     pub keep_alive: bool,
+    /// Open a socket to the database instead of a port, in DIR or in a new folder: no other user of this machine can reach it,
+    /// and programs at it speak no TLS, which is spoken and verified here
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, conflicts_with_all = ["port", "to", "any_user"])]
+    pub socket: Option<Option<PathBuf>>,
+    /// Carry the connections of every user of this machine [default: only your own, and root's; Linux tells whose they are]
+    #[arg(long)]
+    pub any_user: bool,
 }
 
 /// `exec`
@@ -140,6 +147,12 @@ pub struct Exec {
     /// Log in as this tenant's role, to its database, instead of as the master user
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
+    /// Give the command a socket instead of a port: PGHOST is then a folder that no other user of this machine may enter
+    #[arg(long, conflicts_with = "any_user")]
+    pub socket: bool,
+    /// Carry the connections of every user of this machine, for a command that runs as another one
+    #[arg(long)]
+    pub any_user: bool,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,
@@ -150,6 +163,9 @@ pub struct Exec {
 pub struct Psql {
     /// The tenant; without it the master user and the database `postgres`
     pub tenant: Option<String>,
+    /// Give psql a socket instead of a port, which no other user of this machine can reach
+    #[arg(long)]
+    pub socket: bool,
     /// Handed to psql as it is
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,

@@ -30,6 +30,7 @@ impl Error {
             | Error::Set { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
+            | Error::LeadsOut { .. }
             | Error::Unfit { .. }
             | Error::Partition { .. }
             | Error::Run { .. } => Kind::Usage,
@@ -39,9 +40,10 @@ impl Error {
             | Error::Lost { .. }
             | Error::Full { .. } => Kind::Unreachable,
             Error::Connect { source, .. } | Error::Statement { source, .. } => source.kind(),
-            Error::Forbidden { .. } | Error::NoLogin { .. } => Kind::Permission,
+            Error::Forbidden { .. } | Error::NoLogin { .. } | Error::Unproved { .. } => Kind::Permission,
             Error::Locked { .. } => Kind::Locked,
             Error::LockLost { .. }
+            | Error::Slow { .. }
             | Error::History { .. }
             | Error::Misplaced { .. }
             | Error::Diverged { .. }
@@ -81,9 +83,12 @@ impl Error {
             | Error::Set { .. }
             | Error::Migrations { .. }
             | Error::Read { .. }
+            | Error::LeadsOut { .. }
             | Error::Dial { .. }
             | Error::Tls { .. }
+            | Error::Unproved { .. }
             | Error::TimedOut { .. }
+            | Error::Slow { .. }
             | Error::Locked { .. }
             | Error::LockLost { .. }
             | Error::History { .. }

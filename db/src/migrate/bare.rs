@@ -7,7 +7,7 @@ use super::history::Table;
 use super::message::Work;
 use crate::lock::{self, NOT_HELD};
 use crate::quote::ident;
-use crate::{Cause, Error, Migration, Session};
+use crate::{Cause, Error, Migration, Session, path};
 
 /// Runs the file's statements and records it, if every index that it names can be used.
 ///
@@ -50,9 +50,10 @@ async fn one(session: &Session, sql: &str) -> Result<(), tokio_postgres::Error> 
     Ok(())
 }
 
-/// Checks the lock, and lets statements wait: an index that gives up in its middle is left invalid.
+/// Checks the lock, and lets statements wait: an index that gives up in its middle is left invalid. The file is to find what
+/// any other program would.
 async fn check_lock(session: &Session, tenant: &str) -> Result<(), Error> {
-    let sql = format!("SET lock_timeout = 0; {}", lock::MIGRATIONS.guard());
+    let sql = format!("{}; SET lock_timeout = 0; {}", path::RESET, lock::MIGRATIONS.guard());
     match one(session, &sql).await {
         Ok(()) => Ok(()),
         Err(error) if error.code().is_some_and(|code| code.code() == NOT_HELD) => {

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use futures_util::{StreamExt, pin_mut};
-use stack::{Event, Events};
+use stack::Events;
 use tokio::time::Instant;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::Stop;
 use super::history::{self, Row, Table};
-use crate::lock::{self, FIRST_PAUSE, Holder, LONGEST_PAUSE, Lock};
+use crate::lock::{self, FIRST_PAUSE, Holder, LONGEST_PAUSE, Lock, Wait};
 use crate::quote::{ident, literal};
-use crate::{Error, Session};
+use crate::{Error, Session, path};
 
 /// A tenant whose lock is ours, as it is.
 pub(super) struct Entered {
@@ -35,19 +35,33 @@ const LOCK: Lock = lock::MIGRATIONS;
 /// Functions, and one catalog by its index: a new backend has yet to learn what a join over the catalogs is, for most of a
 /// millisecond. A view that `search_path` leads to is somebody's way to a history elsewhere. Foreign tables, which
 /// `IMPORT FOREIGN SCHEMA` makes of another database's history, are none.
+///
+/// It must see the tenant's own `search_path`, and so names everything else with its schema: `IN`, `IS DISTINCT FROM` and
+/// `CASE .. WHEN` would look for an operator `=` where that path leads.
 fn place(table: &str) -> String {
     let (name, table) = (literal(table), literal(&ident(table)));
+    let found = format!("pg_catalog.to_regclass({table})");
+    let object =
+        format!("(pg_catalog.pg_identify_object('pg_catalog.pg_class'::pg_catalog.regclass, {found}, 0))");
+    let schema = "relnamespace::pg_catalog.regnamespace::pg_catalog.text";
     format!(
-        "SELECT current_user::text, current_schema()::text,
-           coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
-           (parse_ident((pg_identify_object('pg_class'::regclass, to_regclass({table}), 0)).schema))[1],
-           coalesce(has_table_privilege(to_regclass({table}), 'INSERT'), false),
-           (SELECT json_agg(relnamespace::regnamespace::text ORDER BY relnamespace::regnamespace::text)
+        "SELECT current_user::pg_catalog.text, pg_catalog.current_schema()::pg_catalog.text,
+           coalesce(pg_catalog.has_schema_privilege(pg_catalog.current_schema(), 'CREATE'), false),
+           (pg_catalog.parse_ident({object}.schema))[1],
+           coalesce(pg_catalog.has_table_privilege({found}, 'INSERT'), false),
+           (SELECT pg_catalog.json_agg({schema} ORDER BY {schema})
             FROM pg_catalog.pg_class
-            WHERE relname = {name} AND relkind IN ('r', 'p') AND relpersistence <> 't'
-              AND oid IS DISTINCT FROM to_regclass({table})
-              AND (pg_identify_object('pg_class'::regclass, to_regclass({table}), 0)).type IS DISTINCT FROM 'view')"
+            WHERE relname OPERATOR(pg_catalog.=) {name}
+              AND relkind OPERATOR(pg_catalog.=) ANY ('{{r,p}}'::pg_catalog.\"char\"[])
+              AND relpersistence OPERATOR(pg_catalog.<>) 't'
+              AND coalesce(oid OPERATOR(pg_catalog.<>) {found}, true)
+              AND coalesce({object}.type OPERATOR(pg_catalog.<>) 'view', true))"
     )
+}
+
+/// Returns what looks for the history and reads it, where the tenant's own `search_path` leads.
+fn look_sql(table: &str) -> String {
+    format!("{}; {}; {}", path::RESET, place(table), history::read(table))
 }
 
 /// Takes the lock and reads the history in one round trip; asks again while somebody else holds the lock.
@@ -66,13 +80,14 @@ pub(super) async fn enter(
 ) -> Result<Entered, Error> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
-    let mut told: Option<Holder> = None;
+    let mut wait = Wait::new(LOCK, super::subject(tenant), patience.events);
     // Two messages: in one, both would see the database as it was before the lock, if its default isolation says so.
-    let (take, look) = (LOCK.try_sql(), format!("{}; {}", place(table), history::read(table)));
+    let (take, look) = (LOCK.try_sql(), look_sql(table));
     loop {
         let client = session.client();
-        let ((lock, seen), holder) =
-            join(join(ask(client, &take), ask(client, &look)), find_holder(session, start.elapsed())).await;
+        let asked = join(join(ask(client, &take), ask(client, &look)), find_holder(session, start.elapsed()));
+        // Until it is read nothing is written, and whoever waits for that stands aside.
+        let ((lock, seen), holder) = in_time(tenant, patience.limit.max(LOOK_LIMIT), asked).await?;
         if let Some(error) = lock.1 {
             return Err(failed("ask for the lock", error));
         }
@@ -89,12 +104,7 @@ pub(super) async fn enter(
             let holder = holder.map_or_else(|| "another session".to_owned(), |holder| holder.to_string());
             return Err(Error::Locked { lock: LOCK.name, holder, waited: start.elapsed() });
         }
-        if let Some(holder) = holder.filter(|holder| !told.as_ref().is_some_and(|told| holder.is_same(told)))
-        {
-            let status = format!("the lock for {} is held by {holder}", LOCK.name);
-            patience.events.emit(Event::StepWaiting { subject: super::subject(tenant), status });
-            told = Some(holder);
-        }
+        wait.tell(holder);
         tokio::select! {
             () = patience.stop.raised() => {
                 let state = "nothing was begun".to_owned();
@@ -127,8 +137,17 @@ pub(crate) async fn find(
 }
 
 async fn see(session: &Session, tenant: &str, table: &str, right: Right) -> Result<(Vec<Row>, Place), Error> {
-    let look = format!("{}; {}", place(table), history::read(table));
-    parse(tenant, table, right, ask(session.client(), &look).await)
+    let sql = look_sql(table);
+    let answer = in_time(tenant, LOOK_LIMIT, ask(session.client(), &sql)).await?;
+    parse(tenant, table, right, answer)
+}
+
+/// A history that is a view may take as long as its owner likes.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+async fn in_time<T>(tenant: &str, limit: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
+    let slow = |_| Error::Slow { tenant: tenant.to_owned(), doing: "read the history", limit };
+    tokio::time::timeout(limit, work).await.map_err(slow)
 }
 
 /// What a message brought, and what it came to nothing with.
@@ -153,7 +172,7 @@ async fn ask(client: &Client, sql: &str) -> Answer {
 }
 
 fn is_true(row: &SimpleQueryRow, at: usize) -> bool {
-    row.get(at) == Some("t")
+    matches!(row.try_get(at), Ok(Some("t")))
 }
 
 /// What is to be done with the history.
@@ -208,14 +227,15 @@ struct Place {
 
 impl Place {
     fn parse(row: &SimpleQueryRow) -> Option<Place> {
-        let text = |at: usize| row.get(at).map(str::to_owned);
+        // In a database without an encoding a name may be no text.
+        let text = |at: usize| row.try_get(at).ok().flatten().map(str::to_owned);
         Some(Place {
             role: text(0).unwrap_or_default(),
             here: text(1),
             may_create: is_true(row, 2),
             found: text(3),
             may_insert: is_true(row, 4),
-            elsewhere: match row.get(5) {
+            elsewhere: match row.try_get(5).ok()? {
                 Some(schemas) => serde_json::from_str(schemas).ok()?,
                 None => Vec::new(),
             },

@@ -14,12 +14,21 @@ pub(super) struct Row {
     pub(super) checksum: u64,
 }
 
+/// refinery's columns hold no more characters.
+const LONGEST: usize = 255;
+/// Nobody has so many files; a table with more rows is no history.
+const MOST: usize = 10_000;
+
 /// Returns a query for the history. It needs no more than the right to read.
 ///
-/// As text: refinery panics on a value that it did not write. In no order: that is cheaper to bring about here.
+/// As text: refinery panics on a value that it did not write. In no order: that is cheaper to bring about here. The table alone
+/// is looked for where `search_path` leads. It is the tenant's, who may have put anything into it: no more of that is sent than
+/// shows that it is not refinery's.
 pub(super) fn read(table: &str) -> String {
     let table = ident(table);
-    format!("SELECT h.version::text, h.name::text, h.applied_on::text, h.checksum::text FROM {table} h")
+    let columns = ["version", "name", "applied_on", "checksum"]
+        .map(|column| format!("pg_catalog.left(h.{column}::pg_catalog.text, {})", LONGEST + 1));
+    format!("SELECT {} FROM {table} h LIMIT {}", columns.join(", "), MOST + 1)
 }
 
 /// refinery's own statement, but for the schema.
@@ -45,6 +54,12 @@ pub(super) fn parse(
             });
         }
     }
+    if rows.len() > MOST {
+        return Err(Error::History {
+            table: table.to_owned(),
+            reason: format!("it has more than {MOST} rows, which no history has"),
+        });
+    }
     let mut rows = rows.iter().map(|row| parse_row(table, row)).collect::<Result<Vec<Row>, Error>>()?;
     rows.sort_by_key(|row| row.version);
     Ok(rows)
@@ -53,7 +68,12 @@ pub(super) fn parse(
 fn parse_row(table: &str, row: &SimpleQueryRow) -> Result<Row, Error> {
     let refuse = |reason: String| Error::History { table: table.to_owned(), reason };
     let text = |at: usize, what: &str| {
-        row.get(at).map(str::to_owned).ok_or_else(|| refuse(format!("a {what} is null")))
+        let value = row.try_get(at).map_err(|_| refuse(format!("a {what} is not text in UTF-8")))?;
+        let value = value.ok_or_else(|| refuse(format!("a {what} is null")))?;
+        match value.chars().nth(LONGEST) {
+            None => Ok(value.to_owned()),
+            Some(_) => Err(refuse(format!("a {what} has more than {LONGEST} characters"))),
+        }
     };
     let unreadable = |what: &str, value: &str| refuse(format!("{what} `{value}`"));
     let (version, checksum) = (text(0, "version")?, text(3, "checksum")?);
@@ -105,9 +125,12 @@ impl Table {
     }
 
     /// Returns what puts another name and checksum into a row that still holds the old ones.
+    ///
+    /// Like all that is run between files, whatever `search_path` leads to.
     pub(super) fn update(&self, migration: &Migration, was: &Row) -> String {
         format!(
-            "UPDATE {} SET name = {}, checksum = '{}' WHERE version = {} AND name = {} AND checksum = '{}'",
+            "UPDATE {} SET name = {}, checksum = '{}' WHERE version OPERATOR(pg_catalog.=) {} \
+             AND name OPERATOR(pg_catalog.=) {} AND checksum OPERATOR(pg_catalog.=) '{}'",
             self.name(),
             literal(migration.name()),
             migration.checksum(),
@@ -123,7 +146,8 @@ impl Table {
             migrations.map(|file| format!("{} {}", file.version(), file.checksum())).collect();
         // As one array: the planner looks at each member of a list.
         format!(
-            "SELECT count(*) FROM {} WHERE version || ' ' || checksum = ANY ('{{{}}}')",
+            "SELECT pg_catalog.count(*) FROM {} WHERE (version OPERATOR(pg_catalog.||) ' ' \
+             OPERATOR(pg_catalog.||) checksum) OPERATOR(pg_catalog.=) ANY ('{{{}}}')",
             self.name(),
             rows.join(",")
         )
@@ -131,7 +155,8 @@ impl Table {
 }
 
 /// RFC 3339 in UTC, which is all that refinery reads.
-const NOW: &str = r#"to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#;
+const NOW: &str =
+    r#"pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#;
 
 /// Returns whether refinery could read the date: `2026-01-31T23:59:59.5Z`, or with an offset. It panics on others.
 fn is_rfc3339(date: &str) -> bool {
@@ -216,6 +241,6 @@ mod tests {
         }));
         assert_eq!(Table::new("public".to_owned(), "refinery_schema_history", true).create(), None);
         let row = table.insert(&file("V3__add_orders.sql", b"SELECT 1;").unwrap());
-        assert!(row.contains("VALUES (3, 'add_orders', to_char("), "{row}");
+        assert!(row.contains("VALUES (3, 'add_orders', pg_catalog.to_char("), "{row}");
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 use self::desk::{Counts, Desk, Taken};
 pub use self::name::RunName;
 use self::stored::Entry;
+use super::aside::Aside;
 use super::outcome::TenantReport;
 use super::run::{self, RunOptions, Target};
 use super::task::{self, Task};
@@ -87,7 +88,12 @@ pub async fn join(
     let mut run_options = options.run.clone();
     run_options.connect.application_name = ghost::application_name(run);
     let mut worker = Worker {
-        task: Arc::new(Task { server: server.clone(), options: run_options, events: events.clone() }),
+        task: Arc::new(Task {
+            server: server.clone(),
+            options: run_options,
+            events: events.clone(),
+            aside: Aside::default(),
+        }),
         targets: targets.iter().map(|target| (target.login.database.as_str(), target)).collect(),
         options,
         events,
@@ -142,7 +148,8 @@ impl Worker<'_> {
             if stopping && self.running.is_empty() {
                 return Ok(());
             }
-            let room = if stopping { 0 } else { jobs - self.running.len() };
+            let places = self.task.aside.places(jobs);
+            let room = if stopping { 0 } else { places.saturating_sub(self.running.len()) };
             if room > 0 {
                 let taken = desk.take(room, &self.names()).await?;
                 if taken.is_empty() && self.running.is_empty() {
@@ -167,6 +174,7 @@ impl Worker<'_> {
                 }
                 _ = renewal.tick(), if !self.running.is_empty() => self.renew(desk).await?,
                 () = stop.raised(), if !stopping => {}
+                () = self.task.aside.more(), if !stopping => {}
                 // Others give tenants back, die, or end a wave.
                 () = tokio::time::sleep(pause), if room > 0 => pause = (pause * 2).min(LONGEST_PAUSE),
             }

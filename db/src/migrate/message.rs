@@ -1,7 +1,7 @@
 //! What is sent to the server, and what of it an answer is about.
 
 use super::history::Table;
-use crate::{Migration, lock};
+use crate::{Migration, lock, path};
 
 /// What a stretch of a message is for; numbers are places in the list of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +67,12 @@ pub(super) fn compose(
     sharing: Sharing,
 ) -> Vec<Message> {
     let mut messages = Composer::default();
-    let open: Vec<String> =
-        ["BEGIN".to_owned(), lock::MIGRATIONS.guard()].into_iter().chain(table.create()).collect();
+    // The first file is to find what any other program would; what is ours names everything with its schema.
+    let open: Vec<String> = ["BEGIN".to_owned(), lock::MIGRATIONS.guard()]
+        .into_iter()
+        .chain(table.create())
+        .chain([path::RESET.to_owned()])
+        .collect();
     messages.add(Part::Open, Some(open.len()), &open.join(";\n"));
     // A message that cannot be read is refused as a whole: `BEGIN` must not be in one with a file.
     messages.send();

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::enter;
 use super::history::Row;
+use super::{connect, enter};
 use crate::migration::{MigrationSet, Order};
-use crate::{ConnectOptions, Error, Login, Migration, Server, connect};
+use crate::{ConnectOptions, Error, Login, Migration, Server};
 
 /// What is due in a tenant's database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -81,7 +81,8 @@ pub enum Late {
 /// Returns what of the set is due in the database of `login`, which is the tenant's own. Writes nothing, takes no lock.
 ///
 /// # Errors
-/// Those of [`connect`]; [`Error::Statement`], [`Error::History`] and [`Error::Misplaced`] if the history cannot be read.
+/// Those of [`connect`](crate::connect); [`Error::Statement`], [`Error::History`] and [`Error::Misplaced`] if the history
+/// cannot be read.
 pub async fn plan(server: &Server, login: &Login, set: &MigrationSet) -> Result<TenantPlan, Error> {
     let session = connect(server, login, &ConnectOptions::default()).await?;
     let looked = enter::look(&session, &login.database, &set.table).await;

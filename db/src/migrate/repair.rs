@@ -5,9 +5,9 @@ use stack::Events;
 use super::enter::{self, Entered, Patience};
 use super::history::Row;
 use super::message::Work;
-use super::{Late, RunOptions, engine, plan};
+use super::{Late, RunOptions, connect, engine, plan};
 use crate::migration::MigrationSet;
-use crate::{Error, Login, Migration, Server, Session, connect};
+use crate::{Error, Login, Migration, Server, Session};
 
 /// A file whose row of history holds something else.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -54,7 +54,7 @@ pub struct Survey {
 /// Returns their names. For a database that holds what they make already.
 ///
 /// # Errors
-/// [`Error::Unfit`] if there is a history already, or no file of that version; those of [`connect`].
+/// [`Error::Unfit`] if there is a history already, or no file of that version; those of [`connect`](crate::connect).
 pub async fn baseline(
     server: &Server,
     login: &Login,
@@ -88,7 +88,8 @@ pub async fn baseline(
 /// Returns how a tenant's history differs from the files. Writes nothing.
 ///
 /// # Errors
-/// Those of [`connect`]; [`Error::Statement`], [`Error::History`] and [`Error::Misplaced`] if the history cannot be read.
+/// Those of [`connect`](crate::connect); [`Error::Statement`], [`Error::History`] and [`Error::Misplaced`] if the history
+/// cannot be read.
 pub async fn survey(
     server: &Server,
     login: &Login,

@@ -8,12 +8,13 @@ use stack::spec::OnError;
 use stack::{Event, Events};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::aside::Aside;
 use super::outcome::{Outcome, TenantReport, Withheld};
 use super::plan::{self, Compared, Late, TenantPlan};
 use super::task::{self, Task};
-use super::{Retry, Stop, enter, subject};
+use super::{Retry, Stop, connect, enter, subject};
 use crate::migration::MigrationSet;
-use crate::{ConnectOptions, Error, Login, Migration, Server, Session, connect};
+use crate::{ConnectOptions, Error, Login, Migration, SearchPath, Server, Session, lock};
 
 /// How to migrate.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct RunOptions {
     pub jobs: usize,
     /// How long to wait for another run on the same database.
     pub lock_limit: Duration,
-    /// How to connect; `lock_timeout` and `statement_timeout` hold for every migration.
+    /// How to connect; `lock_timeout` and `statement_timeout` hold for every migration, `search_path` is always the tenant's own.
     pub connect: ConnectOptions,
     /// How often locks that are not to be had, deadlocks and lost connections are tried again.
     pub retry: Retry,
@@ -42,17 +43,17 @@ pub struct RunOptions {
     pub grace: Duration,
 }
 
-/// Behind a tunnel nobody tells the server that a client was killed: what it held must be free again while the next run
-/// waits for it ([`RunOptions::lock_limit`]). A connection that works is hardly ever silent, but for a large file on a slow
-/// line.
-const SILENCE_LIMIT: Duration = Duration::from_secs(30);
-
 impl Default for RunOptions {
     fn default() -> RunOptions {
         RunOptions {
             jobs: 4,
-            lock_limit: Duration::from_secs(60),
-            connect: ConnectOptions { silence_limit: Some(SILENCE_LIMIT), ..ConnectOptions::default() },
+            lock_limit: lock::LOCK_LIMIT,
+            connect: ConnectOptions {
+                search_path: SearchPath::Own,
+                lock_timeout: None,
+                breaks_silence: false,
+                ..ConnectOptions::default()
+            },
             retry: Retry::default(),
             late: Late::default(),
             check: Check::default(),
@@ -142,9 +143,10 @@ pub async fn run_sets(
     options: &RunOptions,
     events: &Events,
 ) -> Vec<TenantReport> {
-    let task = Arc::new(Task { server: server.clone(), options: options.clone(), events: events.clone() });
+    let (server, options, events) = (server.clone(), options.clone(), events.clone());
+    let task = Arc::new(Task { server, options, events, aside: Aside::default() });
     let mut fleet = Fleet {
-        task,
+        task: Arc::clone(&task),
         targets,
         kept: HashMap::new(),
         reports: targets.iter().map(|_| None).collect(),
@@ -154,7 +156,7 @@ pub async fn run_sets(
     let reports = fleet.reports.into_iter().zip(targets);
     reports
         .map(|(report, target)| {
-            report.unwrap_or_else(|| not_started(&target.login.database, withheld, events))
+            report.unwrap_or_else(|| not_started(&target.login.database, withheld, &task.events))
         })
         .collect()
 }
@@ -219,7 +221,7 @@ impl Fleet<'_> {
                 withheld = Some(Withheld::ErrorBudget);
             }
             // Only so many tasks as may work exist at all: thousands of tenants cost the memory of a few.
-            while running.len() < task.options.jobs.max(1) && withheld.is_none() {
+            while running.len() < task.aside.places(task.options.jobs.max(1)) && withheld.is_none() {
                 let Some(place) = waiting.next() else { break };
                 if self.reports[place].is_some() {
                     continue;
@@ -228,7 +230,11 @@ impl Fleet<'_> {
                 let handle = running.spawn(task::migrate(Arc::clone(&task), target, kept));
                 at_work.insert(handle.id(), place);
             }
-            let Some(joined) = running.join_next_with_id().await else { break };
+            let joined = tokio::select! {
+                joined = running.join_next_with_id() => joined,
+                () = task.aside.more(), if waiting.peek().is_some() && withheld.is_none() => continue,
+            };
+            let Some(joined) = joined else { break };
             let (id, report) = match joined {
                 Ok((id, report)) => (id, Ok(report)),
                 Err(error) => (error.id(), Err(error)),

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use futures_util::pin_mut;
 use stack::{Event, Events};
 
+use super::aside::Aside;
 use super::engine;
 use super::enter::{self, Patience};
 use super::message::Work;
 use super::outcome::{Outcome, TenantReport};
 use super::run::{RunOptions, Target};
 use super::segment::{self, Segment};
-use super::{bare, plan, retry, subject};
+use super::{bare, connect, plan, retry, subject};
 use crate::migration::MigrationSet;
-use crate::{Error, Migration, Server, Session, connect, lock};
+use crate::{Error, Migration, Server, Session, lock};
 
 /// How long a cancelled transaction may take to say that it is rolled back.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ pub(super) struct Task {
     pub(super) server: Server,
     pub(super) options: RunOptions,
     pub(super) events: Events,
+    pub(super) aside: Aside,
 }
 
 /// How far a tenant is, over all its attempts; numbers are places in the list of files.
@@ -113,7 +115,7 @@ async fn attempts(task: &Task, target: &Target, mut kept: Option<Session>) -> Ou
             () = task.options.stop.raised() => {
                 return Outcome::Interrupted { applied, state: "it was about to be tried again".to_owned() };
             }
-            () = tokio::time::sleep(pause) => {}
+            () = task.aside.wait(tokio::time::sleep(pause)) => {}
         }
     }
 }
@@ -146,7 +148,7 @@ async fn once(
         Some(session) => session,
         None => tokio::select! {
             () = task.options.stop.raised() => return Err(interrupted(&login.database, NOT_BEGUN)),
-            session = connect(&task.server, login, &task.options.connect) => session?,
+            session = task.aside.wait(connect(&task.server, login, &task.options.connect)) => session?,
         },
     };
     let result = apply(task, &session, &login.database, set, progress).await;
@@ -169,7 +171,7 @@ async fn apply(
 ) -> Result<(), Error> {
     let (options, files) = (&task.options, &set.migrations);
     let patience = Patience { limit: options.lock_limit, stop: &options.stop, events: &task.events };
-    let mut entered = enter::enter(session, tenant, &set.table, &patience).await?;
+    let mut entered = task.aside.wait(enter::enter(session, tenant, &set.table, &patience)).await?;
     let compared = plan::compare(tenant, &entered.history, files, options.late).accept()?;
     progress.look(&compared.pending);
     for segment in segment::cut(files, &compared.pending) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Migration, load};
-use crate::Error;
+use crate::{Error, link};
 
 /// refinery's history table.
 const TABLE: &str = "refinery_schema_history";
@@ -60,6 +60,7 @@ pub fn load_set(dir: &Path, name: Option<&str>) -> Result<MigrationSet, Error> {
 /// # Errors
 /// [`Error::Read`] if the directory cannot be read.
 pub fn sets(dir: &Path) -> Result<Vec<String>, Error> {
+    link::check(dir)?;
     let read = |source| Error::Read { path: dir.to_owned(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(read)? {

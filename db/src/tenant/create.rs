@@ -1,6 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -8,12 +8,9 @@ use stack::{Event, Events};
 
 use super::ensure::{Work, ensure};
 use super::{TenantSpec, check, subject};
-use crate::lock::Lock;
+use crate::lock::{LOCK_LIMIT, Lock};
 use crate::migrate::{Stop, find_jobs};
-use crate::{ConnectOptions, Error, Login, Server, Session, connect, lock};
-
-/// How long to wait for another creation to end.
-const LOCK_LIMIT: Duration = Duration::from_secs(60);
+use crate::{ConnectOptions, Error, Login, Server, Session, connect, lock, maintenance};
 
 /// What became of a tenant.
 #[derive(Debug, Serialize)]
@@ -72,13 +69,19 @@ pub async fn create_until(
     events: &Events,
 ) -> Result<Vec<Created>, Error> {
     check(tenants, admin)?;
+    if tenants.is_empty() {
+        return Ok(Vec::new());
+    }
     // Advisory locks belong to a database: all must take theirs in the same one.
     let admin = Login { database: "postgres".to_owned(), ..admin.clone() };
     let crew =
         Crew { server, admin: &admin, tenants, stop, events, queue: Mutex::new(by_owner(tenants).into()) };
     let groups = crew.lock().len();
     let jobs = if groups > 1 { find_jobs(server, &admin).await?.min(groups) } else { 1 };
-    let first = crew.enter().await?;
+    let first = crew.connect().await?;
+    // Before the first lock: whoever holds one without any use for it does not come back.
+    maintenance::close(server, &admin, &first, events).await;
+    crew.share(&first).await?;
     let mut sessions = vec![Some(first)];
     sessions.resize_with(jobs, || None);
     let done = join_all(sessions.into_iter().map(|session| Box::pin(crew.work(session)))).await;
@@ -121,9 +124,18 @@ impl Crew<'_> {
     }
 
     /// Connects to where all locks are.
+    async fn connect(&self) -> Result<Session, Error> {
+        connect(self.server, self.admin, &ConnectOptions::default()).await
+    }
+
+    /// Takes the lock that all who create share.
+    async fn share(&self, session: &Session) -> Result<(), Error> {
+        lock::acquire_shared(session, lock::TENANTS, "tenants", LOCK_LIMIT, self.events).await
+    }
+
     async fn enter(&self) -> Result<Session, Error> {
-        let session = connect(self.server, self.admin, &ConnectOptions::default()).await?;
-        lock::acquire_shared(&session, lock::TENANTS, "tenants", LOCK_LIMIT, self.events).await?;
+        let session = self.connect().await?;
+        self.share(&session).await?;
         Ok(session)
     }
 
@@ -178,11 +190,11 @@ impl Crew<'_> {
         work: &mut Work,
     ) -> Result<(), Error> {
         // The tenant before this one may have lost the connection.
-        let mut session = match kept.take().filter(|session| !session.client().is_closed()) {
+        let session = match kept.take().filter(|session| !session.client().is_closed()) {
             Some(session) => session,
             None => self.enter().await?,
         };
-        let result = create_under_lock(self, &mut session, tenant, work).await;
+        let result = create_under_lock(self, &session, tenant, work).await;
         *kept = Some(session);
         result
     }
@@ -190,7 +202,7 @@ impl Crew<'_> {
 
 async fn create_under_lock(
     crew: &Crew<'_>,
-    session: &mut Session,
+    session: &Session,
     tenant: &TenantSpec,
     work: &mut Work,
 ) -> Result<(), Error> {

@@ -27,12 +27,21 @@ pub(super) struct Work {
 pub(super) async fn ensure(
     server: &Server,
     events: &Events,
-    session: &mut Session,
+    session: &Session,
     tenant: &TenantSpec,
     work: &mut Work,
 ) -> Result<(), Error> {
-    ensure_role(server, session, tenant, work).await?;
+    // First of all: nobody can log in to what is half dropped.
     let found = observe(session, Some(&tenant.name)).await?.pop();
+    if found.as_ref().is_some_and(|info| info.is_half_dropped) {
+        let reason = format!(
+            "its database was being dropped when that was cut off, and takes no connection any more; run \
+             `cargo xtask tenant drop {0}`, which ends that, and `cargo xtask tenant create {0}` again",
+            tenant.name
+        );
+        return Err(Error::Unfit { tenant: tenant.name.clone(), reason });
+    }
+    ensure_role(server, session, tenant, work).await?;
     // One that a run left behind when it was killed is taken back as well.
     let was_member = is_member(session, &tenant.owner).await?;
     let owned = found.as_ref().is_none_or(|info| info.owner == tenant.owner);
@@ -86,18 +95,21 @@ async fn ensure_role(
 
     let options = ConnectOptions::default();
     let login = tenant.login();
-    // A login first: what needs no repair is not written, and its verifier stays as it is.
+    // A login first: what needs no repair is not written, and its verifier stays as it is. One of MD5 does.
     let is_whole = is_own || role::has_clone(session, &tenant.owner).await?;
-    if !is_whole || role::check_password(server, &login, &options).await? == PasswordCheck::Wrong {
+    if !is_whole || role::check_password(server, &login, &options).await? != PasswordCheck::Right {
         match is_own {
             true => role::set_password(session, &tenant.owner, &tenant.password).await?,
             false => role::ensure_clone(session, &tenant.owner, &tenant.password).await?,
         }
-        if role::check_password(server, &login, &options).await? == PasswordCheck::Wrong {
-            return Err(Error::Spec {
-                tenant: tenant.name.clone(),
-                reason: format!("role `{}` cannot log in with the password just set", tenant.user),
-            });
+        let reason = match role::check_password(server, &login, &options).await? {
+            PasswordCheck::Right => None,
+            PasswordCheck::Wrong => Some("cannot log in with the password just set"),
+            PasswordCheck::Unproved => Some("need not prove the password: see `pg_hba.conf` of the server"),
+        };
+        if let Some(reason) = reason {
+            let reason = format!("role `{}` {reason}", tenant.user);
+            return Err(Error::Spec { tenant: tenant.name.clone(), reason });
         }
         work.changes.push(format!("password of role `{}` set", tenant.user));
     }
@@ -107,7 +119,7 @@ async fn ensure_role(
 /// Creates the database if it is missing, and does what only its owner may do. The session must be a member.
 async fn ensure_database(
     events: &Events,
-    session: &mut Session,
+    session: &Session,
     tenant: &TenantSpec,
     found: Option<TenantInfo>,
     work: &mut Work,
@@ -131,16 +143,13 @@ async fn ensure_database(
         return Ok(());
     }
     let name = &tenant.name;
-    let failed = |error: tokio_postgres::Error| Error::Statement {
-        doing: format!("close `{name}` to others"),
-        source: error.into(),
-    };
-    let transaction = session.client_mut().transaction().await.map_err(failed)?;
-    transaction.batch_execute(&format!("SET LOCAL ROLE {}", ident(&tenant.owner))).await.map_err(failed)?;
+    let mut sql = format!("SET LOCAL ROLE {}", ident(&tenant.owner));
     for duty in &duties {
-        transaction.batch_execute(&duty.sql).await.map_err(failed)?;
+        sql.push_str("; ");
+        sql.push_str(&duty.sql);
     }
-    transaction.commit().await.map_err(failed)?;
+    // One message is one transaction.
+    session.execute(&sql, || format!("close `{name}` to others")).await?;
     if !work.is_new {
         work.changes.extend(duties.into_iter().map(|duty| duty.text.to_owned()));
     }

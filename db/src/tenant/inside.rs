@@ -1,9 +1,11 @@
 //! What only a look into a tenant's database shows: extensions, and who may do and owns what.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use crate::quote::ident;
+use crate::quote::{self, ident};
 use crate::verify::{Check, Verdict};
 use crate::{ConnectOptions, Error, Login, Server, Session, connect};
 
@@ -48,7 +50,9 @@ impl Inside {
             false => check(SCHEMA, Verdict::Pass, "PUBLIC may create nothing in it".to_owned()),
             true => {
                 let sql = "REVOKE CREATE ON SCHEMA public FROM PUBLIC";
-                let evidence = format!("PUBLIC has CREATE; run `cargo xtask psql {tenant} -- -c '{sql}'`");
+                let command = ["cargo", "xtask", "psql", tenant, "--", "-c", sql];
+                let evidence =
+                    format!("PUBLIC has CREATE; {}", quote::advice(&command, "take it from PUBLIC"));
                 check(SCHEMA, Verdict::Fail, evidence)
             }
         };
@@ -62,13 +66,16 @@ impl Inside {
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 // Only a member of both roles may do that, which the master can become.
                 let (from, to) = (ident(&first.owner), ident(owner));
-                let evidence = format!(
-                    "{}{more}; run `cargo xtask psql -- -c 'GRANT {from}, {to} TO CURRENT_USER' -c '\\c {tenant}' \
-                     -c 'ALTER {} OWNER TO {to}' -c 'REVOKE {from}, {to} FROM CURRENT_USER'`",
-                    shown.join(", "),
-                    first.object,
-                );
-                check(OWNERS, Verdict::Fail, evidence)
+                let join = format!("GRANT {from}, {to} TO CURRENT_USER");
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+                let quoted = if tenant.chars().all(is_plain) { tenant.to_owned() } else { ident(tenant) };
+                let go = format!("\\c {quoted}");
+                let alter = format!("ALTER {} OWNER TO {to}", first.object);
+                let leave = format!("REVOKE {from}, {to} FROM CURRENT_USER");
+                let command =
+                    ["cargo", "xtask", "psql", "--", "-c", &join, "-c", &go, "-c", &alter, "-c", &leave];
+                let advice = quote::advice(&command, "give it to the owner");
+                check(OWNERS, Verdict::Fail, format!("{}{more}; {advice}", shown.join(", ")))
             }
         };
         vec![schema, owners]
@@ -79,11 +86,19 @@ fn check(name: &'static str, verdict: Verdict, evidence: String) -> Check {
     Check { name, verdict, evidence }
 }
 
+/// A database with a million objects is not looked at for longer, as others are to be looked at as well.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Returns how to connect to a tenant's database to look at it.
+pub(crate) fn look_options() -> ConnectOptions {
+    ConnectOptions { statement_timeout: Some(LOOK_LIMIT), ..ConnectOptions::default() }
+}
+
 /// Looks into each of these databases, so many at a time; returns what is in them in their order.
 pub async fn look_inside_all(server: &Server, logins: &[Login], jobs: usize) -> Vec<Result<Inside, Error>> {
     let looks = logins.iter().map(|login| {
         Box::pin(async move {
-            let session = connect(server, login, &ConnectOptions::default()).await?;
+            let session = connect(server, login, &look_options()).await?;
             let inside = look_inside(&session).await;
             session.close().await;
             inside
@@ -117,8 +132,8 @@ pub(crate) async fn look_inside(session: &Session) -> Result<Inside, Error> {
                            (SELECT nspacl FROM pg_namespace n WHERE n.oid = p.oid), acldefault('n', p.nspowner))) a
                        WHERE p.nspname = 'public' AND a.grantee = 0 AND a.privilege_type = 'CREATE'),
                f.names, f.owners
-        FROM (SELECT coalesce(array_agg(o.name ORDER BY o.name), '{}') AS names,
-                     coalesce(array_agg(r.rolname::text ORDER BY o.name), '{}') AS owners
+        FROM (SELECT coalesce((array_agg(o.name ORDER BY o.name))[1:1000], '{}') AS names,
+                     coalesce((array_agg(r.rolname::text ORDER BY o.name))[1:1000], '{}') AS owners
               FROM object o JOIN pg_roles r ON r.oid = o.owner, me
               WHERE o.owner <> me.oid AND NOT EXISTS (
                   SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')) f";
@@ -133,4 +148,38 @@ pub(crate) async fn look_inside(session: &Session) -> Result<Inside, Error> {
         public_can_create: row.get(2),
         foreign: pairs(3, 4).map(|(object, owner)| Foreign { object, owner }).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(object: &str, owner: &str) -> String {
+        let foreign = vec![Foreign { object: object.to_owned(), owner: owner.to_owned() }];
+        let inside = Inside { foreign, ..Inside::default() };
+        inside.checks("shop", "shop_owner").pop().unwrap().evidence
+    }
+
+    #[test]
+    fn the_command_for_an_object_of_somebody_elses_runs_nothing_of_its_name() {
+        let told = evidence("SCHEMA plain", "other");
+        assert!(
+            told.ends_with(
+                "run `cargo xtask psql -- -c 'GRANT \"other\", \"shop_owner\" TO CURRENT_USER' -c \"\\\\c shop\" \
+                 -c 'ALTER SCHEMA plain OWNER TO \"shop_owner\"' \
+                 -c 'REVOKE \"other\", \"shop_owner\" FROM CURRENT_USER'`"
+            ),
+            "{told}"
+        );
+        let told = evidence("SCHEMA \"x'; id>/tmp/forged; echo '\"", "a'b");
+        let (_, command) = told.split_once("run `").unwrap();
+        let words = shlex::split(command.trim_end_matches('`')).unwrap();
+        assert_eq!(
+            words[9], "ALTER SCHEMA \"x'; id>/tmp/forged; echo '\" OWNER TO \"shop_owner\"",
+            "{words:?}"
+        );
+        assert_eq!(words.len(), 12, "{words:?}");
+        let told = evidence("SCHEMA \"a\nhint: b\"", "other");
+        assert!(!told.contains("run `"), "{told}");
+    }
 }

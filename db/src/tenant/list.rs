@@ -23,6 +23,8 @@ pub struct TenantInfo {
     pub size_bytes: Option<i64>,
     /// Whether it takes connections at all.
     pub allows_connections: bool,
+    /// Whether the server was cut off while it dropped it: its files may be gone, and nobody can connect any more.
+    pub is_half_dropped: bool,
     /// Whether every role may connect.
     pub public_can_connect: bool,
     /// Roles beside the owner that were given CONNECT by name.
@@ -55,7 +57,9 @@ pub(crate) async fn observe(session: &Session, only: Option<&str>) -> Result<Vec
                d.datallowconn, p.can_connect, p.can_create_temporary,
                (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid),
                ARRAY(SELECT g.rolname::text FROM aclexplode(d.datacl) a JOIN pg_roles g ON g.oid = a.grantee
-                     WHERE a.privilege_type = 'CONNECT' AND a.grantee <> d.datdba ORDER BY 1)
+                     WHERE a.privilege_type = 'CONNECT' AND a.grantee <> d.datdba ORDER BY 1),
+               -- pg_database.h: DATCONNLIMIT_INVALID_DB, in every version since that of August 2023.
+               d.datconnlimit = -2
         FROM pg_database d
         JOIN pg_roles o ON o.oid = d.datdba
         CROSS JOIN LATERAL (
@@ -83,5 +87,6 @@ fn parse(row: &Row) -> TenantInfo {
         public_can_create_temporary: row.get(9),
         sessions: row.get(10),
         others_can_connect: row.get(11),
+        is_half_dropped: row.get(12),
     }
 }

@@ -1,25 +1,36 @@
 //! Tenants that a query lists: a registry that an application keeps in the database `postgres`.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use stack::config::{FIELDS, Fault, Record, tenants};
 use stack::spec::Tenant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Row, Statement};
 
-use crate::{ConnectOptions, Error, Login, Server, Session, connect};
+use crate::limit;
+use crate::{BoxStream, ConnectOptions, Dial, Error, Login, Server, Session, connect};
 
 /// How long the query may take, and how long it may wait for a lock.
 const LIMIT: Duration = Duration::from_secs(30);
 /// More rows than anybody has databases on one server: a join that went wrong.
 const ROWS: usize = 100_000;
+/// More than so many rows of names and purposes are: 640 bytes each. A value may be a gigabyte, which would all be in memory.
+const BYTES: usize = 64 << 20;
 
 /// Returns the tenants that a query lists, as `admin`, in the database of its login; `known` are those of other
 /// sources.
 ///
 /// The query's columns are named as the fields of a tenant and hold text; a null is a value left out. It runs alone, in
-/// one transaction that may only read, for 30 seconds at most.
+/// one transaction that may only read, for 30 seconds at most; of its answer no more than 64 MiB are taken. `search_path` leads
+/// to the server's own objects alone, so that the query names its tables with their schema.
 ///
 /// # Errors
 /// [`Error::Registry`] names the row, counted from 1, and the field that is wrong; [`Error::Statement`] if the query
@@ -35,9 +46,14 @@ pub async fn query(
         statement_timeout: Some(LIMIT),
         ..ConnectOptions::default()
     };
-    let session = connect(server, admin, &options).await?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let dial = Arc::new(Limited { dial: server.dial.clone(), is_over: is_over.clone() });
+    let session = connect(&Server { dial, ..server.clone() }, admin, &options).await?;
     let records = read(&session, sql).await;
     session.close().await;
+    if is_over.load(Ordering::Relaxed) {
+        return Err(refuse(None, format!("its answer is longer than {} MiB", BYTES >> 20)));
+    }
     tenants(&records?, known, &admin.user).map_err(|fault| {
         let Fault { record, field, message, .. } = fault;
         Error::Registry { row: Some(record + 1), field: Some(field.to_owned()), reason: message }
@@ -48,9 +64,18 @@ async fn read(session: &Session, sql: &str) -> Result<Vec<Record>, Error> {
     session
         .execute("BEGIN TRANSACTION READ ONLY", || "begin a transaction that only reads".to_owned())
         .await?;
-    let failed = |source: tokio_postgres::Error| Error::Statement {
-        doing: "run the query that lists the tenants".to_owned(),
-        source: source.into(),
+    let failed = |source: tokio_postgres::Error| match source.is_closed() {
+        true => refuse(
+            None,
+            format!(
+                "the connection ended before its answer did, as a message of more than {} MiB ends it",
+                limit::LONGEST >> 20
+            ),
+        ),
+        false => Error::Statement {
+            doing: "run the query that lists the tenants".to_owned(),
+            source: source.into(),
+        },
     };
     // Prepared alone: the server refuses a second statement behind it.
     let statement = session.client().prepare(sql).await.map_err(failed)?;
@@ -103,6 +128,60 @@ fn record(row: &Row, columns: &[&'static str], number: usize) -> Result<Record, 
         record.set(field, text.unwrap_or_default());
     }
     Ok(record)
+}
+
+/// The way to a server that is heard for so long and no longer.
+struct Limited {
+    dial: Arc<dyn Dial>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Dial for Limited {
+    fn dial(&self) -> BoxFuture<'_, io::Result<BoxStream>> {
+        Box::pin(async {
+            let inner = self.dial.dial().await?;
+            Ok(BoxStream::new(Heard { inner, left: BYTES, is_over: self.is_over.clone() }))
+        })
+    }
+}
+
+struct Heard {
+    inner: BoxStream,
+    left: usize,
+    is_over: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        match self.left.checked_sub(buf.filled().len() - before) {
+            Some(left) => self.left = left,
+            None => {
+                self.is_over.store(true, Ordering::Relaxed);
+                return Poll::Ready(Err(io::Error::other("the answer is too long")));
+            }
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
 }
 
 fn refuse(field: Option<&str>, reason: String) -> Error {

@@ -1,15 +1,12 @@
 use std::time::Duration;
 
-use db::{Auth, Cause, ConnectOptions, Error, Kind, Server, Tls, connect};
+use db::{Cause, ConnectOptions, Error, Kind, SearchPath, Server, Tls, connect};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fake::{self, HOST, PASSWORD, Pki, login, message};
 
 const BOTH: [&rustls::SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
-
-const AUTH_OK: [u8; 4] = [0, 0, 0, 0];
-const AUTH_CLEARTEXT: [u8; 4] = [0, 0, 0, 3];
 
 async fn let_in(
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -19,7 +16,7 @@ async fn let_in(
     let (server, stream) = fake::server(&pki.authority_pem);
     let served = tokio::spawn(async move {
         let (mut stream, startup) = fake::accept(stream, pki).await.unwrap();
-        stream.write_all(&message(b'R', &AUTH_OK)).await.unwrap();
+        fake::prove(&mut stream).await.unwrap();
         stream.write_all(&message(b'S', b"server_version\x0016.4 (Debian)\0")).await.unwrap();
         stream.write_all(&message(b'Z', b"I")).await.unwrap();
         // Until the client says goodbye.
@@ -35,9 +32,9 @@ async fn let_in(
 }
 
 #[tokio::test]
-async fn a_session_tells_protocol_server_name_and_how_the_password_was_asked_for() {
+async fn a_session_tells_protocol_and_server_name() {
     let (tls, version, _) = let_in(&BOTH, &ConnectOptions::default()).await;
-    assert_eq!(tls, Tls { protocol: "TLSv1.3", server_name: HOST.to_owned(), auth: Auth::Trust });
+    assert_eq!(tls, Tls { protocol: "TLSv1.3", server_name: HOST.to_owned() });
     assert_eq!(version, 16);
 }
 
@@ -63,16 +60,23 @@ async fn options_travel_in_the_first_message_and_the_password_does_not() {
     );
     assert!(startup.contains(" -c idle_in_transaction_session_timeout=30000\0"), "{startup:?}");
     assert!(startup.contains("options\0-c client_connection_check_interval=5000 "), "{startup:?}");
+    assert!(startup.contains(" -c search_path=pg_catalog,\\ pg_temp -c role="), "{startup:?}");
     assert!(startup.contains("user\0app\0database\0shop\0"), "{startup:?}");
     assert!(startup.contains("application_name\0drawbridge\0"), "{startup:?}");
     assert!(!startup.contains(PASSWORD));
 }
 
 #[test]
+fn a_path_of_the_tenants_own_is_left_to_the_server() {
+    let options = ConnectOptions { search_path: SearchPath::Own, ..ConnectOptions::default() };
+    assert!(!options.startup().contains("search_path"), "{}", options.startup());
+}
+
+#[test]
 fn a_time_limit_below_a_millisecond_does_not_become_no_limit() {
     let options =
         ConnectOptions { statement_timeout: Some(Duration::from_nanos(1)), ..ConnectOptions::default() };
-    assert!(options.startup().ends_with(" -c statement_timeout=1"), "{}", options.startup());
+    assert!(options.startup().contains(" -c statement_timeout=1 "), "{}", options.startup());
 }
 
 #[tokio::test]
@@ -113,20 +117,32 @@ async fn a_certificate_of_an_unknown_authority_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_the_clear_password_does_not_get_it() {
-    let pki = Pki::new(HOST, &BOTH);
-    let (server, stream) = fake::server(&pki.authority_pem);
-    let served = tokio::spawn(async move {
-        let (mut stream, _) = fake::accept(stream, pki).await.unwrap();
-        stream.write_all(&message(b'R', &AUTH_CLEARTEXT)).await.unwrap();
-        let mut answer = Vec::new();
-        // The client hangs up without the goodbye of TLS.
-        drop(stream.read_to_end(&mut answer).await);
-        answer
-    });
-    let error = connect(&server, &login(), &ConnectOptions::default()).await.unwrap_err();
-    assert!(error.chain().contains("the server asks for the clear password"), "{}", error.chain());
-    assert!(served.await.unwrap().is_empty(), "the password was sent");
+async fn a_server_is_told_a_proof_of_the_password_and_nothing_else() {
+    for (asked, said) in [
+        (&b"\0\0\0\0"[..], "the server asks for no password, so that anybody may be anybody"),
+        (b"\0\0\0\x03", "the server asks for the clear password"),
+        (b"\0\0\0\x05salt", "the server asks for a hash of the password (MD5)"),
+        (b"\0\0\0\x07", "the server asks for something other than a proof of the password"),
+    ] {
+        let pki = Pki::new(HOST, &BOTH);
+        let (server, stream) = fake::server(&pki.authority_pem);
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = fake::accept(stream, pki).await.unwrap();
+            stream.write_all(&message(b'R', asked)).await.unwrap();
+            // As one does that lets anybody in.
+            drop(stream.write_all(&message(b'Z', b"I")).await);
+            let mut answer = Vec::new();
+            // The client hangs up without the goodbye of TLS.
+            drop(stream.read_to_end(&mut answer).await);
+            answer
+        });
+        let error = connect(&server, &login(), &ConnectOptions::default()).await.unwrap_err();
+        let chain = error.chain();
+        assert!(chain.starts_with("cannot log in to database `shop` as `app`: "), "{chain}");
+        assert!(chain.contains(said) && chain.ends_with("; only SCRAM-SHA-256 is answered"), "{chain}");
+        assert_eq!(error.kind(), Kind::Permission);
+        assert!(served.await.unwrap().is_empty(), "the server was answered");
+    }
 }
 
 #[tokio::test]

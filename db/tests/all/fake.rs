@@ -3,6 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use aws_lc_rs::{hmac, pbkdf2};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use db::{BoxStream, Dial, Login, Server};
 use futures_util::future::BoxFuture;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -18,6 +21,7 @@ pub(crate) const HOST: &str = "orders.internal";
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// An authority and a server certificate that it signed.
+#[derive(Clone)]
 pub(crate) struct Pki {
     pub(crate) authority_pem: String,
     config: ServerConfig,
@@ -76,6 +80,38 @@ pub(crate) async fn read_tls_request(stream: &mut DuplexStream) -> io::Result<()
     stream.read_exact(&mut request).await?;
     assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47], "not a request for TLS");
     Ok(())
+}
+
+/// Has the client prove its password by SCRAM-SHA-256, and proves in return that it is known (RFC 5802).
+pub(crate) async fn prove(stream: &mut TlsStream<DuplexStream>) -> io::Result<()> {
+    const SALT: &[u8] = b"a salt of a test";
+    const ROUNDS: u32 = 4096;
+    stream.write_all(&message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0")).await?;
+    let first = read_answer(stream).await?;
+    // The mechanism, a length, `n,,` or `y,,`, and what is signed.
+    let first = first.split_once('\0').unwrap().1.splitn(3, ',').nth(2).unwrap().to_owned();
+    let nonce = first.split_once(",r=").unwrap().1;
+    let challenge = format!("r={nonce}server,s={},i={ROUNDS}", BASE64_STANDARD.encode(SALT));
+    stream.write_all(&message(b'R', &[&[0, 0, 0, 11], challenge.as_bytes()].concat())).await?;
+    let last = read_answer(stream).await?;
+    let (unproved, _) = last.split_once(",p=").unwrap();
+    let mut salted = [0; 32];
+    let rounds = ROUNDS.try_into().unwrap();
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, SALT, PASSWORD.as_bytes(), &mut salted);
+    let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
+    let server_key = sign(&salted, b"Server Key");
+    let signature = sign(server_key.as_ref(), format!("{first},{challenge},{unproved}").as_bytes());
+    let told = format!("v={}", BASE64_STANDARD.encode(signature));
+    stream.write_all(&message(b'R', &[&[0, 0, 0, 12], told.as_bytes()].concat())).await?;
+    stream.write_all(&message(b'R', &[0, 0, 0, 0])).await
+}
+
+async fn read_answer(stream: &mut TlsStream<DuplexStream>) -> io::Result<String> {
+    assert_eq!(stream.read_u8().await?, b'p');
+    let len = stream.read_u32().await?;
+    let mut body = vec![0; usize::try_from(len).unwrap() - 4];
+    stream.read_exact(&mut body).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 /// Returns one message as the server sends it.

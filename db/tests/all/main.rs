@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
 
+mod answer;
+mod answers;
 mod connect;
 mod fake;
 mod lint;

@@ -46,6 +46,8 @@ pub struct AgentOptions {
     pub line: LineFaults,
     /// The encryption that the account asks for in shells; port sessions never have any.
     pub encryption: Option<Encryption>,
+    /// Who runs shells in root's place; `nobody` unless another is named. Who is not root runs them alone.
+    pub shell_user: Option<String>,
     /// What becomes of what comes before the agent is ready, though it has said that the handshake is complete.
     pub start_up: StartUp,
 }
@@ -114,6 +116,7 @@ impl Default for AgentOptions {
             handshake_limit: Duration::from_secs(15),
             line: LineFaults::default(),
             encryption: None,
+            shell_user: None,
             start_up: StartUp::default(),
         }
     }

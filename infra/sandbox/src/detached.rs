@@ -1,5 +1,6 @@
 //! A sandbox that runs in a process of its own, found again by its folder.
 
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,30 +8,50 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hyper::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Error;
+use crate::gateway::{Key, Password, Unsigned, control};
 use crate::sandbox::{Options, Sandbox};
 
 const FILE: &str = "sandbox.json";
 const LOCK: &str = "sandbox.lock";
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+/// More than a gateway ever answers there.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// What `sandbox.json` tells of a running sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     /// Its process.
     pub pid: i32,
     /// What clients take as their endpoint.
     pub endpoint: String,
-    /// The variables that point programs at it.
+    /// The variables that point programs at it, with its key.
     pub environment: Vec<(String, String)>,
     /// When it was ready, in UTC.
     pub started_at: String,
+}
+
+impl Running {
+    fn key(&self) -> Option<Key> {
+        let value = |name| self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        Some(Key::new(value("AWS_ACCESS_KEY_ID")?, Password::new(value("AWS_SECRET_ACCESS_KEY")?)))
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("pid", &self.pid)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Runs a sandbox until SIGTERM, SIGINT or SIGHUP, with `sandbox.json` in its folder as long as it is ready.
@@ -51,51 +72,92 @@ pub async fn serve_until_signal(options: Options) -> Result<(), Error> {
     sandbox.stop().await.and(removed)
 }
 
-/// Returns the sandbox that runs in the folder, if its process lives and its gateway answers.
+/// Returns the sandbox that runs in the folder, if its process lives and its gateway answers and proves that it has the key:
+/// another may have its port by now.
 pub fn find(dir: &Path) -> Option<Running> {
     let running = read(dir)?;
-    (is_alive(running.pid) && answers(&running.endpoint)).then_some(running)
+    (is_alive(running.pid) && answers(&running)).then_some(running)
 }
 
-/// Ends the sandbox that runs in the folder and waits until it is gone. Returns it, or nothing if none ran.
+/// Ends the sandbox that runs in the folder, or is being started there, and waits until it is gone. Returns its process, or
+/// nothing if none ran.
 ///
 /// # Errors
 /// [`Error::StillRunning`] if it does not end within a minute.
-pub fn stop(dir: &Path) -> Result<Option<Running>, Error> {
-    let Some(running) = read(dir) else { return Ok(None) };
-    // The lock says for sure whose process it is; a number alone may belong to somebody else by now.
-    if try_lock(dir)?.is_some() {
-        remove(dir)?;
+pub fn stop(dir: &Path) -> Result<Option<i32>, Error> {
+    if !dir.join(LOCK).exists() {
         return Ok(None);
     }
-    kill(Pid::from_raw(running.pid), Signal::SIGTERM).ok();
     let deadline = Instant::now() + STOP_LIMIT;
-    while try_lock(dir)?.is_none() || is_alive(running.pid) {
+    let mut told = None;
+    // The lock says for sure whether there is one; a number alone may belong to somebody else by now.
+    while try_lock(dir)?.is_none() || told.is_some_and(is_alive) {
+        let owner = owner(dir);
+        if let Some(pid) = owner.filter(|_| told.is_none()) {
+            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
+            told = owner;
+        }
         if Instant::now() > deadline {
-            return Err(Error::StillRunning { pid: running.pid });
+            return Err(Error::StillRunning { pid: told.unwrap_or_default() });
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     remove(dir)?;
-    Ok(Some(running))
+    Ok(told)
+}
+
+/// Tells whether a process has the folder: its sandbox runs, is being started or comes to its end.
+///
+/// # Errors
+/// [`Error::File`] if the folder cannot be used.
+pub fn is_taken(dir: &Path) -> Result<bool, Error> {
+    Ok(dir.join(LOCK).exists() && try_lock(dir)?.is_none())
 }
 
 /// Takes possession of the folder, which must exist.
 pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
-    try_lock(dir)?.ok_or_else(|| Error::AlreadyRunning {
-        dir: dir.to_owned(),
-        pid: read(dir).map(|running| running.pid),
-    })
+    let Some(mut file) = try_lock(dir)? else {
+        return Err(Error::AlreadyRunning { dir: dir.to_owned(), pid: owner(dir) });
+    };
+    // Until it is ready, nothing else tells whose it is.
+    let pid = own_pid();
+    let written = file.set_len(0).and_then(|()| file.write_all(format!("{pid} {}", started(pid)).as_bytes()));
+    written.map_err(Error::file("write", &dir.join(LOCK)))?;
+    Ok(file)
 }
 
 fn try_lock(dir: &Path) -> Result<Option<File>, Error> {
     let path = dir.join(LOCK);
-    let file = File::create(&path).map_err(Error::file("create", &path))?;
+    let mut options = File::options();
+    // What is in it is its holder's.
+    options.create(true).write(true).truncate(false);
+    let file = options.open(&path).map_err(Error::file("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
     }
+}
+
+/// Returns the process that has the lock, once it has said so and if it is still there.
+fn owner(dir: &Path) -> Option<i32> {
+    let text = fs::read_to_string(dir.join(LOCK)).ok()?;
+    let (pid, began) = text.split_once(' ')?;
+    let pid = pid.parse().ok()?;
+    // A process that was killed before this one took the lock may have left its number there, which is somebody else's now.
+    (is_alive(pid) && started(pid) == began).then_some(pid)
+}
+
+/// Returns when a process began, in whatever unit; nothing where that cannot be known.
+fn started(pid: i32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // proc_pid_stat(5): the second field is a name in parentheses, with whatever in it; the 22nd is when it began.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+    fields.split_whitespace().nth(19).unwrap_or_default().to_owned()
+}
+
+fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or_default()
 }
 
 async fn wait_for_signal() -> Result<(), Error> {
@@ -113,7 +175,7 @@ async fn wait_for_signal() -> Result<(), Error> {
 
 fn write(dir: &Path, sandbox: &Sandbox) -> Result<(), Error> {
     let running = Running {
-        pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        pid: own_pid(),
         endpoint: sandbox.endpoint(),
         environment: sandbox.environment(),
         started_at: jiff::Timestamp::now().to_string(),
@@ -144,15 +206,34 @@ fn is_alive(pid: i32) -> bool {
     pid > 0 && kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
-fn answers(endpoint: &str) -> bool {
+fn answers(running: &Running) -> bool {
     let exchange = || -> Option<bool> {
-        let address: SocketAddr = endpoint.strip_prefix("http://")?.parse().ok()?;
+        let (host, key) = (running.endpoint.strip_prefix("http://")?, running.key()?);
+        let address: SocketAddr = host.parse().ok()?;
+        let path = format!("{}health", control::PATH);
+        let call = Unsigned {
+            method: Method::GET,
+            host,
+            path: &path,
+            service: control::SERVICE,
+            region: "us-east-1",
+            headers: &[control::HEADER],
+            body: b"",
+        };
+        let signed = key.sign(&call);
+        let (_, signature) = signed.last()?.1.split_once("Signature=")?;
+        let proof = format!("{}: {}", control::PROOF, key.prove(signature));
+        let headers: String = signed.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (name, value) = control::HEADER;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n{name}: {value}\r\n{headers}\r\n");
         let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT).ok()?;
         stream.set_read_timeout(Some(HEALTH_LIMIT)).ok()?;
-        stream.write_all(b"GET /_drawbridge/health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").ok()?;
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).ok()?;
-        Some(head.ends_with(b" 200"))
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        stream.take(MOST_BYTES).read_to_end(&mut answer).ok()?;
+        let answer = String::from_utf8_lossy(&answer);
+        let mut lines = answer.split("\r\n").take_while(|line| !line.is_empty());
+        Some(lines.next()?.ends_with(" 200 OK") && lines.any(|line| line.eq_ignore_ascii_case(&proof)))
     };
     exchange().unwrap_or(false)
 }

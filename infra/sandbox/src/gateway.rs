@@ -9,15 +9,17 @@ mod blackhole;
 mod cbor;
 mod channel;
 mod clock;
-mod control;
+pub(crate) mod control;
 mod database;
 mod denial;
 mod ec2;
 mod emulator;
 mod fault;
+mod guard;
 mod instance;
 mod inventory;
 mod journal;
+mod key;
 mod kms;
 mod log;
 mod machine;
@@ -33,13 +35,14 @@ mod route;
 mod secret;
 mod serve;
 mod session;
+mod signature;
 mod sns;
 mod ssm;
 mod standin;
 mod state;
 mod task;
 mod upstream;
-mod websocket;
+pub(crate) mod websocket;
 mod xml;
 
 use std::io;
@@ -50,9 +53,10 @@ use tokio::net::TcpListener;
 
 pub use agent::{Agent, AgentSession};
 pub use database::{DatabaseSpec, Databases, NoDatabases, Password};
-pub use emulator::{Emulator, Side, Upstreams};
+pub use emulator::{Emulator, MotoKey, Side, Upstreams};
 pub use fault::{Fault, FaultKind};
 pub use journal::Call;
+pub use key::{Key, Unsigned};
 pub use kms::Kms;
 pub use machine::{Machines, NoMachines};
 pub use network::Network;
@@ -139,7 +143,7 @@ impl Gateway {
             listeners.push(listener);
             also_at.push(address);
         }
-        let state = Arc::new(State::new(address, options));
+        let state = Arc::new(State::new(address, &also_at, options));
         for listener in listeners {
             state.tasks.spawn(serve::accept(Arc::clone(&state), listener));
         }
@@ -159,6 +163,11 @@ impl Gateway {
     /// Returns what clients take as their endpoint: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.state.address)
+    }
+
+    /// Returns the key that calls must be signed with.
+    pub fn key(&self) -> &Key {
+        self.state.signers.own()
     }
 
     /// Returns who can reach whom in the networks behind this gateway.

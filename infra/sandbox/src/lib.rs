@@ -10,6 +10,7 @@ pub mod detached;
 mod error;
 mod front;
 pub mod localstack;
+mod log;
 mod moto;
 mod postgres;
 mod process;
@@ -26,6 +27,7 @@ pub use agent::{
 pub use containers::{ContainerDatabases, Containers};
 pub use error::Error;
 pub use front::Front;
+pub use log::create_log;
 pub use moto::{Moto, MotoSource};
 pub use postgres::{
     Cluster, ClusterServer, ClusterSpec, ContainerFile, ContainerServer, PostgresSource, Programs,

@@ -5,10 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hyper::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::gateway::{Passed, Side};
+use crate::gateway::{Key, Passed, Side, Unsigned};
 
 /// The first call of a service reads all of it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
@@ -27,32 +28,53 @@ const FIRST_CALLS: [(&str, Option<&str>, &str); 10] = [
     ("rds", None, "Action=DescribeDBInstances&Version=2014-10-31"),
 ];
 
-/// Calls each service once, one after the other, by the gateway at that address.
+/// Calls each service once, one after the other, by the gateway at that address with that key.
 ///
 /// LocalStack reads a service's code at its first call. Where first calls of several come at the same moment, they lock each
 /// other out, and one is answered with a 500: `deadlock detected by _ModuleLock('moto.iam.models')`.
 ///
 /// # Errors
 /// A call is not answered. What the answer says is not looked at: not every LocalStack has every service.
-pub async fn warm(gateway: SocketAddr) -> io::Result<()> {
+pub async fn warm(gateway: SocketAddr, key: &Key) -> io::Result<()> {
     for (service, target, body) in FIRST_CALLS {
-        tokio::time::timeout(ANSWER_LIMIT, call(gateway, service, target, body)).await.map_err(|_| {
-            io::Error::new(io::ErrorKind::TimedOut, format!("the first call of `{service}` has no answer"))
-        })??;
+        tokio::time::timeout(ANSWER_LIMIT, call(gateway, key, service, target, body)).await.map_err(
+            |_| {
+                io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("the first call of `{service}` has no answer"),
+                )
+            },
+        )??;
     }
     Ok(())
 }
 
-async fn call(gateway: SocketAddr, service: &str, target: Option<&str>, body: &str) -> io::Result<()> {
-    let kind = match target {
-        Some(target) => format!("application/x-amz-json-1.1\r\nX-Amz-Target: {target}"),
-        None => "application/x-www-form-urlencoded".to_owned(),
-    };
+async fn call(
+    gateway: SocketAddr,
+    key: &Key,
+    service: &str,
+    target: Option<&str>,
+    body: &str,
+) -> io::Result<()> {
+    let mut headers: Vec<(&str, &str)> = target.map(|target| ("x-amz-target", target)).into_iter().collect();
+    headers.push(match target {
+        Some(_) => ("content-type", "application/x-amz-json-1.1"),
+        None => ("content-type", "application/x-www-form-urlencoded"),
+    });
+    let host = gateway.to_string();
+    let signed = key.sign(&Unsigned {
+        method: Method::POST,
+        host: &host,
+        path: "/",
+        service,
+        region: "us-east-1",
+        headers: &headers,
+        body: body.as_bytes(),
+    });
+    let all = headers.into_iter().chain(signed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let all: String = all.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-         X-Amz-Date: 20260101T000000Z\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential=warm/20260101/us-east-1/{service}/aws4_request, \
-         SignedHeaders=host, Signature=0\r\n\r\n{body}",
+        "POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n{all}\r\n{body}",
         body.len()
     );
     let mut stream = TcpStream::connect(gateway).await?;
@@ -103,7 +125,7 @@ mod tests {
     async fn the_first_calls_of_the_services_come_one_after_the_other() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let warming = tokio::spawn(warm(address));
+        let warming = tokio::spawn(async move { warm(address, &Key::random()).await });
         let mut called = Vec::new();
         for _ in FIRST_CALLS {
             let (mut stream, _) = listener.accept().await.unwrap();

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use self::nursery::Nursery;
+use crate::gateway::{Emulator, MotoKey};
 use crate::process::{self, Attached};
 use crate::{Error, Runtime};
 
@@ -50,6 +51,7 @@ impl MotoSource {
 pub struct Moto {
     server: Server,
     port: u16,
+    key: MotoKey,
 }
 
 #[derive(Debug)]
@@ -78,13 +80,14 @@ impl Moto {
     /// [`Error::NotReady`] with the end of its log.
     pub async fn start(source: &MotoSource, dir: &Path) -> Result<Moto, Error> {
         let log_path = dir.join("moto.log");
-        let log = File::create(&log_path).map_err(Error::file("create", &log_path))?;
+        let log = crate::create_log(&log_path).map_err(Error::file("create", &log_path))?;
+        let key = MotoKey::random();
         let started = tokio::time::timeout(READY_LIMIT, async {
             let (server, port) = match source {
-                MotoSource::Python(runtime) => fork(runtime, &log, &log_path).await,
-                MotoSource::Docker { image } => contain(image, &log, &log_path).await,
+                MotoSource::Python(runtime) => fork(runtime, key, &log, &log_path).await,
+                MotoSource::Docker { image } => contain(image, key, &log, &log_path).await,
             }?;
-            Ok(answers(port).await.then_some(Moto { server, port }))
+            Ok(answers(port, key).await.then_some(Moto { server, port, key }))
         });
         match started.await {
             Ok(Ok(Some(moto))) => Ok(moto),
@@ -98,6 +101,11 @@ impl Moto {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
+    /// Returns it as a gateway knows it: by its address and its key, which it wants to be shown.
+    pub fn emulator(&self) -> Emulator {
+        Emulator::OwnMoto(self.address(), self.key)
+    }
+
     /// Ends the server and waits until it is gone.
     pub async fn stop(self) {
         match self.server {
@@ -107,14 +115,14 @@ impl Moto {
     }
 }
 
-async fn fork(runtime: &Runtime, log: &File, log_path: &Path) -> Result<(Server, u16), Error> {
+async fn fork(runtime: &Runtime, key: MotoKey, log: &File, log_path: &Path) -> Result<(Server, u16), Error> {
     let (command, log) = (python(runtime), log.try_clone().map_err(Error::file("open", log_path))?);
     let nursery = tokio::task::spawn_blocking(move || Nursery::of(command, &log)).await;
     let nursery = nursery.map_err(io::Error::other).map_err(Error::file("start", "moto"))??;
     let guard = Guard(Some(nursery.clone()));
     let path = log_path.to_owned();
     let born = tokio::task::spawn_blocking(move || {
-        nursery.bear(&path).map(|(pid, port)| (Server::Forked(Forked { nursery, pid }), port))
+        nursery.bear(key, &path).map(|(pid, port)| (Server::Forked(Forked { nursery, pid }), port))
     });
     let born = born.await.map_err(io::Error::other).and_then(|born| born);
     guard.release();
@@ -138,9 +146,10 @@ impl Drop for Guard {
     }
 }
 
-async fn contain(image: &str, log: &File, log_path: &Path) -> Result<(Server, u16), Error> {
+async fn contain(image: &str, key: MotoKey, log: &File, log_path: &Path) -> Result<(Server, u16), Error> {
     let container = format!("drawbridge-moto-{}", uuid::Uuid::new_v4().simple());
     let mut server = Attached::spawn(docker(image, &container), log, Stdio::piped())?;
+    server.tell(&key.expose()).await;
     let port = match read_line(&mut server).await {
         Some(_) => published_port(&container),
         None => None,
@@ -200,10 +209,11 @@ fn published_port(container: &str) -> Option<u16> {
 }
 
 /// Says whether the server answers a request. It is listening by now, so that one try is enough.
-async fn answers(port: u16) -> bool {
+async fn answers(port: u16, key: MotoKey) -> bool {
     let exchange = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(b"GET /moto-api/data.json HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").await?;
+        let head = format!("Host: 127.0.0.1\r\nX-Drawbridge-Key: {}\r\n\r\n", key.expose());
+        stream.write_all(format!("GET /moto-api/data.json HTTP/1.0\r\n{head}").as_bytes()).await?;
         let mut head = [0; 12];
         stream.read_exact(&mut head).await?;
         std::io::Result::Ok(head.ends_with(b" 200"))

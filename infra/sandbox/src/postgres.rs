@@ -9,12 +9,13 @@ pub(crate) mod role;
 mod socket;
 mod template;
 
+pub(crate) use account::{keep_out_others, may_enter_all};
 pub use container::{ContainerFile, ContainerServer};
 pub use programs::{PostgresSource, Programs};
 pub(crate) use socket::Socket;
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -84,7 +85,7 @@ impl Cluster {
         // Copying and, the first time, initdb: tens of milliseconds to a second.
         let prepared = tokio::task::spawn_blocking(move || prepare(&from, &dir)).await;
         let command = prepared.expect("invariant: preparing does not panic")?;
-        let log = File::create(&spec.log).map_err(Error::file("create", &spec.log))?;
+        let log = crate::create_log(&spec.log).map_err(Error::file("create", &spec.log))?;
         let stdout = log.try_clone().map_err(Error::file("open", &spec.log))?;
         let server = Attached::spawn(command, &log, Stdio::from(stdout))?;
         let socket = Arc::new(Socket::new(&spec.dir.join("socket"))?);

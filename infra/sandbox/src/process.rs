@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use crate::Error;
@@ -66,6 +67,13 @@ impl Attached {
     /// Returns the server's stdout, once, if it was piped.
     pub(crate) fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Writes a line to the wrapper's stdin, which stays open. A wrapper that has ended meanwhile is found out by others.
+    pub(crate) async fn tell(&mut self, line: &str) {
+        if let Some(lifeline) = &mut self.lifeline {
+            drop(lifeline.write_all(format!("{line}\n").as_bytes()).await);
+        }
     }
 
     /// Says whether the server ended.

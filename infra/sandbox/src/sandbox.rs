@@ -100,6 +100,7 @@ impl Sandbox {
         // The working directory of servers is not ours.
         let dir = absolute(&options.dir)?;
         let cache = absolute(&options.cache)?;
+        postgres::keep_out_others(&dir)?;
         let lock = detached::lock(&dir)?;
         let authority = spawn_blocking(move || Authority::new(options.key));
         let (source, runtime) = moto_source(&cache, &options.progress).await?;
@@ -118,7 +119,7 @@ impl Sandbox {
         let authority = authority.await.expect("invariant: making a key does not panic")?;
         authority.write_pem(&dir.join(CA_FILE))?;
         let directory = Directory::default();
-        let network = Network::new(moto.address());
+        let network = Network::new(moto.emulator());
         let kms = Kms::beside(&network);
         let dialer = Dialer::new(directory.clone(), network);
         let agent = Arc::new(Agent::new(options.agent, dialer).with_kms(kms));
@@ -130,8 +131,7 @@ impl Sandbox {
             Some(clusters) => clusters,
             None => Arc::new(NoDatabases),
         };
-        let mut gateway =
-            gateway::Options::new(Upstreams::one(Emulator::Moto(moto.address())), agent, databases);
+        let mut gateway = gateway::Options::new(Upstreams::one(moto.emulator()), agent, databases);
         (options.tune)(&mut gateway);
         let gateway = Gateway::start(gateway).await?;
         Ok(Sandbox { gateway, moto, clusters, dir, region: options.region, _lock: lock })
@@ -147,13 +147,13 @@ impl Sandbox {
         self.dir.join(CA_FILE)
     }
 
-    /// Returns the variables that point AWS's programs, and this one, at the sandbox.
+    /// Returns the variables that point AWS's programs, and this one, at the sandbox. The key is among them.
     pub fn environment(&self) -> Vec<(String, String)> {
         let ca_file = self.ca_file().display().to_string();
         let variables = [
             ("AWS_ENDPOINT_URL", self.endpoint()),
-            ("AWS_ACCESS_KEY_ID", "sandbox".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "sandbox".to_owned()),
+            ("AWS_ACCESS_KEY_ID", self.gateway.key().id().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", self.gateway.key().secret().expose().to_owned()),
             ("AWS_REGION", self.region.clone()),
             ("AWS_DEFAULT_REGION", self.region.clone()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
@@ -165,6 +165,11 @@ impl Sandbox {
     /// Returns the gateway, for faults and the journal.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// Returns the program behind the gateway.
+    pub fn emulator(&self) -> Emulator {
+        self.moto.emulator()
     }
 
     /// Returns what runs the databases, if they are real.

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use sandbox::gateway::{DatabaseSpec, Password};
+use sandbox::gateway::{DatabaseSpec, Key, Password, Unsigned};
 use sandbox::{DatabaseMode, Moto, MotoSource, Options, Sandbox, detached};
 use support::{cache, folder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,11 +27,35 @@ fn options(dir: &Path) -> Options {
     options
 }
 
-/// Returns the status line of the answer to one request.
+/// Returns the status line of the answer to one request that nobody has signed.
 async fn get(endpoint: &str, path: &str) -> String {
+    ask(endpoint, path, &[]).await
+}
+
+/// Returns the status line of the answer to one request with the key of that environment.
+async fn get_with_key(environment: &[(String, String)], path: &str) -> String {
+    let value = |name: &str| environment.iter().find(|(known, _)| known == name).unwrap().1.clone();
+    let endpoint = value("AWS_ENDPOINT_URL");
+    let key = Key::new(value("AWS_ACCESS_KEY_ID"), Password::new(value("AWS_SECRET_ACCESS_KEY")));
+    let headers = [("x-drawbridge-control", "1")];
+    let signed = key.sign(&Unsigned {
+        method: hyper::Method::GET,
+        host: endpoint.strip_prefix("http://").unwrap(),
+        path,
+        service: "drawbridge",
+        region: "us-east-1",
+        headers: &headers,
+        body: b"",
+    });
+    let own = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    ask(&endpoint, path, &own.chain(signed).collect::<Vec<_>>()).await
+}
+
+async fn ask(endpoint: &str, path: &str, headers: &[(String, String)]) -> String {
     let address = endpoint.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -65,7 +89,10 @@ async fn moto_starts_on_its_own_port_and_ends() {
         // Its own connection ends, in whichever way, and no other.
         drop(stream.read_to_end(&mut Vec::new()).await);
     }
-    assert!(get(&format!("http://{address}"), "/moto-api/").await.contains("200"));
+    // Alive, and closed to who does not have the key.
+    assert!(get(&format!("http://{address}"), "/moto-api/").await.contains("403"));
+    let wrong = [("x-drawbridge-key".to_owned(), "0".repeat(64))];
+    assert!(ask(&format!("http://{address}"), "/moto-api/", &wrong).await.contains("403"));
     moto.stop().await;
     assert!(TcpStream::connect(address).await.is_err());
 }
@@ -80,14 +107,15 @@ async fn two_sandboxes_run_side_by_side_and_leave_only_logs() {
     println!("two sandboxes were ready after {:?}", start.elapsed());
     assert_ne!(first.endpoint(), second.endpoint());
     for sandbox in [&first, &second] {
-        assert!(get(&sandbox.endpoint(), "/_drawbridge/health").await.contains("200"));
+        assert!(get_with_key(&sandbox.environment(), "/_drawbridge/health").await.contains("200"));
+        assert!(get(&sandbox.endpoint(), "/_drawbridge/health").await.contains("403"));
         assert!(sandbox.ca_file().is_file());
     }
     let taken = Sandbox::start(options(one.path())).await.unwrap_err();
     assert!(taken.to_string().contains("already"), "{taken}");
 
     first.stop().await.unwrap();
-    assert!(get(&second.endpoint(), "/_drawbridge/health").await.contains("200"));
+    assert!(get_with_key(&second.environment(), "/_drawbridge/health").await.contains("200"));
     second.stop().await.unwrap();
     for dir in [&one, &two] {
         assert_eq!(processes(dir.path()), BTreeSet::new());
@@ -209,7 +237,7 @@ async fn processes_share_one_original_of_moto_and_each_ends_its_own_servers_alon
     first.wait().unwrap();
     wait_until("its server is gone, and no other", || count() == 2).await;
     let left = detached::find(two.path()).unwrap();
-    assert!(get(&left.endpoint, "/moto-api/").await.contains("200"));
+    assert!(get_with_key(&left.environment, "/moto-api/").await.contains("200"));
     second.kill().unwrap();
     second.wait().unwrap();
     wait_until("the original alone is left", || count() == 1).await;
@@ -237,10 +265,38 @@ async fn a_detached_sandbox_is_found_and_stopped_by_its_folder() {
     let reaped = std::thread::spawn(move || victim.wait().unwrap());
     let path = dir.path().to_owned();
     let stopped = tokio::task::spawn_blocking(move || detached::stop(&path)).await.unwrap().unwrap();
-    assert_eq!(stopped.map(|running| running.pid), Some(pid));
+    assert_eq!(stopped, Some(pid));
     assert!(reaped.join().unwrap().success());
     wait_until("the children are gone", || !children.iter().any(|pid| is_running(*pid))).await;
     assert!(!dir.path().join("sandbox.json").exists());
+}
+
+/// A sandbox that was killed leaves its file, and its port to whoever comes next.
+#[tokio::test]
+async fn who_answers_in_a_sandbox_s_place_is_not_taken_for_it() {
+    let (dir, listener) = (folder(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let key = Key::random();
+    let running = serde_json::json!({
+        "pid": std::process::id(),
+        "endpoint": endpoint,
+        "environment": [["AWS_ACCESS_KEY_ID", key.id()], ["AWS_SECRET_ACCESS_KEY", key.secret().expose()]],
+        "started_at": "2026-11-30T12:00:00Z",
+    });
+    std::fs::write(dir.path().join("sandbox.json"), running.to_string()).unwrap();
+    let impostor = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).unwrap();
+        let proof = "x-drawbridge-proof: 0000\r\n";
+        stream.write_all(format!("HTTP/1.0 200 OK\r\n{proof}Content-Length: 0\r\n\r\n").as_bytes()).unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let path = dir.path().to_owned();
+    assert_eq!(tokio::task::spawn_blocking(move || detached::find(&path)).await.unwrap(), None);
+    let told = impostor.join().unwrap();
+    assert!(told.contains("Signature=") && !told.contains(key.secret().expose()), "{told}");
 }
 
 #[tokio::test]

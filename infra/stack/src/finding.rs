@@ -85,6 +85,8 @@ pub enum Cause {
     TlsNotVerified,
     /// The server does not know the password that the secret holds.
     WrongPassword,
+    /// Every role may connect to the server's own databases, or create in them.
+    OpenToTenants,
     /// The server refuses the master user for another reason.
     LoginRefused,
     /// A rule lets everybody in to the database, or anybody in to the bastion.

@@ -2,13 +2,14 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use bytes::{BufMut, Bytes, BytesMut};
+use zeroize::Zeroizing;
 
 /// Half of a data key.
 const HALF: usize = 32;
 
-/// A data key, in clear and as only KMS can read it. It has no `Debug`.
+/// A data key, in clear and as only KMS can read it. It has no `Debug`; the clear one is overwritten when it is dropped.
 pub struct DataKey {
-    plaintext: [u8; DataKey::LENGTH],
+    plaintext: Zeroizing<[u8; DataKey::LENGTH]>,
     ciphertext: Bytes,
 }
 
@@ -30,8 +31,8 @@ impl DataKey {
     /// When `plaintext` is not [`DataKey::LENGTH`] bytes long.
     pub fn new(plaintext: &[u8], ciphertext: impl Into<Bytes>) -> Result<DataKey, DataKeyError> {
         let length = plaintext.len();
-        let plaintext = plaintext.try_into().map_err(|_| DataKeyError { length })?;
-        Ok(DataKey { plaintext, ciphertext: ciphertext.into() })
+        let plaintext: [u8; DataKey::LENGTH] = plaintext.try_into().map_err(|_| DataKeyError { length })?;
+        Ok(DataKey { plaintext: Zeroizing::new(plaintext), ciphertext: ciphertext.into() })
     }
 
     /// Returns the key as only KMS can read it.

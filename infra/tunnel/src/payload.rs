@@ -6,10 +6,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
+use zeroize::Zeroize as _;
 
 use crate::json;
 
-/// The token of a session: whoever has it is the client. `Debug` shows `***`.
+/// The token of a session: whoever has it is the client. `Debug` shows `***`, and its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(String);
@@ -23,6 +24,12 @@ impl Token {
     /// Returns the clear token.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

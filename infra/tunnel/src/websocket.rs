@@ -34,6 +34,10 @@ const BATCH: usize = 64;
 /// With this many frames waiting to be written nothing more is read: the other end does not read either.
 const MAX_QUEUE: usize = 65_536;
 
+/// With this many pings unanswered, because the other end does not read what we write, the connection is given up: each leaves
+/// an answer in memory.
+const MAX_PINGS: usize = 1024;
+
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
@@ -42,6 +46,8 @@ pub(crate) struct Connection {
     socket: WebSocketStream<Box<dyn Io>>,
     queue: VecDeque<Message>,
     unflushed: bool,
+    /// Pings that came since all that was to be written last was.
+    pings: usize,
     lost: Option<Error>,
 }
 
@@ -83,7 +89,7 @@ impl Connection {
             Ok(Err(error)) => return Err(Error::Connect { host, source: Arc::new(error) }),
             Err(elapsed) => return Err(Error::Connect { host, source: Arc::new(elapsed) }),
         };
-        Ok(Connection { socket, queue: VecDeque::new(), unflushed: false, lost: None })
+        Ok(Connection { socket, queue: VecDeque::new(), unflushed: false, pings: 0, lost: None })
     }
 
     pub(crate) fn queue_text(&mut self, text: &Bytes) {
@@ -148,11 +154,17 @@ impl Connection {
                     let code = frame.map_or_else(|| "no code".to_owned(), |frame| frame.code.to_string());
                     Error::Lost { why: format!("the service closed the websocket with {code}") }
                 }
-                Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {
-                    // The answer to a ping waits inside the socket for the next write.
+                Poll::Ready(Some(Ok(Message::Ping(_)))) if self.pings >= MAX_PINGS => {
+                    let why = format!("the service sent {MAX_PINGS} pings and reads no answer");
+                    Error::Lost { why }
+                }
+                Poll::Ready(Some(Ok(Message::Ping(_)))) => {
+                    // The answer waits inside the socket for the next write.
                     self.unflushed = true;
+                    self.pings += 1;
                     continue;
                 }
+                Poll::Ready(Some(Ok(Message::Pong(_) | Message::Frame(_)))) => continue,
                 Poll::Ready(Some(Err(error))) => lost(&error),
                 Poll::Ready(None) => Error::Lost { why: "the websocket ended".to_owned() },
                 Poll::Pending if taken == 0 && broken.is_none() => return Poll::Pending,
@@ -190,6 +202,7 @@ impl Connection {
         {
             flushed.map_err(|error| lost(&error))?;
             self.unflushed = false;
+            self.pings = 0;
         }
         Ok(())
     }

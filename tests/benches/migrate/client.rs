@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use db::migrate::{self, Outcome, RunOptions};
-use db::{BoxStream, ConnectOptions, Dial, Login, Server, connect};
+use db::{BoxStream, ConnectOptions, Dial, Login, SearchPath, Server, connect};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -223,8 +223,8 @@ impl Work {
     }
 
     async fn login(&self, login: &Login, batch: Option<&str>) {
-        let session =
-            connect(&self.server, login, &ConnectOptions::default()).await.expect("the tenant is there");
+        let options = ConnectOptions { search_path: SearchPath::Own, ..ConnectOptions::default() };
+        let session = connect(&self.server, login, &options).await.expect("the tenant is there");
         if let Some(batch) = batch {
             session.client().batch_execute(batch).await.expect("the SQL is right");
         }

@@ -68,7 +68,7 @@ impl Containers {
         options.listen = vec![SocketAddr::new(bridge_address(&edge).await, 0)];
         let gateway = Gateway::start(options).await.expect("the gateway starts");
         // By the gateway, which counts what LocalStack logs.
-        sandbox::localstack::warm(gateway.address()).await.expect("each service answers");
+        sandbox::localstack::warm(gateway.address(), gateway.key()).await.expect("each service answers");
         let settings = AgentSettings {
             gateway: gateway.also_at()[0].to_string(),
             secret: agents.secret().expose().to_owned(),
@@ -103,8 +103,8 @@ impl Containers {
     pub fn environment(&self) -> Vec<(String, String)> {
         let variables = [
             ("AWS_ENDPOINT_URL", self.gateway.endpoint()),
-            ("AWS_ACCESS_KEY_ID", "containers".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "containers".to_owned()),
+            ("AWS_ACCESS_KEY_ID", self.gateway.key().id().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", self.gateway.key().secret().expose().to_owned()),
             ("AWS_REGION", self.region.clone()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("DRAWBRIDGE_CA_BUNDLE", self.dir.join(CA_FILE).display().to_string()),
@@ -190,7 +190,9 @@ impl Containers {
     pub async fn restart_localstack(&self) {
         docker(&["restart", "--time", "1", self.localstack.id()]).await;
         wait_until_answered(self.localstack_address, "/_localstack/health").await;
-        sandbox::localstack::warm(self.gateway.address()).await.expect("each service answers");
+        sandbox::localstack::warm(self.gateway.address(), self.gateway.key())
+            .await
+            .expect("each service answers");
     }
 
     pub(crate) async fn stop(self) {

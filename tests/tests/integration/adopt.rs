@@ -142,7 +142,7 @@ fn what_the_scripts_made_is_taken_over_and_its_faults_are_mended() {
         let before = changes(&fixture);
         let refused = fixture.run(&[&from[..], &["--yes"]].concat()).await.expect(2);
         let lines = "[database]\nsubnet_group = \"old-db-subnets\"\nsecret_prefix = \"rds/startupwebapp/multi-tenant\"\n[bastion]\nrole = \"old-bastion-role\"\nprofile = \"old-profile\"";
-        assert!(refused.stderr.contains(lines), "{}", refused.stderr);
+        assert!(refused.stderr.replace("    | ", "").contains(lines), "{}", refused.stderr);
         assert!(refused.stderr.contains("`DB_PASSWORD` means nothing here"), "{}", refused.stderr);
 
         let shipped = std::fs::read_to_string(tests::STACK_FILE).unwrap();

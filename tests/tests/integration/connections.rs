@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -146,9 +146,14 @@ struct Helper {
 }
 
 impl Helper {
-    fn new(dir: &Path, script: &str) -> Helper {
+    fn new(fixture: &Fixture, script: &str) -> Helper {
+        let (dir, key) = (fixture.cloud.dir(), fixture.cloud.gateway().key());
         let program = dir.join("helper");
-        let answer = r#"{"Version":1,"AccessKeyId":"sandbox","SecretAccessKey":"sandbox""#;
+        let answer = format!(
+            r#"{{"Version":1,"AccessKeyId":"{}","SecretAccessKey":"{}""#,
+            key.id(),
+            key.secret().expose()
+        );
         let text = format!(
             "#!/bin/sh\ncd '{}'\necho launched >> launches\n{script}\nprintf '{answer}%s}}' \"$more\"\n",
             dir.display()
@@ -181,7 +186,7 @@ fn a_helper_that_takes_its_time_is_launched_once_for_calls_and_websockets() {
         fixture.run(&["up", "--yes"]).await.expect(0);
         let dir = fixture.cloud.dir().to_owned();
         // It waits for somebody, as one does that asks for a code.
-        let helper = Helper::new(&dir, "[ -p asks ] && cat asks > /dev/null && rm asks");
+        let helper = Helper::new(&fixture, "[ -p asks ] && cat asks > /dev/null && rm asks");
         let made = Command::new("mkfifo").arg(dir.join("asks")).status();
         assert!(made.unwrap().success());
         let mut command = tunnel_to(&fixture, echo());
@@ -213,7 +218,7 @@ fn a_resume_without_credentials_says_so_at_once_in_the_helpers_words() {
         // They are spent as soon as they are given, so that every use asks again.
         let script = "[ -e locked ] && { echo 'the vault is locked: run vault login' >&2; exit 1; }\n\
             more=$(date -u -d '+30 seconds' '+,\"SessionToken\":\"t\",\"Expiration\":\"%Y-%m-%dT%H:%M:%SZ\"')";
-        let helper = Helper::new(&dir, script);
+        let helper = Helper::new(&fixture, script);
         let mut command = tunnel_to(&fixture, echo());
         helper.use_in(&mut command);
         let (opened, is_open) = tokio::sync::oneshot::channel();

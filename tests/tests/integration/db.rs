@@ -12,13 +12,14 @@ use db::migrate::{self, RunOptions, TenantReport};
 use db::tenant::{Created, Outcome};
 use db::verify::{Verdict, Verification};
 use db::{
-    BoxStream, ConnectOptions, Dial, Login, Migration, Server, Session, TenantSpec, connect, migration,
-    quote, tenant,
+    BoxStream, ConnectOptions, Dial, Login, Migration, SearchPath, Server, Session, TenantSpec, connect,
+    migration, quote, tenant,
 };
 use sandbox::gateway::Password;
 use sandbox::{Authority, Cluster, ClusterServer, ClusterSpec, Front, KeyKind, Programs, Runtime};
 use stack::{Events, Secret};
 use tests::{Fixture, LIMIT, Watch, seen, within};
+use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 const HOST: &str = "main.c0ffee.us-east-1.rds.amazonaws.com";
@@ -84,7 +85,37 @@ impl Database {
     }
 
     pub(crate) async fn connect(&self, login: &Login) -> Session {
-        connect(&self.server, login, &ConnectOptions::default()).await.unwrap()
+        // As other programs do.
+        let options = ConnectOptions { search_path: SearchPath::Own, ..ConnectOptions::default() };
+        connect(&self.server, login, &options).await.unwrap()
+    }
+
+    /// Connects as programs do that are not ours, past TLS and all that a session of ours does by itself.
+    pub(crate) async fn plain(&self, login: &Login) -> tokio_postgres::Client {
+        let stream = UnixStream::connect(self.socket().join(".s.PGSQL.5432")).await.unwrap();
+        let mut config = tokio_postgres::Config::new();
+        config.user(&login.user).password(login.password.expose()).dbname(&login.database);
+        let (client, connection) = config.connect_raw(stream, tokio_postgres::NoTls).await.unwrap();
+        // It ends with its client.
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Connects as a program that is killed once it has done that: its connection stays, as at a tunnel's far end, and nobody
+    /// says anything on it any more.
+    pub(crate) async fn killed(&self, login: &Login, options: &ConnectOptions, sql: &str) -> Killed {
+        let (server, login, options, sql) =
+            (self.server.clone(), login.clone(), options.clone(), sql.to_owned());
+        let die = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let session = runtime.block_on(async {
+                let session = connect(&server, &login, &options).await.unwrap();
+                session.client().batch_execute(&sql).await.unwrap();
+                session
+            });
+            Killed { _session: session, runtime: Some(runtime) }
+        };
+        tokio::task::spawn_blocking(die).await.unwrap()
     }
 
     pub(crate) async fn as_master(&self, sql: &str) {
@@ -125,6 +156,20 @@ impl Database {
     pub(crate) async fn stop(self) {
         self.cluster.stop().await.unwrap();
         std::fs::remove_dir_all(self.dir).unwrap();
+    }
+}
+
+/// What is left of a program that was killed: a connection that nobody drives.
+pub(crate) struct Killed {
+    _session: Session,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -1,6 +1,11 @@
 //! Runs that are killed at random moments, one after the other, and runs at once: nothing is there twice, and one `down`
 //! empties the account.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare itself has failed")]
+
+mod program;
+mod victim;
+
 use std::process::{Command, Output, Stdio};
 
 use aws::lock;

@@ -109,7 +109,7 @@ fn every_test_that_a_page_names_is_there() {
     for folder in ["tests", "infra", "db", "xtask"] {
         crate::flow::read_all(&root.join(folder), &mut sources);
     }
-    for (file, least) in [("docs/scripts.md", 10), ("docs/safety.md", 60)] {
+    for (file, least) in [("docs/scripts.md", 10), ("docs/safety.md", 60), ("docs/security.md", 20)] {
         let page = std::fs::read_to_string(root.join(file)).expect("the page is there");
         let rows = shown_by(&page);
         assert!(rows.len() > least, "{file} has only {} lines", rows.len());
@@ -125,4 +125,29 @@ fn every_test_that_a_page_names_is_there() {
             }
         }
     }
+}
+
+/// A tag can be moved to other code, a commit cannot.
+#[test]
+fn every_action_is_named_by_its_commit() {
+    let root =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace");
+    let mut used = 0;
+    for folder in [".github/workflows", "docs"] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("the folder is there") {
+            let path = entry.expect("it can be read").path();
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            for line in text.lines() {
+                let line = line.trim_start().trim_start_matches("- ");
+                let Some(action) = line.strip_prefix("uses: ") else { continue };
+                used += 1;
+                let commit = action.split_once('@').map(|(_, rest)| rest.split(' ').next().unwrap_or(rest));
+                let is_commit = commit.is_some_and(|commit| {
+                    commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit())
+                });
+                assert!(is_commit && action.contains(" # v"), "{}: {line}", path.display());
+            }
+        }
+    }
+    assert!(used > 10, "only {used} were found");
 }

@@ -12,7 +12,7 @@ pub(crate) mod join;
 mod kill;
 mod outcome;
 mod place;
-mod program;
+pub(crate) mod program;
 mod psql;
 mod repair;
 mod runners;

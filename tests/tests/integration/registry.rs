@@ -19,47 +19,57 @@ async fn a_query_lists_tenants_and_can_do_nothing_else() {
     let known = tenants(&known, &[], "master").unwrap();
     let query = async |sql: &str| registry::query(&db.server, &db.admin, sql, &known).await;
 
-    let all =
-        query("SELECT name, app_owner AS owner, note AS purpose, tags AS labels FROM tenant ORDER BY n")
-            .await
-            .unwrap();
+    let all = query(
+        "SELECT name, app_owner AS owner, note AS purpose, tags AS labels FROM public.tenant ORDER BY n",
+    )
+    .await
+    .unwrap();
     let names: Vec<&str> = all.iter().map(|tenant| tenant.name.as_str()).collect();
     assert_eq!(names, ["shop", "health", "games"]);
     assert_eq!((all[0].owner.as_str(), all[2].owner.as_str()), ("both", "games"));
     assert_eq!((all[0].purpose.as_str(), all[0].labels.join("+")), ("The shop", "beta+eu".to_owned()));
-    assert_eq!(query("SELECT name FROM tenant WHERE false").await.unwrap(), []);
+    assert_eq!(query("SELECT name FROM public.tenant WHERE false").await.unwrap(), []);
 
     for (sql, said) in [
-        ("SELECT name, 'x' AS password FROM tenant", "tenants' query, `password`: there is no such column"),
         (
-            "SELECT name, 1 AS owner FROM tenant",
+            "SELECT name, 'x' AS password FROM public.tenant",
+            "tenants' query, `password`: there is no such column",
+        ),
+        (
+            "SELECT name, 1 AS owner FROM public.tenant",
             "query, `owner`: it is of type `int4`; cast it with `::text`",
         ),
-        ("SELECT name, name FROM tenant", "query, `name`: it is there twice"),
-        ("SELECT note AS owner FROM tenant", "query, `name`: the query returns no such column"),
+        ("SELECT name, name FROM public.tenant", "query, `name`: it is there twice"),
+        ("SELECT note AS owner FROM public.tenant", "query, `name`: the query returns no such column"),
         ("SELECT", "query, `name`: the query returns no such column"),
         (
-            "SELECT name FROM tenant UNION ALL SELECT 'known'",
+            "SELECT name FROM public.tenant UNION ALL SELECT 'known'",
             "query, row 4, `name`: tenant `known` is there twice",
         ),
         (
-            "SELECT name || chr(10) AS name FROM tenant",
+            "SELECT name || chr(10) AS name FROM public.tenant",
             "query, row 1, `name`: tenant name `shop\\n` has `\\n` in it",
         ),
-        ("SELECT name, 'master' AS owner FROM tenant", "query, row 1, `owner`: role name `master`"),
+        ("SELECT name, 'master' AS owner FROM public.tenant", "query, row 1, `owner`: role name `master`"),
         ("SELECT NULL::text AS name", "query, row 1, `name`: tenant name `` is empty"),
         ("SELECT repeat('a', 10000) AS name", "(10000 characters)"),
         ("SELECT 'a' || n AS name FROM generate_series(1, 200000) n", "more than 100000 rows"),
+        ("SELECT repeat('a', 200000000) AS name", "a message of more than 32 MiB"),
         ("SELECT name FROM nothing", "relation \"nothing\" does not exist"),
-        ("SELECT name FROM tenant; DROP TABLE tenant", "multiple commands"),
-        ("WITH gone AS (DELETE FROM tenant RETURNING name) SELECT name FROM gone", "read-only transaction"),
+        // Whoever may create in `public` makes nothing that the query calls.
+        ("SELECT name FROM tenant", "relation \"tenant\" does not exist"),
+        ("SELECT name FROM public.tenant; DROP TABLE tenant", "multiple commands"),
+        (
+            "WITH gone AS (DELETE FROM public.tenant RETURNING name) SELECT name FROM gone",
+            "read-only transaction",
+        ),
         ("SELECT set_config('transaction_read_only', 'off', false) AS name", "read-write mode"),
     ] {
         let error = query(sql).await.expect_err(sql).chain();
         assert!(error.contains(said), "{sql}: {error}");
         assert!(error.len() < 400 && !error.contains('\n'), "{error:?}");
     }
-    assert_eq!(query("SELECT name FROM tenant").await.unwrap().len(), 3, "somebody wrote");
+    assert_eq!(query("SELECT name FROM public.tenant").await.unwrap().len(), 3, "somebody wrote");
     db.stop().await;
 }
 
@@ -74,7 +84,7 @@ fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
         let (file, query) = (path("file.toml"), path("query.toml"));
         std::fs::write(&file, format!("{head}[tenants]\nfile = \"tenants.csv\"\n")).unwrap();
         std::fs::write(path("tenants.csv"), "name,labels\nshop,canary\nhealth,\n").unwrap();
-        let sql = "SELECT name, NULL::text AS owner FROM registry";
+        let sql = "SELECT name, NULL::text AS owner FROM public.registry";
         std::fs::write(&query, format!("{head}[tenants]\nquery = \"{sql}\"\n")).unwrap();
 
         fixture.run(&["up", "--yes", "--stack", &file]).await.expect(0);
@@ -148,7 +158,7 @@ fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
         assert!(
             drift
                 .replace('\\', "")
-                .contains(&format!("-c '{join}' -c 'c shop' -c '{}' -c '{}'`", give[0], give[1]))
+                .contains(&format!("-c '{join}' -c \"c shop\" -c '{}' -c '{}'`", give[0], give[1]))
         );
         let give = [
             "psql", "--stack", &query, "--", "-X", "-c", join, "-c", "\\c shop", "-c", give[0], "-c", give[1],
@@ -157,6 +167,13 @@ fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
         fixture.run(&["tenant", "verify", "shop", "--stack", &query]).await.expect(0);
         fixture.run(&["migrate", "status", "--check", "--stack", &query]).await.expect(0);
 
+        // A query that names a table without its schema is told what is missing.
+        let unnamed = path("unnamed.toml");
+        std::fs::write(&unnamed, format!("{head}[tenants]\nquery = \"SELECT name FROM registry\"\n"))
+            .unwrap();
+        let ran = fixture.run(&["migrate", "--stack", &unnamed]).await.expect(1);
+        assert!(ran.stderr.contains("such as `public.registry`"), "{}", ran.stderr);
+
         // A registry that returns garbage: told with its row, and nothing is changed.
         let list = fixture.run(&["tenant", "list", "--json", "--stack", &file]).await.expect(0).json();
         let garbage = path("garbage.toml");
@@ -164,7 +181,7 @@ fn tenants_of_a_file_and_of_a_query_are_created_migrated_and_reported() {
             ("SELECT repeat('a', 10000) AS name", "row 1, `name`: "),
             ("SELECT E'a\\\\nb\\\\'; --' AS name", "row 1, `name`: "),
             ("SELECT 'shop' AS name, 'sometimes' AS rotation", "row 1, `rotation`: `sometimes`"),
-            ("SELECT name, name FROM registry", "`name`: it is there twice"),
+            ("SELECT name, name FROM public.registry", "`name`: it is there twice"),
         ] {
             std::fs::write(&garbage, format!("{head}[tenants]\nquery = \"{sql}\"\n")).unwrap();
             for task in

@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::{program, screen};
+use crate::screen;
+use crate::text::{Text, put_line};
 
 /// Asks whether to go on; `--yes` answers.
 ///
@@ -24,11 +25,13 @@ pub fn yes(context: &Context, question: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The answer cannot be read.
-pub fn beside(context: &Context, question: &str) -> Result<bool, Failure> {
+pub fn beside(context: &Context, what: &str, question: &str) -> Result<bool, Failure> {
     if context.yes || !can_ask(context) {
         return Ok(false);
     }
-    Ok(matches!(ask(context, &format!("{question} [y/N] "))?.as_str(), "y" | "Y" | "yes"))
+    let mut prompt = Text::of(what);
+    put_line!(prompt, "{question} [y/N] ");
+    Ok(matches!(put(context, &prompt)?.as_str(), "y" | "Y" | "yes"))
 }
 
 /// Asks for a name to be typed, as what follows cannot be undone; `--yes` answers.
@@ -66,10 +69,14 @@ fn nobody() -> Failure {
 }
 
 fn ask(context: &Context, prompt: &str) -> Result<String, Failure> {
+    put(context, &Text::of(prompt))
+}
+
+fn put(context: &Context, prompt: &Text) -> Result<String, Failure> {
     if !can_ask(context) {
         return Err(nobody().hint("look at it with `--dry-run`, then add `--yes`"));
     }
-    Ok(screen::ask(&program::called(prompt))?)
+    Ok(screen::ask(&prompt.called())?)
 }
 
 fn declined() -> Failure {

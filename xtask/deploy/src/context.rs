@@ -123,6 +123,7 @@ fn read_stack(file: Option<PathBuf>) -> Result<Stack, Failure> {
         default.strip_prefix(&here).map(PathBuf::from).unwrap_or(default)
     });
     let shown = path.display().to_string();
+    db::link::check(&path)?;
     let bytes = std::fs::read(&path).map_err(|error| {
         Failure::usage(format!("cannot read the stack file `{shown}`: {error}"))
             .hint("name one with `--stack FILE`")

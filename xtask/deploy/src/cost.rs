@@ -1,13 +1,12 @@
 //! Money, for people.
 
-use std::fmt::Write as _;
-
 use stack::cost::{Bill, MonthlyPrice};
 
 use crate::table;
+use crate::text::{Text, put_line};
 
 /// Renders a bill as a table with its totals.
-pub fn render(bill: &Bill) -> String {
+pub fn render(bill: &Bill) -> Text {
     let rows: Vec<Vec<String>> = bill
         .items
         .iter()
@@ -21,7 +20,7 @@ pub fn render(bill: &Bill) -> String {
         })
         .collect();
     let mut text = table::render(&["a month", "running", "stopped", ""], &rows);
-    let _ = writeln!(
+    put_line!(
         text,
         "{} a month with the bastion running, {} with it stopped; prices of {}, {}",
         bill.running(),
@@ -30,7 +29,7 @@ pub fn render(bill: &Bill) -> String {
         bill.as_of
     );
     if let Some(note) = &bill.note {
-        let _ = writeln!(text, "{note}");
+        put_line!(text, "{note}");
     }
     text
 }

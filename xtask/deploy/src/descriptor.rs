@@ -5,7 +5,6 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 
 /// As many as a tunnel ever needs; not all that are allowed, because programs that this one starts inherit the limit, and
 /// some of them go through all that there may be.
@@ -36,9 +35,9 @@ impl Spare {
     }
 
     /// Accepts the next connection and closes it.
-    pub async fn refuse(&mut self, listener: &TcpListener) {
+    pub async fn refuse<T>(&mut self, accept: impl Future<Output = T>) {
         self.0 = None;
-        drop(listener.accept().await);
+        drop(accept.await);
         *self = Spare::take();
     }
 }

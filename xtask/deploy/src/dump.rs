@@ -1,4 +1,6 @@
-//! pg_dump: which one, and a file that only its owner reads.
+//! pg_dump: which one, a file that only its owner reads, and the proof that it holds the database.
+
+mod proof;
 
 use std::fs;
 use std::io;
@@ -7,22 +9,41 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use db::Login;
-use tokio::process::Command;
+use db::tenant::DUMP_NAME;
+use serde::Serialize;
 
+use self::proof::Contents;
 use crate::bridge::Bridge;
+use crate::child::{self, Program};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::file::Unfinished;
-use crate::task::exec::{self, TlsBy};
-use crate::{listener, place};
+use crate::listener::{Admits, Local, Want};
+use crate::place;
+use crate::task::exec;
 
-/// The pg_dump programs that were found, the user's own first.
-pub struct Programs(Vec<Program>);
+/// The pg_dump programs that were found, each with its pg_restore, the user's own first.
+pub struct Programs(Vec<Pair>);
 
-struct Program {
-    path: PathBuf,
+struct Pair {
+    pg_dump: PathBuf,
+    pg_restore: PathBuf,
     major: u32,
-    has_tls: bool,
+    speaks_tls: bool,
+}
+
+/// A dump that was proved to hold its database.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dump {
+    /// Where it is.
+    #[serde(serialize_with = "shown")]
+    pub file: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: String,
+    /// How many tables it holds: all that there were.
+    pub tables: usize,
 }
 
 impl Programs {
@@ -33,21 +54,25 @@ impl Programs {
     pub async fn find() -> Result<Programs, Failure> {
         let mut found = Vec::new();
         // The wheel's was built without TLS.
-        let wheel = sandbox::Programs::psql(&place::sandboxes()?).map(|psql| psql.with_file_name("pg_dump"));
-        for (path, has_tls) in [(Some(PathBuf::from("pg_dump")), true), (wheel, false)] {
-            let Some(path) = path else { continue };
-            if let Some(major) = major(&path).await {
-                found.push(Program { path, major, has_tls });
+        let wheel = sandbox::Programs::psql(&place::sandboxes()?);
+        for (psql, speaks_tls) in [(Some(PathBuf::from("psql")), true), (wheel, false)] {
+            let Some(psql) = psql else { continue };
+            let (pg_dump, pg_restore) = (psql.with_file_name("pg_dump"), psql.with_file_name("pg_restore"));
+            // One that cannot be read again is no dump.
+            if let (Some(major), Some(_)) = (major(&pg_dump).await, major(&pg_restore).await) {
+                found.push(Pair { pg_dump, pg_restore, major, speaks_tls });
             }
         }
         if found.is_empty() {
-            return Err(help(Failure::usage("there is no pg_dump on PATH; nothing was dropped")));
+            return Err(help(Failure::usage(
+                "there is no pg_dump with its pg_restore on PATH; nothing was dropped",
+            )));
         }
         Ok(Programs(found))
     }
 
     /// Returns the first that can read a server of that version.
-    fn for_server(&self, version: u32) -> Result<&Program, Failure> {
+    fn for_server(&self, version: u32) -> Result<&Pair, Failure> {
         self.0.iter().find(|program| program.major >= version).ok_or_else(|| {
             let found: Vec<String> = self.0.iter().map(|program| program.major.to_string()).collect();
             let found = found.join(" and ");
@@ -65,10 +90,12 @@ impl Programs {
         self.for_server(version).map(drop)
     }
 
-    /// Dumps the login's database to a file that was not there before, and returns its size in bytes.
+    /// Dumps the login's database to a file that was not there before, and proves that the file holds it. Its session is called
+    /// [`DUMP_NAME`]: whoever has the tenant's locks ends one of a run that was killed. Until the second value is dropped, the next
+    /// run sees that this one has not come to its end.
     ///
     /// # Errors
-    /// Exit 1 if pg_dump fails, 2 if there is such a file; none is left then.
+    /// Exit 1 if pg_dump fails or the dump proves nothing, 2 if there is such a file; none is left then.
     pub async fn dump(
         &self,
         context: &Context,
@@ -76,8 +103,8 @@ impl Programs {
         login: &Login,
         version: u32,
         file: &Path,
-    ) -> Result<u64, Failure> {
-        let program = self.for_server(version)?;
+    ) -> Result<(Dump, Unfinished), Failure> {
+        let programs = self.for_server(version)?;
         let refused = |error: io::Error| {
             let text = format!("cannot write the dump `{}`: {error}; nothing was dropped", file.display());
             Failure::usage(text).hint("name another file with `--dump FILE`")
@@ -87,24 +114,57 @@ impl Programs {
             return Err(refused(io::ErrorKind::AlreadyExists.into()));
         }
         let unfinished = Unfinished::beside(file).map_err(refused)?;
-        let mut command = Command::new(&program.path);
-        command.args(["--format=custom", "--no-password", "--file"]).arg(unfinished.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let listener = listener::bind(0).await?;
-        let tls = if program.has_tls { TlsBy::Command } else { TlsBy::Tunnel };
-        let ran = Box::pin(exec::run_on(context, bridge, login, &listener, command, tls)).await;
-        let size = fs::metadata(unfinished.path()).map_or(0, |file| file.len());
-        match &ran {
-            Ok(status) if status.success() && size > 0 => {
-                unfinished.become_new(file).map_err(refused)?;
-                return Ok(size);
-            }
-            Ok(_) | Err(_) => drop(unfinished),
+        let mut program = Program::of_postgresql(&programs.pg_dump);
+        program.args(["--format=custom", "--no-password", "--file"]).args([unfinished.path()]);
+        program.command().stdin(Stdio::null()).stdout(Stdio::null()).env("PGAPPNAME", DUMP_NAME);
+        let want = if programs.speaks_tls { Want::Port(0, Admits::Owner) } else { Want::Socket(None) };
+        let local = Local::open(&want).await?;
+        let status = Box::pin(exec::run_on(context, bridge, login, &local, program)).await?;
+        if !status.success() {
+            let text = format!("pg_dump of `{}` failed ({status}); nothing was dropped", login.database);
+            return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)));
         }
-        let status = ran?;
-        let text = format!("pg_dump of `{}` failed ({status}); nothing was dropped", login.database);
-        Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)))
+        let proving = prove(context, bridge, login, &programs.pg_restore, &unfinished, file);
+        let dump = Box::pin(proving).await?;
+        unfinished.become_new(file).map_err(refused)?;
+        Ok((dump, unfinished))
     }
+}
+
+/// Proves that the file holds the login's database as it is now, and that the disk has it.
+///
+/// # Errors
+/// Exit 1.
+async fn prove(
+    context: &Context,
+    bridge: &Bridge,
+    login: &Login,
+    pg_restore: &Path,
+    unfinished: &Unfinished,
+    file: &Path,
+) -> Result<Dump, Failure> {
+    let unproved = |reason: String| {
+        let text = format!("{reason}; nothing was dropped, and the dump was removed");
+        Failure::new(Exit::Failure, anyhow::Error::msg(text))
+            .hint("run the same again; a table that came after the dump began is in the next one")
+    };
+    let path = unfinished.path();
+    unfinished.sync().map_err(|error| unproved(format!("the disk does not take the dump: {error}")))?;
+    let contents = Contents::read(pg_restore, path).await.map_err(unproved)?;
+    // Looked at after the dump: a table that came meanwhile is not in it.
+    let live = db::tenant::tables(&bridge.server(context)?, login).await?;
+    contents.prove(&login.database, &live).map_err(unproved)?;
+    let read = path.to_owned();
+    let digest = tokio::task::spawn_blocking(move || Ok((proof::digest(&read)?, fs::metadata(&read)?.len())));
+    let digest = digest.await.map_err(io::Error::other).and_then(|digest| digest);
+    let (sha256, bytes) =
+        digest.map_err(|error| unproved(format!("the dump cannot be read again: {error}")))?;
+    Ok(Dump { file: file.to_owned(), bytes, sha256, tables: live.tables.len() })
+}
+
+/// Writes a path as it is shown: not every one is UTF-8, which JSON is.
+fn shown<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 fn help(failure: Failure) -> Failure {
@@ -114,7 +174,7 @@ fn help(failure: Failure) -> Failure {
 }
 
 async fn major(program: &Path) -> Option<u32> {
-    let mut command = Command::new(program);
+    let mut command = child::command(program);
     command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().await.ok().filter(|output| output.status.success())?;
     parse_major(&String::from_utf8_lossy(&output.stdout))
@@ -139,10 +199,16 @@ mod tests {
 
     #[test]
     fn an_older_pg_dump_is_passed_over_and_none_that_fits_is_named() {
-        let program = |major, has_tls| Program { path: PathBuf::new(), major, has_tls };
-        let programs = Programs(vec![program(15, true), program(18, false)]);
-        assert!(programs.for_server(15).is_ok_and(|program| program.has_tls));
-        assert!(programs.for_server(16).is_ok_and(|program| !program.has_tls));
+        let (pg_dump, pg_restore) = (PathBuf::new(), PathBuf::new());
+        let pair = |major, speaks_tls| Pair {
+            pg_dump: pg_dump.clone(),
+            pg_restore: pg_restore.clone(),
+            major,
+            speaks_tls,
+        };
+        let programs = Programs(vec![pair(15, true), pair(18, false)]);
+        assert!(programs.for_server(15).is_ok_and(|pair| pair.speaks_tls));
+        assert!(programs.for_server(16).is_ok_and(|pair| !pair.speaks_tls));
         let failure = programs.check(19).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.render_text().contains("pg_dump is of version 15 and 18; nothing was dropped"));

@@ -1,12 +1,12 @@
 //! What the user is told when a task cannot do its work.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use crate::cause;
 use crate::running::Running;
+use crate::text::{Text, put_line};
 
 /// The documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,21 +88,26 @@ impl Failure {
     }
 
     /// Renders it for people; empty if there is nothing to add.
-    pub fn render_text(&self) -> String {
-        let mut text = String::new();
+    pub fn text(&self) -> Text {
+        let mut text = Text::new();
         if let Some(error) = &self.error {
-            let _ = writeln!(text, "error: {error}");
+            text.paragraph(format_args!("error: {error}"));
             for cause in error.chain().skip(1) {
-                let _ = writeln!(text, "  caused by: {cause}");
+                text.paragraph(format_args!("  caused by: {cause}"));
             }
         }
         for hint in &self.hints {
-            let _ = writeln!(text, "hint: {hint}");
+            text.paragraph(format_args!("hint: {hint}"));
         }
         for running in &self.still_running {
-            let _ = writeln!(text, "{running}");
+            put_line!(text, "{running}");
         }
         text
+    }
+
+    /// Renders it for people, as a string.
+    pub fn render_text(&self) -> String {
+        self.text().to_string()
     }
 
     /// Renders it as one JSON object.

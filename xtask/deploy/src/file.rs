@@ -5,7 +5,10 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use db::link;
+
 use crate::failure::Failure;
+use crate::leftover;
 
 /// What nobody but the owner reads or writes.
 const PRIVATE: u32 = 0o600;
@@ -70,6 +73,7 @@ impl Place {
         if (path.starts_with("/dev") && !path.starts_with("/dev/shm")) || path.starts_with("/proc") {
             return Ok(Place::Stream);
         }
+        stays_inside(path)?;
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) if found.is_file() => {
@@ -84,7 +88,13 @@ impl Place {
     }
 }
 
-/// A private file beside the one that it becomes; removed unless it does.
+/// Refuses a link out of the repository: what it leads to would be overwritten.
+fn stays_inside(path: &Path) -> io::Result<()> {
+    link::check(path).map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error.to_string()))
+}
+
+/// A private file beside the one that it becomes; removed in the end. As long as it is held, so is a lock on it: who finds it
+/// without one knows that its program was killed ([`leftover`]).
 pub struct Unfinished {
     file: File,
     part: PathBuf,
@@ -96,8 +106,10 @@ impl Unfinished {
     /// # Errors
     /// The folder is not there, or nothing can be made in it.
     pub fn beside(path: &Path) -> io::Result<Unfinished> {
+        stays_inside(path)?;
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-        let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+        leftover::remove_halves(path);
+        let part = path.with_file_name(leftover::part_name(&name, std::process::id()));
         let options = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&part);
         let file = match options() {
             // Of a run that was killed, whose number this one has.
@@ -107,6 +119,8 @@ impl Unfinished {
             }
             result => result?,
         };
+        // Where there are no locks, what is left of killed runs stays.
+        file.try_lock().ok();
         Ok(Unfinished { file, part })
     }
 
@@ -115,15 +129,34 @@ impl Unfinished {
         &self.part
     }
 
-    /// Gives it that name, which no file may have yet.
+    /// Waits until the disk has all that was written, by whomever.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Gives it that name as well, which no file may have yet, and waits until the disk knows it by that. Its first name stays
+    /// until it is dropped, and tells the next run that this one has not come to its end.
     ///
     /// # Errors
     /// There is such a file, which stays as it is.
-    pub fn become_new(self, path: &Path) -> io::Result<()> {
+    pub fn become_new(&self, path: &Path) -> io::Result<()> {
         match fs::hard_link(&self.part, path) {
             // Some file systems have no links.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.try_exists()? => {
-                fs::rename(&self.part, path)
+                fs::rename(&self.part, path)?;
+            }
+            result => result?,
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        match File::open(folder.unwrap_or(Path::new(".")))?.sync_all() {
+            // Some file systems know no such thing, and need none.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
+            {
+                Ok(())
             }
             result => result,
         }
@@ -203,6 +236,7 @@ mod tests {
         assert_eq!(mode(&file), 0o600);
         let second = Unfinished::beside(&file).unwrap();
         assert_eq!(second.become_new(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        drop((first, second));
         assert_eq!(names(&dir), ["shop.dump"]);
         assert_eq!(fs::read_to_string(&file).unwrap(), "dump");
         fs::remove_dir_all(dir).unwrap();

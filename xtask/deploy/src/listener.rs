@@ -1,69 +1,131 @@
-//! A local port for programs that cannot be handed a stream.
+//! The local end of a tunnel, for programs that cannot be handed a stream: a port, or a socket that only its owner reaches.
 
+mod front;
+mod peer;
+mod socket;
+
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tokio_rustls::TlsConnector;
 
 use crate::bridge::Bridge;
 use crate::descriptor::{self, Spare};
 use crate::failure::{Exit, Failure};
 use crate::view::View;
 
-/// PostgreSQL's SSLRequest: length 8, code 80877103 (PostgreSQL, "Message Formats").
-pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+pub use self::front::{SSL_REQUEST, tls};
+pub use self::peer::Admits;
+use self::peer::Stranger;
+pub use self::socket::{PORT as SOCKET_PORT, Socket};
 
-/// What is done to the bytes on their way.
-#[derive(Clone)]
-pub enum Wrap {
-    /// Nothing: the program speaks TLS itself.
-    Nothing,
-    /// PostgreSQL's TLS, verified here, for a program that was built without it.
-    Tls {
-        /// Holds the roots.
-        config: Arc<rustls::ClientConfig>,
-        /// The name that the certificate must carry.
-        name: String,
-    },
+/// What a local end is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A port on the loopback address; 0 takes a free one.
+    Port(u16, Admits),
+    /// A socket in that folder, or in a new one.
+    Socket(Option<PathBuf>),
 }
 
-/// Takes a port on the loopback address; 0 takes a free one.
-///
-/// # Errors
-/// The port is taken. It is asked for before a session is started, so nothing needs to be ended.
-pub async fn bind(port: u16) -> Result<TcpListener, Failure> {
-    TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
-        let error = anyhow::Error::new(error).context(format!("cannot listen on 127.0.0.1:{port}"));
-        Failure::new(Exit::Tunnel, error)
-            .hint("choose another port with `--port N`, or any free one with `--port 0`")
-    })
+/// A local end.
+#[derive(Debug)]
+pub enum Local {
+    /// A port on the loopback address.
+    Port(TcpListener, Admits),
+    /// A socket in a folder that is its owner's alone.
+    Socket(Socket),
+}
+
+/// What is at the far end, and what is done to the bytes on their way.
+#[derive(Clone)]
+pub enum Wrap {
+    /// Anything; nothing.
+    Nothing,
+    /// PostgreSQL. Programs at a port speak TLS themselves; for those at a socket, which by convention do not, it is spoken and
+    /// verified here.
+    PostgreSql(Arc<rustls::ClientConfig>),
+}
+
+impl Local {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The port is taken, or the folder is not ours alone. It is asked for before a session is started, so nothing needs to be
+    /// ended.
+    pub async fn open(want: &Want) -> Result<Local, Failure> {
+        let (port, admits) = match want {
+            Want::Port(port, admits) => (*port, *admits),
+            Want::Socket(dir) => return Socket::bind(dir.as_deref()).map(Local::Socket),
+        };
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
+            let error = anyhow::Error::new(error).context(format!("cannot listen on 127.0.0.1:{port}"));
+            Failure::new(Exit::Tunnel, error)
+                .hint("choose another port with `--port N`, or any free one with `--port 0`")
+        })?;
+        Ok(Local::Port(listener, admits))
+    }
+
+    /// Returns its address: `127.0.0.1:5432`, or the path of the socket.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn address(&self) -> io::Result<String> {
+        match self {
+            Local::Port(listener, _) => Ok(listener.local_addr()?.to_string()),
+            Local::Socket(socket) => Ok(socket.path().display().to_string()),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Local::Port(listener, admits) => Ok(Accepted::Port(listener.accept().await?.0, *admits)),
+            Local::Socket(socket) => Ok(Accepted::Socket(socket.accept().await?)),
+        }
+    }
+}
+
+enum Accepted {
+    Port(TcpStream, Admits),
+    Socket(UnixStream),
 }
 
 /// How long nothing is accepted after an error that is not the connection's own.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Carries connections until the future is dropped. One that fails is reported and hurts no other; one that cannot be
-/// accepted is refused, and that is told once.
-pub async fn serve(listener: &TcpListener, bridge: &Arc<Bridge>, wrap: &Wrap, view: &View) -> Infallible {
+/// accepted, or is another user's, is refused, and that is told once.
+pub async fn serve(local: &Local, bridge: &Arc<Bridge>, wrap: &Wrap, view: &View) -> Infallible {
     let mut connections = JoinSet::new();
     let (mut spare, mut is_told) = (Spare::take(), false);
+    let refused = Arc::new(Mutex::new(HashSet::new()));
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((local, _)) => {
+            accepted = local.accept() => match accepted {
+                Ok(accepted) => {
                     let (bridge, wrap, view) = (bridge.clone(), wrap.clone(), view.clone());
+                    let refused = refused.clone();
                     connections.spawn(async move {
-                        if let Err(error) = carry(local, &bridge, &wrap).await {
-                            view.show(&stack::Event::Warning { text: format!("connection ended: {error:#}") });
-                        }
+                        let text = match admit(accepted, &bridge, &wrap).await {
+                            // Nobody waits for an answer.
+                            Ok(None | Some(Stranger::Gone)) => return,
+                            Ok(Some(stranger)) => {
+                                let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+                                if !refused.insert(stranger.uid()) {
+                                    return;
+                                }
+                                stranger.to_string()
+                            }
+                            Err(error) => format!("connection ended: {error:#}"),
+                        };
+                        view.show(&stack::Event::Warning { text });
                     });
                 }
                 Err(error) => {
@@ -72,7 +134,7 @@ pub async fn serve(listener: &TcpListener, bridge: &Arc<Bridge>, wrap: &Wrap, vi
                         view.show(&stack::Event::Warning { text });
                     }
                     if descriptor::is_out_of(&error) {
-                        spare.refuse(listener).await;
+                        spare.refuse(local.accept()).await;
                     } else {
                         sleep(PAUSE).await;
                     }
@@ -91,23 +153,39 @@ fn explain(error: &io::Error) -> String {
     }
 }
 
-async fn carry(mut local: TcpStream, bridge: &Bridge, wrap: &Wrap) -> anyhow::Result<()> {
-    local.set_nodelay(true)?;
-    let mut remote = bridge.connect().await?;
-    match wrap {
-        Wrap::Nothing => pipe(&mut local, &mut remote).await,
-        Wrap::Tls { config, name } => {
-            let mut remote = secure(remote, config.clone(), name).await?;
-            pipe(&mut local, &mut remote).await
+/// Carries a connection to its end, unless it is a stranger's.
+async fn admit(accepted: Accepted, bridge: &Bridge, wrap: &Wrap) -> anyhow::Result<Option<Stranger>> {
+    match accepted {
+        Accepted::Port(mut local, admits) => {
+            if let Some(stranger) = peer::find_stranger(&local, admits).await {
+                if matches!(wrap, Wrap::PostgreSql(_)) {
+                    front::refuse_at_once(&local, &stranger.to_string());
+                }
+                return Ok(Some(stranger));
+            }
+            local.set_nodelay(true)?;
+            pipe(&mut local, &mut bridge.connect().await?).await?;
+        }
+        Accepted::Socket(mut local) => {
+            if let Some(stranger) = peer::find_stranger_at_socket(&local) {
+                return Ok(Some(stranger));
+            }
+            let mut remote = bridge.connect().await?;
+            match wrap {
+                Wrap::Nothing => pipe(&mut local, &mut remote).await?,
+                Wrap::PostgreSql(tls) => front::carry(local, remote, tls.clone(), &bridge.host).await?,
+            }
         }
     }
+    Ok(None)
 }
 
 /// Copies both ways. A program that simply goes away is no error.
-async fn pipe<S: AsyncRead + AsyncWrite + Unpin>(
-    local: &mut TcpStream,
-    remote: &mut S,
-) -> anyhow::Result<()> {
+async fn pipe<L, R>(local: &mut L, remote: &mut R) -> anyhow::Result<()>
+where
+    L: AsyncRead + AsyncWrite + Unpin,
+    R: AsyncRead + AsyncWrite + Unpin,
+{
     match copy_bidirectional(local, remote).await {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
@@ -115,28 +193,4 @@ async fn pipe<S: AsyncRead + AsyncWrite + Unpin>(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Asks the server for TLS as PostgreSQL's protocol does, and verifies it.
-async fn secure(
-    mut remote: tunnel::Stream,
-    config: Arc<rustls::ClientConfig>,
-    name: &str,
-) -> anyhow::Result<tokio_rustls::client::TlsStream<tunnel::Stream>> {
-    remote.write_all(&SSL_REQUEST).await?;
-    remote.flush().await?;
-    let answer = remote.read_u8().await.context("the server closed the connection")?;
-    anyhow::ensure!(answer == b'S', "the server refuses TLS");
-    let name = ServerName::try_from(name.to_owned())?;
-    TlsConnector::from(config).connect(name, remote).await.context("cannot verify the server")
-}
-
-/// Returns a TLS client configuration with those roots and nothing else.
-pub fn tls(roots: rustls::RootCertStore) -> anyhow::Result<Arc<rustls::ClientConfig>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -3,8 +3,20 @@
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
+use deploy::text::Text;
+use deploy::{screen, view};
 
 fn main() -> ExitCode {
+    if let Some(code) = deploy::child::step() {
+        return code;
+    }
+    deploy::child::enable_guard();
+    // A panic may be about what somebody else wrote.
+    std::panic::set_hook(Box::new(|panic| {
+        let mut text = Text::new();
+        text.paragraph(format_args!("error: this program has a defect: {panic}"));
+        screen::cry(&text);
+    }));
     deploy::descriptor::raise_limit();
     let matches = deploy::program::command().get_matches();
     let cli = match xtask::Cli::from_arg_matches(&matches) {
@@ -24,7 +36,7 @@ fn main() -> ExitCode {
             code
         }
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            view::tell(&Text::of(format_args!("error: cannot start: {error}")));
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,5 @@
 //! The bastion as something that is switched on and off: whoever needs it starts it, and says what it costs then.
 
-use std::fmt::Write as _;
-
 use aws::bastion::Connected;
 use aws::{ApplyOptions, Cloud};
 use stack::Inventory;
@@ -11,6 +9,7 @@ use crate::confirm;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::running;
+use crate::text::{Text, put_line};
 
 /// Starts the bastion if it is stopped, waits until it takes sessions, and returns what exists then.
 ///
@@ -63,7 +62,7 @@ pub async fn ask_the_connected(
         if found.iter().all(is_named) {
             return Ok(found);
         }
-        context.view.say(render(&found).trim_end());
+        context.view.say_lines(&render(&found));
         confirm::yes(context, question)?;
         if context.yes {
             return Ok(found);
@@ -74,10 +73,10 @@ pub async fn ask_the_connected(
 }
 
 /// Renders them, a line each; empty if there is nobody.
-pub fn render(connected: &[Connected]) -> String {
-    connected.iter().fold(String::new(), |mut text, Connected { session_id, owner, since }| {
+pub fn render(connected: &[Connected]) -> Text {
+    connected.iter().fold(Text::new(), |mut text, Connected { session_id, owner, since }| {
         let since = since.as_deref().map_or(String::new(), |since| format!(" since {since}"));
-        let _ = writeln!(text, "connected: {owner}{since} (session {session_id})");
+        put_line!(text, "connected: {owner}{since} (session {session_id})");
         text
     })
 }

@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use xtask::Global;
 
+use crate::escape;
+
 /// How texts everywhere call it.
 const CARGO_XTASK: &str = "cargo xtask";
 /// The file that `cargo xtask` builds and runs; it is never installed under this name.
@@ -60,7 +62,9 @@ pub fn remember(global: &Global) {
     let sandbox = global.sandbox.clone().or_else(inherited);
     let stack = global.stack.as_deref().map(|file| file.to_string_lossy());
     // A second call comes from tests that run several tasks in a process.
-    drop(GIVEN.set(options(stack.as_deref(), sandbox.as_deref(), global.profile.as_deref())));
+    let given = options(stack.as_deref(), sandbox.as_deref(), global.profile.as_deref());
+    // It comes into lines that are whole already.
+    drop(GIVEN.set(escape::line(&given)));
 }
 
 fn options(stack: Option<&str>, sandbox: Option<&str>, profile: Option<&str>) -> String {
@@ -96,7 +100,7 @@ pub fn called(text: &str) -> Cow<'_, str> {
 
 /// As [`called`], for a text that is HTML or XML.
 pub fn called_in_markup(text: &str) -> Cow<'_, str> {
-    render(text, name(), &crate::report::escape(given()))
+    render(text, name(), &escape::markup(given()))
 }
 
 /// Returns the document as JSON, with the commands in its strings as they are typed here.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws::Cloud;
-use db::Server;
+use db::{Server, link};
 use stack::Stack;
 use stack::config::ConfigError;
 use stack::spec::Registry;
@@ -22,11 +22,18 @@ pub fn read(stack: &mut Stack, stack_file: &Path) -> Result<(), Failure> {
     let Some(Registry::File(file)) = &stack.registry else { return Ok(()) };
     let path = stack_file.parent().unwrap_or(Path::new("")).join(file);
     let shown = path.display().to_string();
+    link::check(&path)?;
     let bytes = std::fs::read(&path).map_err(|error| {
         Failure::usage(format!("cannot read the tenants' file `{shown}`: {error}"))
             .hint(format!("`file` under `[tenants]` in `{}` names it", stack_file.display()))
     })?;
-    let tenants = stack::config::parse_tenants(&bytes, &shown, stack).map_err(refuse)?;
+    let tenants =
+        stack::config::parse_tenants(&bytes, &shown, stack).map_err(|error| {
+            match link::is_outside(&path, stack_file) {
+                true => refuse_unseen(error),
+                false => refuse(error),
+            }
+        })?;
     stack.tenants.extend(tenants);
     Ok(())
 }
@@ -35,6 +42,16 @@ pub fn read(stack: &mut Stack, stack_file: &Path) -> Result<(), Failure> {
 pub fn refuse(error: ConfigError) -> Failure {
     let help = error.help.clone();
     Failure::new(Exit::Usage, anyhow::Error::new(error)).hint(help)
+}
+
+/// As [`refuse`], without a word of what is in the file: a repository may name any file of the machine that reads it.
+fn refuse_unseen(error: ConfigError) -> Failure {
+    let ConfigError { file, line, column, .. } = error;
+    Failure::usage(format!(
+        "{file}:{line}:{column}: this is not a table of tenants; as the file lies outside of the repository, nothing of it is \
+         shown"
+    ))
+    .hint("`file` under `[tenants]` in the stack file names it")
 }
 
 /// Returns whether every tenant is known before anything is contacted.
@@ -53,7 +70,14 @@ pub async fn complete<'a>(
 ) -> Result<Cow<'a, Context>, Failure> {
     let Some(Registry::Query(sql)) = &context.stack.registry else { return Ok(Cow::Borrowed(context)) };
     let master = bridge::master(context, cloud).await?;
-    let tenants = db::tenant::registry::query(server, &master, sql, &context.stack.tenants).await?;
+    let listed = db::tenant::registry::query(server, &master, sql, &context.stack.tenants).await;
+    let tenants = listed.map_err(|error| {
+        let is_unknown = matches!(error.sqlstate(), Some("42P01" | "42883" | "42704"));
+        let hint = "the query runs with `search_path = pg_catalog`: write `query` under `[tenants]` with the schema of \
+                    each table, function and type that is not the server's own, such as `public.registry`";
+        let failure = Failure::from(error);
+        if is_unknown { failure.hint(hint) } else { failure }
+    })?;
     let mut stack = Stack::clone(&context.stack);
     stack.tenants.extend(tenants);
     Ok(Cow::Owned(Context { stack: Arc::new(stack), ..context.clone() }))

@@ -9,11 +9,16 @@ pub mod release;
 pub mod resources;
 pub mod status;
 
+use std::path::Path;
+
 use db::migrate;
 
 use crate::context::Context;
+pub(crate) use crate::escape::markup as escape;
 use crate::failure::Failure;
 pub use crate::file::{try_writing, write};
+use crate::text::Text;
+use crate::{escape, program, view};
 
 /// Returns what the task comes to once its report is written or not: a report that cannot be written fails what else went
 /// well, and is a warning beside another failure, which says more.
@@ -34,6 +39,30 @@ pub fn after(
     }
 }
 
+/// Gives a result: as a page in a file, if one is asked for, else as text; with `--json` as the document in any case. Where the
+/// page cannot be written the text is shown.
+///
+/// # Errors
+/// Neither could be given as it was asked for.
+pub(crate) fn give(
+    context: &Context,
+    page: Option<(&Path, String)>,
+    text: impl FnOnce() -> Text,
+    document: &impl serde::Serialize,
+) -> Result<(), Failure> {
+    let Some((file, page)) = page else { return Ok(view::result(context.json, &text(), document)?) };
+    let written = write(file, &program::called_in_markup(&page));
+    let text = match &written {
+        Ok(()) => {
+            context.view.say(format!("wrote `{}`", file.display()));
+            Text::new()
+        }
+        Err(_) => text(),
+    };
+    let shown = view::result(context.json, &text, document).map_err(Failure::from);
+    after(context, shown, written)
+}
+
 /// Returns what became of a tenant, for people.
 pub fn outcome(outcome: &migrate::Outcome) -> String {
     match outcome {
@@ -50,44 +79,8 @@ pub fn outcome(outcome: &migrate::Outcome) -> String {
     }
 }
 
-/// Returns a text as a terminal may be given it: what moves the cursor or turns text round is escaped.
-pub(crate) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\'' | '\\' => plain.push(c),
-            _ => plain.extend(c.escape_debug()),
-        }
-    }
-    plain
-}
-
-/// Returns a text as it may stand between tags or in a quoted attribute, in HTML and in XML: what is markup is escaped,
-/// and so is what moves the cursor, turns text round or may not be in XML at all.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\n' | '\\' => escaped.push(c),
-            _ => escaped.extend(c.escape_debug()),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markup_and_what_hides_text_are_escaped() {
-        assert_eq!(escape("<b a=\"1\">'&'</b>"), "&lt;b a=&quot;1&quot;&gt;&#39;&amp;&#39;&lt;/b&gt;");
-        assert_eq!(escape("a\u{1b}[2J\0\u{202e}b\r\nü\\"), "a\\u{1b}[2J\\0\\u{202e}b\\r\nü\\");
-        assert_eq!(escape("\u{fffe}\u{ffff}"), "\\u{fffe}\\u{ffff}");
-    }
+/// Returns a document as the JSON of a file, with the commands in it as they are typed here.
+pub(crate) fn json(document: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string_pretty(&program::called_value(document));
+    escape::json(&text.expect("invariant: strings and numbers are JSON")) + "\n"
 }

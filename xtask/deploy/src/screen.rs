@@ -1,6 +1,8 @@
 //! The terminal as one thing: bars, lines, questions and results are written by one hand, so that none erases another; and
 //! a child that owns the terminal owns it alone.
 
+#![expect(clippy::disallowed_methods, reason = "this is where all is written")]
+
 mod painter;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -8,6 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::painter::Painter;
+#[cfg(test)]
+pub(crate) use self::painter::bar;
+use crate::text::Text;
 
 /// Bars are redrawn this often. What ends before the first time never flickers.
 const TICK: Duration = Duration::from_millis(250);
@@ -23,7 +28,7 @@ struct State {
     /// How many have the terminal to themselves: a child, a remote shell, a question.
     lent: usize,
     /// What is said once the terminal is ours again.
-    held: Vec<String>,
+    held: Vec<Text>,
     is_asking: bool,
     /// The program is about to end: what still begins has no bar any more.
     is_over: bool,
@@ -207,23 +212,39 @@ pub fn leave() {
     state.flush();
 }
 
-/// Writes a line to standard error, whether or not anybody still reads it; later, if somebody else owns the terminal.
-pub(crate) fn tell(line: &str) {
+/// Writes lines to standard error, whether or not anybody still reads it; later, if somebody else owns the terminal.
+pub(crate) fn tell(text: &Text) {
     let mut state = lock();
     if state.lent > 0 && io::stderr().is_terminal() {
-        state.held.push(line.to_owned());
+        state.held.push(text.clone());
         return;
     }
     // The next tick draws the bars below it.
     state.painter.erase();
-    write_line(line);
+    write_line(text);
+}
+
+/// Writes what a thread panicked with, which may have been about to write itself, or why a program cannot be run.
+pub fn cry(text: &Text) {
+    if let Ok(mut state) = SCREEN.try_lock() {
+        state.painter.erase();
+    }
+    write_line(text);
 }
 
 /// Writes a result to standard output; no bar is left then.
 ///
 /// # Errors
 /// It cannot be written to. A reader that has seen enough, such as `head`, is no error.
-pub(crate) fn print(text: &str) -> io::Result<()> {
+pub(crate) fn print(text: &Text) -> io::Result<()> {
+    pass(text)
+}
+
+/// Writes what a program reads to standard output, as it is: a script, a policy, a file's content.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn pass(text: &str) -> io::Result<()> {
     let mut state = lock();
     state.clear();
     let mut stdout = io::stdout().lock();
@@ -259,7 +280,7 @@ impl Drop for Lent {
 ///
 /// # Errors
 /// The terminal cannot be read or written.
-pub(crate) fn ask(prompt: &str) -> io::Result<String> {
+pub(crate) fn ask(prompt: &Text) -> io::Result<String> {
     let lent = lend();
     lock().is_asking = true;
     let answer = (|| {

@@ -1,6 +1,8 @@
 //! The user's terminal in raw mode: every key goes to the other end, and nothing is done about it here.
 
-use std::io;
+#![expect(clippy::disallowed_methods, reason = "it is asked for its size, not written to")]
+
+use std::io::{self, IsTerminal};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
@@ -51,6 +53,11 @@ pub fn size() -> Option<TerminalSize> {
     let size = tcgetwinsize(io::stdout()).or_else(|_| tcgetwinsize(io::stdin())).ok()?;
     // A terminal that nobody has told its size has none.
     (size.ws_col > 0).then(|| TerminalSize { cols: size.ws_col.into(), rows: size.ws_row.into() })
+}
+
+/// Tells whether standard error is one.
+pub fn is_there() -> bool {
+    io::stderr().is_terminal()
 }
 
 /// Returns how many rows and columns the terminal has that standard error is; 24 and 80 where nobody tells.

@@ -1,14 +1,15 @@
 //! How events reach the user: a live view on a terminal, plain lines elsewhere, NDJSON with `--json`.
 
-use std::fmt::Display;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::Duration;
 
 use stack::{Event, Events};
 
+use crate::escape::looks_like_ours;
 use crate::failure::Failure;
-use crate::program;
 use crate::screen::{self, End, Together};
+use crate::terminal;
+use crate::text::{Text, put_line};
 
 /// What the user wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +42,18 @@ impl View {
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb") || std::env::var_os("CI").is_some();
         let form = if json {
             Form::Json
-        } else if io::stderr().is_terminal() && !dumb && detail == Detail::Normal {
+        } else if terminal::is_there() && !dumb && detail == Detail::Normal {
             Form::Live
         } else {
             Form::Plain
         };
         View { form, detail }
+    }
+
+    /// Returns the view of a log.
+    #[cfg(test)]
+    pub(crate) fn plain(detail: Detail) -> View {
+        View { form: Form::Plain, detail }
     }
 
     /// Returns the sink that libraries are given.
@@ -58,15 +65,15 @@ impl View {
     /// Shows one event.
     pub fn show(&self, event: &Event) {
         if self.form == Form::Json {
-            return tell_json(event);
+            return screen::tell(&Text::json(event));
         }
         let is_one_of_many = self.form == Form::Live && move_bars(event);
         // A success among many is in their count, and in the result.
         if is_one_of_many && matches!(event, Event::StepFinished { .. }) {
             return;
         }
-        if let Some(line) = self.plain_line(event) {
-            tell(line);
+        if let Some(text) = self.text_of(event) {
+            tell(&text);
         }
     }
 
@@ -81,44 +88,59 @@ impl View {
         self.show(&Event::Note { text: text.into() });
     }
 
+    /// Shows lines for people: a plan, who is connected.
+    pub fn say_lines(&self, text: &Text) {
+        match (self.form, self.detail) {
+            (Form::Json, _) => self.say(&**text),
+            (Form::Live | Form::Plain, Detail::Quiet) => {}
+            (Form::Live | Form::Plain, Detail::Normal | Detail::Verbose) => tell(text),
+        }
+    }
+
     /// Shows why the task failed; always, however quiet it is to be.
     pub fn fail(&self, failure: &Failure) {
         screen::settle();
         if self.form == Form::Json {
-            return tell_json(&failure.render_json());
+            return screen::tell(&Text::json(&failure.render_json()));
         }
-        let text = failure.render_text();
+        let text = failure.text();
         if !text.is_empty() {
-            tell(text.trim_end());
+            tell(&text);
         }
     }
 
-    fn plain_line(&self, event: &Event) -> Option<String> {
+    /// Returns what is shown of an event; nothing if nobody has asked for that.
+    pub(crate) fn text_of(&self, event: &Event) -> Option<Text> {
         let verbose = self.detail == Detail::Verbose;
         if self.detail == Detail::Quiet && !matches!(event, Event::Warning { .. }) {
             return None;
         }
+        let mut text = Text::new();
         match event {
-            Event::PhaseStarted { name } => Some(format!("== {name}")),
+            Event::PhaseStarted { name } => put_line!(text, "== {name}"),
             Event::PhaseFinished { name, elapsed } if verbose => {
-                Some(format!("== {name}: {}", seconds(*elapsed)))
+                put_line!(text, "== {name}: {}", seconds(*elapsed))
             }
-            Event::StepStarted { subject, verb } if verbose => Some(format!("   {subject}: {verb}")),
-            Event::StepWaiting { subject, status } if verbose => Some(format!("   {subject}: {status}")),
-            Event::Detail { text } if verbose => Some(format!("   {text}")),
+            Event::StepStarted { subject, verb } if verbose => put_line!(text, "   {subject}: {verb}"),
+            Event::StepWaiting { subject, status } if verbose => put_line!(text, "   {subject}: {status}"),
+            Event::Detail { text: said } if verbose => text.paragraph(format_args!("   {said}")),
             Event::PhaseFinished { .. }
             | Event::StepStarted { .. }
             | Event::StepWaiting { .. }
             | Event::Detail { .. }
-            | Event::Traffic { .. } => None,
+            | Event::Traffic { .. } => return None,
             Event::StepFinished { subject, outcome, elapsed } => {
-                Some(format!("   {subject}: {outcome} ({})", seconds(*elapsed)))
+                put_line!(text, "   {subject}: {outcome} ({})", seconds(*elapsed));
             }
             // The full error ends the task; this says at once that something went wrong.
-            Event::StepFailed { subject, .. } => Some(format!("   {subject}: failed")),
-            Event::Note { text } => Some(text.clone()),
-            Event::Warning { text } => Some(format!("warning: {text}")),
+            Event::StepFailed { subject, .. } => put_line!(text, "   {subject}: failed"),
+            Event::Note { text: said } if looks_like_ours(said) => {
+                text.paragraph(format_args!("note: {said}"))
+            }
+            Event::Note { text: said } => text.paragraph(said),
+            Event::Warning { text: said } => text.paragraph(format_args!("warning: {said}")),
         }
+        Some(text)
     }
 }
 
@@ -208,13 +230,13 @@ pub fn seconds(elapsed: Duration) -> String {
 ///
 /// # Errors
 /// As [`print`].
-pub fn result(json: bool, text: &str, document: &impl serde::Serialize) -> io::Result<()> {
+pub fn result(json: bool, text: &Text, document: &impl serde::Serialize) -> io::Result<()> {
     if json {
-        print_json(document)
+        screen::print(&Text::json(document))
     } else if text.is_empty() {
         Ok(())
     } else {
-        print(text.trim_end())
+        print(text)
     }
 }
 
@@ -222,33 +244,21 @@ pub fn result(json: bool, text: &str, document: &impl serde::Serialize) -> io::R
 ///
 /// # Errors
 /// It cannot be written to. A reader that has seen enough, such as `head`, is no error.
-pub fn print(text: impl Display) -> io::Result<()> {
-    screen::print(&program::called(&text.to_string()))
+pub fn print(text: &Text) -> io::Result<()> {
+    screen::print(&text.called())
 }
 
-/// Prints text on standard output as it is: a file's content, a script.
+/// Prints what programs read on standard output, as it is: a file's content, a script.
 ///
 /// # Errors
 /// As [`print`].
-pub fn print_as_is(text: impl Display) -> io::Result<()> {
-    screen::print(&text.to_string())
-}
-
-/// Prints a document on standard output.
-///
-/// # Errors
-/// As [`print`].
-pub fn print_json(document: &impl serde::Serialize) -> io::Result<()> {
-    screen::print(&program::called_json(document))
+pub fn pass(text: &str) -> io::Result<()> {
+    screen::pass(text)
 }
 
 /// Writes to standard error, whether or not anybody still reads it.
-pub fn tell(text: impl Display) {
-    screen::tell(&program::called(&text.to_string()));
-}
-
-fn tell_json(document: &impl serde::Serialize) {
-    screen::tell(&program::called_json(document));
+pub fn tell(text: &Text) {
+    screen::tell(&text.called());
 }
 
 #[cfg(test)]

@@ -94,12 +94,16 @@ impl<'a> Desk<'a> {
 
     /// Begins the run, or sees that it was begun with the same.
     pub(super) async fn enrol(&mut self, targets: &[Target], options: &RunOptions) -> Result<(), Error> {
-        if !self
-            .query(sql::IS_THERE, &[], "look for the table of runs")
-            .await?
-            .first()
-            .is_some_and(|row| row.get(0))
-        {
+        let there = self.query(sql::IS_THERE, &[], "look for the table of runs").await?;
+        let (is_there, foreign): (bool, Option<String>) =
+            there.first().map_or((false, None), |row| (row.get(0), row.get(1)));
+        if let Some(owner) = foreign {
+            return Err(self.refuse(format!(
+                "the schema `drawbridge` of `postgres`, or a table in it, belongs to `{owner}`, whose triggers would run \
+                 as the master; drop it as a superuser, or as that role"
+            )));
+        }
+        if !is_there {
             let mut attempt = 1;
             while let Err(error) = self.create().await {
                 self.pause(error, &mut attempt).await?;
@@ -152,9 +156,12 @@ impl<'a> Desk<'a> {
     async fn create(&mut self) -> Result<(), Error> {
         let options = ConnectOptions { statement_timeout: Some(ANSWER_LIMIT), ..ConnectOptions::default() };
         let session = Box::pin(connect(self.server, self.admin, &options)).await?;
-        // One message and one transaction: whoever dies in it, it ends.
-        let sql = format!("{};{}", lock::RUNS.transaction_sql(), sql::CREATE);
-        let created = session.execute(&sql, || "create the table of runs".to_owned()).await;
+        // The lock ends with the session. One message and one transaction: whoever dies in it, it ends.
+        let created = async {
+            lock::acquire(&session, lock::RUNS, &self.subject(), ANSWER_LIMIT, self.events).await?;
+            session.execute(sql::CREATE, || "create the table of runs".to_owned()).await
+        };
+        let created = created.await;
         session.close().await;
         created
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use stack::Event;
 use tokio_postgres::types::Type;
 
-use super::super::subject;
 use super::super::task::Task;
+use super::super::{connect, subject};
 use super::RunName;
 use crate::lock::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::quote::MAX_NAME_BYTES;
-use crate::{Error, Login, Session, connect};
+use crate::{Error, Login, Session};
 
 /// Returns what all connections of a run to its tenants are called; names are ASCII.
 pub(super) fn application_name(run: &RunName) -> String {

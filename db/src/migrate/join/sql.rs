@@ -25,7 +25,16 @@ pub(super) const CREATE: &str = "
         finished_at timestamptz,
         report jsonb,
         PRIMARY KEY (run, tenant))";
-pub(super) const IS_THERE: &str = "SELECT to_regclass('drawbridge.run_tenant') IS NOT NULL";
+/// And to whom it belongs, or its schema, if not to this role: somebody who could create schemas in the database may have
+/// been there first.
+pub(super) const IS_THERE: &str = "
+    SELECT to_regclass('drawbridge.run_tenant') IS NOT NULL,
+           (SELECT r.rolname::text
+            FROM (SELECT nspowner AS owner FROM pg_namespace WHERE nspname = 'drawbridge'
+                  UNION ALL
+                  SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE n.nspname = 'drawbridge') o JOIN pg_roles r ON r.oid = o.owner
+            WHERE NOT r.rolsuper AND NOT pg_has_role(o.owner, 'USAGE') LIMIT 1)";
 /// Nobody asks for the report of a run that old, and the tables stay small.
 pub(super) const FORGET: &str = "DELETE FROM drawbridge.run WHERE created_at < now() - interval '30 days'";
 

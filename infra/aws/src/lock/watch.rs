@@ -38,10 +38,12 @@ impl Watch {
 
     /// Returns what to tell of the one that is waited for, if it was not told yet.
     pub(super) fn news(&mut self, living: &Lock) -> Option<String> {
-        let status = match &living.holder {
+        let holder = match &living.holder {
             Some(holder) => format!("held by {holder}"),
             None => format!("held; `{}` does not tell by whom", living.name),
         };
+        let limit = DEAD_AFTER.as_secs();
+        let status = format!("{holder}; if its program is gone, this run goes on within {limit} s");
         (self.told.as_ref() != Some(&status)).then(|| {
             self.told = Some(status.clone());
             status

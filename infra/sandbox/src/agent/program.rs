@@ -16,9 +16,10 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message as Frame;
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::{Agent, AgentOptions, Dialer, Pacing};
+use crate::gateway::websocket::limits;
 use crate::gateway::{Agent as _, AgentSession, Password, chain};
 use crate::wire::{self, Registration, Welcome};
 
@@ -299,7 +300,7 @@ async fn open(settings: &ProgramSettings, place: &str) -> Result<Socket, Lost> {
         HeaderValue::from_str(&format!("Bearer {}", settings.secret.expose())).map_err(|_| Lost::Address)?;
     shown.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, shown);
-    Ok(client_async(request, stream).await?.0)
+    Ok(client_async_with_config(request, stream, Some(limits())).await?.0)
 }
 
 /// Returns the next text.

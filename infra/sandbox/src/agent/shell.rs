@@ -1,18 +1,18 @@
 //! A session with a terminal or a command, from the handshake to its end.
 //!
-//! Shells and commands run on this machine, as the user who runs the sandbox: in an empty environment and a fresh
-//! folder, but not in any cage.
+//! Shells and commands run on this machine, as the user who runs the sandbox, or as one without privileges if that is root: in
+//! an empty environment and a fresh folder, but not in any cage.
 
 mod command;
 mod talk;
 mod terminal;
+mod user;
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 use tunnel::{
     Cipher, DataKey, EncryptionChallenge, HandshakeResponse, KmsRequest, KmsResponse, PayloadType, Side,
@@ -50,15 +50,28 @@ pub(super) async fn serve(
     let mut talk = Talk::new(line, options.pacing);
     // Whichever of them ends the session, there is nobody left to be told.
     if shake_hands(&mut talk, &options, kms, &session, session_type).await.is_ok()
-        && run(&mut talk, &session, session_type).await.is_ok()
+        && run(&mut talk, &options, &session, session_type).await.is_ok()
     {
         drop(timeout(LAST_WORDS, talk.until_acknowledged()).await);
     }
     talk.flush().await;
 }
 
-async fn run(talk: &mut Talk, session: &AgentSession, session_type: &'static str) -> Result<(), Over> {
-    let home = TempDir::new().map_err(|_| Over)?;
+async fn run(
+    talk: &mut Talk,
+    options: &AgentOptions,
+    session: &AgentSession,
+    session_type: &'static str,
+) -> Result<(), Over> {
+    let user = match user::find(options.shell_user.as_deref()) {
+        Ok(user) => user,
+        Err(why) => {
+            talk.output(PayloadType::Output, why.as_bytes());
+            return Ok(());
+        }
+    };
+    let home = user::home(user).map_err(|_| Over)?;
+    let place = Place { home: home.path(), user };
     let line = session.parameters.get("command").map(String::as_str);
     if session_type == NON_INTERACTIVE {
         let separate = session.parameters.get("separateOutputStream");
@@ -67,9 +80,16 @@ async fn run(talk: &mut Talk, session: &AgentSession, session_type: &'static str
         } else {
             command::Outputs::Together
         };
-        return command::run(talk, line.unwrap_or_default(), outputs, home.path()).await;
+        return command::run(talk, line.unwrap_or_default(), outputs, place).await;
     }
-    terminal::run(talk, line, home.path()).await
+    terminal::run(talk, line, place).await
+}
+
+/// Where a shell runs, and as whom unless that is us.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    home: &'a std::path::Path,
+    user: Option<user::ShellUser>,
 }
 
 /// Agrees on the session, and on a key if the account wants one. A terminal without a key needs no agreement.

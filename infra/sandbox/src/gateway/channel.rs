@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use hyper::header::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Frame};
@@ -13,8 +13,8 @@ use tunnel::OpenDataChannel;
 use super::clock;
 use super::options::Signatures;
 use super::reply::Reply;
-use super::request::Scope;
 use super::session::{Attached, Goodbye};
+use super::signature::{Canonical, Claim};
 use super::state::State;
 use super::websocket;
 
@@ -26,6 +26,31 @@ pub(crate) fn stream_url(state: &State, session_id: &str) -> String {
     format!("ws://{}{PATH}{session_id}?role=publish_subscribe", state.address)
 }
 
+/// Returns why an upgrade is refused for its signature, if it is. One without any is a client's from before signatures, where
+/// those are let in: the session's token is still to come.
+pub(crate) fn refusal<B>(state: &State, request: &hyper::Request<B>) -> Option<Reply> {
+    let forbidden = |text: &str| Some(Reply::plain(StatusCode::FORBIDDEN, text));
+    let headers = request.headers();
+    let Some(claim) = Claim::find(headers) else {
+        let is_signed = headers.contains_key(AUTHORIZATION);
+        return match state.options.signatures {
+            Signatures::Optional if !is_signed => None,
+            Signatures::Optional | Signatures::Required => {
+                forbidden("the upgrade is not signed for ssmmessages")
+            }
+        };
+    };
+    if claim.scope.service != "ssmmessages" {
+        return forbidden("the upgrade is not signed for ssmmessages");
+    }
+    let (method, uri) = (request.method(), request.uri());
+    let signed = Canonical { method, uri, headers, body: &Bytes::new() };
+    if state.signers.verify(&claim, &signed).is_err() {
+        return forbidden("the upgrade is not signed with the gateway's key");
+    }
+    clock::refusal_of_upgrade(state, headers)
+}
+
 /// Answers the upgrade; the session is carried by a task of its own.
 pub(crate) fn open(
     state: &Arc<State>,
@@ -33,14 +58,6 @@ pub(crate) fn open(
     headers: &HeaderMap,
     upgrade: hyper::upgrade::OnUpgrade,
 ) -> Reply {
-    let scope = Scope::find(headers);
-    let signed = scope.is_some_and(|scope| scope.service == "ssmmessages");
-    if !signed && state.options.signatures == Signatures::Required {
-        return Reply::plain(StatusCode::FORBIDDEN, "the upgrade is not signed for ssmmessages");
-    }
-    if let Some(refused) = clock::refusal_of_upgrade(state, headers) {
-        return refused;
-    }
     let session_id = uri.path().trim_start_matches(PATH).to_owned();
     websocket::agree(headers, || state.tasks.spawn(carry(Arc::clone(state), session_id, upgrade)))
 }

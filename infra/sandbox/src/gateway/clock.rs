@@ -16,9 +16,6 @@ const TOLERATED: SignedDuration = SignedDuration::from_mins(5);
 
 /// Returns why a request is refused for the time that it was signed at, if it is.
 pub(crate) fn refusal(state: &State, headers: &HeaderMap, protocol: Protocol) -> Option<Reply> {
-    if is_ours(state) {
-        return None;
-    }
     let signed = headers.get("x-amz-date")?.to_str().ok()?;
     let signed = strtime::parse("%Y%m%dT%H%M%SZ", signed).ok()?.to_datetime().ok()?;
     let signed = signed.to_zoned(TimeZone::UTC).ok()?.timestamp();

@@ -1,5 +1,8 @@
 //! The gateway's own API for other processes, under a path that AWS does not use.
 //!
+//! A request is signed with the gateway's key for the service `drawbridge`, with the header `x-drawbridge-control: 1`, which is
+//! signed too. Its answer has `x-drawbridge-proof`, which only who has the key can make of that signature.
+//!
 //! | | |
 //! |---|---|
 //! | `GET health` | agents that were refused and databases that did not start, with the reasons |
@@ -17,12 +20,33 @@ use super::fault::Fault;
 use super::reply::Reply;
 use super::request::Request;
 use super::session::Goodbye;
+use super::signature::Claim;
 use super::state::State;
 
 /// The path of everything that is the gateway's own.
 pub(crate) const PATH: &str = "/_drawbridge/";
+/// The service that its requests are signed for.
+pub(crate) const SERVICE: &str = "drawbridge";
+/// The header that its requests must have: no page of a browser can send it unasked.
+pub(crate) const HEADER: (&str, &str) = ("x-drawbridge-control", "1");
+/// The header of its answers by which they prove themselves.
+pub(crate) const PROOF: &str = "x-drawbridge-proof";
 
-pub(crate) async fn answer(state: &State, request: &Request) -> Reply {
+/// Answers a request whose signature holds.
+pub(crate) async fn answer(state: &State, claim: &Claim, request: &Request) -> Reply {
+    let is_meant = request.headers.get(HEADER.0).is_some_and(|value| value == HEADER.1);
+    if claim.scope.service != SERVICE || !is_meant || !claim.covers(HEADER.0) {
+        let text = format!("sign for the service `{SERVICE}`, with `{}: {}`", HEADER.0, HEADER.1);
+        return Reply::plain(StatusCode::FORBIDDEN, text);
+    }
+    let mut reply = attempt(state, request).await;
+    if let Ok(proof) = state.signers.own().prove(&claim.signature).parse() {
+        reply.headers.insert(PROOF, proof);
+    }
+    reply
+}
+
+async fn attempt(state: &State, request: &Request) -> Reply {
     let name = request.uri.path().trim_start_matches(PATH);
     match (&request.method, name) {
         (&Method::GET, "health") => {

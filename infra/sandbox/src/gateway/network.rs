@@ -1,6 +1,6 @@
 //! What the network lets through, by the routes and security groups of EC2.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use super::Error;
 use super::acl;
@@ -17,9 +17,9 @@ pub struct Network {
 const POLICY: &str = "AmazonSSMManagedInstanceCore";
 
 impl Network {
-    /// Asks the moto at that address.
-    pub fn new(moto: SocketAddr) -> Network {
-        Network { upstream: Upstream::new(Upstreams::one(Emulator::Moto(moto))) }
+    /// Asks that program.
+    pub fn new(emulator: Emulator) -> Network {
+        Network { upstream: Upstream::new(Upstreams::one(emulator)) }
     }
 
     pub(crate) fn over(upstream: Upstream) -> Network {

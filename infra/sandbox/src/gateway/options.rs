@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use super::agent::Agent;
 use super::database::Databases;
 use super::emulator::Upstreams;
+use super::key::Key;
 use super::machine::{Machines, NoMachines};
 
 /// How a gateway is to behave.
@@ -20,6 +21,11 @@ pub struct Options {
     /// Where to listen besides the primary address, which is on 127.0.0.1: for agents in containers, which reach this
     /// machine by a bridge's address. Port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// The names, without a port, that it is called by besides its addresses and `localhost`. A request for any other host is
+    /// refused: a web page can have a name of its own lead here.
+    pub hosts: Vec<String>,
+    /// What calls must be signed with; by default one that nobody can guess.
+    pub key: Key,
     /// The far end of sessions.
     pub agent: Arc<dyn Agent>,
     /// What is told of the boots and ends of instances.
@@ -44,8 +50,8 @@ pub struct Options {
     pub signatures: Signatures,
     /// What `ResumeSession` says of the data channel's address.
     pub resume_url: ResumeUrl,
-    /// How far this service's clock is ahead of this machine's. Unless it is zero, a request that was signed more than
-    /// five minutes away from it is refused, as AWS does.
+    /// How far this service's clock is ahead of this machine's. A request that was signed more than five minutes away from it
+    /// is refused, as AWS does.
     pub clock_ahead: SignedDuration,
 }
 
@@ -73,6 +79,8 @@ impl Options {
         Options {
             upstreams,
             listen: Vec::new(),
+            hosts: Vec::new(),
+            key: Key::random(),
             agent,
             machines: Arc::new(NoMachines),
             databases,

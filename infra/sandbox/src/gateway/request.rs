@@ -22,11 +22,28 @@ pub(crate) enum Protocol {
     Cbor,
 }
 
+impl Protocol {
+    /// Returns what a request speaks whose body is not read yet.
+    pub(crate) fn of_headers(headers: &HeaderMap) -> Protocol {
+        if Scope::find(headers).is_some_and(|scope| scope.service == "ec2") {
+            Protocol::Ec2
+        } else if headers.get(cbor::HEADER.0).is_some_and(|it| it == cbor::HEADER.1) {
+            Protocol::Cbor
+        } else if headers.contains_key("x-amz-target") {
+            Protocol::Json
+        } else {
+            Protocol::Query
+        }
+    }
+}
+
 /// The scope of a SigV4 signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Scope {
     /// The access key id.
     pub(crate) access_key: String,
+    /// The day: `20260101`.
+    pub(crate) date: String,
     /// The region that was signed for.
     pub(crate) region: String,
     /// The service's signing name: `ec2`, `rds`, `ssmmessages`.
@@ -36,17 +53,31 @@ pub(crate) struct Scope {
 impl Scope {
     /// Returns the scope in a request's `Authorization` header.
     pub(crate) fn find(headers: &HeaderMap) -> Option<Scope> {
-        let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        Scope::parse(headers.get(AUTHORIZATION)?.to_str().ok()?)
+    }
+
+    /// Returns the scope in the text of such a header.
+    pub(crate) fn parse(header: &str) -> Option<Scope> {
         let (_, rest) = header.strip_prefix("AWS4-HMAC-SHA256")?.split_once("Credential=")?;
         let credential = rest.split([',', ' ']).next()?;
         // An access key id never holds a slash, so the five parts are fixed.
         let mut parts = credential.split('/');
-        let (access_key, _date, region, service) =
+        let (access_key, date, region, service) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         if parts.next() != Some("aws4_request") {
             return None;
         }
-        Some(Scope { access_key: access_key.into(), region: region.into(), service: service.into() })
+        Some(Scope {
+            access_key: access_key.into(),
+            date: date.into(),
+            region: region.into(),
+            service: service.into(),
+        })
+    }
+
+    /// Returns it without the access key id, as it is signed.
+    pub(crate) fn path(&self) -> String {
+        format!("{}/{}/{}/aws4_request", self.date, self.region, self.service)
     }
 }
 
@@ -102,11 +133,9 @@ impl Request {
 
     /// Returns how the service expects to be answered.
     pub(crate) fn protocol(&self) -> Protocol {
-        match self.service() {
-            "ec2" => Protocol::Ec2,
-            _ if self.headers.get(cbor::HEADER.0).is_some_and(|it| it == cbor::HEADER.1) => Protocol::Cbor,
-            _ if self.form.contains_key("Action") => Protocol::Query,
-            _ => Protocol::Json,
+        match Protocol::of_headers(&self.headers) {
+            Protocol::Query if !self.form.contains_key("Action") => Protocol::Json,
+            told @ (Protocol::Ec2 | Protocol::Query | Protocol::Json | Protocol::Cbor) => told,
         }
     }
 
@@ -152,11 +181,17 @@ fn parse_form(body: &[u8]) -> BTreeMap<String, String> {
     }
     text.split('&')
         .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (decode(name), decode(value)))
+        .map(|(name, value)| (read(name), read(value)))
         .collect()
 }
 
-fn decode(text: &str) -> String {
+/// Returns a name or a value of a form.
+fn read(text: &str) -> String {
+    String::from_utf8_lossy(&decode(&text.replace('+', " "))).into_owned()
+}
+
+/// Returns the bytes that a text with escapes stands for.
+pub(crate) fn decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -167,28 +202,33 @@ fn decode(text: &str) -> String {
                 rest = &tail[2..];
                 continue;
             }
-            (b'+', _) => bytes.push(b' '),
             (other, _) => bytes.push(other),
         }
         rest = tail;
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
+}
+
+/// Returns a text in which whatever AWS does not leave as it is is escaped.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                text.push(char::from(*byte))
+            }
+            other => text.push_str(&format!("%{other:02X}")),
+        }
+    }
+    text
 }
 
 /// Returns a form of those pairs.
 pub(crate) fn render_form(pairs: &[(&str, &str)]) -> String {
-    let encode = |text: &str| -> String {
-        text.bytes()
-            .map(|byte| match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    char::from(byte).to_string()
-                }
-                other => format!("%{other:02X}"),
-            })
-            .collect()
-    };
-    let pairs: Vec<String> =
-        pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name.as_bytes()), encode(value.as_bytes())))
+        .collect();
     pairs.join("&")
 }
 
@@ -247,8 +287,8 @@ mod tests {
 
     #[test]
     fn a_broken_escape_is_kept_as_it_is() {
-        assert_eq!(decode("100%"), "100%");
-        assert_eq!(decode("%zz%41"), "%zzA");
+        assert_eq!(read("100%"), "100%");
+        assert_eq!(read("%zz%41"), "%zzA");
     }
 
     #[test]

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
 
+use super::database::Password;
 use super::reply::Reply;
 use super::request::{Protocol, Request};
 use super::state::State;
+use super::xml::all;
 use super::{Error, cbor, denial, ec2, instance, rds, sns, ssm};
 
 /// Answers a call.
@@ -30,6 +32,9 @@ async fn attempt(state: &Arc<State>, request: &Request) -> Result<Reply, Error> 
         ("iam", "CreateInstanceProfile") => Some(instance::create_profile(state, request).await?),
         ("iam", "ListInstanceProfiles") => Some(instance::list_profiles(state, request).await?),
         ("iam", "SimulatePrincipalPolicy") => Some(denial::simulate(&state.denials, request)),
+        ("sts", "AssumeRole" | "GetSessionToken" | "GetFederationToken") | ("iam", "CreateAccessKey") => {
+            Some(give_credentials(state, request).await?)
+        }
         ("secretsmanager", "GetSecretValue") => Some(get_secret_value(state, request).await?),
         _ => None,
     };
@@ -49,6 +54,19 @@ pub(crate) async fn forward(state: &State, request: &Request) -> Result<Reply, E
         let program = state.upstream.program(request.service());
         let message = format!("{program} failed at {operation}, or does not have it");
         return Ok(Reply::refuse(request.protocol(), 501, "NotImplemented", &message));
+    }
+    Ok(reply)
+}
+
+/// Whoever is given credentials may sign with them.
+async fn give_credentials(state: &State, request: &Request) -> Result<Reply, Error> {
+    let reply = forward(state, request).await?;
+    let text = reply.text();
+    if let Ok(document) = roxmltree::Document::parse(&text) {
+        let find = |name| all(&document, name).first().and_then(|node| node.text()).map(str::to_owned);
+        if let (Some(id), Some(secret)) = (find("AccessKeyId"), find("SecretAccessKey")) {
+            state.signers.give(id, Password::new(secret));
+        }
     }
     Ok(reply)
 }

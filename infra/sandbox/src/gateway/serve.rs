@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::service::service_fn;
@@ -16,9 +16,13 @@ use super::fault::FaultKind;
 use super::journal::{Arrival, Ending};
 use super::reply::{Reply, ServedBy};
 use super::request::{Protocol, Request};
+use super::signature::{self, Canonical};
 use super::state::State;
-use super::{channel, clock, control, route, websocket};
+use super::{channel, clock, control, guard, route, websocket};
 use crate::wire;
+
+/// The longest body that is read; no call of AWS's APIs is near it.
+const MOST_BYTES: usize = 64 << 20;
 
 /// The answer is lost on purpose: the connection closes instead.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +59,13 @@ async fn connection(state: Arc<State>, stream: TcpStream) {
 }
 
 async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> Result<Reply, Lost> {
+    if let Some(refused) = guard::refusal(state, incoming.uri(), incoming.headers()) {
+        return Ok(refused);
+    }
     if incoming.uri().path().starts_with(channel::PATH) {
+        if let Some(refused) = channel::refusal(state, &incoming) {
+            return Ok(refused);
+        }
         let upgrade = hyper::upgrade::on(&mut incoming);
         let shared = Arc::clone(state);
         let work = async move { channel::open(&shared, incoming.uri(), incoming.headers(), upgrade) };
@@ -72,13 +82,25 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         return Ok(admit(state, &place, incoming.headers(), upgrade));
     }
     let (parts, body) = incoming.into_parts();
-    let Ok(body) = body.collect().await else { return Err(Lost) };
+    // Nothing is read for who has no key.
+    let claim = match guard::claim(state, &parts.headers) {
+        Ok(claim) => claim,
+        Err(refused) => return Ok(*refused),
+    };
+    let Ok(body) = Limited::new(body, MOST_BYTES).collect().await else { return Err(Lost) };
     let request = Request::parse(parts.method, parts.uri, parts.headers, body.to_bytes());
-    if request.uri.path().starts_with(control::PATH) {
-        return Ok(control::answer(state, &request).await);
-    }
-    if let Some(refused) = clock::refusal(state, &request.headers, request.protocol()) {
+    let signed = Canonical {
+        method: &request.method,
+        uri: &request.uri,
+        headers: &request.headers,
+        body: &request.body,
+    };
+    let refused = guard::unproven(state, &claim, &signed, request.protocol());
+    if let Some(refused) = refused.or_else(|| clock::refusal(state, &request.headers, request.protocol())) {
         return Ok(refused);
+    }
+    if request.uri.path().starts_with(control::PATH) {
+        return Ok(control::answer(state, &claim, &request).await);
     }
     let arrival = Arrival {
         service: request.service().to_owned(),
@@ -99,7 +121,7 @@ fn admit(state: &Arc<State>, place: &str, headers: &HeaderMap, upgrade: hyper::u
         return Reply::plain(StatusCode::NOT_FOUND, "no agent is awaited here");
     };
     let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if shown != Some(agents.secret().expose()) {
+    if !shown.is_some_and(|shown| signature::is_same(agents.secret().expose(), shown)) {
         return Reply::plain(StatusCode::FORBIDDEN, "the agent's secret is not valid");
     }
     let (instance, session) = match place.split_once(wire::SESSIONS) {

@@ -11,6 +11,7 @@ use tunnel::{ChannelClosed, Message, MessageType, PayloadType};
 use uuid::Uuid;
 
 use super::agent::AgentSession;
+use super::signature;
 use super::state::State;
 
 /// Frames on the way; enough that neither side waits for the other's turn.
@@ -89,7 +90,7 @@ impl Sessions {
     pub(crate) fn attach(&self, id: &str, token: &str) -> Option<Attached> {
         let mut sessions = self.lock();
         let session = sessions.get_mut(id).filter(|session| session.record.ended.is_none())?;
-        if session.token != token {
+        if !signature::is_same(&session.token, token) {
             return None;
         }
         let (sender, to_client) = mpsc::channel(IN_FLIGHT);

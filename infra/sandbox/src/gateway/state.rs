@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::denial::Denials;
 use super::fault::Faults;
+use super::guard::Hosts;
 use super::instance::Launches;
 use super::journal::Journal;
 use super::network::Network;
@@ -12,6 +13,7 @@ use super::options::Options;
 use super::rds::Phases;
 use super::registration::Agents;
 use super::session::Sessions;
+use super::signature::Signers;
 use super::sns::Confirmed;
 use super::task::Tasks;
 use super::upstream::Upstream;
@@ -20,6 +22,8 @@ use super::upstream::Upstream;
 pub(crate) struct State {
     pub(crate) address: SocketAddr,
     pub(crate) options: Options,
+    pub(crate) hosts: Hosts,
+    pub(crate) signers: Signers,
     pub(crate) upstream: Upstream,
     pub(crate) network: Network,
     pub(crate) tasks: Tasks,
@@ -35,12 +39,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(address: SocketAddr, options: Options) -> State {
+    pub(crate) fn new(address: SocketAddr, also_at: &[SocketAddr], options: Options) -> State {
         let upstream = Upstream::new(options.upstreams);
+        let addresses: Vec<SocketAddr> = also_at.iter().copied().chain([address]).collect();
         State {
             address,
             network: Network::over(upstream.clone()),
             upstream,
+            hosts: Hosts::new(&addresses, &options),
+            signers: Signers::new(options.key.clone()),
             options,
             tasks: Tasks::new(),
             journal: Journal::new(),
@@ -65,6 +72,7 @@ impl State {
         self.resets.fetch_add(1, Ordering::Relaxed);
         self.faults.clear();
         self.denials.clear();
+        self.signers.clear();
         for instance in self.agents.clear() {
             self.options.machines.halt(&instance);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::header::{self, HeaderName};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -26,6 +26,9 @@ pub(crate) struct Upstream {
     ledger: Arc<Ledger>,
     standins: Arc<Standins>,
 }
+
+/// The header in which our own server of moto is shown its key.
+const KEY: HeaderName = HeaderName::from_static("x-drawbridge-key");
 
 /// These belong to one connection and are written anew for the other.
 const OF_THE_CONNECTION: [HeaderName; 5] = [
@@ -174,9 +177,14 @@ impl Upstream {
         side: Side,
         service: &str,
         operation: &str,
-        request: hyper::Request<Full<Bytes>>,
+        mut request: hyper::Request<Full<Bytes>>,
     ) -> Result<Reply, Error> {
         let program = self.upstreams.of(side).name();
+        let key = self.upstreams.of(side).key().and_then(|key| HeaderValue::try_from(key.expose()).ok());
+        if let Some(mut key) = key {
+            key.set_sensitive(true);
+            request.headers_mut().insert(KEY, key);
+        }
         let unreachable = |source| Error::Unreachable { program, source };
         let (parts, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
         let body = body.collect().await.map_err(|source| Error::Interrupted { program, source })?.to_bytes();

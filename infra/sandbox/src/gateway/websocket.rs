@@ -5,7 +5,7 @@ use hyper::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SE
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::remote::Socket;
 use super::reply::Reply;
@@ -25,8 +25,22 @@ pub(crate) fn agree(headers: &HeaderMap, carry: impl FnOnce()) -> Reply {
     reply
 }
 
+/// The longest message that is read: far more than any client or agent puts in one.
+const MOST_READ: usize = 4 << 20;
+/// How much waits to be written to who does not read. Without a limit every ping leaves an answer there; with it the answers
+/// to the latest alone, and a frame for which there is no room ends the connection.
+const MOST_UNWRITTEN: usize = 1 << 20;
+
+/// Returns what no peer may make a websocket exceed.
+pub(crate) fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(MOST_READ))
+        .max_frame_size(Some(MOST_READ))
+        .max_write_buffer_size(MOST_UNWRITTEN)
+}
+
 /// Returns the websocket once the answer is out; absent when the client went away.
 pub(crate) async fn open(upgrade: hyper::upgrade::OnUpgrade) -> Option<Socket> {
     let upgraded = upgrade.await.ok()?;
-    Some(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await)
+    Some(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(limits())).await)
 }

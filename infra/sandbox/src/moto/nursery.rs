@@ -19,6 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Error;
+use crate::gateway::MotoKey;
 
 /// Names the socket over which processes share an original; whoever comes first starts it.
 const SHARED_VARIABLE: &str = "DRAWBRIDGE_TEST_MOTO";
@@ -125,9 +126,9 @@ impl Nursery {
         }
     }
 
-    /// Starts a server with that log and returns its process and its port. Blocks.
-    pub(super) fn bear(&self, log: &Path) -> io::Result<(u32, u16)> {
-        let answer = self.ask(&format!("start {}", log.display()))?;
+    /// Starts a server with that key and that log and returns its process and its port. Blocks.
+    pub(super) fn bear(&self, key: MotoKey, log: &Path) -> io::Result<(u32, u16)> {
+        let answer = self.ask(&format!("start {} {}", key.expose(), log.display()))?;
         let parsed =
             answer.split_once(' ').and_then(|(pid, port)| Some((pid.parse().ok()?, port.parse().ok()?)));
         parsed

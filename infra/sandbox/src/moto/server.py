@@ -1,10 +1,11 @@
-# `HOST PORT` in argv: one server, until stdin ends. Nothing in argv: a process that has read moto and copies itself for
-# each line `start LOG`, which it answers with `PID PORT`; `stop PID` ends that copy, and the end of stdin all of them.
-# `SOCKET` in argv: the same for many at once, each over a connection, whose end ends the copies that were asked for over
-# it; the process ends by itself once nobody has been connected for a while, or its socket is gone.
+# `HOST PORT` in argv: one server, until stdin ends, whose key is stdin's first line. Nothing in argv: a process that has read
+# moto and copies itself for each line `start KEY LOG`, which it answers with `PID PORT`; `stop PID` ends that copy, and the
+# end of stdin all of them. `SOCKET` in argv: the same for many at once, each over a connection, whose end ends the copies
+# that were asked for over it; the process ends by itself once nobody has been connected for a while, or its socket is gone.
 import copy
 import functools
 import gc
+import hmac
 import importlib
 import importlib.util
 import io
@@ -26,6 +27,8 @@ def end_with(pipe):
 
 
 if len(sys.argv) == 3:
+    # Byte by byte: what comes after it is not ours to keep.
+    own_key = b"".join(iter(lambda: os.read(0, 1).strip(), b"")).decode()
     threading.Thread(target=end_with, args=(0,), daemon=True).start()
 elif len(sys.argv) == 2:
     # Before moto is read, which takes a second: whoever connects meanwhile is served after that.
@@ -55,8 +58,9 @@ class Server:
     work. Nor may two threads be in moto at a time: its dictionaries change under whoever goes through them.
     """
 
-    def __init__(self, host, port, app):
-        self.app = app
+    def __init__(self, host, port, app, key):
+        # Anybody on this machine can connect, and any page of a browser can post.
+        self.app, self.key = app, key.encode()
         self.known = {}
         self.listener = socket.create_server((host, port))
         self.port = self.listener.getsockname()[1]
@@ -90,8 +94,13 @@ class Server:
             first, *lines = bytes(received[:end]).decode("latin-1").split("\r\n")
             headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
             length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+            shown = [value for name, value in headers if name.lower() == "x-drawbridge-key"]
+            if len(shown) != 1 or not hmac.compare_digest(shown[0].encode(), self.key):
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                return False
             if len(received) < end + 4 + length:
                 break
+            headers = [header for header in headers if header[0].lower() != "x-drawbridge-key"]
             body = bytes(received[end + 4 : end + 4 + length])
             del received[: end + 4 + length]
             connection.sendall(self.answer(first.split(" "), headers, body))
@@ -99,7 +108,8 @@ class Server:
             is_last = any(name.lower() == "connection" and value.lower() == "close" for name, value in headers)
             if is_last or not first.endswith("HTTP/1.1"):
                 return False
-        return bool(chunk)
+        # No head is as long, and who has no key may not have it kept.
+        return bool(chunk) and (end >= 0 or len(received) < 1 << 16)
 
     def answer(self, first, headers, body):
         # Most questions were asked before, by the task before this one or while it waits, and nothing has changed since.
@@ -311,7 +321,7 @@ app = Dispatcher(create_backend_app)
 def rehearse():
     # The first question of a kind has moto read a model or a template, and make a table of names. All copies begin with
     # that; of what was made meanwhile they find nothing.
-    stage = Server("127.0.0.1", 0, app)
+    stage = Server("127.0.0.1", 0, app, "")
 
     def ask(service, body, target=None):
         scope = f"AWS4-HMAC-SHA256 Credential=rehearsal/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host"
@@ -354,10 +364,10 @@ def rehearse():
     stage.selector.close()
 
 
-def serve(host, port, tell):
+def serve(host, port, key, tell):
     # What moto makes it keeps; looking for garbage among it took a twelfth of its time.
     gc.set_threshold(50_000, 20, 20)
-    server = Server(host, port, app)
+    server = Server(host, port, app, key)
     os.environ["MOTO_PORT"] = str(server.port)
     tell(server.port)
     threading.Thread(target=warm_up, daemon=True).start()
@@ -378,8 +388,8 @@ class Original:
         self.lifeline, self.held = os.pipe()
         self.copies = 0
 
-    def start(self, log, answers, others):
-        """Starts a copy, which tells its id and its port into `answers`, closes `others`, and logs there."""
+    def start(self, key, log, answers, others):
+        """Starts a copy with that key, which tells its id and its port into `answers`, closes `others`, and logs there."""
         if pid := os.fork():
             self.copies += 1
             if self.copies == 2:
@@ -394,7 +404,7 @@ class Original:
         # Python gives its own generator a new seed, but not moto's.
         mock_random.seed()
         threading.Thread(target=end_with, args=(self.lifeline,), daemon=True).start()
-        log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
         def tell(port):
             os.write(answers, f"{os.getpid()} {port}\n".encode())
@@ -403,7 +413,7 @@ class Original:
             if answers > 2:
                 os.close(answers)
 
-        serve("127.0.0.1", 0, tell)
+        serve("127.0.0.1", 0, key, tell)
 
     def stop(self, pid):
         os.kill(pid, signal.SIGKILL)
@@ -418,7 +428,7 @@ def be_copied():
             original.stop(int(what))
             print("gone", flush=True)
         else:
-            original.start(what, 1, ())
+            original.start(*what.split(" ", 1), 1, ())
 
 
 # How long nobody may be connected before it ends, and how often it looks whether its socket is still there, in seconds.
@@ -454,7 +464,7 @@ def be_shared(path):
             del received[: end + 1]
             if task == "start":
                 others = [counter, selector, *(other for other in callers if other is not caller)]
-                copies.add(original.start(what, caller.fileno(), others))
+                copies.add(original.start(*what.split(" ", 1), caller.fileno(), others))
                 continue
             if int(what) in copies:
                 copies.remove(int(what))
@@ -489,7 +499,7 @@ def be_shared(path):
 
 
 if len(sys.argv) == 3:
-    serve(sys.argv[1], int(sys.argv[2]), tell_and_log)
+    serve(sys.argv[1], int(sys.argv[2]), own_key, tell_and_log)
 elif len(sys.argv) == 2:
     be_shared(sys.argv[1])
 else:

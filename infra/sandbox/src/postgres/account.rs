@@ -30,19 +30,22 @@ impl Account {
         if !Uid::effective().is_root() {
             return Ok(Account::Own);
         }
-        let named = |name| User::from_name(name).ok().flatten();
-        let Some(user) = named("postgres").or_else(|| named("nobody")) else {
-            return Err(Error::NoUser);
-        };
+        let Some(user) = unprivileged() else { return Err(Error::NoUser) };
         let (uid, gid) = (user.uid, user.gid);
-        let Some(closed) = folders.iter().find_map(|folder| find_closed(folder, uid, gid)) else {
+        let closed = folders.iter().find_map(|folder| find_closed(folder, uid, gid));
+        // Much else runs as `nobody`, which could read its files: root's own are better where they can be had.
+        if closed.is_none() && user.name != NOBODY {
             return Ok(Account::Other { name: user.name, uid, gid });
-        };
+        }
         let namespace = Account::Namespace { uid, gid };
-        if crate::process::run(namespace.command("test").arg("-x").arg(&closed)).is_ok() {
+        let place = closed.as_deref().or(folders.first().copied()).unwrap_or(Path::new("/"));
+        if crate::process::run(namespace.command("test").arg("-x").arg(place)).is_ok() {
             return Ok(namespace);
         }
-        Err(Error::Unreachable { user: user.name, folder: closed })
+        match closed {
+            None => Ok(Account::Other { name: user.name, uid, gid }),
+            Some(folder) => Err(Error::Unreachable { user: user.name, folder }),
+        }
     }
 
     /// Returns a word for the names of files that belong to this account.
@@ -86,6 +89,36 @@ impl Account {
         }
         Ok(())
     }
+}
+
+const NOBODY: &str = "nobody";
+
+/// Returns the user that PostgreSQL runs as where we are root.
+fn unprivileged() -> Option<User> {
+    let named = |name| User::from_name(name).ok().flatten();
+    named("postgres").or_else(|| named(NOBODY))
+}
+
+/// Closes a folder to everybody but its owner. Where that is root, PostgreSQL's group may pass through it, and not look.
+pub(crate) fn keep_out_others(dir: &Path) -> Result<(), Error> {
+    let restrict = |mode| {
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode)).map_err(Error::file("restrict", dir))
+    };
+    // First of all, whatever comes next.
+    restrict(0o700)?;
+    match unprivileged().filter(|_| Uid::effective().is_root()) {
+        None => Ok(()),
+        Some(user) => {
+            std::os::unix::fs::chown(dir, None, Some(user.gid.as_raw()))
+                .map_err(Error::file("change the group of", dir))?;
+            restrict(0o710)
+        }
+    }
+}
+
+/// Tells whether a user may enter a folder and all that lead there.
+pub(crate) fn may_enter_all(path: &Path, uid: Uid, gid: Gid) -> bool {
+    find_closed(path, uid, gid).is_none()
 }
 
 /// Returns the first folder on the way to `path`, from the root down, that the user may not enter.

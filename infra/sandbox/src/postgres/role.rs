@@ -10,7 +10,9 @@ use crate::gateway::Password;
 pub(super) async fn connect(socket: &Socket) -> Result<Client, Error> {
     let doing = "let the sandbox in";
     let stream = socket.connect().await.map_err(Error::file("connect to", socket.path()))?;
-    let config = Config::new().user(ADMIN).dbname("postgres").to_owned();
+    // Tenants may have made what our statements call.
+    let options = "-c search_path=pg_catalog,pg_temp";
+    let config = Config::new().user(ADMIN).dbname("postgres").options(options).to_owned();
     let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(refused(doing))?;
     tokio::spawn(connection);
     Ok(client)
@@ -35,13 +37,15 @@ async fn run(client: &Client, statements: &str, doing: &str) -> Result<(), Error
     client.batch_execute(statements).await.map_err(refused(doing))
 }
 
-/// Returns what makes the master user, with what RDS gives one: databases and roles, but not a superuser's rights.
+/// Returns what makes the master user, with what RDS gives one: databases and roles, the server's own databases but for
+/// `template0`, and not a superuser's rights.
 pub(crate) fn master(user: &str, password: &Password) -> String {
     let (name, verifier) = (identifier(user), literal(&verifier(password)));
     format!(
         "CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD {verifier} VALID UNTIL 'infinity';
          GRANT rds_superuser TO {name};
-         ALTER DATABASE postgres OWNER TO {name};\n"
+         ALTER DATABASE postgres OWNER TO {name};
+         ALTER DATABASE template1 OWNER TO {name};\n"
     )
 }
 

@@ -8,6 +8,7 @@ use hyper::{Method, Request};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use sandbox::gateway::{Gateway, Key, Unsigned};
 use serde_json::Value;
 
 /// The connection broke before the answer came.
@@ -16,6 +17,7 @@ pub(crate) type LostAnswer = hyper_util::client::legacy::Error;
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
+    key: Key,
     http: Http<HttpConnector, Full<Bytes>>,
 }
 
@@ -51,15 +53,50 @@ impl Answer {
     }
 }
 
-pub(crate) fn authorization(service: &str) -> String {
-    format!(
-        "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
-    )
+/// Returns the headers that sign the opening of the data channel at that URL.
+pub(crate) fn signed_upgrade(key: &Key, url: &str) -> Vec<(String, String)> {
+    let (host, path) = url.strip_prefix("ws://").unwrap().split_once('/').unwrap();
+    let path = format!("/{path}");
+    let (service, region) = ("ssmmessages", "us-east-1");
+    key.sign(&Unsigned { method: Method::GET, host, path: &path, service, region, headers: &[], body: b"" })
 }
 
 impl Client {
-    pub(crate) fn new(address: SocketAddr) -> Client {
-        Client { address, http: Http::builder(TokioExecutor::new()).build_http() }
+    pub(crate) fn new(gateway: &Gateway) -> Client {
+        Client::with_key(gateway.address(), gateway.key().clone())
+    }
+
+    pub(crate) fn with_key(address: SocketAddr, key: Key) -> Client {
+        Client { address, key, http: Http::builder(TokioExecutor::new()).build_http() }
+    }
+
+    /// Returns a request that is signed with the key.
+    pub(crate) fn signed(
+        &self,
+        method: Method,
+        path: &str,
+        service: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Request<Full<Bytes>> {
+        let (body, host) = (body.into(), self.address.to_string());
+        let signed = self.key.sign(&Unsigned {
+            method: method.clone(),
+            host: &host,
+            path,
+            service,
+            region: "us-east-1",
+            headers,
+            body: &body,
+        });
+        let mut request = Request::builder().method(method).uri(format!("http://{host}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        for (name, value) in &signed {
+            request = request.header(name, value);
+        }
+        request.body(Full::new(body)).unwrap()
     }
 
     pub(crate) async fn query(&self, service: &str, action: &str, params: &[(&str, &str)]) -> Answer {
@@ -88,14 +125,8 @@ impl Client {
                     .collect();
             form.push_str(&format!("&{name}={value}"));
         }
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("http://{}/", self.address))
-            .header("authorization", authorization(service))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Full::from(form))
-            .unwrap();
-        self.send(request).await
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        self.send(self.signed(Method::POST, "/", service, &headers, form)).await
     }
 
     /// As `query`; panics unless the call succeeds.
@@ -106,24 +137,13 @@ impl Client {
     }
 
     pub(crate) async fn json(&self, service: &str, target: &str, body: &Value) -> Answer {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("http://{}/", self.address))
-            .header("authorization", authorization(service))
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", target)
-            .body(Full::from(body.to_string()))
-            .unwrap();
-        self.send(request).await.unwrap()
+        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
+        self.send(self.signed(Method::POST, "/", service, &headers, body.to_string())).await.unwrap()
     }
 
     pub(crate) async fn control(&self, method: Method, name: &str, body: &Value) -> Answer {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://{}/_drawbridge/{name}", self.address))
-            .body(Full::from(body.to_string()))
-            .unwrap();
-        self.send(request).await.unwrap()
+        let (path, headers) = (format!("/_drawbridge/{name}"), [("x-drawbridge-control", "1")]);
+        self.send(self.signed(method, &path, "drawbridge", &headers, body.to_string())).await.unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, LostAnswer> {

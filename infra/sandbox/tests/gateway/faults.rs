@@ -16,7 +16,7 @@ fn first(kind: FaultKind) -> Fault {
 async fn throttling_and_failures_come_in_the_words_of_the_service() {
     let stub = Stub::start().await;
     let gateway = gateway_over(stub.address).await;
-    let client = Client::new(gateway.address());
+    let client = Client::new(&gateway);
     let mut told = Vec::new();
     for kind in [FaultKind::Throttle, FaultKind::ServerError, FaultKind::refusal()] {
         for service in ["ec2", "iam", "ssm"] {
@@ -47,7 +47,7 @@ async fn throttling_and_failures_come_in_the_words_of_the_service() {
 async fn a_lost_reply_comes_after_the_work_is_done() {
     let stub = Stub::start().await;
     let gateway = gateway_over(stub.address).await;
-    let client = Client::new(gateway.address());
+    let client = Client::new(&gateway);
     gateway.inject(Fault {
         service: Some("ec2".into()),
         operation: Some("CreateVpc".into()),
@@ -66,7 +66,7 @@ async fn a_lost_reply_comes_after_the_work_is_done() {
 async fn a_held_call_does_its_work_and_never_answers() {
     let stub = Stub::start().await;
     let gateway = gateway_over(stub.address).await;
-    let client = Client::new(gateway.address());
+    let client = Client::new(&gateway);
     gateway.inject(first(FaultKind::Hold));
     let call = client.try_query("ec2", "CreateVpc", &[]);
     let mut call = Box::pin(call);
@@ -82,7 +82,7 @@ async fn a_held_call_does_its_work_and_never_answers() {
 async fn a_call_that_times_out_does_nothing() {
     let stub = Stub::start().await;
     let gateway = gateway_over(stub.address).await;
-    let client = Client::new(gateway.address());
+    let client = Client::new(&gateway);
     gateway.inject(first(FaultKind::Timeout));
     let mut call = Box::pin(client.try_query("ec2", "CreateVpc", &[]));
     tokio::select! {
@@ -96,7 +96,7 @@ async fn a_call_that_times_out_does_nothing() {
 async fn another_process_arms_and_takes_back_faults_over_http() {
     let stub = Stub::start().await;
     let gateway = gateway_over(stub.address).await;
-    let client = Client::new(gateway.address());
+    let client = Client::new(&gateway);
     let fault = json!({ "service": "ec2", "operation": null, "nth": 1, "kind": "throttle" });
     let told = client.control(Method::POST, "faults", &fault).await;
     assert_eq!(told.json(), json!([fault]));

@@ -84,19 +84,19 @@ pub(crate) async fn gateway_over(address: SocketAddr) -> Gateway {
     Gateway::start(Options::new(upstreams, Arc::new(Echo), Arc::new(NoDatabases))).await.unwrap()
 }
 
-/// Returns where the moto of all tests listens. It lives as long as this process.
-fn moto() -> SocketAddr {
-    static MOTO: OnceLock<SocketAddr> = OnceLock::new();
+/// Returns the moto of all tests. It lives as long as this process.
+fn moto() -> Emulator {
+    static MOTO: OnceLock<Emulator> = OnceLock::new();
     *MOTO.get_or_init(start_moto)
 }
 
-/// Returns where a second one listens.
-pub(crate) fn other_moto() -> SocketAddr {
-    static MOTO: OnceLock<SocketAddr> = OnceLock::new();
+/// Returns a second one.
+pub(crate) fn other_moto() -> Emulator {
+    static MOTO: OnceLock<Emulator> = OnceLock::new();
     *MOTO.get_or_init(start_moto)
 }
 
-fn start_moto() -> SocketAddr {
+fn start_moto() -> Emulator {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -105,7 +105,7 @@ fn start_moto() -> SocketAddr {
             let moto = Moto::start(&source, dir.path()).await.unwrap();
             // Nobody is left to remove it at the end.
             drop(dir);
-            tell.send(moto.address()).unwrap();
+            tell.send(moto.emulator()).unwrap();
             std::future::pending::<()>().await
         })
     });
@@ -116,7 +116,7 @@ fn start_moto() -> SocketAddr {
 /// that `DRAWBRIDGE_TEST_LOCALSTACK` gives the address of.
 pub(crate) fn upstreams() -> Upstreams {
     let localstack = std::env::var("DRAWBRIDGE_TEST_LOCALSTACK").ok().map(|told| told.parse().unwrap());
-    let rds = Emulator::Moto(moto());
+    let rds = moto();
     Upstreams { rds, others: localstack.map_or(rds, Emulator::LocalStack) }
 }
 
@@ -159,7 +159,7 @@ impl Cloud {
         tune(&mut options);
         let gateway = Gateway::start(options).await.unwrap();
         Cloud {
-            client: Client::new(gateway.address()),
+            client: Client::new(&gateway),
             gateway,
             databases,
             name: format!("t{}", uuid::Uuid::new_v4().simple()),

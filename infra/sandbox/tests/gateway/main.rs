@@ -15,6 +15,7 @@ mod passing;
 mod remote;
 mod sessions;
 mod split;
+mod strangers;
 mod stub;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sandbox::gateway::{
-    Emulator, Gateway, Machines, NoDatabases, Options, Patience, RemoteAgents, Upstreams,
+    Emulator, Gateway, Key, Machines, NoDatabases, Options, Patience, RemoteAgents, Upstreams,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tunnel::{BoxFuture, Control, ControlError, SessionToken, Stream, Token, Tunnel};
 
-use crate::client::{Client, authorization};
+use crate::client::{Client, signed_upgrade};
 use crate::fixture::{Cloud, until};
 use crate::stub::Stub;
 use crate::support;
@@ -73,6 +73,7 @@ async fn bastion(cloud: &Cloud, agents: &RemoteAgents) -> (String, Child) {
 /// The tunnel's way to the gateway.
 struct Way {
     client: Client,
+    key: Key,
     target: String,
     host: String,
     port: u16,
@@ -107,8 +108,9 @@ impl Control for Way {
         ))
     }
 
-    fn sign(&self, _url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
-        Box::pin(async { Ok(vec![("authorization".to_owned(), authorization("ssmmessages"))]) })
+    fn sign(&self, url: &str) -> BoxFuture<'_, Result<Vec<(String, String)>, ControlError>> {
+        let signed = signed_upgrade(&self.key, url);
+        Box::pin(async { Ok(signed) })
     }
 
     fn resume(&self, session_id: &str) -> BoxFuture<'_, Result<Option<SessionToken>, ControlError>> {
@@ -130,9 +132,9 @@ async fn tunnel(cloud: &Cloud, target: &str, port: u16) -> Result<Tunnel, tunnel
 }
 
 async fn tunnel_to(cloud: &Cloud, target: &str, host: &str, port: u16) -> Result<Tunnel, tunnel::Error> {
-    let (client, host) = (cloud.client.clone(), host.to_owned());
+    let (client, key, host) = (cloud.client.clone(), cloud.gateway.key().clone(), host.to_owned());
     let options = tunnel::Options::new(format!("{host}:{port}"));
-    Tunnel::open(Arc::new(Way { client, target: target.to_owned(), host, port }), options).await
+    Tunnel::open(Arc::new(Way { client, key, target: target.to_owned(), host, port }), options).await
 }
 
 /// Starts a server that sends back what it gets, and returns its port.

@@ -11,7 +11,7 @@ use crate::support;
 /// A cloud whose RDS is not where everything else is.
 async fn split() -> Cloud {
     let Upstreams { rds, others } = upstreams();
-    let others = if others == rds { Emulator::Moto(other_moto()) } else { others };
+    let others = if others == rds { other_moto() } else { others };
     Cloud::over(Upstreams { rds, others }, |_| ()).await
 }
 
@@ -146,7 +146,7 @@ async fn the_journal_tells_who_served_a_call_and_nothing_of_the_gateway_s_own() 
 async fn a_reset_empties_both() {
     let dirs = [support::folder(), support::folder()];
     let (rds, others) = tokio::join!(own_moto(dirs[0].path()), own_moto(dirs[1].path()));
-    let both = Upstreams { rds: Emulator::Moto(rds.address()), others: Emulator::Moto(others.address()) };
+    let both = Upstreams { rds: rds.emulator(), others: others.emulator() };
     let cloud = Cloud::over(both, |_| ()).await;
     let site = cloud.site().await;
     cloud.subnet_group(&site).await;
@@ -165,7 +165,7 @@ async fn a_program_that_does_not_answer_is_named() {
     let Upstreams { rds, .. } = upstreams();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let cloud = Cloud::over(Upstreams { rds, others: Emulator::LocalStack(nobody) }, |_| ()).await;
-    let client = Client::new(cloud.gateway.address());
+    let client = Client::new(&cloud.gateway);
     let answer = client.query("iam", "ListRoles", &[]).await;
     assert!(answer.get("Message").starts_with("cannot reach LocalStack"), "{answer:?}");
     assert_eq!(client.query("rds", "DescribeDBInstances", &[]).await.status, 200);

@@ -12,7 +12,7 @@ use futures_util::{SinkExt, StreamExt};
 use rustls::ServerConfig;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
@@ -83,6 +83,8 @@ pub(crate) struct Script {
     pub(crate) resume_failures: Vec<&'static str>,
     /// The service ends the session with these words as soon as the handshake is complete.
     pub(crate) last_words: Option<&'static str>,
+    /// After the handshake, and once only, the service sends so many pings and reads nothing meanwhile.
+    pub(crate) ping_flood: usize,
 }
 
 impl Script {
@@ -105,6 +107,7 @@ impl Script {
             keeps_url: false,
             resume_failures: vec!["throttled"],
             last_words: None,
+            ping_flood: 0,
         }
     }
 }
@@ -127,6 +130,8 @@ pub(crate) struct Seen {
     /// How many frames the line has lost, and how many it has carried twice.
     pub(crate) lost: usize,
     pub(crate) repeated: usize,
+    /// How many pings of a flood the client took.
+    pub(crate) pings: usize,
 }
 
 /// How long a test waits for what comes in a moment, on a machine that does much else.
@@ -218,7 +223,13 @@ impl Service {
         if script.refused {
             return Err("there is no room for another session".into());
         }
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        if script.ping_flood > 0 {
+            // What it does not read is to be little: the kernel would take megabytes of answers.
+            socket.set_recv_buffer_size(4096).unwrap();
+        }
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(128).unwrap();
         let address = listener.local_addr().unwrap();
         let url = match self.tls {
             Some(_) => format!("wss://localhost:{}/path", address.port()),
@@ -366,6 +377,14 @@ impl Agent {
         }
         let mut tick = tokio::time::interval(Duration::from_millis(20));
         loop {
+            if self.shaken && self.out.is_empty() {
+                for _ in 0..std::mem::take(&mut self.script.ping_flood) {
+                    if socket.send(Ws::Ping(Bytes::from_static(&[7; 125]))).await.is_err() {
+                        return;
+                    }
+                    self.seen.send_modify(|seen| seen.pings += 1);
+                }
+            }
             for frame in std::mem::take(&mut self.out) {
                 self.frames += 1;
                 if self.is_gone() {

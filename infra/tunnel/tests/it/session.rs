@@ -6,9 +6,9 @@ use std::time::Duration;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tunnel::{Control, Error, Options, Stream, Tunnel};
+use tunnel::{Control, Error, Event, Events, Options, Stream, Tunnel};
 
-use crate::agent::{Script, Service, Target, until};
+use crate::agent::{LIMIT, Script, Service, Target, until};
 
 /// One session carries all streams, unless a test wants more.
 fn options() -> Options {
@@ -113,6 +113,27 @@ async fn a_websocket_closed_with_1000_under_traffic_is_resumed_and_nothing_is_lo
     assert_ne!(seen.opens[0].request_id, seen.opens[2].request_id);
     assert_eq!(seen.authorizations.len(), 3, "every connection has its own signature");
     assert_eq!(seen.authorizations[2], "signature 3");
+    tunnel.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_floods_with_pings_and_reads_no_answer_loses_its_connection() {
+    // What the kernel holds of the answers is some megabytes; what we held of the others had no end.
+    const PINGS: usize = 400_000;
+    let service = Service::new(Script { ping_flood: PINGS, ..Script::new(Target::Echo) });
+    let (told, mut lost) = tokio::sync::mpsc::unbounded_channel();
+    let mut options = options();
+    options.events = Events::new(move |event| {
+        if let Event::Lost { why, .. } = event {
+            // Nobody listens any more once the test has ended.
+            drop(told.send(why.to_string()));
+        }
+    });
+    let tunnel = open(&service, options).await.unwrap();
+    echo(tunnel.connect().await.unwrap(), 100_000, 5).await;
+    let why = tokio::time::timeout(LIMIT, lost.recv()).await.expect("it is given up").unwrap();
+    assert!(why.contains("the service sent 1024 pings and reads no answer"), "{why}");
+    assert!(service.seen().pings < PINGS, "it took all of them");
     tunnel.close().await.unwrap();
 }
 

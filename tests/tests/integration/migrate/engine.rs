@@ -168,23 +168,22 @@ async fn plain_refinery_takes_over_and_hands_back() {
             .collect();
         refinery::Runner::new(&files).set_abort_divergent(true).set_abort_missing(true)
     };
-    let mut session = db.connect(&spec("shop").login()).await;
+    let mut client = db.plain(&spec("shop").login()).await;
     let names = |report: &refinery::Report| report.applied_migrations().len();
 
     // Ours, then refinery with nothing to do, then refinery with one to do, then ours again.
     let reports = db.migrate_with(&["shop"], &files[..2], &RunOptions::default()).await;
     assert_eq!(applied(&reports[0]).len(), 2);
-    let report = plain(2).run_async(session.client_mut()).await.unwrap();
+    let report = plain(2).run_async(&mut client).await.unwrap();
     assert_eq!(names(&report), 0);
-    let report = plain(4).run_async(session.client_mut()).await.unwrap();
+    let report = plain(4).run_async(&mut client).await.unwrap();
     assert_eq!(names(&report), 2);
     let reports = db.migrate_with(&["shop"], &files, &RunOptions::default()).await;
     assert_eq!(applied(&reports[0]), ["V5__t5", "V6__t6"]);
-    let report = plain(6).run_async(session.client_mut()).await.unwrap();
+    let report = plain(6).run_async(&mut client).await.unwrap();
     assert_eq!(names(&report), 0);
-    let known = plain(6).get_applied_migrations_async(session.client_mut()).await.unwrap();
+    let known = plain(6).get_applied_migrations_async(&mut client).await.unwrap();
     assert!(known.iter().zip(&files).all(|(known, file)| known.checksum() == file.checksum()));
-    session.close().await;
 
     // The table is as refinery makes it: a second one beside it shows no difference.
     let shape = "SELECT string_agg(column_name || ' ' || data_type || ' ' ||
@@ -192,9 +191,7 @@ async fn plain_refinery_takes_over_and_hands_back() {
                  FROM information_schema.columns WHERE table_name = 'refinery_schema_history'";
     let ours = db.names(&spec("shop").login(), shape).await;
     db.create(&[spec("health")]).await;
-    let mut session = db.connect(&spec("health").login()).await;
-    plain(1).run_async(session.client_mut()).await.unwrap();
-    session.close().await;
+    plain(1).run_async(&mut db.plain(&spec("health").login()).await).await.unwrap();
     assert_eq!(db.names(&spec("health").login(), shape).await, ours);
     db.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use db::{ConnectOptions, Session};
+use db::{ConnectOptions, SearchPath, Session};
 use deploy::bridge::{self, Bridge};
 use deploy::task::tenant;
 use sandbox::Pacing;
@@ -84,9 +84,10 @@ impl Stage {
         let master = bridge::master(context, &cloud).await.unwrap();
         let master = db::connect(&server, &master, &ConnectOptions::default()).await.unwrap();
         let mut tenants = Vec::new();
+        let own = ConnectOptions { search_path: SearchPath::Own, ..ConnectOptions::default() };
         for spec in tenant::specs(context, &cloud, &context.stack.tenants).await.unwrap() {
             let login = spec.unwrap().login();
-            tenants.push(db::connect(&server, &login, &ConnectOptions::default()).await.unwrap());
+            tenants.push(db::connect(&server, &login, &own).await.unwrap());
         }
         let mut stage = Stage { fixture, files, count: 1, bridge, master, tenants };
         stage.write_more();

@@ -11,7 +11,7 @@ use crate::db::until_told;
 const TENANT: &str = "startupwebapp_prod";
 
 /// A stack with a canary, and a folder of migrations of one's own.
-pub(super) struct Files {
+pub(crate) struct Files {
     dir: PathBuf,
     stack: String,
 }
@@ -29,7 +29,7 @@ impl Files {
     }
 
     /// Returns an empty folder for the shipped stack, whose tenants are one wave.
-    pub(super) fn flat(fixture: &Fixture) -> Files {
+    pub(crate) fn flat(fixture: &Fixture) -> Files {
         let dir = fixture.cloud.dir().join("files");
         std::fs::create_dir_all(&dir).unwrap();
         Files { dir, stack: STACK_FILE.to_owned() }
@@ -40,34 +40,34 @@ impl Files {
     }
 
     /// Returns what asks who has what.
-    pub(super) fn status(&self) -> Vec<String> {
+    pub(crate) fn status(&self) -> Vec<String> {
         let dir = self.dir.display().to_string();
         ["migrate", "status", "--json", "--stack", &self.stack, "--dir", &dir].map(str::to_owned).to_vec()
     }
 
     /// Returns a release with these files that leaves the bastion alone.
-    pub(super) fn release(&self) -> Vec<String> {
+    pub(crate) fn release(&self) -> Vec<String> {
         let dir = self.dir.display().to_string();
         ["release", "--yes", "--json", "--stack", &self.stack, "--dir", &dir].map(str::to_owned).to_vec()
     }
 
-    pub(super) fn write(&self, name: &str, sql: &str) {
+    pub(crate) fn write(&self, name: &str, sql: &str) {
         std::fs::write(self.dir.join(name), sql).unwrap();
     }
 
-    pub(super) fn args(&self, more: &[&str]) -> Vec<String> {
+    pub(crate) fn args(&self, more: &[&str]) -> Vec<String> {
         let dir = self.dir.display().to_string();
         let all = [&["migrate", "--json", "--stack", &self.stack, "--dir", &dir], more].concat();
         all.into_iter().map(str::to_owned).collect()
     }
 
-    pub(super) async fn migrate(&self, fixture: &Fixture, more: &[&str], code: i32) -> Value {
+    pub(crate) async fn migrate(&self, fixture: &Fixture, more: &[&str], code: i32) -> Value {
         let args = self.args(more);
         fixture.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).await.expect(code).json()
     }
 }
 
-pub(super) fn kinds(answer: &Value) -> Vec<&str> {
+pub(crate) fn kinds(answer: &Value) -> Vec<&str> {
     let reports = answer["tenants"].as_array().unwrap().iter();
     reports.map(|report| report["outcome"]["kind"].as_str().unwrap()).collect()
 }

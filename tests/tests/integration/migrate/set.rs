@@ -56,10 +56,8 @@ async fn each_tenant_gets_its_own_set_and_plain_refinery_finds_it_up_to_date() {
         .collect();
     let mut plain = refinery::Runner::new(&files).set_abort_divergent(true).set_abort_missing(true);
     plain.set_migration_table_name(OWN);
-    let mut session = db.connect(&targets[0].login).await;
-    let report = plain.run_async(session.client_mut()).await.unwrap();
+    let report = plain.run_async(&mut db.plain(&targets[0].login).await).await.unwrap();
     assert!(report.applied_migrations().is_empty(), "{report:?}");
-    session.close().await;
 
     // What is wrong is told of the table that it is wrong in.
     db.as_owner("shop", &format!("UPDATE {OWN} SET checksum = 'x' WHERE version = 1")).await;

@@ -45,6 +45,9 @@ async fn a_run_that_cannot_get_the_lock_says_who_holds_it() {
     db.stop().await;
 }
 
+/// As `db::lock::MIGRATIONS` is.
+const MIGRATIONS: i64 = 0x6472_6177_0000_0002;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lock_of_a_client_that_fell_silent_is_free_before_the_next_run_gives_up() {
     let db = Database::start().await;
@@ -53,18 +56,37 @@ async fn the_lock_of_a_client_that_fell_silent_is_free_before_the_next_run_gives
     assert!(usual.connect.silence_limit.is_some_and(|limit| limit < usual.lock_limit), "{usual:?}");
     // Longer than a slow machine takes between two of the messages below.
     let dead = ConnectOptions { silence_limit: Some(Duration::from_secs(3)), ..usual.connect.clone() };
-    // Killed between two messages, and in the middle of a transaction; the connections stay, as at a tunnel's far end.
+    // Killed between two messages, and in the middle of a transaction.
     let mut left = Vec::new();
-    for (tenant, sql) in [("idle", "SELECT 1"), ("open", "BEGIN; CREATE TABLE t1 (id int)")] {
-        let session = connect(&db.server, &spec(tenant).login(), &dead).await.unwrap();
-        lock::acquire(&session, lock::MIGRATIONS, "test", Duration::ZERO, &Events::none()).await.unwrap();
-        session.client().batch_execute(sql).await.unwrap();
-        left.push(session);
+    for (tenant, sql) in [("idle", "SELECT 1"), ("open", "BEGIN; CREATE TABLE public.t1 (id int)")] {
+        let sql = format!("SELECT pg_catalog.pg_advisory_lock({MIGRATIONS}); {sql}");
+        left.push(db.killed(&spec(tenant).login(), &dead, &sql).await);
     }
     for report in db.migrate_with(&["idle", "open"], &tables(1), &usual).await {
         assert_eq!(applied(&report), ["V1__t1"], "{report:?}");
     }
     drop(left);
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_lives_is_never_ended_for_its_silence() {
+    let db = Database::start().await;
+    let brief = ConnectOptions { silence_limit: Some(Duration::from_secs(2)), ..ConnectOptions::default() };
+    let [idle, open, failed] = [(); 3].map(|()| connect(&db.server, &db.admin, &brief));
+    let (idle, open, failed) = (idle.await.unwrap(), open.await.unwrap(), failed.await.unwrap());
+    open.client().batch_execute("BEGIN").await.unwrap();
+    failed.client().batch_execute("BEGIN").await.unwrap();
+    failed.client().batch_execute("SELECT 1 / 0").await.unwrap_err();
+    // Who does say nothing is ended meanwhile: that is how long it takes.
+    let killed = db.killed(&db.admin, &brief, "SET application_name = 'killed'").await;
+    let admin = db.connect(&db.admin).await;
+    let killed_ones = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'killed'";
+    until_count(&admin, killed_ones, |count| count == 0).await;
+    for session in [&idle, &open, &failed] {
+        session.client().batch_execute("ROLLBACK").await.unwrap();
+    }
+    drop(killed);
     db.stop().await;
 }
 

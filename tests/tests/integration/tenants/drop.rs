@@ -1,10 +1,12 @@
 //! The end of a tenant.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use db::Error;
 use db::tenant::{self, DropSpec, Dropped, RoleEnd, survey};
-use stack::Events;
+use db::{ConnectOptions, Error, Login, connect};
+use stack::{Event, Events};
 use tests::{Fixture, Want};
 
 use super::create::of_both;
@@ -55,10 +57,11 @@ async fn a_role_goes_with_the_last_database_that_needs_it() {
 async fn a_database_that_somebody_uses_stays_unless_they_are_to_lose_it() {
     let db = Database::start().await;
     db.create(&[spec("shop")]).await;
-    let user = db.connect(&spec("shop").login()).await;
+    let options = ConnectOptions { application_name: "a shop".to_owned(), ..ConnectOptions::default() };
+    let user = connect(&db.server, &spec("shop").login(), &options).await.unwrap();
     let seen = survey(&db.server, &db.admin, "shop").await.unwrap();
     let refused = seen.check_unused("shop").unwrap_err().to_string();
-    assert!(refused.contains("`drawbridge` as `shop_app` (pid "), "{refused}");
+    assert!(refused.contains("`a shop` as `shop_app` (pid "), "{refused}");
     let refused = db.end(&doomed("shop", "shop_app")).await.unwrap_err();
     assert!(refused.to_string().contains("; nothing was dropped"), "{refused}");
     assert!(user.client().batch_execute("SELECT 1").await.is_ok());
@@ -68,6 +71,88 @@ async fn a_database_that_somebody_uses_stays_unless_they_are_to_lose_it() {
     assert!(user.client().batch_execute("SELECT 1").await.is_err());
     let none = survey(&db.server, &db.admin, "shop").await.unwrap();
     assert!(none.database.is_none() && none.check_unused("shop").is_ok());
+    db.stop().await;
+}
+
+/// Returns where notes are told.
+fn notes() -> (Events, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&told);
+    let events = Events::new(move |event| {
+        if let Event::Note { text } = event {
+            notes.lock().expect("no other holder panics").push(text);
+        }
+    });
+    (events, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_drop_left_of_its_dump_is_ended_and_what_others_dump_is_not() {
+    let db = Database::start().await;
+    db.create(&[spec("shop"), spec("health")]).await;
+    let options =
+        ConnectOptions { application_name: tenant::DUMP_NAME.to_owned(), ..ConnectOptions::default() };
+    // As pg_dump does, so that the server never ends it.
+    let sql = "SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+               BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SELECT 1";
+    let dead = db.killed(&spec("shop").login(), &options, sql).await;
+    let other = connect(&db.server, &spec("health").login(), &options).await.unwrap();
+
+    let seen = survey(&db.server, &db.admin, "shop").await.unwrap();
+    assert!(seen.check_unused("shop").is_ok(), "it is looked at once the locks are ours: {seen:?}");
+    let (events, told) = notes();
+    let what = doomed("shop", "shop_app");
+    let claim = tenant::claim(&db.server, &db.admin, &what, &events).await.unwrap();
+    let seen = claim.survey().await.unwrap();
+    assert!(seen.sessions.is_empty() && seen.own_sessions.is_empty(), "{seen:?}");
+    assert_eq!(claim.carry_out().await.unwrap(), Dropped { database: true, role: RoleEnd::Dropped });
+    claim.close().await;
+    let told = told.lock().unwrap().join("\n");
+    assert!(told.contains("ends `drawbridge dump` as `shop_app` (pid "), "{told}");
+    assert!(other.client().batch_execute("SELECT 1").await.is_ok());
+    assert!(db.names(&db.admin, MEMBERSHIPS).await.is_empty());
+    drop(dead);
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_killed_programs_of_ours_are_waited_for_and_living_ones_are_named() {
+    let db = Database::start().await;
+    db.create(&[spec("shop")]).await;
+    let brief = ConnectOptions { silence_limit: Some(Duration::from_secs(3)), ..ConnectOptions::default() };
+    let dead = db.killed(&spec("shop").login(), &brief, "SELECT 1").await;
+    let (events, told) = notes();
+    let what = doomed("shop", "shop_app");
+    let claim = tenant::claim(&db.server, &db.admin, &what, &events).await.unwrap();
+    let seen = claim.survey().await.unwrap();
+    assert!(seen.own_sessions.is_empty() && seen.check_unused("shop").is_ok(), "{seen:?}");
+    let told = told.lock().unwrap().join("\n");
+    assert!(told.contains("waiting for `drawbridge` as `shop_app` (pid "), "{told}");
+    assert!(told.contains("if its program is gone, the server ends it within 30 s"), "{told}");
+    // Somebody else's is not waited for, and with `--force` nobody's is.
+    let living = db.connect(&spec("shop").login()).await;
+    living.client().batch_execute("SET application_name = 'a shop'").await.unwrap();
+    assert!(claim.survey().await.unwrap().check_unused("shop").is_err());
+    claim.close().await;
+    drop(dead);
+    db.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_the_server_has_half_dropped_is_dropped_and_not_dumped() {
+    let db = Database::start().await;
+    db.create(&[spec("shop")]).await;
+    // As `DROP DATABASE` does first, so that nobody connects to what has lost some of its files.
+    let server = Login { user: "rdsadmin".to_owned(), ..db.admin.clone() };
+    let half = "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'shop'";
+    db.plain(&server).await.batch_execute(half).await.unwrap();
+    let seen = survey(&db.server, &db.admin, "shop").await.unwrap();
+    assert!(seen.database.as_ref().is_some_and(|info| info.is_half_dropped), "{seen:?}");
+    let created = db.create(&[spec("shop")]).await;
+    let tenant::Outcome::Failed(error) = &created[0].outcome else { panic!("{created:?}") };
+    assert!(error.to_string().contains("`cargo xtask tenant drop shop`"), "{error}");
+    let ended = db.end(&doomed("shop", "shop_app")).await.unwrap();
+    assert_eq!(ended, Dropped { database: true, role: RoleEnd::Dropped });
     db.stop().await;
 }
 

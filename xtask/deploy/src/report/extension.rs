@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use db::quote::{ident, literal, shell};
+
 use super::matrix::Seen;
 
 /// Adds to the drift of each tenant in which extensions it differs from most of its set.
@@ -43,16 +45,21 @@ fn compare_one(seen: &mut [Seen], places: &[usize], name: &str) {
         }
         let words = |version: &Option<String>| version.clone().unwrap_or_else(|| "not there".to_owned());
         let sql = match (&is, &usual) {
-            (None, Some(version)) => format!("CREATE EXTENSION \"{name}\" VERSION '\\''{version}'\\''"),
-            (Some(_), Some(version)) => format!("ALTER EXTENSION \"{name}\" UPDATE TO '\\''{version}'\\''"),
-            (_, None) => format!("DROP EXTENSION \"{name}\""),
+            (None, Some(version)) => format!("CREATE EXTENSION {} VERSION {}", ident(name), literal(version)),
+            (Some(_), Some(version)) => {
+                format!("ALTER EXTENSION {} UPDATE TO {}", ident(name), literal(version))
+            }
+            (_, None) => format!("DROP EXTENSION {}", ident(name)),
+        };
+        let run = match shell(&["cargo", "xtask", "psql", &one.tenant, "--", "-c", &sql]) {
+            Some(command) => format!("; run `{command}`"),
+            None => String::new(),
         };
         one.drift.push(format!(
-            "extension `{name}`: {}, and {} in {count} of {} tenants of its set; run `cargo xtask psql {} -- -c '{sql}'`",
+            "extension `{name}`: {}, and {} in {count} of {} tenants of its set{run}",
             words(&is),
             words(&usual),
             places.len(),
-            one.tenant
         ));
     }
 }
@@ -87,9 +94,9 @@ mod tests {
             drift(seen),
             [
                 "extension `pg_trgm`: 1.5, and 1.6 in 2 of 4 tenants of its set; run \
-                 `cargo xtask psql b -- -c 'ALTER EXTENSION \"pg_trgm\" UPDATE TO '\\''1.6'\\'''`",
+                 `cargo xtask psql b -- -c \"ALTER EXTENSION \\\"pg_trgm\\\" UPDATE TO '1.6'\"`",
                 "extension `pg_trgm`: not there, and 1.6 in 2 of 4 tenants of its set; run \
-                 `cargo xtask psql d -- -c 'CREATE EXTENSION \"pg_trgm\" VERSION '\\''1.6'\\'''`",
+                 `cargo xtask psql d -- -c \"CREATE EXTENSION \\\"pg_trgm\\\" VERSION '1.6'\"`",
             ]
         );
         let most = drift(vec![with("a", None), with("b", None), with("c", Some("1.6"))]);

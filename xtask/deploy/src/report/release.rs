@@ -7,7 +7,9 @@ use db::migrate::{Outcome, TenantReport};
 use db::tenant::{Created, Verdict, Verification};
 use serde::Serialize;
 
+use crate::escape::markdown;
 use crate::table;
+use crate::text::{Text, put_line};
 use crate::view::seconds;
 
 /// What a release did. Each part is there as far as the release came.
@@ -120,15 +122,15 @@ impl Release {
     }
 
     /// Renders it for people.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        let _ = writeln!(text, "release of `{}`: {}, {}", self.stack, self.word(), seconds(self.elapsed));
-        let _ = writeln!(text, "bastion: {}", self.bastion.join(", "));
+    pub fn text(&self) -> Text {
+        let mut text = Text::new();
+        put_line!(text, "release of `{}`: {}, {}", self.stack, self.word(), seconds(self.elapsed));
+        put_line!(text, "bastion: {}", self.bastion.join(", "));
         let rows = self.rows();
         if !rows.is_empty() {
-            text.push_str(&table::render(&["tenant", "part", ""], &rows));
+            text.add(&table::render(&["tenant", "part", ""], &rows));
         }
-        let _ = writeln!(text, "{} up to date, {} verified", self.up_to_date, self.verified);
+        put_line!(text, "{} up to date, {} verified", self.up_to_date, self.verified);
         text
     }
 
@@ -139,7 +141,7 @@ impl Release {
         if !rows.is_empty() {
             text.push_str("| tenant | part | |\n|---|---|---|\n");
             for row in rows {
-                let cells: Vec<String> = row.iter().map(|cell| cell_of(cell)).collect();
+                let cells: Vec<String> = row.iter().map(|cell| markdown(cell)).collect();
                 let _ = writeln!(text, "| {} |", cells.join(" | "));
             }
             text.push('\n');
@@ -153,7 +155,7 @@ impl Release {
             self.bastion.join(", ")
         );
         if let Some(error) = &self.error {
-            let _ = writeln!(text, "\n**{}**", cell_of(error));
+            let _ = writeln!(text, "\n**{}**", markdown(error));
         }
         text
     }
@@ -182,11 +184,6 @@ impl Release {
     }
 }
 
-/// Returns a text as it may stand in a cell: on one line, and no markup.
-fn cell_of(text: &str) -> String {
-    super::escape(text).replace('|', "&#124;").replace('`', "&#96;").replace(['\n', '\r'], " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +195,6 @@ mod tests {
         let text = release.markdown();
         let row = text.lines().find(|line| line.starts_with("| a ")).unwrap();
         assert_eq!(row.matches('|').count(), 4, "{row}");
-        assert!(!row.contains("<b>") && row.contains("&lt;b&gt;"), "{row}");
+        assert!(!row.contains("<b>") && row.contains("&#60;b&#62;"), "{row}");
     }
 }

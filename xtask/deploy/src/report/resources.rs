@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use stack::{Entry, Inventory, Resource, Stack, entry, plan};
 
+use super::escape;
 use super::page::{Line, Page, table};
-use super::{escape, plain};
+use crate::text::{Text, put_line};
 
 const STYLE: &str = include_str!("steps.css");
 
@@ -105,7 +106,7 @@ impl Resources {
     }
 
     /// Renders it for people.
-    pub fn render(&self) -> String {
+    pub fn render(&self) -> Text {
         let rows: Vec<Vec<String>> = self
             .resources
             .iter()
@@ -121,18 +122,23 @@ impl Resources {
                     &age_seconds.map_or_else(|| "-".to_owned(), age),
                     &last.join("; "),
                 ];
-                cells.map(plain).to_vec()
+                cells.map(str::to_owned).to_vec()
             })
             .collect();
         let mut text = crate::table::render(&["step", "kind", "id", "state", "age", ""], &rows);
-        text.push_str(&format!("\n{} resources\n", self.resources.len()));
+        text.blank();
+        put_line!(text, "{} resources", self.resources.len());
         if !self.absent.is_empty() {
-            text.push_str(&format!("not there: {}; `cargo xtask status` says what to do\n", self.absent()));
+            put_line!(text, "not there: {}; `cargo xtask status` says what to do", self.absent());
         }
         if let Some(connect) = &self.connect {
-            let ways: Vec<Vec<String>> =
-                connect.ways().iter().map(|(what, how)| vec![(*what).to_owned(), plain(how)]).collect();
-            text.push_str(&format!("\n{}", crate::table::render(&["connect", ""], &ways)));
+            let ways: Vec<Vec<String>> = connect
+                .ways()
+                .iter()
+                .map(|(what, how)| vec![(*what).to_owned(), (*how).to_owned()])
+                .collect();
+            text.blank();
+            text.add(&crate::table::render(&["connect", ""], &ways));
         }
         text
     }

@@ -8,9 +8,9 @@ use stack::resource::CREATE_ORDER;
 use stack::spec::KEPT;
 use stack::{Bill, Finding, Inventory, Plan, Resource, Stack, entry};
 
+use super::escape;
 use super::page::{Line, Page, list, table};
 use super::resources::{self, Connect};
-use super::{escape, plain};
 
 const STYLE: &str = include_str!("steps.css");
 
@@ -197,8 +197,8 @@ fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
     let mut notes = Vec::new();
     for secret in stack::mismatch::foreign(inventory) {
         notes.push(match &secret.owner {
-            Some(owner) => format!("secret `{}` belongs to stack `{}`", plain(&secret.name), plain(owner)),
-            None => format!("secret `{}` carries no stack's tag", plain(&secret.name)),
+            Some(owner) => format!("secret `{}` belongs to stack `{}`", secret.name, owner),
+            None => format!("secret `{}` carries no stack's tag", secret.name),
         });
     }
     for secret in inventory.secrets.iter().filter(|one| one.tagged && one.scheduled_for_deletion) {
@@ -206,7 +206,7 @@ fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
             true => "`cargo xtask up secrets` restores it",
             false => "`cargo xtask tenant create` restores it if a tenant needs it",
         };
-        notes.push(format!("secret `{}` is scheduled for deletion; {restore}", plain(&secret.name)));
+        notes.push(format!("secret `{}` is scheduled for deletion; {restore}", secret.name));
     }
     if let Some(database) = inventory.database.as_ref().filter(|database| database.status == "stopped") {
         let when = database.restarts_at.as_deref().unwrap_or("an unknown time, seven days after its stop");
@@ -218,25 +218,22 @@ fn notes(stack: &Stack, inventory: &Inventory) -> Vec<String> {
     for one in inventory.topic.iter().flat_map(|topic| &topic.subscriptions).filter(|one| one.arn.is_none()) {
         notes.push(format!(
             "the subscription of {} is not confirmed, so no alarm reaches it; follow the link in the mail from AWS",
-            plain(&one.endpoint)
+            one.endpoint
         ));
     }
     for alarm in inventory.alarms.iter().filter(|alarm| alarm.state == "ALARM") {
-        notes.push(format!("alarm `{}` has gone off", plain(&alarm.name)));
+        notes.push(format!("alarm `{}` has gone off", alarm.name));
     }
     if let Some(holder) = inventory.locks.last().and_then(|lock| lock.holder.as_ref()) {
-        notes.push(format!(
-            "the stack is being changed, or was when that run died: {}",
-            plain(&holder.to_string())
-        ));
+        notes.push(format!("the stack is being changed, or was when that run died: {holder}"));
     }
     if let Some(bastion) = inventory.bastion() {
         if let Some(until) = &bastion.keep_until {
-            let until = if until == KEPT { "it is stopped by name".to_owned() } else { plain(until) };
+            let until = if until == KEPT { "it is stopped by name" } else { until };
             notes.push(format!("bastion {} does not stop by itself until {until}", bastion.id));
         }
         if let Some(end) = &bastion.expires_at {
-            notes.push(format!("bastion {} is ephemeral and removes itself at {}", bastion.id, plain(end)));
+            notes.push(format!("bastion {} is ephemeral and removes itself at {end}", bastion.id));
         }
     }
     notes

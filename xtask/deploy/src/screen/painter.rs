@@ -3,10 +3,12 @@
 //! The cursor rests at the start of the row below them. There the terminal shows `^C`, and whatever else is typed; at the end of
 //! a line that fills its row it would go on in the next, and a line that nothing erases would stay above.
 
+#![expect(clippy::disallowed_methods, reason = "bars are erased as they were drawn")]
+
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use crate::terminal;
+use crate::{escape, terminal};
 
 const FRAMES: [char; 8] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧'];
 
@@ -72,7 +74,7 @@ fn line(frame: char, text: &str, elapsed: Duration, columns: usize) -> String {
 
 /// Returns as much of the text as has room, on one line.
 fn cut(text: &str, room: usize) -> String {
-    let text = text.replace(['\n', '\r'], " ");
+    let text = escape::line(text);
     if text.chars().map(width).sum::<usize>() <= room {
         return text;
     }
@@ -95,6 +97,12 @@ fn width(c: char) -> usize {
 fn write(text: &str) {
     // In one piece, so that nothing comes between.
     drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// Returns a line as it is drawn.
+#[cfg(test)]
+pub(crate) fn bar(text: &str) -> String {
+    line(FRAMES[0], text, Duration::ZERO, 80)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `adopt`: tags what the predecessor's scripts made, so that it is the stack's.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::task::plan;
+use crate::text::{Text, put_line};
 use crate::{confirm, registry, table, view};
 
 /// Shows what the file names, what differs from the stack file and what `up` would do after; asks; tags it.
@@ -36,11 +36,15 @@ pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Fai
     let shown = after.render(stack, &found, &taken);
     let document = |adopted: bool| after.document(stack, &found, &open, adopted);
     if open.is_empty() || args.dry_run {
-        let text = if open.is_empty() { format!("{shown}\nnothing to adopt\n") } else { shown };
+        let mut text = shown;
+        if open.is_empty() {
+            text.blank();
+            text.line("nothing to adopt");
+        }
         view::result(context.json, &text, &document(false))?;
         return Ok(ExitCode::SUCCESS);
     }
-    context.view.say(shown.trim_end());
+    context.view.say_lines(&shown);
     confirm::yes(context, &format!("tag these {} as parts of stack `{}`?", open.len(), stack.name))?;
     let again = |error: aws::Error| {
         Failure::from(error)
@@ -69,13 +73,15 @@ pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Fai
         work,
     );
     Box::pin(alone).await?;
-    let text = format!("adopted: {} parts\nnext: {}\n", open.len(), after.next());
+    let mut text = Text::of(format_args!("adopted: {} parts", open.len()));
+    put_line!(text, "next: {}", after.next());
     view::result(context.json, &text, &document(true))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn read(file: &Path) -> Result<Listing, Failure> {
     let shown = file.display().to_string();
+    db::link::check(file)?;
     let bytes = std::fs::read(file).map_err(|error| {
         Failure::usage(format!("cannot read `{shown}`: {error}"))
             .hint("name the file that the scripts kept: `cargo xtask adopt --from aws-resources.env`")
@@ -138,7 +144,7 @@ impl After {
         }
     }
 
-    fn render(&self, stack: &Stack, found: &Found, taken: &[Candidate]) -> String {
+    fn render(&self, stack: &Stack, found: &Found, taken: &[Candidate]) -> Text {
         let row = |candidate: &Candidate| {
             let what = match (taken.contains(candidate), &candidate.variable) {
                 (true, _) => "is the stack's already",
@@ -150,20 +156,21 @@ impl After {
         let rows: Vec<Vec<String>> = found.candidates.iter().map(row).collect();
         let mut text = table::render(&["part", "id", ""], &rows);
         for skipped in &found.skipped {
-            let _ = writeln!(text, "left alone: {} `{}` {}", skipped.variable, skipped.id, skipped.why);
+            put_line!(text, "left alone: {} `{}` {}", skipped.variable, skipped.id, skipped.why);
         }
         for drift in &self.drift {
-            let _ = writeln!(
+            put_line!(
                 text,
                 "differs: {}: {} is {}, the stack file says {}; `up` leaves it so",
-                drift.resource, drift.field, drift.have, drift.want
+                drift.resource,
+                drift.field,
+                drift.have,
+                drift.want
             );
         }
-        let _ = write!(
-            text,
-            "\nwhat `up` does after that:\n{}",
-            plan::render(stack, &self.inventory, &self.plan)
-        );
+        text.blank();
+        text.line("what `up` does after that:");
+        text.add(&plan::render(stack, &self.inventory, &self.plan));
         text
     }
 

@@ -7,12 +7,13 @@ use stack::receipt::{Audit, Left, Unseen};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::text::Text;
 use crate::{table, view};
 
 /// Asks each service; exit 9 if anything is left, or a list failed so that nobody knows.
 pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let found = of(context).await?;
-    let text = if found.is_clean() { "nothing left\n".to_owned() } else { render(&found) };
+    let text = if found.is_clean() { Text::of("nothing left") } else { render(&found) };
     let document = json!({ "stack": context.stack.name, "left": found.left, "unseen": found.unseen });
     view::result(context.json, &text, &document)?;
     match (found.left.is_empty(), found.unseen.is_empty()) {
@@ -38,24 +39,24 @@ pub async fn of(context: &Context) -> Result<Audit, Failure> {
 }
 
 /// Renders what is left, and what could not be seen, as tables.
-pub fn render(found: &Audit) -> String {
+pub fn render(found: &Audit) -> Text {
     tables(&found.left, &found.unseen)
 }
 
 /// As [`render`], of a receipt's parts.
-pub fn tables(left: &[Left], unseen: &[Unseen]) -> String {
-    let mut text = String::new();
+pub fn tables(left: &[Left], unseen: &[Unseen]) -> Text {
+    let mut text = Text::new();
     if !left.is_empty() {
         let command = |one: &Left| one.command.as_ref().map(|command| format!("; `{command}`"));
         let row = |one: &Left| {
             let why = format!("{}{}", one.why, command(one).unwrap_or_default());
             vec![one.kind.clone(), one.id.clone(), why]
         };
-        text.push_str(&table::render(&["left", "id", ""], &left.iter().map(row).collect::<Vec<_>>()));
+        text.add(&table::render(&["left", "id", ""], &left.iter().map(row).collect::<Vec<_>>()));
     }
     if !unseen.is_empty() {
         let row = |one: &Unseen| vec![one.what.clone(), one.call.clone(), one.why.clone()];
-        text.push_str(&table::render(&["not seen", "call", ""], &unseen.iter().map(row).collect::<Vec<_>>()));
+        text.add(&table::render(&["not seen", "call", ""], &unseen.iter().map(row).collect::<Vec<_>>()));
     }
     text
 }

@@ -12,6 +12,6 @@ pub fn run(args: &xtask::Completions) -> Result<ExitCode, Failure> {
     let shell: Shell = args.shell.parse().map_err(Failure::usage)?;
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program::command(), program::file_name(), &mut script);
-    view::print_as_is(String::from_utf8_lossy(&script).trim_end())?;
+    view::pass(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

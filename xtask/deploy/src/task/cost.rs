@@ -10,6 +10,7 @@ use stack::inventory::Instance;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::text::put_line;
 use crate::{cost, running, view};
 
 /// Prints the bill of what exists.
@@ -18,10 +19,10 @@ pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let bill = stack::cost::of_inventory(&context.stack, &inventory);
     let mut text = cost::render(&bill);
     let (now, hourly) = (bill.now(), bill.now().known.an_hour());
-    text.push_str(&format!("now: {now} a month, which is {hourly} an hour\n"));
+    put_line!(text, "now: {now} a month, which is {hourly} an hour");
     let since = inventory.bastion().filter(|bastion| bastion.state == "running").and_then(since_start);
     if let Some((time, amount)) = &since {
-        text.push_str(&format!("the bastion since its start: {amount}, in {}\n", view::seconds(*time)));
+        put_line!(text, "the bastion since its start: {amount}, in {}", view::seconds(*time));
     }
     view::result(
         context.json,

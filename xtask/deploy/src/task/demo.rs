@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::sets::Sets;
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
+use crate::text::Text;
 use crate::view::{seconds, tell};
 use crate::{place, registry, table};
 
@@ -41,17 +42,26 @@ pub async fn run(args: &xtask::Demo, mut context: Context) -> Result<ExitCode, F
         std::fs::remove_dir_all(dir)?;
     }
     result?;
-    tell(format!("\n{}", parts.summary().trim_end()));
+    let mut summary = Text::new();
+    summary.blank();
+    summary.add(&parts.summary());
+    tell(&summary);
     if args.keep {
-        tell(
-            "\nthe sandbox still runs; add `--sandbox --stack infra/demo.toml` to any task, and end it with \
+        let mut kept = Text::new();
+        kept.blank();
+        kept.line(
+            "the sandbox still runs; add `--sandbox --stack infra/demo.toml` to any task, and end it with \
              `cargo xtask sandbox stop`",
         );
+        tell(&kept);
     }
-    tell(
-        "\nagainst AWS: log in (`aws sso login`, AWS_PROFILE), set your names and ranges in infra/stack.toml, then\n  \
-         cargo xtask plan; cargo xtask up; cargo xtask tenant create; cargo xtask migrate; cargo xtask tenant verify",
+    let mut next = Text::new();
+    next.blank();
+    next.line("against AWS: log in (`aws sso login`, AWS_PROFILE), set your names and ranges in infra/stack.toml, then");
+    next.line(
+        "  cargo xtask plan; cargo xtask up; cargo xtask tenant create; cargo xtask migrate; cargo xtask tenant verify",
     );
+    tell(&next);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -118,7 +128,7 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
                 context.view.say("   nothing left");
                 return Ok(());
             }
-            Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(audit::render(&found))))
+            Err(Failure::new(Exit::Leftovers, anyhow::Error::msg(audit::render(&found).to_string())))
         })
         .await
 }
@@ -171,7 +181,7 @@ impl Parts {
         Ok(value)
     }
 
-    fn summary(&self) -> String {
+    fn summary(&self) -> Text {
         let total: Duration = self.done.iter().map(|(_, _, elapsed)| *elapsed).sum();
         let mut rows: Vec<Vec<String>> = self
             .done

@@ -2,7 +2,6 @@
 
 mod connection;
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use aws::Depth;
@@ -12,6 +11,7 @@ use stack::diagnosis::{self, Judgement, Link, Verdict};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::text::{Text, put_line};
 use crate::view;
 
 /// Looks at every link and prints what is so; exit 8 unless all are in order.
@@ -49,19 +49,22 @@ fn can_connect(diagnosis: &Diagnosis) -> bool {
 }
 
 /// Renders the root cause, what mends it, and every link.
-fn render(diagnosis: &Diagnosis) -> String {
+pub(crate) fn render(diagnosis: &Diagnosis) -> Text {
     let mut text = match diagnosis.root() {
-        None => format!("all {} links from here to the database are in order\n", diagnosis.links.len()),
+        None => Text::of(format_args!(
+            "all {} links from here to the database are in order",
+            diagnosis.links.len()
+        )),
         Some(link) => {
-            let mut text = format!("{}\n", link.sentence);
-            let _ = writeln!(text, "because: {}", link.evidence);
+            let mut text = Text::of(&link.sentence);
+            put_line!(text, "because: {}", link.evidence);
             if let Some(command) = &link.command {
-                let _ = writeln!(text, "mend it: {command}");
+                put_line!(text, "mend it: {command}");
             }
             text
         }
     };
-    text.push('\n');
+    text.blank();
     let width = diagnosis.links.iter().map(|link| link.name.len()).max().unwrap_or_default();
     for link in &diagnosis.links {
         let Link { name, verdict, sentence, evidence, command, .. } = link;
@@ -74,13 +77,13 @@ fn render(diagnosis: &Diagnosis) -> String {
         let row = format!("{name:<width$}  {word:<7}  ");
         match verdict {
             Verdict::Fail => {
-                let _ = writeln!(text, "{row}{sentence} ({evidence})");
+                put_line!(text, "{row}{sentence} ({evidence})");
                 if let Some(command) = command {
-                    let _ = writeln!(text, "{:>1$}{command}", "", row.len());
+                    put_line!(text, "{:>1$}{command}", "", row.len());
                 }
             }
             Verdict::Pass | Verdict::Unknown | Verdict::Skipped => {
-                let _ = writeln!(text, "{row}{evidence}");
+                put_line!(text, "{row}{evidence}");
             }
         }
     }

@@ -14,7 +14,8 @@ use crate::context::Context;
 use crate::failure::{self, Exit, Failure};
 use crate::running::{self, Running};
 use crate::task::{audit, plan};
-use crate::{confirm, power, program, report, view};
+use crate::text::{Text, put_line};
+use crate::{confirm, power, report, view};
 
 /// A teardown: what is to go, how, and where.
 struct Job<'a> {
@@ -66,7 +67,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
     let mut job = Job { context, cloud: &cloud, account, plan, only, options, is_shown: true };
     let mut inventory = inventory;
     let (receipt, teardown) = loop {
-        context.view.say(plan::render(&context.stack, &inventory, &job.plan).trim_end());
+        context.view.say_lines(&plan::render(&context.stack, &inventory, &job.plan));
         if let Some((refusal, living)) = stack::stray::refuse_down(&context.stack, &inventory, &job.plan) {
             return refuse(&job, args, &inventory, living, began_at, Failure::from(refusal));
         }
@@ -126,7 +127,7 @@ impl Job<'_> {
         let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
         let connected = power::connected(cloud, going).await?;
         if !connected.is_empty() {
-            context.view.say(power::render(&connected).trim_end());
+            context.view.say_lines(&power::render(&connected));
         }
         if plan.is_empty() {
             return Ok(());
@@ -162,7 +163,7 @@ impl Job<'_> {
             }
             if self.is_shown && !plan.is_as_agreed(&self.plan) {
                 context.view.say("what exists has changed since the plan was shown; this goes now:");
-                context.view.say(plan::render(stack, &inventory, &plan).trim_end());
+                context.view.say_lines(&plan::render(stack, &inventory, &plan));
             }
             let going = aws::teardown(cloud, stack, &plan, inventory, options, events, stop);
             let teardown = Box::pin(going).await;
@@ -289,30 +290,22 @@ fn leftover(step: &Step) -> Option<Left> {
 
 fn give(context: &Context, path: Option<&Path>, receipt: &Receipt) -> Result<(), Failure> {
     let shown = view::result(context.json, &render(receipt), receipt).map_err(Failure::from);
-    let written = path.map_or(Ok(()), |path| {
-        let text =
-            serde_json::to_string_pretty(&program::called_value(receipt)).map_err(anyhow::Error::from)?;
-        report::write(path, &format!("{text}\n"))
-    });
+    let written = path.map_or(Ok(()), |path| report::write(path, &report::json(receipt)));
     report::after(context, shown, written)
 }
 
 /// Renders a receipt for people: counts of what is gone, names of all else.
-fn render(receipt: &Receipt) -> String {
+pub(crate) fn render(receipt: &Receipt) -> Text {
     let gone = receipt.gone.len();
-    let mut text = match receipt.verdict {
-        Verdict::Gone => {
-            format!("down: {gone} parts gone, each shown by a call; nothing left of what was to go\n")
-        }
-        Verdict::Left | Verdict::Unproved => format!("down: {gone} parts gone, each shown by a call\n"),
+    let rest = match receipt.verdict {
+        Verdict::Gone => "; nothing left of what was to go",
+        Verdict::Left | Verdict::Unproved => "",
     };
+    let mut text = Text::of(format_args!("down: {gone} parts gone, each shown by a call{rest}"));
     for kept in &receipt.kept {
-        text.push_str(&format!(
-            "kept: {} {} ({}); `{}` removes it\n",
-            kept.kind, kept.id, kept.why, kept.command
-        ));
+        put_line!(text, "kept: {} {} ({}); `{}` removes it", kept.kind, kept.id, kept.why, kept.command);
     }
-    text.push_str(&audit::tables(&receipt.left, &receipt.unseen));
+    text.add(&audit::tables(&receipt.left, &receipt.unseen));
     text
 }
 

@@ -6,16 +6,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws::Cloud;
-use db::tenant::{DropSpec, Dropped, RoleEnd};
+use db::tenant::{Claim, DropSpec, Dropped, RoleEnd, Survey};
 use db::{Login, Server};
 use serde_json::json;
 use stack::spec::Tenant;
 
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
-use crate::dump::Programs;
+use crate::dump::{Dump, Programs};
 use crate::failure::{Exit, Failure};
+use crate::file::Unfinished;
+use crate::leftover::{self, Leftover};
 use crate::task::tenant;
+use crate::text::{Text, put_line};
 use crate::{confirm, registry, view};
 
 /// Looks, asks for the tenant's name, dumps, drops.
@@ -48,43 +51,34 @@ async fn work(
     Box::pin(aws::secret::check_all(cloud, &context.stack, &secret)).await?;
     let survey = db::tenant::survey(server, master, &tenant.name).await?;
     if !args.force {
-        survey.check_unused(&tenant.name).map_err(|error| {
-            Failure::from(error).hint("end those sessions, or add `--force`: they lose their connections")
-        })?;
+        survey.check_unused(&tenant.name).map_err(in_use)?;
     }
     // A run that was cut off may have dropped it already.
-    let programs = programs.filter(|_| survey.database.is_some());
+    let programs = programs.filter(|_| is_whole(&survey));
     if let Some(programs) = programs {
         programs.check(survey.version)?;
     }
-    let copy = if programs.is_some() { "a dump is taken first" } else { "no dump is taken" };
+    let copy = match &survey.database {
+        Some(info) if info.is_half_dropped => {
+            "the server was cut off while it dropped it, so that no dump can be taken"
+        }
+        _ if programs.is_some() => "a dump is taken first",
+        _ => "no dump is taken",
+    };
     let question = format!("this drops the database of tenant `{}` with all its data; {copy}", tenant.name);
     confirm::typed(context, &question, &tenant.name, args.name.as_deref())?;
-    let now = db::tenant::survey(server, master, &tenant.name).await?;
-    if survey.database.is_none() && now.database.is_some() {
-        let text = format!(
-            "the database of tenant `{}` was not there when the question was asked, and is now; nothing was dropped",
-            tenant.name
-        );
-        return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)).hint("run the same again"));
-    }
 
-    let mut dump = None;
-    if let Some(programs) = programs {
-        let login = bridge::owner(context, cloud, tenant).await?;
-        let file = args.dump.clone().map_or_else(|| default_file(tenant), Ok)?;
-        context.view.say(format!("dumping `{}` to `{}`", tenant.name, file.display()));
-        let bytes = programs.dump(context, bridge, &login, survey.version, &file).await?;
-        dump = Some((file, bytes));
-    }
-    context.check_interrupted()?;
     let what = DropSpec {
         tenant: tenant.name.clone(),
         owner: tenant.owner.clone(),
         shared_with: others(context, tenant),
         force: args.force,
     };
-    let dropped = db::tenant::drop(server, master, &what, &context.events).await?;
+    let claim = db::tenant::claim(server, master, &what, &context.events).await?;
+    let ended = Box::pin(end(context, args, programs, &survey, cloud, (bridge, tenant, &claim))).await;
+    claim.close().await;
+    let (dump, dropped) = ended?;
+    let dump = dump.map(|(dump, _)| dump);
     // Without its role a password opens nothing.
     let secret = match dropped.role {
         RoleEnd::Dropped | RoleEnd::Absent => {
@@ -94,8 +88,8 @@ async fn work(
     };
     // What was dropped is told, whatever became of the secret.
     let is_deleted = secret.as_ref().is_ok_and(|deleted| *deleted);
-    let dump = dump.as_ref().map(|(file, bytes)| (file.as_path(), *bytes));
-    tell(context, tenant, dump, &dropped, is_deleted)?;
+    forget_cut_off_dumps(context, tenant, args.dump.as_deref());
+    tell(context, tenant, dump.as_ref(), &dropped, is_deleted)?;
     secret.map(drop).map_err(|error| {
         Failure::from(error).hint(format!(
             "run `cargo xtask tenant drop {}` again: it deletes the secret, which is all that is left",
@@ -104,11 +98,106 @@ async fn work(
     })
 }
 
+/// Dumps and drops, under the tenant's locks: what is there by now may be less than before, if a run that was cut off is done.
+async fn end(
+    context: &Context,
+    args: &xtask::TenantDrop,
+    programs: Option<&Programs>,
+    before: &Survey,
+    cloud: &Cloud,
+    (bridge, tenant, claim): (&Arc<Bridge>, &Tenant, &Claim<'_>),
+) -> Result<(Option<(Dump, Unfinished)>, Dropped), Failure> {
+    let now = claim.survey().await?;
+    if !is_whole(before) && is_whole(&now) {
+        let text = format!(
+            "the database of tenant `{}` was not there when the question was asked, and is now; nothing was dropped",
+            tenant.name
+        );
+        return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)).hint("run the same again"));
+    }
+    if !args.force {
+        now.check_unused(&tenant.name).map_err(in_use)?;
+    }
+    let mut dump = None;
+    if let Some(programs) = programs.filter(|_| is_whole(&now)) {
+        let login = bridge::owner(context, cloud, tenant).await?;
+        let file = free_name(context, tenant, args.dump.as_deref())?;
+        context.view.say(format!("dumping `{}` to `{}`", tenant.name, file.display()));
+        dump = Some(programs.dump(context, bridge, &login, now.version, &file).await?);
+    }
+    context.check_interrupted()?;
+    Ok((dump, claim.carry_out().await?))
+}
+
+/// Tells whether there is a database that one can connect to.
+fn is_whole(survey: &Survey) -> bool {
+    survey.database.as_ref().is_some_and(|info| !info.is_half_dropped)
+}
+
+fn in_use(error: db::Error) -> Failure {
+    Failure::from(error).hint("end those sessions, or add `--force`: they lose their connections")
+}
+
 /// Returns the other tenants that have the same role.
 fn others(context: &Context, tenant: &Tenant) -> Vec<String> {
     let others = context.stack.tenants.iter().filter(|other| other.owner == tenant.owner);
     others.map(|other| other.name.clone()).filter(|name| *name != tenant.name).collect()
 }
+
+/// Returns where the dump goes. What a run that was killed has half written is removed; what it had whole stays as it is, and
+/// this one gets another name.
+fn free_name(context: &Context, tenant: &Tenant, told: Option<&Path>) -> Result<PathBuf, Failure> {
+    let file = told.map_or_else(|| default_file(tenant), |file| Ok(file.to_owned()))?;
+    let mut is_taken = false;
+    for left in leftovers(tenant, told) {
+        if left.is_whole {
+            is_taken |= left.path == file;
+            let shown = left.path.display();
+            context.view.say(format!("`{shown}` is the whole dump of a drop that was cut off; it stays"));
+        } else if left.remove().is_ok() {
+            let (shown, bytes) = (left.part.display(), left.bytes);
+            context
+                .view
+                .say(format!("removed `{shown}`, {bytes} bytes: half a dump of a drop that was cut off"));
+        }
+    }
+    if !is_taken {
+        return Ok(file);
+    }
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let numbered = |number: u32| match file.extension() {
+        Some(extension) => file.with_file_name(format!("{stem}-{number}.{}", extension.to_string_lossy())),
+        None => file.with_file_name(format!("{stem}-{number}")),
+    };
+    let free = (2..).map(numbered).find(|file| !file.try_exists().is_ok_and(|is_there| is_there));
+    Ok(free.expect("invariant: no folder has so many files"))
+}
+
+/// Takes the marks off dumps of runs that were cut off: there is nothing left to go on with.
+fn forget_cut_off_dumps(context: &Context, tenant: &Tenant, told: Option<&Path>) {
+    for left in leftovers(tenant, told) {
+        if let Err(error) = left.remove() {
+            context.events.warn(format!("cannot remove `{}`: {error}", left.part.display()));
+        }
+    }
+}
+
+/// Returns the dumps of this tenant whose runs were killed, where this one's dump goes.
+fn leftovers(tenant: &Tenant, told: Option<&Path>) -> Vec<Leftover> {
+    let wanted = told.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let folder = told.and_then(Path::parent).unwrap_or(Path::new(""));
+    let is_of_time = |name: &str| {
+        let time =
+            name.strip_prefix(&format!("{}-", tenant.name)).and_then(|rest| rest.strip_suffix(".dump"));
+        time.is_some_and(|time| {
+            time.len() == TIME.len() && time.chars().all(|c| c.is_ascii_digit() || "TZ".contains(c))
+        })
+    };
+    leftover::find(folder, |name| wanted.as_deref().map_or_else(|| is_of_time(name), |wanted| name == wanted))
+}
+
+/// What the time in a dump's name looks like.
+const TIME: &str = "20261130T183000Z";
 
 fn default_file(tenant: &Tenant) -> Result<PathBuf, Failure> {
     let now = jiff::Timestamp::now().round(jiff::Unit::Second).map_err(anyhow::Error::from)?;
@@ -120,7 +209,7 @@ fn default_file(tenant: &Tenant) -> Result<PathBuf, Failure> {
 fn tell(
     context: &Context,
     tenant: &Tenant,
-    dump: Option<(&Path, u64)>,
+    dump: Option<&Dump>,
     dropped: &Dropped,
     secret: bool,
 ) -> Result<(), Failure> {
@@ -130,20 +219,21 @@ fn tell(
         RoleEnd::Absent => "was gone already".to_owned(),
         RoleEnd::Kept { reason } => format!("kept: {reason}"),
     };
-    let mut lines = vec![format!("database `{}`: {database}", tenant.name)];
-    if let Some((file, bytes)) = dump {
-        lines.push(format!("dump: `{}`, {bytes} bytes", file.display()));
+    let mut text = Text::of(format_args!("database `{}`: {database}", tenant.name));
+    if let Some(Dump { file, bytes, sha256, tables }) = dump {
+        let file = file.display();
+        put_line!(text, "dump: `{file}`, {bytes} bytes, {tables} tables, SHA-256 {sha256}");
     }
-    lines.push(format!("role `{}`: {role}", tenant.owner));
-    lines.push(format!("its secret: {}", if secret { "deleted" } else { "left as it is" }));
+    put_line!(text, "role `{}`: {role}", tenant.owner);
+    put_line!(text, "its secret: {}", if secret { "deleted" } else { "left as it is" });
     context.view.say("take it out of where tenants are written, or `tenant create` makes it anew");
     let document = json!({
         "tenant": tenant.name,
         "database": { "dropped": dropped.database },
-        "dump": dump.map(|(file, bytes)| json!({ "file": file.display().to_string(), "bytes": bytes })),
+        "dump": dump,
         "role": { "name": tenant.owner, "outcome": dropped.role },
         "secret": { "name": context.stack.role_secret_name(&tenant.owner), "deleted": secret },
     });
-    view::result(context.json, &lines.join("\n"), &document)?;
+    view::result(context.json, &text, &document)?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use stack::env::{self, Variable};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::text::Text;
 use crate::{confirm, report, view};
 
 /// Writes the file, or prints it if it is called `-`; a file that somebody else has written is replaced only if told so.
@@ -28,7 +29,6 @@ pub async fn run(context: &Context, args: &xtask::Env) -> Result<ExitCode, Failu
         }
         report::write(file, &text)?;
     }
-    let told = if is_printed { text } else { format!("{}: {} variables\n", file.display(), variables.len()) };
     let document = json!({
         "stack": context.stack.name,
         "file": (!is_printed).then(|| file.display().to_string()),
@@ -36,9 +36,10 @@ pub async fn run(context: &Context, args: &xtask::Env) -> Result<ExitCode, Failu
     });
     if is_printed && !context.json {
         // As the file would be: its first line is known by, whatever this program is called.
-        view::print_as_is(told.trim_end())?;
+        view::pass(text.trim_end())?;
     } else {
-        view::result(context.json, &told, &document)?;
+        let told = format_args!("{}: {} variables", file.display(), variables.len());
+        view::result(context.json, &Text::of(told), &document)?;
     }
     Ok(ExitCode::SUCCESS)
 }

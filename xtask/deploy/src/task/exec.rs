@@ -4,35 +4,28 @@ use std::io;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use aws::Cloud;
 use db::Login;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use crate::bridge::{self, Bridge};
+use crate::child::{Libpq, Program, Way};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::listener::{self, Wrap};
+use crate::listener::{self, Admits, Local, Want, Wrap};
 use crate::task::tenant;
 use crate::{registry, screen};
-
-/// Who speaks TLS to the database.
-pub enum TlsBy {
-    /// The command, end to end.
-    Command,
-    /// This program, for a command that was built without TLS; the hop on the loopback address is plain.
-    Tunnel,
-}
 
 /// Runs the command with the PG* variables set and passes on its exit code.
 pub async fn run(context: &Context, args: &xtask::Exec) -> Result<ExitCode, Failure> {
     let (program, rest) = args.command.split_first().ok_or_else(|| Failure::usage("no command to run"))?;
-    let mut command = Command::new(program);
-    command.args(rest);
-    with_tunnel(context, args.tenant.as_deref(), command, TlsBy::Command).await
+    let mut program = Program::new(program);
+    program.args(rest);
+    let admits = if args.any_user { Admits::Anybody } else { Admits::Owner };
+    let want = if args.socket { Want::Socket(None) } else { Want::Port(0, admits) };
+    with_tunnel(context, args.tenant.as_deref(), program, &want).await
 }
 
 /// Opens the tunnel, runs the command, closes the tunnel, passes on the exit code.
@@ -42,15 +35,15 @@ pub async fn run(context: &Context, args: &xtask::Exec) -> Result<ExitCode, Fail
 pub async fn with_tunnel(
     context: &Context,
     tenant_name: Option<&str>,
-    command: Command,
-    tls: TlsBy,
+    program: Program,
+    want: &Want,
 ) -> Result<ExitCode, Failure> {
     // A query's tenants are known only through the tunnel.
     let is_listed = tenant_name.is_some() && !registry::is_complete(context);
     if !is_listed {
         tenant_name.map(|name| tenant::known(context, name)).transpose()?;
     }
-    let listener = listener::bind(0).await?;
+    let local = Local::open(want).await?;
     let (cloud, inventory) = context.reach().await?;
     let early = if is_listed { None } else { Some(login(context, &cloud, tenant_name).await?) };
     let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
@@ -59,12 +52,12 @@ pub async fn with_tunnel(
             Some(login) => login,
             None => Box::pin(listed(context, &cloud, bridge, tenant_name)).await?,
         };
-        run_on(context, bridge, &login, &listener, command, tls).await
+        run_on(context, bridge, &login, &local, program).await
     };
     Ok(exit_code(Box::pin(bridge.during(work)).await?))
 }
 
-/// Runs the command with a listener on an open tunnel and the PG* variables set, to its end.
+/// Runs the command with a local end of an open tunnel and the PG* variables set, to its end.
 ///
 /// # Errors
 /// The command cannot be started (1).
@@ -72,26 +65,25 @@ pub async fn run_on(
     context: &Context,
     bridge: &Arc<Bridge>,
     login: &Login,
-    listener: &TcpListener,
-    mut command: Command,
-    tls: TlsBy,
+    local: &Local,
+    mut program: Program,
 ) -> Result<ExitStatus, Failure> {
-    let port = listener.local_addr()?.port();
-    set_variables(&mut command, context, bridge, login, port, &tls);
-    let wrap = match tls {
-        TlsBy::Command => Wrap::Nothing,
-        TlsBy::Tunnel => {
-            Wrap::Tls { config: listener::tls(context.access.roots()?)?, name: bridge.host.clone() }
+    let way = match local {
+        Local::Port(listener, _) => {
+            let port = listener.local_addr()?.port();
+            Way::Port { port, host: bridge.host.clone(), roots: context.access.ca_path() }
         }
+        Local::Socket(socket) => Way::Socket { dir: socket.dir().to_owned(), port: listener::SOCKET_PORT },
     };
-    let shown = command.as_std().get_program().to_string_lossy().into_owned();
+    program.connect(&Libpq { login, way });
+    let wrap = Wrap::PostgreSql(listener::tls(context.access.roots()?)?);
     let lent = screen::lend();
     // Ctrl-C is the command's, from its first moment on: psql cancels a query with it. It has it from the terminal already.
     let foreground = context.ending.leave_interrupts();
-    let mut child = command.spawn().with_context(|| format!("cannot run `{shown}`"))?;
+    let mut child = program.spawn().await?;
     let status = tokio::select! {
         status = wait(context, &mut child) => status?,
-        never = listener::serve(listener, bridge, &wrap, &context.view) => match never {},
+        never = listener::serve(local, bridge, &wrap, &context.view) => match never {},
     };
     drop(foreground);
     drop(lent);
@@ -128,31 +120,6 @@ async fn wait(context: &Context, child: &mut Child) -> io::Result<ExitStatus> {
         kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
     }
     child.wait().await
-}
-
-fn set_variables(
-    command: &mut Command,
-    context: &Context,
-    bridge: &Bridge,
-    login: &Login,
-    port: u16,
-    tls: &TlsBy,
-) {
-    command
-        .env("PGHOST", &bridge.host)
-        .env("PGHOSTADDR", "127.0.0.1")
-        .env("PGPORT", port.to_string())
-        .env("PGUSER", &login.user)
-        .env("PGPASSWORD", login.password.expose())
-        .env("PGDATABASE", &login.database);
-    match tls {
-        TlsBy::Command => {
-            command.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", context.access.ca_path());
-        }
-        TlsBy::Tunnel => {
-            command.env("PGSSLMODE", "disable").env_remove("PGSSLROOTCERT");
-        }
-    }
 }
 
 /// Returns the command's exit code, or 128 and the signal's number as shells do.

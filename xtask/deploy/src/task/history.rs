@@ -1,7 +1,5 @@
 //! `migrate --baseline` and `migrate --repair`: what is written into a history without running anything.
 
-use std::fmt::Write as _;
-
 use db::Server;
 use db::migrate::{Change, Difference, RunOptions, Survey, Target};
 use serde_json::{Value, json};
@@ -9,6 +7,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::tenant;
+use crate::text::{Text, put_line};
 use crate::{confirm, sets, table, view};
 
 /// Records the files up to `version` in every tenant that has no history, once that is confirmed.
@@ -103,17 +102,17 @@ impl<'a> Found<'a> {
     }
 
     /// Returns the lines of the result, and its part of the document; nothing if the history fits.
-    fn told(&self, repaired: Result<(), db::Error>) -> Option<(String, Value)> {
-        let (name, mut text) = (&self.target.login.database, String::new());
+    fn told(&self, repaired: Result<(), db::Error>) -> Option<(Text, Value)> {
+        let (name, mut text) = (&self.target.login.database, Text::new());
         let is_repaired = repaired.is_ok() && !self.repairs.is_empty();
         if is_repaired {
-            let _ = writeln!(text, "{name}: {} rows repaired", self.repairs.len());
+            put_line!(text, "{name}: {} rows repaired", self.repairs.len());
         }
         if let Err(error) = &repaired {
-            let _ = writeln!(text, "{name}: failed: {}", error.chain());
+            put_line!(text, "{name}: failed: {}", error.chain());
         }
         for one in &self.beyond {
-            let _ = writeln!(text, "{name}: not repaired: {one}");
+            put_line!(text, "{name}: not repaired: {one}");
         }
         let done: &[Difference] = if is_repaired { &self.repairs } else { &[] };
         let document = json!({
@@ -140,7 +139,7 @@ pub(super) async fn repair(
 ) -> Result<(), Failure> {
     let mut found: Vec<Found<'_>> = Vec::new();
     let mut failed = 0;
-    let mut text = String::new();
+    let mut text = Text::new();
     let mut documents = Vec::new();
     for target in targets {
         let Target { login, set, .. } = target;
@@ -153,7 +152,7 @@ pub(super) async fn repair(
             Ok(survey) => found.push(Found::new(target, survey, replaced)),
             Err(error) => {
                 failed += 1;
-                let _ = writeln!(text, "{}: failed: {}", login.database, error.chain());
+                put_line!(text, "{}: failed: {}", login.database, error.chain());
                 documents.push(json!({ "tenant": login.database, "error": error }));
             }
         }
@@ -173,12 +172,12 @@ pub(super) async fn repair(
         };
         failed += usize::from(repaired.is_err() || !one.beyond.is_empty());
         if let Some((lines, document)) = one.told(repaired) {
-            text.push_str(&lines);
+            text.add(&lines);
             documents.push(document);
         }
     }
     if text.is_empty() {
-        text.push_str("every history fits the files");
+        text.line("every history fits the files");
     }
     view::result(context.json, &text, &json!({ "tenants": documents, "failed": failed }))?;
     tenant::verdict(failed, targets.len())

@@ -30,7 +30,7 @@ pub async fn run(context: &Context, task: &xtask::Iam) -> Result<ExitCode, Failu
             serde_json::to_string_pretty(&parts)
         }
     };
-    view::print_as_is(text.map_err(anyhow::Error::from)?)?;
+    view::pass(&text.map_err(anyhow::Error::from)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

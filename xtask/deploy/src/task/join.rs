@@ -1,6 +1,5 @@
 //! `migrate --join`: one run by many runners, and its report at each of them.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use aws::Cloud;
@@ -12,6 +11,7 @@ use super::migrate::{failed, forward, judge};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::report::{self, junit};
+use crate::text::{Text, put_line};
 use crate::{bridge, machine, view};
 
 /// Takes part in the run until all of it is over, and prints what became of each of its tenants.
@@ -40,11 +40,11 @@ pub(super) async fn run(
 
 fn tell(context: &Context, args: &xtask::Migrate, run: &RunName, joined: &Joined) -> Result<(), Failure> {
     let Joined { reports, runners, elapsed } = joined;
-    let mut text = String::new();
+    let mut text = Text::new();
     let mut tenants = Vec::new();
     for (report, runner) in reports.iter().zip(runners) {
         let by = runner.as_ref().map(|runner| format!(" (by {runner})")).unwrap_or_default();
-        let _ = writeln!(text, "{}: {}{by}", report.tenant, report::outcome(&report.outcome));
+        put_line!(text, "{}: {}{by}", report.tenant, report::outcome(&report.outcome));
         let mut tenant = json!(report);
         if let Value::Object(fields) = &mut tenant {
             fields.insert("runner".to_owned(), json!(runner));

@@ -11,6 +11,7 @@ use serde_json::json;
 use stack::Event;
 
 use crate::failure::{Exit, Failure};
+use crate::text::Text;
 use crate::view::{self, View};
 use crate::{place, squawk, table};
 
@@ -86,10 +87,13 @@ async fn others(dir: &Path, migrations: &[Migration], view: &View) -> Vec<Findin
     })
 }
 
-fn render(findings: &[Finding], files: usize) -> String {
+pub(crate) fn render(findings: &[Finding], files: usize) -> Text {
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let total =
-        format!("files: {files}, errors: {}, warnings: {}", of(Severity::Error), of(Severity::Warning));
+    let total = Text::of(format_args!(
+        "files: {files}, errors: {}, warnings: {}",
+        of(Severity::Error),
+        of(Severity::Warning)
+    ));
     if findings.is_empty() {
         return total;
     }
@@ -112,9 +116,11 @@ fn render(findings: &[Finding], files: usize) -> String {
         .collect();
     let rows: Vec<Vec<String>> =
         remedies.iter().map(|(rule, instead)| vec![(*rule).to_owned(), (*instead).to_owned()]).collect();
-    text.push('\n');
-    text.push_str(&table::render(&["rule", "instead"], &rows));
-    format!("{text}\n{total}")
+    text.blank();
+    text.add(&table::render(&["rule", "instead"], &rows));
+    text.blank();
+    text.add(&total);
+    text
 }
 
 #[cfg(test)]

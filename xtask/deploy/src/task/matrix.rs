@@ -18,7 +18,8 @@ use crate::report::html::html;
 use crate::report::matrix::{Matrix, Seen, State};
 use crate::sets::Sets;
 use crate::task::tenant;
-use crate::{place, program, registry, report, table, view};
+use crate::text::Text;
+use crate::{place, registry, report, table};
 
 /// More names than that are a number.
 const NAMES: usize = 5;
@@ -47,23 +48,13 @@ pub async fn run(
         let server = bridge.server(context)?;
         let matrix = Box::pin(look(context, args, &cloud, &server, &mut sets)).await?;
         // Before the session is ended, which may take its time or fail.
-        show(context, args, &matrix)?;
-        Ok(matrix)
+        let page = args.html.as_deref().map(|file| (file, html(&matrix)));
+        let given = report::give(context, page, || render(&matrix), &matrix);
+        let is_well = matrix.count(State::UpToDate) == matrix.tenants.len();
+        let judged = if args.check && !is_well { Err(Failure::told(Exit::Drift)) } else { Ok(()) };
+        report::after(context, judged, given)
     };
-    let matrix = Box::pin(bridge.during(work)).await?;
-    let is_well = matrix.count(State::UpToDate) == matrix.tenants.len();
-    if args.check && !is_well { Err(Failure::told(Exit::Drift)) } else { Ok(ExitCode::SUCCESS) }
-}
-
-fn show(context: &Context, args: &xtask::MigrateStatus, matrix: &Matrix) -> Result<(), Failure> {
-    let Some(file) = &args.html else {
-        view::result(context.json, &render(matrix), matrix)?;
-        return Ok(());
-    };
-    report::write(file, &program::called_in_markup(&html(matrix)))?;
-    context.view.say(format!("wrote `{}`", file.display()));
-    view::result(context.json, "", matrix)?;
-    Ok(())
+    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn look(
@@ -134,7 +125,7 @@ fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec
 }
 
 /// Renders the groups of the matrix: tenants that are alike share a line.
-fn render(matrix: &Matrix) -> String {
+pub(crate) fn render(matrix: &Matrix) -> Text {
     use crate::report::matrix::Cell;
     let mut rows = Vec::new();
     for group in matrix.groups() {
@@ -160,7 +151,8 @@ fn render(matrix: &Matrix) -> String {
     let mut text = table::render(&["tenants", "state", "newest", "pending", ""], &rows);
     let counts: Vec<String> =
         State::ALL.iter().map(|state| format!("{} {}", matrix.count(*state), state.label())).collect();
-    text.push_str(&format!("\n{}", counts.join(", ")));
+    text.blank();
+    text.line(counts.join(", "));
     text
 }
 

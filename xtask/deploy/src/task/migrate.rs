@@ -1,7 +1,6 @@
 //! `migrate`: brings tenants' databases up to the newest migration.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use crate::failure::{Exit, Failure};
 use crate::report::{self, junit};
 use crate::sets::Sets;
 use crate::task::{history, join, tenant};
+use crate::text::{Text, put_line};
 use crate::{place, registry, table, view};
 
 /// How many tenants at a time where nobody could be asked for the server's free connections.
@@ -232,7 +232,9 @@ async fn plan(
     let mut files = Vec::new();
     for ((set, _), (file, tenants)) in due {
         let of = set.map(|set| format!(" of the set `{set}`")).unwrap_or_default();
-        let _ = write!(text, "\n-- {file}{of}, due in {tenants} of {}\n{}", targets.len(), file.sql());
+        text.blank();
+        put_line!(text, "-- {file}{of}, due in {tenants} of {}", targets.len());
+        text.file(file.sql());
         files.push(
             json!({ "migration": file.to_string(), "set": set, "tenants": tenants, "sql": file.sql() }),
         );
@@ -287,14 +289,14 @@ pub(super) fn forward(context: &Context, flag: &Stop) -> tokio::task::JoinHandle
 
 /// Prints what became of each tenant.
 fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
-    let mut text = String::new();
+    let mut text = Text::new();
     // What a terminal shows is the end: the reasons of what failed, and the total.
     let (failures, done): (Vec<_>, Vec<_>) = reports.iter().partition(|report| !is_done(report));
     for report in done.iter().chain(&failures) {
-        let _ = writeln!(text, "{}: {}", report.tenant, report::outcome(&report.outcome));
+        put_line!(text, "{}: {}", report.tenant, report::outcome(&report.outcome));
     }
     if reports.len() > 1 {
-        text.push_str(&total(reports));
+        text.line(total(reports));
     }
     view::result(context.json, &text, &json!({ "tenants": reports, "failed": failed(reports) }))?;
     judge(reports)

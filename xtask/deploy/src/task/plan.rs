@@ -1,6 +1,5 @@
 //! `plan`: what `up` would do.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -9,6 +8,7 @@ use stack::{Component, Inventory, Plan, Stack};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::text::{Text, put_line};
 use crate::{cost, names, table, view};
 
 /// Prints the plan; with `--check`, exit 8 if it is not empty. What stays is nothing to be done.
@@ -51,13 +51,13 @@ pub fn components(args: &[xtask::Component]) -> Vec<Component> {
 }
 
 /// Renders a plan for people: steps, minutes, money, and what is not stated and stays.
-pub fn render(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String {
+pub fn render(stack: &Stack, inventory: &Inventory, plan: &Plan) -> Text {
     let mut text = render_steps(stack, inventory, plan);
     for unknown in &plan.left_alone {
-        let _ = writeln!(text, "{}", stays(unknown));
+        text.line(stays(unknown));
     }
     if !plan.left_alone.is_empty() {
-        let _ = writeln!(text, "{REMEDY}");
+        text.line(REMEDY);
     }
     text
 }
@@ -73,11 +73,13 @@ pub fn stays(unknown: &Unknown) -> String {
 }
 
 /// Renders a plan for people, without what stays.
-pub fn render_steps(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String {
+pub fn render_steps(stack: &Stack, inventory: &Inventory, plan: &Plan) -> Text {
     if plan.is_empty() {
         return match plan.direction {
-            Direction::Up => format!("nothing to do: all {} parts are as they should be\n", plan.unchanged),
-            Direction::Down => "nothing to do: nothing of the stack is left\n".to_owned(),
+            Direction::Up => {
+                Text::of(format_args!("nothing to do: all {} parts are as they should be", plan.unchanged))
+            }
+            Direction::Down => Text::of("nothing to do: nothing of the stack is left"),
         };
     }
     let rows: Vec<Vec<String>> = plan
@@ -86,9 +88,10 @@ pub fn render_steps(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String
         .map(|step| vec![step.action.verb().to_owned(), step.subject().to_owned(), step.detail.clone()])
         .collect();
     let mut text = table::render(&["step", "part", ""], &rows);
-    let _ = writeln!(
+    text.blank();
+    put_line!(
         text,
-        "\n{} steps, {} parts unchanged; AWS usually takes about {}",
+        "{} steps, {} parts unchanged; AWS usually takes about {}",
         plan.steps.len(),
         plan.unchanged,
         minutes(plan.critical_path())
@@ -97,9 +100,11 @@ pub fn render_steps(stack: &Stack, inventory: &Inventory, plan: &Plan) -> String
     if plan.direction == Direction::Up {
         let then = stack::cost::of_stack(stack);
         let difference = stack::cost::difference(now.now(), then.running());
-        let _ = writeln!(text, "\n{}{difference}", cost::render(&then));
+        text.blank();
+        text.add(&cost::render(&then));
+        text.line(difference);
     } else {
-        let _ = writeln!(text, "{} a month now", now.now());
+        put_line!(text, "{} a month now", now.now());
     }
     text
 }

@@ -12,6 +12,7 @@ use stack::spec::KEPT;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::text::Text;
 use crate::{power, running, view};
 
 /// Starts it and waits until it takes sessions.
@@ -27,7 +28,7 @@ pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
     let inventory = Box::pin(running::applied(context, &cloud, applied)).await?;
     let bastion = find(&inventory)?;
     let outcome = if plan.is_empty() { "unchanged" } else { "started" };
-    let text = format!("{outcome}: bastion {} takes sessions", bastion.id);
+    let text = Text::of(format_args!("{outcome}: bastion {} takes sessions", bastion.id));
     view::result(
         context.json,
         &text,
@@ -43,10 +44,10 @@ pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
     let bastion = find(&inventory)?;
     let told = |outcome: &str, connected: &[aws::bastion::Connected]| {
         let rest = stack::cost::of_inventory(&context.stack, &inventory).stopped();
-        let text = format!("{outcome}: bastion {}; the stack now costs {rest} a month", bastion.id);
+        let text = format_args!("{outcome}: bastion {}; the stack now costs {rest} a month", bastion.id);
         view::result(
             context.json,
-            &text,
+            &Text::of(text),
             &json!({ "bastion": bastion.id, "outcome": outcome, "connected": connected, "monthly": rest }),
         )
     };
@@ -126,7 +127,7 @@ async fn set_keep(
         }
         _ => format!("extended: bastion {} does not stop by itself before {until}", bastion.id),
     };
-    view::result(context.json, &text, &json!({ "bastion": bastion.id, "keep_until": until }))?;
+    view::result(context.json, &Text::of(text), &json!({ "bastion": bastion.id, "keep_until": until }))?;
     context.ending.set_farewell(running::look(context, cloud, inventory));
     Ok(())
 }

@@ -46,19 +46,16 @@ pub async fn run(context: &Context, args: &xtask::Release) -> Result<ExitCode, F
 }
 
 fn tell(context: &Context, args: &xtask::Release, release: &Release) -> Result<(), Failure> {
-    view::result(context.json, &release.text(), release)?;
-    if let Some(file) = &args.report {
-        let document = program::called_value(release);
-        let text = serde_json::to_string_pretty(&document).expect("invariant: strings and numbers are JSON");
-        report::write(file, &(text + "\n"))?;
-    }
+    let shown = view::result(context.json, &release.text(), release).map_err(Failure::from);
+    // One that cannot be had keeps nobody from the others.
+    let written = args.report.as_ref().map_or(Ok(()), |file| report::write(file, &report::json(release)));
     if let Some(file) = env::var_os(SUMMARY).filter(|file| !file.is_empty())
         && let Err(error) = file::append(Path::new(&file), &program::called(&release.markdown()))
     {
         // What was released is not undone by it.
         context.events.warn(format!("cannot write the summary `{}`: {error}", file.display()));
     }
-    Ok(())
+    report::after(context, shown, written)
 }
 
 /// How the bastion was found.
@@ -244,7 +241,7 @@ async fn put_away(
     let is_used = async || {
         let others = power::connected(cloud, std::iter::once(bastion)).await?;
         if !others.is_empty() {
-            context.view.say(power::render(&others).trim_end());
+            context.view.say_lines(&power::render(&others));
         }
         Ok::<bool, Failure>(!others.is_empty())
     };

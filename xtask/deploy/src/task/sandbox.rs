@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use sandbox::detached;
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
+use crate::text::{Text, put_line};
 use crate::view::{self, View};
 use crate::{place, program};
 
@@ -31,7 +32,7 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
         xtask::Sandbox::Stop => {
             let stopped = detached::stop(&dir)?.is_some();
             let text = if stopped { "stopped" } else { "it was not running" };
-            view::result(global.json, text, &json!({ "sandbox": name, "stopped": stopped }))?;
+            view::result(global.json, &Text::of(text), &json!({ "sandbox": name, "stopped": stopped }))?;
             Ok(ExitCode::SUCCESS)
         }
         xtask::Sandbox::Status => {
@@ -45,18 +46,22 @@ pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> 
                     (format!("sandbox `{name}` does not run"), json!({ "sandbox": name, "running": false }))
                 }
             };
-            view::result(global.json, &text, &document)?;
+            view::result(global.json, &Text::of(text), &document)?;
             if running.is_some() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(Exit::Drift)) }
         }
         xtask::Sandbox::Env => {
             let environment = environment(name).await?;
-            let lines: Vec<String> = environment
-                .iter()
-                .map(|(name, value)| format!("export {name}={}", program::quote(value)))
-                .collect();
+            let mut text = String::new();
+            for (name, value) in &environment {
+                text.push_str(&format!("export {name}={}\n", program::quote(value)));
+            }
             let document: serde_json::Map<_, _> =
                 environment.into_iter().map(|(name, value)| (name, json!(value))).collect();
-            view::result(global.json, &lines.join("\n"), &document)?;
+            match global.json {
+                true => view::result(true, &Text::new(), &document)?,
+                // A shell reads it.
+                false => view::pass(text.trim_end())?,
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -110,9 +115,40 @@ pub async fn start(
     }
     prepare(view).await?;
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
-    let log_path = dir.join("sandbox.log");
-    let log = std::fs::File::create(&log_path)
-        .with_context(|| format!("cannot create `{}`", log_path.display()))?;
+    let mut child = None;
+    let mut is_told = false;
+    loop {
+        if let Some(running) = detached::find(&dir) {
+            return Ok(running);
+        }
+        let ended = child.as_mut().map(Child::try_wait).transpose()?;
+        let is_taken = detached::is_taken(&dir)?;
+        match ended {
+            Some(None) => {}
+            // Another start is under way, or was, and its process goes on with it.
+            None | Some(Some(_)) if is_taken => {
+                child = None;
+                if !std::mem::replace(&mut is_told, true) {
+                    view.say("it is being started already; waiting for that");
+                }
+            }
+            Some(Some(status)) => {
+                let log = std::fs::read_to_string(dir.join(LOG)).unwrap_or_default();
+                let text = format!("the sandbox ended at once ({status}):\n{}", log.trim_end());
+                return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)));
+            }
+            None => child = Some(spawn(name, &dir, args)?),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The log of its process, in its folder.
+const LOG: &str = "sandbox.log";
+
+fn spawn(name: &str, dir: &Path, args: &xtask::SandboxStart) -> Result<Child, Failure> {
+    let path = dir.join(LOG);
+    let log = sandbox::create_log(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["sandbox", "run", "--verbose", &format!("--sandbox={name}")])
@@ -122,18 +158,7 @@ pub async fn start(
         .stderr(log)
         // Ctrl-C at the terminal is not meant for it.
         .process_group(0);
-    let mut child = command.spawn().context("cannot start the sandbox's process")?;
-    loop {
-        if let Some(running) = detached::find(&dir) {
-            return Ok(running);
-        }
-        if let Some(status) = child.try_wait()? {
-            let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-            let text = format!("the sandbox ended at once ({status}):\n{}", log.trim_end());
-            return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    Ok(command.spawn().context("cannot start the sandbox's process")?)
 }
 
 /// Does what takes long the first time where the user sees it, not in the background.
@@ -150,10 +175,8 @@ async fn prepare(view: &View) -> Result<(), Failure> {
 
 fn told(name: &str, running: &detached::Running, json: bool) -> std::io::Result<ExitCode> {
     let flag = if name == DEFAULT { String::new() } else { format!("={name}") };
-    let text = format!(
-        "sandbox `{name}` runs at {}\nadd `--sandbox{flag}` to any task, or: eval \"$(cargo xtask sandbox env)\"",
-        running.endpoint
-    );
+    let mut text = Text::of(format_args!("sandbox `{name}` runs at {}", running.endpoint));
+    put_line!(text, "add `--sandbox{flag}` to any task, or: eval \"$(cargo xtask sandbox env)\"");
     view::result(json, &text, &json!({ "sandbox": name, "endpoint": running.endpoint, "pid": running.pid }))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,6 @@
 
 pub mod rotate;
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::task::tenant;
+use crate::text::Text;
 use crate::{confirm, registry, table, view};
 use rotate::{Outcome, Rotated, Target};
 
@@ -130,7 +130,7 @@ async fn dry_run(context: &Context, cloud: &Cloud, targets: &[Target]) -> Result
 /// Of one: its own failure. Of more: exit 6 or 7 if all or some failed. Exit 130 after Ctrl-C.
 fn show(context: &Context, mut rotated: Vec<Rotated>) -> Result<(), Failure> {
     let document: Vec<Value> = rotated.iter().map(entry).collect();
-    let text: String = rotated.iter().map(line).collect();
+    let text: Text = rotated.iter().map(told).collect();
     view::result(context.json, &text, &json!({ "roles": document }))?;
     let all = rotated.len();
     rotated.retain(|one| matches!(one.outcome, Outcome::Failed { .. }));
@@ -152,15 +152,15 @@ fn show(context: &Context, mut rotated: Vec<Rotated>) -> Result<(), Failure> {
     }
 }
 
-fn line(one: &Rotated) -> String {
-    let mut line = format!("{}: ", one.target.name());
-    // A string can be written to.
-    let _ = match &one.outcome {
-        Outcome::Rotated => writeln!(line, "rotated"),
-        Outcome::Finished => writeln!(line, "the rotation that was cut off is finished"),
-        Outcome::Failed { stage, failure } => writeln!(line, "not rotated, {stage}: {}", failure.chain()),
-    };
-    line
+fn told(one: &Rotated) -> Text {
+    let name = one.target.name();
+    match &one.outcome {
+        Outcome::Rotated => Text::of(format_args!("{name}: rotated")),
+        Outcome::Finished => Text::of(format_args!("{name}: the rotation that was cut off is finished")),
+        Outcome::Failed { stage, failure } => {
+            Text::of(format_args!("{name}: not rotated, {stage}: {}", failure.chain()))
+        }
+    }
 }
 
 fn entry(one: &Rotated) -> Value {

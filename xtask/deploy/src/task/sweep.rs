@@ -2,7 +2,6 @@
 //!
 //! Each ends itself by a timer of its own. Behind that stands this task, for one whose timer was lost or never set.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use aws::bastion::{self, Ephemeral};
@@ -11,6 +10,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::text::{Text, put_line};
 use crate::{confirm, view};
 
 /// Shows what is over, asks, and ends it. What carries no date that can be read is left, and exit 9 says so.
@@ -23,23 +23,14 @@ pub async fn run(context: &Context, args: &xtask::Sweep) -> Result<ExitCode, Fai
     let of = (!args.all_stacks).then_some(context.stack.name.as_str());
     let found = Box::pin(bastion::ephemeral(&cloud, of)).await?;
     let (expired, unreadable, alive) = sort(&found, Timestamp::now());
-    let mut text = String::new();
-    for (label, list) in [("expired", &expired), ("unreadable date", &unreadable), ("still alive", &alive)] {
-        for Ephemeral { id, stack, state, expires_at } in list {
-            let _ = writeln!(
-                text,
-                "{label}: {id} of stack `{stack}`, {state}, ends at `{}`",
-                expires_at.escape_debug()
-            );
-        }
-    }
+    let mut text = list(&expired, &unreadable, &alive);
     let mut terminated = 0;
     if !args.dry_run && !expired.is_empty() {
-        context.view.say(text.trim_end());
+        context.view.say_lines(&text);
         confirm::yes(context, "terminate those that are expired?")?;
         // Those that were shown, and are as they were then: somebody may have thought about the question for long.
         let now = if context.yes { found.clone() } else { Box::pin(bastion::ephemeral(&cloud, of)).await? };
-        text.clear();
+        text = Text::new();
         for bastion in &expired {
             context.check_interrupted()?;
             let is_same = |other: &Ephemeral| {
@@ -50,12 +41,12 @@ pub async fn run(context: &Context, args: &xtask::Sweep) -> Result<ExitCode, Fai
                 Box::pin(bastion::terminate(&cloud, &bastion.id)).await?;
                 terminated += 1;
             } else {
-                let _ = writeln!(text, "left: {} is not as it was shown any more", bastion.id);
+                put_line!(text, "left: {} is not as it was shown any more", bastion.id);
             }
         }
-        let _ = writeln!(text, "swept: {terminated} terminated");
+        put_line!(text, "swept: {terminated} terminated");
     } else if found.is_empty() {
-        text = "nothing to sweep\n".to_owned();
+        text.line("nothing to sweep");
     }
     view::result(
         context.json,
@@ -74,6 +65,17 @@ pub async fn run(context: &Context, args: &xtask::Sweep) -> Result<ExitCode, Fai
         stack::spec::EXPIRY_TAG,
         names.join(", ")
     )))
+}
+
+/// Renders those whose time is over, those whose date cannot be read, and the others, a line each.
+pub(crate) fn list(expired: &[&Ephemeral], unreadable: &[&Ephemeral], alive: &[&Ephemeral]) -> Text {
+    let mut text = Text::new();
+    for (label, list) in [("expired", expired), ("unreadable date", unreadable), ("still alive", alive)] {
+        for Ephemeral { id, stack, state, expires_at } in list {
+            put_line!(text, "{label}: {id} of stack `{stack}`, {state}, ends at `{expires_at}`");
+        }
+    }
+    text
 }
 
 type Sorted<'a> = (Vec<&'a Ephemeral>, Vec<&'a Ephemeral>, Vec<&'a Ephemeral>);

@@ -1,7 +1,6 @@
 //! `tenant list|create|verify`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::disk::{self, Work};
 use crate::failure::{Exit, Failure};
+use crate::text::{Text, put_line};
 use crate::{registry, table, view};
 
 mod spec;
@@ -130,6 +130,7 @@ async fn list(context: &Context, server: &Server, master: &Login) -> Result<(), 
 
 fn row(context: &Context, info: &TenantInfo) -> Vec<String> {
     let state = match context.stack.tenant(&info.name) {
+        _ if info.is_half_dropped => "half dropped",
         None => "not in the stack file",
         Some(_) if info.public_can_connect => "open to every role",
         Some(_) => "ready",
@@ -311,11 +312,11 @@ pub async fn verify(
     tenants: &[Tenant],
 ) -> Result<Vec<Verification>, Failure> {
     let verifications = look(context, cloud, server, master, tenants).await?;
-    let mut text = String::new();
+    let mut text = Text::new();
     for one in &verifications {
-        let _ = writeln!(text, "{}: {}", one.tenant, one.verdict());
+        put_line!(text, "{}: {}", one.tenant, one.verdict());
         for check in &one.checks {
-            let _ = writeln!(text, "  {:<7} {}: {}", check.verdict.to_string(), check.name, check.evidence);
+            put_line!(text, "  {:<7} {}: {}", check.verdict.to_string(), check.name, check.evidence);
         }
     }
     view::result(context.json, &text, &json!({ "tenants": verifications }))?;

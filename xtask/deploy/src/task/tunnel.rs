@@ -7,22 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all, try_join_all};
-use serde_json::json;
+use serde_json::{Value, json};
 use stack::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::time::{interval, timeout};
 use tunnel::Phase;
 
 use crate::bridge::{Bridge, Route, Silence};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::listener::{self, Wrap};
-use crate::{bridge, cause, view};
+use crate::listener::{self, Admits, Local, Want, Wrap};
+use crate::text::Text;
+use crate::{bridge, cause, program, view};
 
-/// A local port, and where it is to lead.
+/// A local end, and where it is to lead.
 struct Way {
-    listener: TcpListener,
+    local: Local,
     /// `None` for the database.
     target: Option<(String, u16)>,
 }
@@ -34,10 +34,14 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
     let (cloud, inventory) = context.reach().await?;
     let sessions = args.sessions.unwrap_or(context.stack.bastion.sessions);
     let silence = if args.keep_alive { Silence::KeptAlive } else { Silence::TimesOut };
-    let (mut listeners, mut routes) = (Vec::new(), Vec::new());
-    for Way { listener, target } in ways {
+    let (mut ends, mut routes) = (Vec::new(), Vec::new());
+    for Way { local, target } in ways {
+        let wrap = match target {
+            None => Wrap::PostgreSql(listener::tls(context.access.roots()?)?),
+            Some(_) => Wrap::Nothing,
+        };
         let (host, port) = target.map_or_else(|| bridge::endpoint(&inventory), Ok)?;
-        listeners.push(listener);
+        ends.push((local, wrap));
         routes.push(Route { host, port, sessions, silence });
     }
     let opening = routes.into_iter().map(|route| Bridge::open(context, &cloud, &inventory, route));
@@ -46,7 +50,7 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
         let database = bridge::endpoint(&inventory).ok();
         let proofs = join_all(bridges.iter().map(|bridge| prove(bridge, database.clone()))).await;
         proofs.into_iter().collect::<Result<(), Failure>>()?;
-        let open: Vec<_> = listeners.into_iter().zip(bridges.iter().cloned()).collect();
+        let open: Vec<_> = ends.into_iter().zip(bridges.iter().cloned()).collect();
         serve(context, &open).await
     };
     Box::pin(Bridge::during_all(opened, work)).await?;
@@ -54,8 +58,13 @@ pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes the local ports.
+/// Takes the local ends.
 async fn ways(args: &xtask::Tunnel) -> Result<Vec<Way>, Failure> {
+    if let Some(dir) = &args.socket {
+        let local = Local::open(&Want::Socket(dir.clone())).await?;
+        return Ok(vec![Way { local, target: None }]);
+    }
+    let admits = if args.any_user { Admits::Anybody } else { Admits::Owner };
     let mut wanted = Vec::new();
     for (index, text) in args.to.iter().enumerate() {
         let (local, target) = parse_target(text)?;
@@ -66,28 +75,20 @@ async fn ways(args: &xtask::Tunnel) -> Result<Vec<Way>, Failure> {
     }
     let mut ways = Vec::new();
     for (port, target) in wanted {
-        ways.push(Way { listener: listener::bind(port).await?, target });
+        ways.push(Way { local: Local::open(&Want::Port(port, admits)).await?, target });
     }
     Ok(ways)
 }
 
 /// Says that the tunnels are ready and carries connections until Ctrl-C.
-async fn serve(context: &Context, open: &[(TcpListener, Arc<Bridge>)]) -> Result<(), Failure> {
-    for (listener, bridge) in open {
-        let port = listener.local_addr()?.port();
-        let text = format!("ready: 127.0.0.1:{port} leads to {}:{}", bridge.host, bridge.port);
-        view::result(
-            context.json,
-            &text,
-            &json!({
-                "ready": true, "address": "127.0.0.1", "port": port, "host": bridge.host, "target_port": bridge.port,
-            }),
-        )?;
+async fn serve(context: &Context, open: &[((Local, Wrap), Arc<Bridge>)]) -> Result<(), Failure> {
+    for ((local, _), bridge) in open {
+        let (text, document) = ready(local, bridge)?;
+        view::result(context.json, &Text::of(text), &document)?;
     }
-    let watching = try_join_all(open.iter().map(|(listener, bridge)| watch(context, listener, bridge)));
-    let serving = open
-        .iter()
-        .map(|(listener, bridge)| listener::serve(listener, bridge, &Wrap::Nothing, &context.view));
+    let watching = try_join_all(open.iter().map(|((local, _), bridge)| watch(context, local, bridge)));
+    let serving =
+        open.iter().map(|((local, wrap), bridge)| listener::serve(local, bridge, wrap, &context.view));
     tokio::select! {
         (never, _, _) = select_all(serving.map(Box::pin)) => match never {},
         () = context.stop.raised() => Ok(()),
@@ -95,12 +96,32 @@ async fn serve(context: &Context, open: &[(TcpListener, Arc<Bridge>)]) -> Result
     }
 }
 
+/// Returns what is said of an open end, as text and as a document.
+fn ready(local: &Local, bridge: &Bridge) -> io::Result<(String, Value)> {
+    let mut text = format!("ready: {} leads to {}:{}", local.address()?, bridge.host, bridge.port);
+    let mut document = json!({ "ready": true, "host": bridge.host, "target_port": bridge.port });
+    match local {
+        Local::Port(listener, _) => {
+            document["address"] = json!("127.0.0.1");
+            document["port"] = json!(listener.local_addr()?.port());
+        }
+        Local::Socket(socket) => {
+            let dir = socket.dir().display().to_string();
+            text.push_str(&format!("; for libpq: PGHOST={}", program::quote(&dir)));
+            document["socket"] = json!(socket.path().display().to_string());
+            document["directory"] = json!(dir);
+            document["port"] = json!(listener::SOCKET_PORT);
+        }
+    }
+    Ok((text, document))
+}
+
 /// How often it is told what a tunnel carries.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Tells what the tunnel carries, whenever that has changed.
-async fn watch(context: &Context, listener: &TcpListener, bridge: &Bridge) -> io::Result<()> {
-    let subject = format!("{} -> {}:{}", listener.local_addr()?, bridge.host, bridge.port);
+async fn watch(context: &Context, local: &Local, bridge: &Bridge) -> io::Result<()> {
+    let subject = format!("{} -> {}:{}", local.address()?, bridge.host, bridge.port);
     context.events.emit(Event::StepStarted { subject: subject.clone(), verb: "ready".to_owned() });
     let mut last = None;
     let mut look = interval(LOOK);

@@ -11,6 +11,7 @@ use crate::alone::{self, Belief, Outcome};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::{plan, power};
+use crate::text::{Text, put_line};
 use crate::{confirm, names, running, view};
 
 /// Shows the plan, asks, carries it out.
@@ -35,7 +36,7 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
         view::result(context.json, &text, &plan::document(stack, &inventory, &shown))?;
         return Ok(ExitCode::SUCCESS);
     }
-    context.view.say(plan::render_steps(stack, &inventory, &shown).trim_end());
+    context.view.say_lines(&plan::render_steps(stack, &inventory, &shown));
     let closes = choose(context, &shown, closes)?;
     let agreed = stack::plan::up_with(stack, &inventory, &only, &closes);
     if !shown.is_empty() {
@@ -47,10 +48,13 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
     let wish = Wish { only: &only, closes: &closes, options: &options };
     let (done, inventory) = as_agreed(context, &cloud, &wish, inventory, agreed).await?;
     let running = running::lines(&context.stack, &inventory);
-    let text = match done.steps.len() {
-        0 => format!("unchanged\n{}", lines("running", &running)),
-        steps => format!("up: {steps} steps done\n{}", lines("running", &running)),
+    let mut text = match done.steps.len() {
+        0 => Text::of("unchanged"),
+        steps => Text::of(format_args!("up: {steps} steps done")),
     };
+    for one in &running {
+        put_line!(text, "running: {one}");
+    }
     let document = json!({
         "stack": stack.name, "steps": done.steps.len(), "plan": done, "inventory": inventory,
     });
@@ -62,7 +66,7 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
 fn choose(context: &Context, plan: &Plan, mut closes: Vec<Unknown>) -> Result<Vec<Unknown>, Failure> {
     let mut stays = false;
     for unknown in &plan.left_alone {
-        if confirm::beside(context, &format!("{unknown}\nthe stack file does not state it; remove it?"))? {
+        if confirm::beside(context, &unknown.to_string(), "the stack file does not state it; remove it?")? {
             closes.push(unknown.clone());
         } else {
             context.events.warn(plan::stays(unknown));
@@ -90,7 +94,7 @@ async fn as_agreed(
                 let stack = &context.stack;
                 let plan = stack::plan::up_with(stack, &now, wish.only, wish.closes);
                 context.view.say("what exists has changed since the plan was shown; nothing was changed yet");
-                context.view.say(plan::render(stack, &now, &plan).trim_end());
+                context.view.say_lines(&plan::render(stack, &now, &plan));
                 confirm::yes(context, "carry this out instead?")?;
                 (inventory, agreed) = (*now, plan);
             }
@@ -182,7 +186,7 @@ async fn carry_out(
             }
             if !plan.is_as_agreed(agreed) {
                 context.view.say("what exists has changed since the plan was shown; this is done now:");
-                context.view.say(plan::render_steps(&context.stack, &inventory, &plan).trim_end());
+                context.view.say_lines(&plan::render_steps(&context.stack, &inventory, &plan));
             }
         }
         let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
@@ -197,8 +201,4 @@ async fn carry_out(
         None => Belief::IfEmpty,
     };
     Box::pin(alone::change(context, cloud, ("up", belief), seen, work)).await
-}
-
-fn lines(label: &str, lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{label}: {line}\n")).collect()
 }

@@ -1,6 +1,5 @@
 //! A single command without a terminal.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,8 +9,8 @@ use tokio::process::{Child, Command};
 use tunnel::{PAYLOAD_SIZE, PayloadType, render_exit_code};
 
 use super::super::link::Over;
-use super::environment;
 use super::talk::Talk;
+use super::{Place, environment};
 
 /// What the client gets to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +22,8 @@ pub(super) enum Outputs {
 }
 
 /// Runs a command line until it ends: cut into words as a shell would, but without one, and without standard input.
-pub(super) async fn run(talk: &mut Talk, line: &str, outputs: Outputs, home: &Path) -> Result<(), Over> {
-    let mut child = match start(line, home) {
+pub(super) async fn run(talk: &mut Talk, line: &str, outputs: Outputs, place: Place<'_>) -> Result<(), Over> {
+    let mut child = match start(line, place) {
         Ok(child) => child,
         Err(why) => {
             if outputs == Outputs::Apart {
@@ -67,12 +66,21 @@ pub(super) async fn run(talk: &mut Talk, line: &str, outputs: Outputs, home: &Pa
     Ok(())
 }
 
-fn start(line: &str, home: &Path) -> Result<Child, String> {
+fn start(line: &str, place: Place<'_>) -> Result<Child, String> {
     let words = shlex::split(line).ok_or("Failed to parse commands input: a quote is not closed\n")?;
     let (program, arguments) =
         words.split_first().ok_or("Failed to parse commands input: nothing there\n")?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(environment(home)).current_dir(home).kill_on_drop(true);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment(place.home))
+        .current_dir(place.home)
+        .kill_on_drop(true);
+    if let Some(user) = place.user {
+        // The standard library drops root's other groups along with this.
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(|error| format!("Error occurred starting the command: {program}: {error}\n"))
 }

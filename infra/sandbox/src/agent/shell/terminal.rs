@@ -1,6 +1,6 @@
 //! A terminal with a shell in it.
 
-use std::path::Path;
+use std::os::unix::fs::fchown;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,19 +8,25 @@ use tokio::time::sleep_until;
 use tunnel::{PAYLOAD_SIZE, PayloadType, TerminalSize};
 
 use super::super::link::Over;
-use super::environment;
 use super::talk::Talk;
+use super::{Place, environment};
 
 /// Runs `sh`, or a command line in it, until it ends. An agent says nothing of how it ended.
-pub(super) async fn run(talk: &mut Talk, line: Option<&str>, home: &Path) -> Result<(), Over> {
+pub(super) async fn run(talk: &mut Talk, line: Option<&str>, place: Place<'_>) -> Result<(), Over> {
     let (mut pty, pts) = pty_process::open().map_err(|_| Over)?;
     let arguments = line.map(|line| ["-c", line]);
-    let shell = pty_process::Command::new("sh")
+    let mut shell = pty_process::Command::new("sh")
         .args(arguments.into_iter().flatten())
         .env_clear()
-        .envs(environment(home))
-        .current_dir(home)
+        .envs(environment(place.home))
+        .current_dir(place.home)
         .kill_on_drop(true);
+    if let Some(user) = place.user {
+        let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+        // Programs open their terminal anew.
+        fchown(&pts, Some(uid), Some(gid)).map_err(|_| Over)?;
+        shell = shell.uid(uid).gid(gid);
+    }
     let _shell = shell.spawn(pts).map_err(|_| Over)?;
     let (mut screen, mut keyboard) = pty.split();
     let mut typed = BytesMut::new();

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::text::{Text, put_line};
 use crate::{confirm, view};
 
 /// Reboots the bastion and waits until a session can be opened. Whoever is connected is named, and asked about.
@@ -25,9 +26,12 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     }
     let sessions = Box::pin(aws::session::list_active(&cloud, id)).await?;
     if !sessions.is_empty() {
-        context.view.say(
-            format!("connected to `{id}`:\n{}", sessions.iter().map(line).collect::<String>()).trim_end(),
-        );
+        let mut connected = Text::of(format_args!("connected to `{id}`:"));
+        for Active { owner, started_at, id } in &sessions {
+            let since = started_at.as_deref().map_or_else(String::new, |since| format!(" since {since}"));
+            put_line!(connected, "  {owner}{since}, session {id}");
+        }
+        context.view.say_lines(&connected);
         confirm::yes(context, &format!("reboot `{id}`? They lose their sessions."))?;
     }
     Box::pin(aws::reboot(&cloud, id, &context.events, &context.stop)).await?;
@@ -43,13 +47,8 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let agent = Box::pin(waited).await.map_err(|error| {
         Failure::from(error).hint("run `cargo xtask doctor` to see what is in the agent's way")
     })?;
-    let text = format!("bastion `{id}` is rebooted; its agent is {}", agent.ping_status);
+    let text = Text::of(format_args!("bastion `{id}` is rebooted; its agent is {}", agent.ping_status));
     let owners: Vec<&str> = sessions.iter().map(|session| session.owner.as_str()).collect();
     view::result(context.json, &text, &json!({ "bastion": id, "agent": agent, "disconnected": owners }))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn line(session: &Active) -> String {
-    let since = session.started_at.as_deref().map_or_else(String::new, |since| format!(" since {since}"));
-    format!("  {}{since}, session {}\n", session.owner, session.id)
 }

@@ -1,9 +1,10 @@
-//! The last links, which only a connection can show: the port, TLS, the login.
+//! The last links, which only a connection can show: the port, TLS, the login, and who else may log in where the master works.
 
 use std::sync::Arc;
 
 use aws::Cloud;
-use db::{ConnectOptions, Login, connect};
+use db::maintenance::{self, Grounds};
+use db::{ConnectOptions, Login, Server, connect};
 use stack::Inventory;
 use stack::diagnosis::{Judgement, Link};
 use stack::finding::{Cause, Finding};
@@ -14,7 +15,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 /// The links, in their order.
-pub(super) const NAMES: [&str; 3] = ["port", "TLS", "login"];
+pub(super) const NAMES: [&str; 4] = ["port", "TLS", "login", "server's own databases"];
 
 const UNREACHED: &str = "the bastion does not reach the database's port";
 
@@ -23,12 +24,14 @@ struct Reached {
     port: Judgement,
     tls: Judgement,
     login: Judgement,
+    grounds: Judgement,
 }
 
 /// Connects to the database as the master user, through a tunnel, and judges how far that got.
 pub(super) async fn links(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Vec<Link> {
-    let Reached { port, tls, login } = Box::pin(reach(context, cloud, inventory)).await;
-    NAMES.into_iter().zip([port, tls, login]).map(|(name, judgement)| Link::new(name, judgement)).collect()
+    let Reached { port, tls, login, grounds } = Box::pin(reach(context, cloud, inventory)).await;
+    let judgements = [port, tls, login, grounds];
+    NAMES.into_iter().zip(judgements).map(|(name, judgement)| Link::new(name, judgement)).collect()
 }
 
 async fn reach(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Reached {
@@ -51,6 +54,7 @@ async fn through(context: &Context, bridge: &Bridge, login: Result<Login, Failur
             port: Judgement::Skipped("nothing is sent without a CA to trust".to_owned()),
             tls: no_ca(context, &failure),
             login: later(),
+            grounds: later(),
         },
         // An attempt with a wrong password would be noted down by the server as one.
         (_, Err(failure)) => at_port(Judgement::Unknown(failure.chain())),
@@ -64,14 +68,37 @@ async fn through(context: &Context, bridge: &Bridge, login: Result<Login, Failur
                         "`{}` on PostgreSQL {}, {}",
                         session.user(),
                         session.version(),
-                        tls.auth
+                        db::AUTH
                     )),
+                    grounds: Box::pin(grounds(&server, &login)).await,
                 };
                 session.close().await;
                 reached
             }
             Err(error) => judge(context, &error),
         },
+    }
+}
+
+/// Judges what every role may do in the server's own databases, where the master works.
+async fn grounds(server: &Server, master: &Login) -> Judgement {
+    match maintenance::survey(server, master).await {
+        Err(error) => Judgement::Unknown(error.chain()),
+        // `tenant create` closes them before it makes the first role.
+        Ok(Grounds { roles: 0, .. }) => Judgement::Pass("no role but the master's may log in".to_owned()),
+        Ok(Grounds { openings, .. }) => {
+            let Some(first) = openings.first() else {
+                let evidence = "PUBLIC may neither connect to `postgres` and `template1` nor create in them";
+                return Judgement::Pass(evidence.to_owned());
+            };
+            let all: Vec<String> = openings.iter().map(ToString::to_string).collect();
+            let command = match openings.iter().find(|one| !one.is_ours) {
+                None => "cargo xtask tenant create".to_owned(),
+                Some(foreign) => foreign.mend(),
+            };
+            let sentence = format!("{first}, where tenants have no business");
+            Finding::mended_by(command, Cause::OpenToTenants, sentence, all.join("; ")).into()
+        }
     }
 }
 
@@ -85,6 +112,12 @@ fn judge(context: &Context, error: &db::Error) -> Reached {
     }
     if matches!(error, db::Error::Tls { .. }) {
         return at_tls(untrusted(context, words));
+    }
+    if matches!(error, db::Error::Unproved { .. }) {
+        let sentence =
+            "the database asks for the master user's password in a way that gives it away, or for none";
+        let command = "cargo xtask secret rotate master";
+        return at_login(Finding::mended_by(command, Cause::LoginRefused, sentence, words).into());
     }
     match error.sqlstate() {
         Some("28P01") => {
@@ -153,11 +186,12 @@ fn remedy(context: &Context) -> &'static str {
 }
 
 fn at_port(port: Judgement) -> Reached {
-    Reached { port, tls: later(), login: later() }
+    Reached { port, tls: later(), login: later(), grounds: later() }
 }
 
 fn at_tls(tls: Judgement) -> Reached {
-    Reached { port: Judgement::Pass("the database answers the bastion".to_owned()), tls, login: later() }
+    let port = Judgement::Pass("the database answers the bastion".to_owned());
+    Reached { port, tls, login: later(), grounds: later() }
 }
 
 fn at_login(login: Judgement) -> Reached {
@@ -165,6 +199,7 @@ fn at_login(login: Judgement) -> Reached {
         port: Judgement::Pass("the database answers the bastion".to_owned()),
         tls: Judgement::Pass("the certificate is verified".to_owned()),
         login,
+        grounds: later(),
     }
 }
 

@@ -3,7 +3,6 @@
 //! Cut off between any two of these, the server knows the password of one of two versions of the secret, and the next
 //! rotation goes on from there with the same new password.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -24,11 +23,6 @@ use crate::failure::{Exit, Failure};
 
 /// How many roles at the same time.
 const AT_ONCE: usize = 8;
-/// How long to wait for another rotation, or for the creation of tenants, to end.
-const LOCK_LIMIT: Duration = Duration::from_secs(60);
-/// How long the lock outlives a program that was killed; it must be heard of more often.
-const SILENCE: Duration = Duration::from_secs(15);
-const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long RDS may take from "done" to a login with the new master password.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5 * 60);
 
@@ -164,10 +158,7 @@ pub async fn rotate(
     let names = targets.iter().map(|target| target.secret_name(&context.stack)).collect();
     Box::pin(aws::secret::check_all(cloud, &context.stack, &names)).await?;
     let work = Work { context, cloud, server, admin: admin(context, cloud, server).await? };
-    let rotated = tokio::select! {
-        rotated = Box::pin(work.all(targets)) => rotated,
-        never = work.keep_lock() => match never {},
-    };
+    let rotated = Box::pin(work.all(targets)).await;
     // The lock ends with the session.
     if let Some(session) = work.admin {
         session.close().await;
@@ -190,8 +181,7 @@ async fn admin(context: &Context, cloud: &Cloud, server: &Server) -> Result<Opti
         Err(error) if error.sqlstate() == Some("28P01") => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    session.expire_after(SILENCE).await?;
-    lock::acquire(&session, lock::TENANTS, "passwords", LOCK_LIMIT, &context.events).await?;
+    lock::acquire(&session, lock::TENANTS, "passwords", lock::LOCK_LIMIT, &context.events).await?;
     Ok(Some(session))
 }
 
@@ -212,16 +202,6 @@ impl Work<'_> {
             rotated.push(self.one(master).await);
         }
         rotated
-    }
-
-    /// Lets the server hear of the session that holds the lock. If it is gone, the next password is not set.
-    async fn keep_lock(&self) -> Infallible {
-        if let Some(session) = &self.admin {
-            while session.ping().await.is_ok() {
-                tokio::time::sleep(HEARTBEAT).await;
-            }
-        }
-        std::future::pending().await
     }
 
     async fn one(&self, target: &Target) -> Rotated {
@@ -315,8 +295,9 @@ impl Work<'_> {
         let why = loop {
             match self.check(login).await? {
                 PasswordCheck::Right => return Ok(()),
-                PasswordCheck::Unchecked => {
-                    break "the server lets anybody in, so that a login proves nothing";
+                PasswordCheck::Unproved => {
+                    break "the server asks for no proof of the password (SCRAM-SHA-256), so that a login proves nothing; see \
+                           its parameter `password_encryption`";
                 }
                 PasswordCheck::Wrong if start.elapsed() >= limit => {
                     break "the server refuses the password that was just set";

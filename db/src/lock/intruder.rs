@@ -1,0 +1,50 @@
+//! A lock is a number, which every role may see in `pg_locks`, and take in each database that it may enter.
+
+use std::time::Duration;
+
+use stack::Events;
+
+use super::{ADVISORY, HERE, KEY, Lock};
+use crate::{Error, Session};
+
+/// Roles that may create neither roles nor databases do nothing that our locks are for, other than what this session's own
+/// role does. Whoever holds one as such a role only wants to be in the way.
+const INTRUDERS: &str = "
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_roles r ON r.oid = a.usesysid
+    WHERE NOT (r.rolsuper OR r.rolcreaterole OR r.rolcreatedb) AND r.rolname NOT IN (session_user, current_user)";
+
+/// Ends the sessions that hold the lock as roles that have no use for it, and warns of them.
+///
+/// # Errors
+/// [`Error::Locked`] if the session's role may not do that: waiting would not help.
+pub(super) async fn evict(
+    session: &Session,
+    lock: Lock,
+    (subject, waited): (&str, Duration),
+    events: &Events,
+) -> Result<(), Error> {
+    let sql = format!(
+        "SELECT l.pid, r.rolname::text,
+                CASE WHEN pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')
+                     THEN pg_terminate_backend(l.pid) END
+         {INTRUDERS} AND {ADVISORY} AND {HERE} AND {KEY} = {}",
+        lock.key
+    );
+    for row in session.query(&sql, &[], "see who holds the lock").await? {
+        let (pid, role): (i32, String) = (row.get(0), row.get(1));
+        let holder = format!("`{role}` (pid {pid})");
+        // A session that has just ended by itself is as good.
+        if row.get::<_, Option<bool>>(2).is_none() {
+            let mend = format!(
+                "{holder}, whose role can do nothing that it is for: have it ended by a superuser or a member of \
+                 `pg_signal_backend`, with `SELECT pg_terminate_backend({pid})`"
+            );
+            return Err(Error::Locked { lock: lock.name, holder: mend, waited });
+        }
+        events.warn(format!(
+            "{subject}: {holder} held the lock for {}, which its role can do nothing with; its session was ended",
+            lock.name
+        ));
+    }
+    Ok(())
+}
