@@ -1,22 +1,15 @@
 //! Tenants that a query lists: a registry that an application keeps in the database `postgres`.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use futures_util::future::BoxFuture;
 use stack::config::{FIELDS, Fault, Record, tenants};
 use stack::spec::Tenant;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Row, Statement};
 
 use crate::limit;
-use crate::{BoxStream, ConnectOptions, Dial, Error, Login, Server, Session, connect};
+use crate::{ConnectOptions, Error, Login, Server, Session, connect};
 
 /// How long the query may take, and how long it may wait for a lock.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -46,14 +39,9 @@ pub async fn query(
         statement_timeout: Some(LIMIT),
         ..ConnectOptions::default()
     };
-    let is_over = Arc::new(AtomicBool::new(false));
-    let dial = Arc::new(Limited { dial: server.dial.clone(), is_over: is_over.clone() });
-    let session = connect(&Server { dial, ..server.clone() }, admin, &options).await?;
+    let session = connect(server, admin, &options).await?;
     let records = read(&session, sql).await;
     session.close().await;
-    if is_over.load(Ordering::Relaxed) {
-        return Err(refuse(None, format!("its answer is longer than {} MiB", BYTES >> 20)));
-    }
     tenants(&records?, known, &admin.user).map_err(|fault| {
         let Fault { record, field, message, .. } = fault;
         Error::Registry { row: Some(record + 1), field: Some(field.to_owned()), reason: message }
@@ -83,10 +71,14 @@ async fn read(session: &Session, sql: &str) -> Result<Vec<Record>, Error> {
     let none: [&(dyn ToSql + Sync); 0] = [];
     let rows = session.client().query_raw(&statement, none).await.map_err(failed)?;
     let mut rows = std::pin::pin!(rows);
-    let mut records = Vec::new();
+    let (mut records, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.try_next().await.map_err(failed)? {
         if records.len() == ROWS {
             return Err(refuse(None, format!("it has more than {ROWS} rows")));
+        }
+        bytes += row.raw_size_bytes();
+        if bytes > BYTES {
+            return Err(refuse(None, format!("its answer is longer than {} MiB", BYTES >> 20)));
         }
         records.push(record(&row, &columns, records.len() + 1)?);
     }
@@ -128,60 +120,6 @@ fn record(row: &Row, columns: &[&'static str], number: usize) -> Result<Record, 
         record.set(field, text.unwrap_or_default());
     }
     Ok(record)
-}
-
-/// The way to a server that is heard for so long and no longer.
-struct Limited {
-    dial: Arc<dyn Dial>,
-    is_over: Arc<AtomicBool>,
-}
-
-impl Dial for Limited {
-    fn dial(&self) -> BoxFuture<'_, io::Result<BoxStream>> {
-        Box::pin(async {
-            let inner = self.dial.dial().await?;
-            Ok(BoxStream::new(Heard { inner, left: BYTES, is_over: self.is_over.clone() }))
-        })
-    }
-}
-
-struct Heard {
-    inner: BoxStream,
-    left: usize,
-    is_over: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Heard {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        match self.left.checked_sub(buf.filled().len() - before) {
-            Some(left) => self.left = left,
-            None => {
-                self.is_over.store(true, Ordering::Relaxed);
-                return Poll::Ready(Err(io::Error::other("the answer is too long")));
-            }
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Heard {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
 }
 
 fn refuse(field: Option<&str>, reason: String) -> Error {

@@ -55,6 +55,10 @@ async fn a_query_lists_tenants_and_can_do_nothing_else() {
         ("SELECT repeat('a', 10000) AS name", "(10000 characters)"),
         ("SELECT 'a' || n AS name FROM generate_series(1, 200000) n", "more than 100000 rows"),
         ("SELECT repeat('a', 200000000) AS name", "a message of more than 32 MiB"),
+        (
+            "SELECT repeat('a', 20000000) AS name FROM generate_series(1, 9)",
+            "its answer is longer than 64 MiB",
+        ),
         ("SELECT name FROM nothing", "relation \"nothing\" does not exist"),
         // Whoever may create in `public` makes nothing that the query calls.
         ("SELECT name FROM tenant", "relation \"tenant\" does not exist"),
