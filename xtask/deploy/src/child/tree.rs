@@ -18,8 +18,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// On Linux this process inherits what they leave behind, so that nobody gets away. Other systems tell us of the child alone.
 pub(super) fn kill_all(child: Pid) {
     let began = Instant::now();
+    // Once: when it has been waited for, its number may be somebody else's.
+    kill(child, Signal::SIGKILL).ok();
     while began.elapsed() < LIMIT {
-        kill(child, Signal::SIGKILL).ok();
         for pid in descendants(&parents(), getpid()) {
             kill(pid, Signal::SIGKILL).ok();
         }
