@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use stack::plan::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step, at_its_port};
+use stack::plan::{Action, Fate, Milestone, Plan, Schedule, SecretFate, Snapshot, Step, at_its_port};
 use stack::receipt::Evidence;
 use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::sync::{mpsc, watch};
@@ -138,17 +137,14 @@ pub async fn apply(
 
 /// How following a plan ended.
 pub(crate) struct Ended {
-    pub(crate) done: BTreeSet<usize>,
+    pub(crate) done: Vec<usize>,
     /// The interrupted ones last: an interrupted wait is a consequence, a real failure is what people must see.
     pub(crate) failed: Vec<(usize, Error)>,
-    pub(crate) waiting: BTreeSet<usize>,
+    pub(crate) waiting: Vec<usize>,
     pub(crate) state: State,
 }
 
-/// Carries out a plan as far as it can be.
-///
-/// On the way down a failure holds up nothing but what waits for it: what is left should be as little as possible. There a
-/// deletion that was accepted lets the next ones begin, and the proof comes beside them.
+/// Carries out a plan as far as it can be: the [`Schedule`] says which steps to start, and this runs them.
 pub(crate) async fn follow(
     cloud: &Cloud,
     stack: &Stack,
@@ -162,43 +158,30 @@ pub(crate) async fn follow(
     let stack = &*at_its_port(stack, &inventory);
     // One writer, this loop; steps read the snapshot of the moment they start, or wait for a later one.
     let mut state = Arc::new(State { inventory, master_password: None, evidence: Evidence::default() });
-    let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
-    let mut done: BTreeSet<usize> = BTreeSet::new();
+    let mut schedule = Schedule::new(plan);
     let mut failed: Vec<(usize, Error)> = Vec::new();
     let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
-    // Those of which enough is done for the steps that wait for them.
-    let mut ahead: BTreeSet<usize> = BTreeSet::new();
     let (tell_ahead, mut told_ahead) = mpsc::unbounded_channel();
-    let progress = Progress { done: done.clone(), state: Arc::clone(&state), is_over: false };
-    let (progress, follower) = watch::channel(progress);
+    let (progress, follower) =
+        watch::channel(Progress { schedule: schedule.clone(), state: Arc::clone(&state) });
     loop {
-        let goes_on = (plan.direction == Direction::Down || failed.is_empty()) && !stop.is_raised();
-        if goes_on {
-            let is_there = |need: &usize| done.contains(need) || ahead.contains(need);
-            let is_ready = |index: &usize| plan.begins_after(*index).iter().all(is_there);
-            let ready: Vec<usize> = waiting.iter().copied().filter(is_ready).collect();
-            for index in ready {
-                waiting.remove(&index);
-                let subject = subject(plan, index);
-                let (needs, progress, ahead) = (plan.needs(index), follower.clone(), tell_ahead.clone());
-                let course = Some(Course { index, needs, progress, ahead });
-                let closes = &plan.closes;
-                let job = Job { cloud, stack, options, events, stop, closes, subject, course };
-                running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
-            }
+        if stop.is_raised() {
+            schedule.stop();
         }
-        progress.send_replace(Progress { done: done.clone(), state: Arc::clone(&state), is_over: !goes_on });
+        for index in schedule.start() {
+            let course = Some(Course { index, progress: follower.clone(), ahead: tell_ahead.clone() });
+            let (subject, closes) = (subject(plan, index), &plan.closes);
+            let job = Job { cloud, stack, options, events, stop, closes, subject, course };
+            running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
+        }
+        progress.send_replace(Progress { schedule: schedule.clone(), state: Arc::clone(&state) });
         let ended = tokio::select! {
             biased;
             Some(Ahead { index, change }) = told_ahead.recv() => {
-                match (plan.direction, change) {
-                    (Direction::Down, None) => drop(ahead.insert(index)),
-                    (Direction::Up, Some(change)) => {
-                        Arc::make_mut(&mut state).merge(change);
-                        ahead.insert(index);
-                    }
-                    // On the way up what is made anew waits until what it replaces is really gone.
-                    (Direction::Up, None) | (Direction::Down, Some(_)) => (),
+                let made = change.is_some();
+                let milestone = if made { Milestone::Made } else { Milestone::DeletionAccepted };
+                if schedule.reached(index, milestone) && let Some(change) = change {
+                    Arc::make_mut(&mut state).merge(change);
                 }
                 continue;
             }
@@ -207,21 +190,22 @@ pub(crate) async fn follow(
         let Some((index, elapsed, result)) = ended else {
             break;
         };
+        let subject = subject(plan, index);
         match result {
             Ok(change) => {
                 Arc::make_mut(&mut state).merge(change);
-                done.insert(index);
+                schedule.done(index);
                 let outcome = outcome(&plan.steps[index].action).to_owned();
-                events.emit(Event::StepFinished { subject: subject(plan, index), outcome, elapsed });
+                events.emit(Event::StepFinished { subject, outcome, elapsed });
             }
             // It waited for what has failed.
-            Err(Error::Interrupted) if !failed.is_empty() && !stop.is_raised() => {
-                let (subject, outcome) = (subject(plan, index), HELD_UP.to_owned());
-                events.emit(Event::StepFinished { subject, outcome, elapsed });
-                waiting.insert(index);
+            Err(Error::Interrupted) if schedule.has_failed() && !stop.is_raised() => {
+                schedule.blocked(index);
+                events.emit(Event::StepFinished { subject, outcome: HELD_UP.to_owned(), elapsed });
             }
             Err(error) => {
-                events.emit(Event::StepFailed { subject: subject(plan, index), error: chain(&error) });
+                schedule.failed(index);
+                events.emit(Event::StepFailed { subject, error: chain(&error) });
                 failed.push((index, error));
             }
         }
@@ -231,7 +215,7 @@ pub(crate) async fn follow(
     let mut state = Arc::unwrap_or_clone(state);
     sort(&mut state.inventory);
     failed.sort_by_key(|(_, error)| matches!(error, Error::Interrupted));
-    Ended { done, failed, waiting, state }
+    Ended { done: schedule.all_done(), failed, waiting: schedule.not_started(), state }
 }
 
 async fn run(

@@ -1,8 +1,8 @@
 //! How the steps of a plan run beside each other although some need what others bring.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use stack::plan::{Needs, Schedule};
 use tokio::sync::{mpsc, watch};
 
 use crate::state::{Change, State};
@@ -11,17 +11,13 @@ use crate::{Error, Stop};
 /// How far a plan is.
 #[derive(Clone)]
 pub(crate) struct Progress {
-    pub(crate) done: BTreeSet<usize>,
+    pub(crate) schedule: Schedule,
     pub(crate) state: Arc<State>,
-    /// A step has failed, and no other begins.
-    pub(crate) is_over: bool,
 }
 
 /// A step's place in its plan.
 pub(crate) struct Course {
     pub(crate) index: usize,
-    /// The steps that bring what this one needs before its end.
-    pub(crate) needs: Vec<usize>,
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) ahead: mpsc::UnboundedSender<Ahead>,
 }
@@ -40,13 +36,15 @@ impl Course {
     /// [`Error::Interrupted`] if that does not come any more.
     pub(crate) async fn needs_met(&self, stop: &Stop) -> Result<Arc<State>, Error> {
         let mut progress = self.progress.clone();
-        let has_all = |progress: &Progress| self.needs.iter().all(|need| progress.done.contains(need));
-        let changed = progress.wait_for(|progress| has_all(progress) || progress.is_over);
+        let changed = progress.wait_for(|progress| progress.schedule.needs(self.index) != Needs::Pending);
         let progress = tokio::select! {
             () = stop.raised() => return Err(Error::Interrupted),
             changed = changed => changed.map_err(|_| Error::Interrupted)?.clone(),
         };
-        if has_all(&progress) { Ok(progress.state) } else { Err(Error::Interrupted) }
+        match progress.schedule.needs(self.index) {
+            Needs::Met => Ok(progress.state),
+            Needs::Pending | Needs::Lost => Err(Error::Interrupted),
+        }
     }
 
     /// Lets the steps that wait for this one begin.
