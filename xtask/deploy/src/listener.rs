@@ -70,6 +70,9 @@ impl Local {
             Failure::new(Exit::Tunnel, error)
                 .hint("choose another port with `--port N`, or any free one with `--port 0`")
         })?;
+        if admits == Admits::Owner {
+            peer::open_tables();
+        }
         Ok(Local::Port(listener, admits))
     }
 

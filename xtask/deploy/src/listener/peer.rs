@@ -123,6 +123,16 @@ impl Owner {
 /// The tables, which stay open: there may be no room for another open file when somebody connects.
 static OPEN: Mutex<[Option<File>; 2]> = Mutex::new([None, None]);
 
+/// Opens the tables before anybody connects: many connections at once may take the last open file before the first of them is
+/// looked for.
+pub(super) fn open_tables() {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for (table, file) in TABLES.into_iter().zip(open.iter_mut()) {
+        // A table that cannot be opened now is tried again, and reported, when somebody connects.
+        *file = file.take().or_else(|| File::open(table).ok());
+    }
+}
+
 /// Looks for the other end's socket: its own address is `peer`, and it leads to `own`.
 fn look(peer: SocketAddr, own: SocketAddr) -> io::Result<Option<Owner>> {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
