@@ -11,8 +11,8 @@ use stack::receipt::Evidence;
 use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::sync::{mpsc, watch};
 
-use crate::course::{Ahead, Course, Progress};
-use crate::state::{Change, State, sort};
+use crate::core::state::{Change, State, sort};
+use crate::core::step_handle::{Ahead, Course, Progress};
 use crate::step::{self, Job};
 use crate::{Cloud, Error, Stop};
 

@@ -8,13 +8,15 @@ use stack::inventory::{Role, SecretEntry, Vpc};
 use stack::surroundings::{Endpoint, NetworkAcl};
 use stack::{Inventory, Stack};
 
-use crate::belong::Sighted;
+use crate::core::ownership;
+use crate::core::ownership::Sighted;
+use crate::core::state::sort;
 use crate::error::one_line;
-use crate::state::sort;
-use crate::{
-    Cloud, Error, belong, database, gateway, profile, role, route_table, secret, security_group, subnet,
-    surroundings, vpc,
+use crate::kind::{
+    database, internet_gateway, network_context, profile, role, route_table, secret, security_group, subnet,
+    vpc,
 };
+use crate::{Cloud, Error};
 
 /// How far to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
     ) = tokio::join!(
         Box::pin(cloud.identity()),
         Box::pin(subnet::list(cloud, stack)),
-        Box::pin(gateway::list(cloud, stack)),
+        Box::pin(internet_gateway::list(cloud, stack)),
         Box::pin(route_table::list(cloud, stack)),
         Box::pin(security_group::list(cloud, stack)),
         Box::pin(master_secrets(cloud, stack)),
@@ -76,7 +78,7 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
     };
     let profile = kept(&mut unseen, Listing::Profile, profile);
     let role = kept(&mut unseen, Listing::Role, role);
-    belong::settle(&mut inventory, (profile, role), Sighted::Absent);
+    ownership::settle(&mut inventory, (profile, role), Sighted::Absent);
     // Unread, they are told as such.
     inventory.attached = Box::pin(security_group::attached(cloud, &inventory)).await.unwrap_or_default();
     sort(&mut inventory);
@@ -143,8 +145,8 @@ async fn around(cloud: &Cloud, stack: &Stack) -> Around {
     let ids: Vec<String> = listed.iter().map(|vpc| vpc.id.clone()).collect();
     let (vpcs, acls, endpoints) = tokio::join!(
         Box::pin(vpc::list_with_dns(cloud, stack)),
-        Box::pin(surroundings::acls(cloud, &ids)),
-        Box::pin(surroundings::endpoints(cloud, &ids))
+        Box::pin(network_context::acls(cloud, &ids)),
+        Box::pin(network_context::endpoints(cloud, &ids))
     );
     if ids.is_empty() {
         return Around { vpcs, acls: Fact::Unasked, endpoints: Fact::Unasked };

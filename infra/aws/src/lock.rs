@@ -17,8 +17,8 @@ use stack::{Event, Events, Stack};
 use self::program::Token;
 use self::watch::Watch;
 use crate::apply::chain;
+use crate::core::wait::Backoff;
 use crate::error::failed;
-use crate::poll::Backoff;
 use crate::{Cloud, Error, Stop};
 
 /// How often a holder shows that it lives.

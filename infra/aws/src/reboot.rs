@@ -5,8 +5,8 @@ use stack::spec::REBOOT_TAG;
 use stack::{Event, Events, Resource};
 use tokio::time::Instant;
 
+use crate::core::wait::Backoff;
 use crate::error::failed;
-use crate::poll::Backoff;
 use crate::{Cloud, Error, Stop, session};
 
 /// A reboot is carried out a moment after it is asked for.

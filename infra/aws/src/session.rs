@@ -18,8 +18,9 @@ pub use self::reach::{Asleep, Patience, wait_until_openable};
 pub use self::sign::{log_in, sign};
 use crate::apply::chain;
 use crate::error::failed;
+use crate::kind::instance;
 use crate::step::{Job, missing};
-use crate::{Cloud, Error, instance};
+use crate::{Cloud, Error};
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
 /// The document for ports of the instance itself: agents refuse its loopback addresses as remote hosts.

@@ -7,13 +7,14 @@ use stack::receipt::Gone;
 use stack::{Events, Inventory, Resource, Stack};
 
 use crate::apply::ApplyOptions;
-use crate::course::Course;
-use crate::proof::Proof;
-use crate::state::{Change, Proved, State};
-use crate::{
-    Cloud, Error, Stop, alarm, database, gateway, instance, log_group, profile, role, route_table, secret,
-    security_group, session, subnet, subnet_group, topic, vpc,
+use crate::core::deletion_proof::Proof;
+use crate::core::state::{Change, Proved, State};
+use crate::core::step_handle::Course;
+use crate::kind::{
+    alarm, database, instance, internet_gateway, log_group, profile, role, route_table, secret,
+    security_group, subnet, subnet_group, topic, vpc,
 };
+use crate::{Cloud, Error, Stop, session};
 
 /// What every step is given.
 pub(crate) struct Job<'a> {
@@ -81,7 +82,7 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
     Ok(match resource {
         R::Vpc => Change::Vpc(vpc::ensure(job, inventory).await?),
         R::VpcDns => Change::Vpc(vpc::ensure_dns(job, inventory).await?),
-        R::InternetGateway => Change::Gateway(gateway::ensure(job, state).await?),
+        R::InternetGateway => Change::Gateway(internet_gateway::ensure(job, state).await?),
         R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => {
             Change::Subnet(subnet::ensure(job, inventory, resource).await?)
         }
@@ -135,7 +136,7 @@ async fn destroy(
     let mut proved = Proved::default();
     let proof = match resource {
         R::Vpc => vpc::destroy(job, id).await?,
-        R::InternetGateway => gateway::destroy(job, id, inventory).await?,
+        R::InternetGateway => internet_gateway::destroy(job, id, inventory).await?,
         R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => subnet::destroy(job, id).await?,
         R::PublicRoutes | R::PrivateRoutes => route_table::destroy(job, id, inventory).await?,
         R::BastionGroup | R::DatabaseGroup => security_group::destroy(job, id, inventory).await?,

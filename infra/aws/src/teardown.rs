@@ -3,7 +3,9 @@ use stack::receipt::{Evidence, Left};
 use stack::{Events, Inventory, Stack};
 
 use crate::apply::{ApplyOptions, Ended, HELD_UP, chain, follow};
-use crate::{Cloud, Error, Stop, belong, secret};
+use crate::core::ownership;
+use crate::kind::secret;
+use crate::{Cloud, Error, Stop};
 
 /// What came of carrying out a plan that takes down.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub async fn teardown(
     stop: &Stop,
 ) -> Teardown {
     if !plan.is_empty() {
-        Box::pin(belong::claim(cloud, stack, &mut inventory, events)).await;
+        Box::pin(ownership::claim(cloud, stack, &mut inventory, events)).await;
     }
     let ended = follow(cloud, stack, plan, inventory, options, events, stop).await;
     let Ended { failed, waiting, state, done: _ } = ended;

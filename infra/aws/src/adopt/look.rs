@@ -5,12 +5,14 @@ use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use stack::adopt::{Candidate, Found, Listing, Named, Part, Skipped, Thing};
 use stack::{Inventory, Resource, Stack};
 
+use crate::core::tag;
 use crate::error::failed;
-use crate::role::absent_is_none;
-use crate::{
-    Cloud, Error, database, gateway, instance, profile, role, route_table, secret, security_group, session,
-    subnet, subnet_group, tag, volume, vpc,
+use crate::kind::role::absent_is_none;
+use crate::kind::{
+    database, instance, internet_gateway, profile, role, route_table, secret, security_group, subnet,
+    subnet_group, volume, vpc,
 };
+use crate::{Cloud, Error, session};
 
 type Tags = BTreeMap<String, String>;
 
@@ -110,7 +112,7 @@ async fn find_gateway(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
     let call = cloud.ec2.describe_internet_gateways().internet_gateway_ids(id).send();
     let answer = absent_is_none(call.await.map_err(failed("ec2", "DescribeInternetGateways")))?;
     let found = answer.and_then(|answer| answer.internet_gateways.unwrap_or_default().into_iter().next());
-    let seen = |found: &_| Thing::Gateway(gateway::read(found));
+    let seen = |found: &_| Thing::Gateway(internet_gateway::read(found));
     Ok(found.map_or_else(gone, |found| there(id, seen(&found), tag::all(found.tags()))))
 }
 
@@ -214,7 +216,7 @@ async fn attached(
         let gateways: Result<Vec<Gateway>, _> = call.into_paginator().items().send().collect().await;
         let gateways = gateways.map_err(failed("ec2", "DescribeInternetGateways"))?;
         more.extend(gateways.first().map(|found| {
-            let thing = Thing::Gateway(gateway::read(found));
+            let thing = Thing::Gateway(internet_gateway::read(found));
             derived(Resource::InternetGateway, found.internet_gateway_id(), thing, tag::all(found.tags()))
         }));
     }

@@ -6,8 +6,9 @@ use stack::{Inventory, Stack};
 
 use super::{Depth, fact};
 use crate::error::one_line;
+use crate::kind::instance;
 use crate::session::{self, Purpose};
-use crate::{Cloud, Error, Kind, instance};
+use crate::{Cloud, Error, Kind};
 
 /// What was seen of the bastion.
 pub(super) struct Seen {

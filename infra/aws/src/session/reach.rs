@@ -8,8 +8,9 @@ use stack::{Diagnosis, Event, Events, Resource, Stack};
 use tokio::time::Instant;
 
 use super::{Purpose, end_proof, find_agent, start, terminate};
-use crate::poll::{Backoff, Probe};
-use crate::{Cloud, Depth, Error, Stop, examine, instance, reboot};
+use crate::core::wait::{Backoff, Probe};
+use crate::kind::instance;
+use crate::{Cloud, Depth, Error, Stop, examine, reboot};
 
 /// A healthy agent registers within this time; later it is worth looking for a reason.
 const GRACE: Duration = Duration::from_secs(10);

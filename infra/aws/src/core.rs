@@ -1,0 +1,13 @@
+//! What every resource kind is made with: tags and ownership, waiting and trying again, a step's job and its state.
+//!
+//! Architecture invariant: nothing in here knows a resource kind.
+
+pub(crate) mod blocker;
+pub(crate) mod create_once;
+pub(crate) mod deletion_proof;
+pub(crate) mod ownership;
+pub(crate) mod password;
+pub(crate) mod state;
+pub(crate) mod step_handle;
+pub(crate) mod tag;
+pub(crate) mod wait;

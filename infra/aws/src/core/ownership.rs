@@ -1,0 +1,213 @@
+//! Whose something is.
+//!
+//! A regional service shows what is in the region alone, so there the stack's tag decides. IAM shows the roles and
+//! profiles of every region under one list: there the region's tag or path must say this region as well.
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use stack::inventory::{Claim, Inventory, Profile, Role, Stray};
+use stack::spec::{REGION_TAG, STACK_TAG};
+use stack::{Events, Resource, Stack};
+
+use crate::core::tag;
+use crate::core::wait::Backoff;
+use crate::kind::{profile, role};
+use crate::{Cloud, Error};
+
+/// What a look for one of the stack's names has shown.
+#[derive(Debug, Default)]
+pub(crate) enum Sighted<T> {
+    /// Nothing has the name.
+    #[default]
+    Absent,
+    /// It is the stack's.
+    Ours(T),
+    /// It is the stack's, of which region nothing says: what uses it tells.
+    Unplaced(T),
+    /// It is somebody else's.
+    Stray(Stray),
+}
+
+impl<T> Sighted<T> {
+    /// Returns it if it is known to be the stack's.
+    pub(crate) fn ours(self) -> Option<T> {
+        if let Sighted::Ours(found) = self { Some(found) } else { None }
+    }
+
+    /// Returns it unless it is somebody else's: that is in nobody's way under a name of earlier versions.
+    pub(crate) fn unless_stray(self) -> Sighted<T> {
+        if matches!(self, Sighted::Stray(_)) { Sighted::Absent } else { self }
+    }
+
+    /// Takes note of what is somebody else's and returns what is the stack's; what says no region is if it is used here.
+    pub(crate) fn settle(
+        self,
+        strays: &mut Vec<Stray>,
+        is_used: impl Fn(&T) -> bool,
+        stray: impl Fn(&T) -> Stray,
+    ) -> Option<T> {
+        match self {
+            Sighted::Absent => None,
+            Sighted::Ours(found) => Some(found),
+            Sighted::Unplaced(found) if is_used(&found) => Some(found),
+            Sighted::Unplaced(found) => {
+                strays.push(stray(&found));
+                None
+            }
+            Sighted::Stray(stray) => {
+                strays.push(stray);
+                None
+            }
+        }
+    }
+}
+
+/// Whose something in IAM is, by its path and its tags.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Ours,
+    /// The stack's, of which region nothing says.
+    Unplaced,
+    Other(Claim),
+}
+
+/// Returns whose a role or a profile is.
+pub(crate) fn whose<'a>(stack: &Stack, path: &str, tags: impl Iterator<Item = (&'a str, &'a str)>) -> Whose {
+    let tags: Vec<(&str, &str)> = tags.collect();
+    let value = |wanted| tags.iter().find(|(key, _)| *key == wanted).map(|(_, value)| *value);
+    let (owner, region) = (value(STACK_TAG), value(REGION_TAG));
+    let root = stack.iam_root();
+    let below = path.strip_prefix(root.as_str());
+    let is_stacks = match owner {
+        Some(_) => tag::is_of(stack, tags.iter().copied()),
+        None => below.is_some(),
+    };
+    if !is_stacks {
+        return Whose::Other(Claim::NoTag);
+    }
+    let of_path = below.map(|rest| rest.trim_end_matches('/')).filter(|rest| !rest.is_empty());
+    match region.or(of_path) {
+        Some(region) if region == stack.region => Whose::Ours,
+        Some(region) => Whose::Other(Claim::OtherRegion(region.to_owned())),
+        None => Whose::Unplaced,
+    }
+}
+
+/// Puts roles and profile into the inventory, once instances and database are in it: what says no region is this
+/// region's if the bastion, or the database, uses it.
+pub(crate) fn settle(
+    inventory: &mut Inventory,
+    found: (Sighted<Profile>, Sighted<Role>),
+    monitoring: Sighted<Role>,
+) {
+    let (of_profile, of_role) = found;
+    let mut strays = Vec::new();
+    let runs_with = |profile: &Profile| {
+        inventory.instances.iter().any(|one| one.profile_arn.as_ref() == Some(&profile.arn))
+    };
+    let unplaced = |resource: Resource, id: &str, arn: &str| Stray {
+        resource,
+        id: id.to_owned(),
+        arn: Some(arn.to_owned()),
+        state: None,
+        claim: Claim::NoRegion,
+    };
+    let profile = of_profile
+        .settle(&mut strays, runs_with, |profile| unplaced(Resource::Profile, &profile.name, &profile.arn));
+    let is_in_it = |role: &Role| profile.iter().any(|profile| profile.roles.contains(&role.name));
+    let stray = |role: &Role| unplaced(Resource::Role, &role.name, &role.arn);
+    let role = of_role.settle(&mut strays, is_in_it, stray);
+    let writes = |role: &Role| {
+        inventory.database.iter().any(|database| database.monitoring_role.as_ref() == Some(&role.arn))
+    };
+    let stray = |role: &Role| unplaced(Resource::MonitoringRole, &role.name, &role.arn);
+    inventory.monitoring_role = monitoring.settle(&mut strays, writes, stray);
+    (inventory.profile, inventory.role) = (profile, role);
+    inventory.strays.extend(strays);
+}
+
+/// Tags what is used here and says no region, before what proves that is taken away: cut off after that, the next `down`
+/// still knows whose it is.
+pub(crate) async fn claim(cloud: &Cloud, stack: &Stack, inventory: &mut Inventory, events: &Events) {
+    if let Some(profile) = inventory.profile.as_mut().filter(|profile| !profile.has_region) {
+        let tagged = profile::tag(cloud, stack, &profile.name).await;
+        profile.has_region = told(events, &profile.name, tagged);
+    }
+    let of_bastion = inventory.role.as_mut().map(|role| (role, Resource::Role));
+    let of_monitoring = inventory.monitoring_role.as_mut().map(|role| (role, Resource::MonitoringRole));
+    for (role, resource) in of_bastion.into_iter().chain(of_monitoring) {
+        if !role.has_region {
+            let tagged = role::tag(cloud, stack, &role.name, resource).await;
+            role.has_region = told(events, &role.name, tagged);
+        }
+    }
+}
+
+fn told(events: &Events, name: &str, tagged: Result<(), Error>) -> bool {
+    if let Err(error) = &tagged {
+        events.warn(format!("`{name}` could not be given its region's tag: {error}"));
+    }
+    tagged.is_ok()
+}
+
+/// How many questions are open at a time: IAM and SNS take some ten a second.
+const AT_ONCE: usize = 4;
+
+/// Asks one question for each, a few at a time and more slowly where the service asks for that: lists show no tags, and an
+/// account may hold hundreds.
+///
+/// # Errors
+/// The first that failed for another reason, or went on being refused.
+pub(crate) async fn ask_each<T, R, F, Fut>(things: Vec<T>, ask: F) -> Result<Vec<R>, Error>
+where
+    F: Fn(T) -> Fut,
+    T: Clone,
+    Fut: Future<Output = Result<R, Error>>,
+{
+    const TRIES: u32 = 8;
+    let ask = &ask;
+    let patiently = |thing: T| async move {
+        let mut backoff = Backoff::default();
+        for _ in 1..TRIES {
+            match Box::pin(ask(thing.clone())).await {
+                Err(error) if error.is_throttle() => tokio::time::sleep(backoff.pause()).await,
+                result => return result,
+            }
+        }
+        Box::pin(ask(thing)).await
+    };
+    stream::iter(things).map(patiently).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_the_stacks_by_its_tags_or_its_path_and_never_that_of_another_region() {
+        let text = "project = \"shop\"\nenvironment = \"prod\"\nregion = \"us-east-1\"\n";
+        let stack = stack::config::parse(text, "stack.toml").expect("the file is right");
+        let (own, root) = ("/drawbridge/shop/prod/us-east-1/", "/drawbridge/shop/prod/");
+        let (stacks, other) = ((STACK_TAG, "shop-prod"), (STACK_TAG, "else-prod"));
+        let (here, there) = ((REGION_TAG, "us-east-1"), (REGION_TAG, "us-west-2"));
+        let elsewhere = || Whose::Other(Claim::OtherRegion("us-west-2".to_owned()));
+        let foreign = || Whose::Other(Claim::NoTag);
+        type Tags<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(&str, Tags<'_>, Whose); 12] = [
+            (own, &[stacks, here], Whose::Ours),
+            ("/", &[stacks, here], Whose::Ours),
+            (own, &[], Whose::Ours),
+            (root, &[stacks], Whose::Unplaced),
+            (root, &[], Whose::Unplaced),
+            ("/", &[stacks], Whose::Unplaced),
+            (root, &[stacks, here], Whose::Ours),
+            (root, &[stacks, there], elsewhere()),
+            (own, &[stacks, there], elsewhere()),
+            ("/drawbridge/shop/prod/us-west-2/", &[stacks], elsewhere()),
+            (own, &[other, here], foreign()),
+            ("/", &[here], foreign()),
+        ];
+        for (path, tags, expected) in cases {
+            assert_eq!(whose(&stack, path, tags.iter().copied()), expected, "{path} {tags:?}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A secret while its password is rotated: the new one waits in `AWSPENDING` until the server knows it.
+//!
+//! Whoever calls these in order may be cut off anywhere: the server knows the password of one of the two versions, and
+//! the next run finds both.
+
+use stack::spec::ROLE_SECRET;
+use stack::{Events, Secret, Stack};
+
+use super::version::{self, CURRENT, PENDING, PREVIOUS, Version};
+use super::{Fresh, SERVICE, own};
+use crate::core::password;
+use crate::error::failed;
+use crate::kind::database;
+use crate::step::Job;
+use crate::{ApplyOptions, Cloud, Error, Stop};
+
+/// The versions of a secret that a server may know the password of.
+#[derive(Clone, Debug)]
+pub struct Versions {
+    /// The secret's full name.
+    pub name: String,
+    /// The one that everybody reads.
+    pub current: Version,
+    /// The one of a rotation that has not come to its end.
+    pub pending: Option<Version>,
+}
+
+/// Returns the versions of the secret of that name, if there is such a secret with a value.
+///
+/// # Errors
+/// [`Error::Secret`] if a value is not a JSON object with a `password`, [`Error::Foreign`] if the secret does not carry the
+/// stack's tag.
+pub async fn find(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<Versions>, Error> {
+    if own(cloud, stack, name).await?.is_none() {
+        return Ok(None);
+    }
+    let (current, pending) = futures_util::future::try_join(
+        Box::pin(version::read(cloud, name, CURRENT)),
+        Box::pin(version::read(cloud, name, PENDING)),
+    )
+    .await?;
+    Ok(current.map(|current| {
+        // As Secrets Manager has it: both labels on one version is a rotation that is done.
+        let pending = pending.filter(|pending| pending.id != current.id);
+        Versions { name: name.to_owned(), current, pending }
+    }))
+}
+
+/// Returns the versions of the secret of that name.
+///
+/// # Errors
+/// [`Error::Missing`] if there is no such secret, else as [`find`].
+pub async fn get(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Versions, Error> {
+    find(cloud, stack, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
+}
+
+/// Returns the versions of the secret of that name as a rotation takes them. Where nobody can read the current one, what
+/// `AWSPREVIOUS` holds stands for it, or else a value with that user: the rotation then makes the secret whole.
+///
+/// # Errors
+/// As [`get`], but for [`Error::Secret`].
+pub async fn get_or_rebuild(cloud: &Cloud, stack: &Stack, name: &str, user: &str) -> Result<Versions, Error> {
+    let problem = match Box::pin(get(cloud, stack, name)).await {
+        Err(problem @ Error::Secret { .. }) => problem,
+        found => return found,
+    };
+    let Some(id) = version::find_id(cloud, name, CURRENT).await? else { return Err(problem) };
+    let readable = async |label| match Box::pin(version::read(cloud, name, label)).await {
+        Err(Error::Secret { .. }) => Ok(None),
+        found => found,
+    };
+    let pending = readable(PENDING).await?.filter(|pending| pending.id != id);
+    let kept = match readable(CURRENT).await? {
+        Some(current) => Some(current),
+        None => readable(PREVIOUS).await?,
+    };
+    let current = match kept {
+        Some(kept) => kept.in_place_of(id),
+        None => {
+            let fresh = Fresh::new(stack, ROLE_SECRET, name.to_owned(), user);
+            Version::parse(id, fresh.value.expose())
+                .map_err(|problem| Error::Secret { name: name.to_owned(), problem })?
+        }
+    };
+    Ok(Versions { name: name.to_owned(), current, pending })
+}
+
+/// Stores a new password of that user's as the pending version, and returns that version.
+///
+/// # Errors
+/// [`Error::Secret`] if the current value is not ours; a call that got no answer may have stored it.
+pub async fn put_pending(cloud: &Cloud, versions: &Versions, user: &str) -> Result<Version, Error> {
+    let name = &versions.name;
+    // The token becomes the version's id, and makes a repeated call the same call.
+    let token = password::request_token();
+    let pending = versions
+        .current
+        .with(token, user, password::generate())
+        .map_err(|problem| Error::Secret { name: name.clone(), problem })?;
+    let call = cloud.secrets.put_secret_value().secret_id(name).client_request_token(&pending.id);
+    let call = call.secret_string(pending.value().expose()).version_stages(PENDING).send();
+    call.await.map_err(failed(SERVICE, "PutSecretValue"))?;
+    Ok(pending)
+}
+
+/// Makes the pending version the current one; `AWSPREVIOUS` goes to the one before.
+///
+/// # Errors
+/// Secrets Manager refuses, as it does if another rotation has moved the label meanwhile.
+pub async fn promote(cloud: &Cloud, versions: &Versions, pending: &Version) -> Result<(), Error> {
+    let Versions { name, current, .. } = versions;
+    let call = cloud.secrets.update_secret_version_stage().secret_id(name).version_stage(CURRENT);
+    let call = call.move_to_version_id(&pending.id).remove_from_version_id(&current.id).send();
+    let Err(error) = call.await.map_err(failed(SERVICE, "UpdateSecretVersionStage")) else {
+        return Ok(());
+    };
+    // A call whose reply was lost is repeated, and refused as the label has moved.
+    match Box::pin(version::read(cloud, name, CURRENT)).await {
+        Ok(Some(now)) if now.id == pending.id => Ok(()),
+        Ok(_) | Err(_) => Err(error),
+    }
+}
+
+/// Takes the pending label off a version that has become the current one.
+///
+/// # Errors
+/// Secrets Manager refuses. Nothing is lost by that: both labels on one version is a rotation that is done.
+pub async fn clear_pending(cloud: &Cloud, name: &str, done: &Version) -> Result<(), Error> {
+    let call = cloud.secrets.update_secret_version_stage().secret_id(name).version_stage(PENDING);
+    let call = call.remove_from_version_id(&done.id).send();
+    match call.await.map_err(failed(SERVICE, "UpdateSecretVersionStage")) {
+        // A call whose reply was lost: the label is off already.
+        Err(error) if error.code() != Some("InvalidParameterException") => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Gives the database's master user that password. RDS does it in its own time: this waits until RDS says that it is
+/// done, and only a login shows it.
+///
+/// # Errors
+/// RDS refuses, or is not done in time; or [`Error::Interrupted`].
+pub async fn set_master_password(
+    cloud: &Cloud,
+    stack: &Stack,
+    password: &Secret,
+    events: &Events,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let options = ApplyOptions::default();
+    let (options, subject) = (&options, "database".to_owned());
+    let job = Job { cloud, stack, options, events, stop, closes: &[], subject, course: None };
+    Box::pin(database::set_password(&job, &stack.database.identifier, password)).await
+}

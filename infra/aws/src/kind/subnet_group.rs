@@ -1,0 +1,166 @@
+//! The database subnet group.
+
+use aws_sdk_rds::types::{DbSubnetGroup, Tag};
+use stack::inventory::{Claim, Inventory, Stray, SubnetGroup};
+use stack::{Resource, Stack};
+
+use crate::core::blocker::Blocked;
+use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::ownership::Sighted;
+use crate::core::wait::{VISIBLE_WITHIN, retry_while};
+use crate::core::{blocker, ownership, tag};
+use crate::error::failed;
+use crate::kind::database;
+use crate::step::{Job, subnet_of, vpc_of};
+use crate::{Cloud, Error};
+
+/// Returns the subnet group that has the stack file's name, and whose it is.
+pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<SubnetGroup>, Error> {
+    let Some(group) = describe(cloud, &stack.subnet_group_name()).await? else {
+        return Ok(Sighted::Absent);
+    };
+    // Without them it was deleted in between.
+    let Some(tags) = tags(cloud, &group).await? else { return Ok(Sighted::Absent) };
+    let found = read(&group);
+    Ok(if is_ours(stack, &tags) { Sighted::Ours(found) } else { Sighted::Stray(stray(found, Claim::NoTag)) })
+}
+
+/// Returns the subnet groups with the stack's tag, under whatever name.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SubnetGroup>, Error> {
+    let pages = cloud.rds.describe_db_subnet_groups().into_paginator().items().send();
+    let groups: Result<Vec<DbSubnetGroup>, _> = pages.collect().await;
+    let groups = groups.map_err(failed("rds", "DescribeDBSubnetGroups"))?;
+    let asked = ownership::ask_each(groups, |group: DbSubnetGroup| async move {
+        let tags = tags(cloud, &group).await?;
+        Ok(tags.is_some_and(|tags| is_ours(stack, &tags)).then(|| read(&group)))
+    });
+    Ok(asked.await?.into_iter().flatten().collect())
+}
+
+fn is_ours(stack: &Stack, tags: &[Tag]) -> bool {
+    tag::is_of(stack, tags.iter().filter_map(|tag| Some((tag.key()?, tag.value()?))))
+}
+
+/// Returns the group as one that is no part of the stack as it stands.
+pub(crate) fn stray(group: SubnetGroup, claim: Claim) -> Stray {
+    let SubnetGroup { name, arn, status, .. } = group;
+    Stray { resource: Resource::SubnetGroup, id: name, arn, state: status, claim }
+}
+
+/// Returns the group's tags; `None` if there is no such group any more.
+pub(crate) async fn tags(cloud: &Cloud, group: &DbSubnetGroup) -> Result<Option<Vec<Tag>>, Error> {
+    let arn = group.db_subnet_group_arn().unwrap_or_default();
+    let call = cloud.rds.list_tags_for_resource().resource_name(arn);
+    match call.send().await.map_err(failed("rds", "ListTagsForResource")) {
+        Ok(answer) => Ok(Some(answer.tag_list.unwrap_or_default())),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the subnet group of that name, whosever it is.
+pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<DbSubnetGroup>, Error> {
+    let call = cloud.rds.describe_db_subnet_groups().db_subnet_group_name(name);
+    match call.send().await.map_err(failed("rds", "DescribeDBSubnetGroups")) {
+        Ok(answer) => Ok(answer.db_subnet_groups.unwrap_or_default().into_iter().next()),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the subnet group over both private subnets, creating or changing it.
+pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<SubnetGroup, Error> {
+    let subnets = [
+        subnet_of(inventory, Resource::PrivateSubnetA)?.to_owned(),
+        subnet_of(inventory, Resource::PrivateSubnetB)?.to_owned(),
+    ];
+    let want = SubnetGroup {
+        name: job.stack.subnet_group_name(),
+        vpc: vpc_of(inventory)?.to_owned(),
+        subnets: subnets.to_vec(),
+        arn: None,
+        status: None,
+    };
+    let have = match &inventory.subnet_group {
+        Some(group) => group.clone(),
+        None => match create(job, &want).await {
+            Ok(()) => return Ok(want),
+            Err(error) if error.is_duplicate() => {
+                let name = want.name.clone();
+                let found = find(job.cloud, job.stack).await?;
+                found.ours().ok_or(Error::Foreign { what: "database subnet group", name })?
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    if want.subnets.iter().all(|subnet| have.subnets.contains(subnet)) {
+        return Ok(have);
+    }
+    if have.vpc != want.vpc {
+        // It cannot move to another VPC, and in an earlier life it was in one that is gone.
+        destroy(job, &have.name).await?;
+        create(job, &want).await?;
+        return Ok(want);
+    }
+    retry_while(job.stop, VISIBLE_WITHIN, is_unknown_subnet, || async {
+        let call = job.cloud.rds.modify_db_subnet_group().db_subnet_group_name(&want.name);
+        let call = call.set_subnet_ids(Some(want.subnets.clone())).send();
+        call.await.map_err(failed("rds", "ModifyDBSubnetGroup"))
+    })
+    .await?;
+    Ok(want)
+}
+
+async fn create(job: &Job<'_>, want: &SubnetGroup) -> Result<(), Error> {
+    let tags = tag::pairs(job.stack, Resource::SubnetGroup);
+    let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();
+    retry_while(job.stop, VISIBLE_WITHIN, is_unknown_subnet, || async {
+        job.cloud
+            .rds
+            .create_db_subnet_group()
+            .db_subnet_group_name(&want.name)
+            .db_subnet_group_description(format!("private subnets of drawbridge stack {}", job.stack.name))
+            .set_subnet_ids(Some(want.subnets.clone()))
+            .set_tags(Some(tags.clone()))
+            .send()
+            .await
+            .map_err(failed("rds", "CreateDBSubnetGroup"))
+    })
+    .await
+    .map(|_| ())
+}
+
+/// RDS may learn of a new subnet a moment later than EC2.
+fn is_unknown_subnet(error: &Error) -> bool {
+    matches!(error.code(), Some("InvalidSubnet" | "InvalidSubnetID.NotFound"))
+}
+
+/// Deletes the subnet group once no database uses it, and waits until it is gone.
+///
+/// # Errors
+/// [`Error::Blocked`] names the databases that use it.
+pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Proof, Error> {
+    let call = || async {
+        let call = job.cloud.rds.delete_db_subnet_group().db_subnet_group_name(name).send();
+        call.await.map_err(failed("rds", "DeleteDBSubnetGroup"))
+    };
+    let holds = || async { database::blockers(job.cloud, name).await };
+    blocker::delete(job, Blocked::by_id(job, name), call, holds).await?;
+    absent(job, "rds", "DescribeDBSubnetGroups", || async {
+        let call = job.cloud.rds.describe_db_subnet_groups().db_subnet_group_name(name).send();
+        let answer = call.await.map_err(failed("rds", "DescribeDBSubnetGroups"))?;
+        Ok(Seen::any(answer.db_subnet_groups()))
+    })
+    .await
+}
+
+pub(crate) fn read(group: &DbSubnetGroup) -> SubnetGroup {
+    let subnets = group.subnets().iter().filter_map(|subnet| subnet.subnet_identifier());
+    SubnetGroup {
+        name: group.db_subnet_group_name().unwrap_or_default().to_owned(),
+        vpc: group.vpc_id().unwrap_or_default().to_owned(),
+        subnets: subnets.map(str::to_owned).collect(),
+        arn: group.db_subnet_group_arn().map(str::to_owned),
+        status: group.subnet_group_status().map(str::to_owned),
+    }
+}

@@ -1,0 +1,128 @@
+//! The VPC and its DNS attributes.
+
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Vpc as Answer, VpcAttributeName};
+use futures_util::future::{join, try_join_all};
+use stack::inventory::{Inventory, Vpc};
+use stack::{Resource, Stack};
+
+use crate::core::blocker::Blocked;
+use crate::core::create_once::{once, unrepeated};
+use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::wait::visible;
+use crate::core::{blocker, tag};
+use crate::error::failed;
+use crate::step::{Job, missing};
+use crate::{Cloud, Error};
+
+/// Returns the VPCs with the stack's tag; their DNS attributes are not asked.
+pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
+    let pages = cloud.ec2.describe_vpcs().filters(tag::of_stack(stack)).into_paginator().items().send();
+    let vpcs: Result<Vec<Answer>, _> = pages.collect().await;
+    let vpcs = vpcs.map_err(failed("ec2", "DescribeVpcs"))?;
+    vpcs.iter().filter(|vpc| tag::is_own(stack, vpc.tags())).map(read).collect()
+}
+
+/// Returns the VPCs with the stack's tag, with their DNS attributes.
+pub(crate) async fn list_with_dns(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
+    let vpcs = list(cloud, stack).await?;
+    match try_join_all(vpcs.iter().map(|vpc| with_dns(cloud, vpc))).await {
+        // A removal that was still under way took one between the two calls. One that is on the list even now was
+        // made a moment ago, and its attributes are not known yet.
+        Err(error) if error.is_gone() => list(cloud, stack).await,
+        result => result,
+    }
+}
+
+pub(crate) async fn with_dns(cloud: &Cloud, vpc: &Vpc) -> Result<Vpc, Error> {
+    let ask = |attribute: VpcAttributeName| {
+        let call = Box::pin(cloud.ec2.describe_vpc_attribute().vpc_id(&vpc.id).attribute(attribute).send());
+        async { call.await.map_err(failed("ec2", "DescribeVpcAttribute")) }
+    };
+    let (support, names) =
+        join(ask(VpcAttributeName::EnableDnsSupport), ask(VpcAttributeName::EnableDnsHostnames)).await;
+    let dns_support = support?.enable_dns_support.and_then(|value| value.value);
+    let dns_hostnames = names?.enable_dns_hostnames.and_then(|value| value.value);
+    Ok(Vpc { dns_support, dns_hostnames, ..vpc.clone() })
+}
+
+/// Returns the stack's VPC, creating it if there is none.
+pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Vpc, Error> {
+    if let Some(vpc) = inventory.vpc() {
+        return Ok(vpc.clone());
+    }
+    let create = || async {
+        let answer = job
+            .cloud
+            .ec2
+            .create_vpc()
+            .cidr_block(job.stack.network.cidr.to_string())
+            .tag_specifications(tag::ec2(job.stack, Resource::Vpc, ResourceType::Vpc))
+            .customize()
+            .config_override(unrepeated())
+            .send()
+            .await
+            .map_err(failed("ec2", "CreateVpc"))?;
+        read(&answer.vpc.ok_or_else(|| incomplete("VPC"))?)
+    };
+    let find = || async { Ok(list(job.cloud, job.stack).await?.into_iter().min_by(|a, b| a.id.cmp(&b.id))) };
+    once(job.stop, create, find).await
+}
+
+/// Turns on what lets the database's name resolve inside the VPC, and returns the VPC.
+pub(crate) async fn ensure_dns(job: &Job<'_>, inventory: &Inventory) -> Result<Vpc, Error> {
+    let vpc = inventory.vpc().ok_or_else(|| missing(Resource::Vpc))?;
+    let on = || AttributeBooleanValue::builder().value(true).build();
+    let change = || job.cloud.ec2.modify_vpc_attribute().vpc_id(&vpc.id);
+    let mut changes = Vec::new();
+    if vpc.dns_support != Some(true) {
+        changes.push(change().enable_dns_support(on()));
+    }
+    if vpc.dns_hostnames != Some(true) {
+        changes.push(change().enable_dns_hostnames(on()));
+    }
+    let send =
+        |change: &aws_sdk_ec2::operation::modify_vpc_attribute::builders::ModifyVpcAttributeFluentBuilder| {
+            let call = change.clone().send();
+            async { call.await.map_err(failed("ec2", "ModifyVpcAttribute")) }
+        };
+    if vpc.dns_support == Some(false) {
+        // Host names are refused while support is off.
+        for change in &changes {
+            visible(job, || send(change)).await?;
+        }
+    } else {
+        try_join_all(changes.iter().map(|change| visible(job, || send(change)))).await?;
+    }
+    Ok(Vpc { dns_support: Some(true), dns_hostnames: Some(true), ..vpc.clone() })
+}
+
+/// Deletes the VPC and waits until it is gone.
+///
+/// # Errors
+/// [`Error::Blocked`] names what is still in it.
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
+    let call =
+        || async { job.cloud.ec2.delete_vpc().vpc_id(id).send().await.map_err(failed("ec2", "DeleteVpc")) };
+    let holds = || async { blocker::of_vpc(job.cloud, id).await };
+    blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
+    absent(job, "ec2", "DescribeVpcs", || async {
+        let call = job.cloud.ec2.describe_vpcs().vpc_ids(id).send();
+        let answer = call.await.map_err(failed("ec2", "DescribeVpcs"))?;
+        Ok(Seen::any(answer.vpcs()))
+    })
+    .await
+}
+
+pub(crate) fn read(vpc: &Answer) -> Result<Vpc, Error> {
+    Ok(Vpc {
+        id: vpc.vpc_id().ok_or_else(|| incomplete("id"))?.to_owned(),
+        cidr: vpc.cidr_block().unwrap_or_default().to_owned(),
+        state: vpc.state().map(|state| state.as_str().to_owned()),
+        dns_support: None,
+        dns_hostnames: None,
+    })
+}
+
+fn incomplete(field: &'static str) -> Error {
+    Error::Incomplete { service: "ec2", operation: "CreateVpc", field }
+}
