@@ -10,9 +10,9 @@ use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::time::Instant;
 
 pub use self::look::look;
-use crate::core::tag;
-use crate::core::tag::Pairs;
-use crate::core::wait::{Backoff, VISIBLE_WITHIN};
+use crate::core::backoff::Backoff;
+use crate::core::retry::VISIBLE_WITHIN;
+use crate::core::tag::{self, Pairs};
 use crate::error::failed;
 use crate::kind::{profile, role};
 use crate::{Cloud, Error, Stop, observe};

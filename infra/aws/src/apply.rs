@@ -1,3 +1,5 @@
+//! Carrying out a plan: each step begins as soon as the steps that it needs are done.
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::Pin;
@@ -6,51 +8,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use stack::plan::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step, at_its_port};
+use stack::plan::{Action, Direction, Plan, Step, at_its_port};
 use stack::receipt::Evidence;
 use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::sync::{mpsc, watch};
 
+use crate::core::job::{ApplyOptions, Job};
 use crate::core::state::{Change, State, sort};
 use crate::core::step_handle::{Ahead, Course, Progress};
-use crate::step::{self, Job};
-use crate::{Cloud, Error, Stop};
-
-/// What may be chosen about carrying out a plan.
-#[derive(Clone, Debug)]
-pub struct ApplyOptions {
-    /// Turns the database's deletion protection off where the plan deletes the database.
-    pub unprotect: bool,
-    /// What becomes of the data where the plan deletes them.
-    pub fate: Fate,
-    /// How long a removal waits for what still uses the thing, such as RDS's network interfaces.
-    pub settle_within: Duration,
-    /// The bastion's user data, a script; `None` is the one that installs client, jq and message of the day.
-    pub user_data: Option<String>,
-    /// If a bastion is launched, its end is fixed from the start.
-    pub ephemeral: Option<Ephemeral>,
-}
-
-/// The end of a bastion that removes itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ephemeral {
-    /// After how long it terminates itself, whoever uses it.
-    pub ttl: Duration,
-    /// The same as a time, RFC 3339 in UTC, for the tag.
-    pub expires_at: String,
-}
-
-impl Default for ApplyOptions {
-    fn default() -> ApplyOptions {
-        ApplyOptions {
-            unprotect: false,
-            fate: Fate { snapshot: Snapshot::Dated, secrets: SecretFate::Delete },
-            settle_within: Duration::from_secs(300),
-            user_data: None,
-            ephemeral: None,
-        }
-    }
-}
+use crate::error::chain;
+use crate::{Cloud, Error, Stop, step};
 
 /// A plan that was not carried out whole.
 #[derive(Debug)]
@@ -271,15 +238,4 @@ fn outcome(action: &Action) -> &'static str {
         Action::Restore { .. } => "restored",
         Action::Delete { .. } => "deleted",
     }
-}
-
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

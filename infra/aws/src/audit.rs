@@ -5,8 +5,8 @@ use stack::inventory::{Claim, Stray, SubnetGroup};
 use stack::receipt::{Audit, Left, Unseen};
 use stack::{Resource, Stack};
 
-use crate::apply::chain;
 use crate::core::ownership::{Sighted, Whose};
+use crate::error::chain;
 use crate::kind::{
     alarm, database, instance, internet_gateway, log_group, network_interface, profile, role, route_table,
     secret, security_group, subnet, subnet_group, topic, volume, vpc,

@@ -10,7 +10,7 @@ use stack::spec::{EXPIRY_TAG, KEEP_TAG, STACK_TAG};
 use stack::{Event, Events};
 use tokio::time::Instant;
 
-use crate::core::wait::Backoff;
+use crate::core::backoff::Backoff;
 use crate::error::failed;
 use crate::kind::instance;
 use crate::{Cloud, Error, Stop};

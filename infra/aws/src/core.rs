@@ -2,11 +2,14 @@
 //!
 //! Architecture invariant: nothing in here knows a resource kind.
 
+pub(crate) mod backoff;
 pub(crate) mod blocker;
 pub(crate) mod create_once;
 pub(crate) mod deletion_proof;
+pub(crate) mod job;
 pub(crate) mod ownership;
 pub(crate) mod password;
+pub(crate) mod retry;
 pub(crate) mod state;
 pub(crate) mod step_handle;
 pub(crate) mod tag;

@@ -1,4 +1,7 @@
+//! What a diagnosis needs to know of the stack and of what lies around it.
+
 mod bastion;
+mod look;
 
 use std::collections::BTreeMap;
 
@@ -8,8 +11,9 @@ use stack::inventory::{Role, SecretEntry, Vpc};
 use stack::surroundings::{Endpoint, NetworkAcl};
 use stack::{Inventory, Stack};
 
-use crate::core::ownership;
-use crate::core::ownership::Sighted;
+pub use self::look::Depth;
+use self::look::{fact, kept};
+use crate::core::ownership::{self, Sighted};
 use crate::core::state::sort;
 use crate::error::one_line;
 use crate::kind::{
@@ -17,15 +21,6 @@ use crate::kind::{
     vpc,
 };
 use crate::{Cloud, Error};
-
-/// How far to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// What the bastion's agent needs.
-    Bastion,
-    /// All of it, with an attempt to start a session, which is ended at once.
-    Session,
-}
 
 /// Returns what can be seen of the stack and of what lies around it, for a diagnosis.
 ///
@@ -96,22 +91,6 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
         simulation: bastion.simulation,
         session: bastion.session,
     })
-}
-
-/// Returns the list; one that could not be had is empty, and noted down as such.
-fn kept<T: Default>(unseen: &mut BTreeMap<Listing, String>, listing: Listing, result: Result<T, Error>) -> T {
-    result.unwrap_or_else(|error| {
-        unseen.insert(listing, one_line(&error));
-        T::default()
-    })
-}
-
-/// Returns what was seen, or why not.
-fn fact<T>(result: Result<T, Error>) -> Fact<T> {
-    match result {
-        Ok(seen) => Fact::Known(seen),
-        Err(error) => Fact::Unknown(one_line(&error)),
-    }
 }
 
 async fn master_secrets(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {

@@ -7,6 +7,7 @@ pub(crate) mod database;
 pub(crate) mod instance;
 pub(crate) mod internet_gateway;
 pub(crate) mod log_group;
+pub(crate) mod master_secret;
 pub(crate) mod network_context;
 pub(crate) mod network_interface;
 pub(crate) mod profile;

@@ -14,6 +14,7 @@ mod apply;
 mod audit;
 mod examine;
 mod observe;
+mod ready;
 mod reboot;
 mod step;
 mod teardown;
@@ -24,8 +25,9 @@ pub mod kms;
 pub mod lock;
 pub mod session;
 
+pub use crate::core::job::{ApplyOptions, Ephemeral};
 pub use crate::kind::secret;
-pub use apply::{ApplyError, ApplyOptions, Ephemeral, apply};
+pub use apply::{ApplyError, apply};
 pub use audit::{audit, unseen};
 pub use cloud::{Cloud, Identity};
 pub use error::{Error, Kind};

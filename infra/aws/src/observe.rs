@@ -2,8 +2,7 @@ use futures_util::try_join;
 use stack::inventory::{Agent, Instance, Stray, Volume};
 use stack::{Inventory, Stack};
 
-use crate::core::ownership;
-use crate::core::ownership::Sighted;
+use crate::core::ownership::{self, Sighted};
 use crate::core::state::sort;
 use crate::kind::database::Databases;
 use crate::kind::{

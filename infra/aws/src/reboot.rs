@@ -5,7 +5,7 @@ use stack::spec::REBOOT_TAG;
 use stack::{Event, Events, Resource};
 use tokio::time::Instant;
 
-use crate::core::wait::Backoff;
+use crate::core::backoff::Backoff;
 use crate::error::failed;
 use crate::{Cloud, Error, Stop, session};
 

@@ -1,62 +1,17 @@
 //! One step of a plan: which module does it.
 
-use std::sync::Arc;
-
-use stack::plan::{Action, Step, Unknown};
+use stack::plan::{Action, Step};
 use stack::receipt::Gone;
-use stack::{Events, Inventory, Resource, Stack};
+use stack::{Inventory, Resource};
 
-use crate::apply::ApplyOptions;
 use crate::core::deletion_proof::Proof;
+use crate::core::job::Job;
 use crate::core::state::{Change, Proved, State};
-use crate::core::step_handle::Course;
 use crate::kind::{
-    alarm, database, instance, internet_gateway, log_group, profile, role, route_table, secret,
-    security_group, subnet, subnet_group, topic, vpc,
+    alarm, database, instance, internet_gateway, log_group, master_secret, profile, role, route_table,
+    secret, security_group, subnet, subnet_group, topic, vpc,
 };
-use crate::{Cloud, Error, Stop, session};
-
-/// What every step is given.
-pub(crate) struct Job<'a> {
-    pub(crate) cloud: &'a Cloud,
-    pub(crate) stack: &'a Stack,
-    pub(crate) options: &'a ApplyOptions,
-    pub(crate) events: &'a Events,
-    pub(crate) stop: &'a Stop,
-    /// What the stack file does not state, and the plan takes away.
-    pub(crate) closes: &'a [Unknown],
-    /// What people read: `bastion`.
-    pub(crate) subject: String,
-    /// The plan that the step is of; `None` where it stands alone.
-    pub(crate) course: Option<Course>,
-}
-
-impl Job<'_> {
-    /// Waits for the rest of what the step needs, and returns what exists then.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`] if that does not come any more.
-    pub(crate) async fn rest_of_needs(&self, state: &State) -> Result<Arc<State>, Error> {
-        match &self.course {
-            Some(course) => course.needs_met(self.stop).await,
-            None => Ok(Arc::new(state.clone())),
-        }
-    }
-
-    /// Lets what waits for this step begin: its deletion was accepted, and only the proof is still to come.
-    pub(crate) fn clear_the_way(&self) {
-        if let Some(course) = &self.course {
-            course.tell_ahead(None);
-        }
-    }
-
-    /// Lets what waits for this step begin with what it has made so far.
-    pub(crate) fn announce(&self, change: Change) {
-        if let Some(course) = &self.course {
-            course.tell_ahead(Some(change));
-        }
-    }
-}
+use crate::{Error, ready};
 
 /// Does the step and returns what it has changed.
 pub(crate) async fn carry_out(job: &Job<'_>, step: &Step, state: &State) -> Result<Change, Error> {
@@ -99,7 +54,7 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
             Change::Group(security_group::ensure_rules(job, inventory, R::DatabaseGroup).await?)
         }
         R::MasterSecret => {
-            let (entry, password) = secret::ensure_master(job, inventory).await?;
+            let (entry, password) = master_secret::ensure(job, inventory).await?;
             Change::MasterSecret(entry, password)
         }
         R::SubnetGroup => Change::SubnetGroup(subnet_group::ensure(job, inventory).await?),
@@ -119,7 +74,7 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
         R::Profile => Change::Profile(profile::ensure(job, state).await?),
         R::Instance => Change::Instance(Box::new(instance::ensure(job, inventory).await?)),
         R::Session => {
-            let (instance, agent) = session::ensure(job, inventory).await?;
+            let (instance, agent) = ready::ensure(job, inventory).await?;
             Change::Session(Box::new(instance), agent)
         }
     })
@@ -145,8 +100,8 @@ async fn destroy(
             return Ok(Change::Untangled(id.to_owned()));
         }
         R::MasterSecret => match secret::destroy(job, id).await? {
-            secret::Fallen::Gone(proof) => proof,
-            secret::Fallen::Kept(kept) => {
+            secret::Deletion::Gone(proof) => proof,
+            secret::Deletion::Kept(kept) => {
                 proved.kept = Some(kept);
                 return Ok(Change::Gone(resource, id.to_owned(), Box::new(proved)));
             }
@@ -172,23 +127,4 @@ async fn destroy(
     let Proof { at, call, answer } = proof;
     proved.gone = Some(Gone { kind: kind.to_owned(), id: id.to_owned(), at, call, answer });
     Ok(Change::Gone(resource, id.to_owned(), Box::new(proved)))
-}
-
-/// Returns the stack's VPC.
-pub(crate) fn vpc_of(inventory: &Inventory) -> Result<&str, Error> {
-    inventory.vpc().map(|vpc| vpc.id.as_str()).ok_or_else(|| missing(Resource::Vpc))
-}
-
-/// Returns the id of one of the stack's subnets.
-pub(crate) fn subnet_of(inventory: &Inventory, resource: Resource) -> Result<&str, Error> {
-    inventory.subnet(resource.tag()).map(|subnet| subnet.id.as_str()).ok_or_else(|| missing(resource))
-}
-
-/// Returns the id of one of the stack's security groups.
-pub(crate) fn group_of(inventory: &Inventory, resource: Resource) -> Result<&str, Error> {
-    inventory.group(resource.tag()).map(|group| group.id.as_str()).ok_or_else(|| missing(resource))
-}
-
-pub(crate) fn missing(resource: Resource) -> Error {
-    Error::Missing { what: resource.title().to_owned() }
 }

@@ -1,10 +1,13 @@
+//! Carrying out a plan that takes a stack down, and what proves that everything is gone.
+
 use stack::plan::{Action, Plan, SecretFate, Step};
 use stack::receipt::{Evidence, Left};
-use stack::{Events, Inventory, Stack};
+use stack::{Events, Inventory, Resource, Stack};
 
-use crate::apply::{ApplyOptions, Ended, HELD_UP, chain, follow};
-use crate::core::ownership;
-use crate::kind::secret;
+use crate::apply::{Ended, HELD_UP, follow};
+use crate::core::job::ApplyOptions;
+use crate::error::chain;
+use crate::kind::{profile, role, secret};
 use crate::{Cloud, Error, Stop};
 
 /// What came of carrying out a plan that takes down.
@@ -33,7 +36,7 @@ pub async fn teardown(
     stop: &Stop,
 ) -> Teardown {
     if !plan.is_empty() {
-        Box::pin(ownership::claim(cloud, stack, &mut inventory, events)).await;
+        Box::pin(claim(cloud, stack, &mut inventory, events)).await;
     }
     let ended = follow(cloud, stack, plan, inventory, options, events, stop).await;
     let Ended { failed, waiting, state, done: _ } = ended;
@@ -50,6 +53,30 @@ pub async fn teardown(
     evidence.left.extend(behind.filter_map(|step| left(step, held_up.to_owned())));
     let interrupted = stop.is_raised() && !(waiting.is_empty() && failed.is_empty());
     Teardown { evidence, failed, interrupted, inventory }
+}
+
+/// Tags what is used here and says no region, before what proves that is taken away: cut off after that, the next `down`
+/// still knows whose it is.
+async fn claim(cloud: &Cloud, stack: &Stack, inventory: &mut Inventory, events: &Events) {
+    if let Some(profile) = inventory.profile.as_mut().filter(|profile| !profile.has_region) {
+        let tagged = profile::tag(cloud, stack, &profile.name).await;
+        profile.has_region = told(events, &profile.name, tagged);
+    }
+    let of_bastion = inventory.role.as_mut().map(|role| (role, Resource::Role));
+    let of_monitoring = inventory.monitoring_role.as_mut().map(|role| (role, Resource::MonitoringRole));
+    for (role, resource) in of_bastion.into_iter().chain(of_monitoring) {
+        if !role.has_region {
+            let tagged = role::tag(cloud, stack, &role.name, resource).await;
+            role.has_region = told(events, &role.name, tagged);
+        }
+    }
+}
+
+fn told(events: &Events, name: &str, tagged: Result<(), Error>) -> bool {
+    if let Err(error) = &tagged {
+        events.warn(format!("`{name}` could not be given its region's tag: {error}"));
+    }
+    tagged.is_ok()
 }
 
 fn of_failure(step: &Step, error: &Error) -> Option<Left> {

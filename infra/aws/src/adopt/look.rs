@@ -6,8 +6,7 @@ use stack::adopt::{Candidate, Found, Listing, Named, Part, Skipped, Thing};
 use stack::{Inventory, Resource, Stack};
 
 use crate::core::tag;
-use crate::error::failed;
-use crate::kind::role::absent_is_none;
+use crate::error::{absent_is_none, failed};
 use crate::kind::{
     database, instance, internet_gateway, profile, role, route_table, secret, security_group, subnet,
     subnet_group, volume, vpc,

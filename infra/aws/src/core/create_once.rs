@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::Error;
-use crate::core::wait::Backoff;
-use crate::stop::Stop;
+use crate::core::backoff::Backoff;
+use crate::{Error, Stop};
 
 /// Creates; after an answer that leaves it open whether that was done, looks by tag before it tries again.
 ///

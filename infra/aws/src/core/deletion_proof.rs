@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
 
 use crate::Error;
+use crate::core::job::Job;
 use crate::core::wait::{Probe, wait_until};
-use crate::step::Job;
 
 /// The call that showed that something is gone.
 #[derive(Clone, Debug)]

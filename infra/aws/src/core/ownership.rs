@@ -3,15 +3,11 @@
 //! A regional service shows what is in the region alone, so there the stack's tag decides. IAM shows the roles and
 //! profiles of every region under one list: there the region's tag or path must say this region as well.
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use stack::inventory::{Claim, Inventory, Profile, Role, Stray};
 use stack::spec::{REGION_TAG, STACK_TAG};
-use stack::{Events, Resource, Stack};
+use stack::{Resource, Stack};
 
 use crate::core::tag;
-use crate::core::wait::Backoff;
-use crate::kind::{profile, role};
-use crate::{Cloud, Error};
 
 /// What a look for one of the stack's names has shown.
 #[derive(Debug, Default)]
@@ -123,59 +119,6 @@ pub(crate) fn settle(
     inventory.monitoring_role = monitoring.settle(&mut strays, writes, stray);
     (inventory.profile, inventory.role) = (profile, role);
     inventory.strays.extend(strays);
-}
-
-/// Tags what is used here and says no region, before what proves that is taken away: cut off after that, the next `down`
-/// still knows whose it is.
-pub(crate) async fn claim(cloud: &Cloud, stack: &Stack, inventory: &mut Inventory, events: &Events) {
-    if let Some(profile) = inventory.profile.as_mut().filter(|profile| !profile.has_region) {
-        let tagged = profile::tag(cloud, stack, &profile.name).await;
-        profile.has_region = told(events, &profile.name, tagged);
-    }
-    let of_bastion = inventory.role.as_mut().map(|role| (role, Resource::Role));
-    let of_monitoring = inventory.monitoring_role.as_mut().map(|role| (role, Resource::MonitoringRole));
-    for (role, resource) in of_bastion.into_iter().chain(of_monitoring) {
-        if !role.has_region {
-            let tagged = role::tag(cloud, stack, &role.name, resource).await;
-            role.has_region = told(events, &role.name, tagged);
-        }
-    }
-}
-
-fn told(events: &Events, name: &str, tagged: Result<(), Error>) -> bool {
-    if let Err(error) = &tagged {
-        events.warn(format!("`{name}` could not be given its region's tag: {error}"));
-    }
-    tagged.is_ok()
-}
-
-/// How many questions are open at a time: IAM and SNS take some ten a second.
-const AT_ONCE: usize = 4;
-
-/// Asks one question for each, a few at a time and more slowly where the service asks for that: lists show no tags, and an
-/// account may hold hundreds.
-///
-/// # Errors
-/// The first that failed for another reason, or went on being refused.
-pub(crate) async fn ask_each<T, R, F, Fut>(things: Vec<T>, ask: F) -> Result<Vec<R>, Error>
-where
-    F: Fn(T) -> Fut,
-    T: Clone,
-    Fut: Future<Output = Result<R, Error>>,
-{
-    const TRIES: u32 = 8;
-    let ask = &ask;
-    let patiently = |thing: T| async move {
-        let mut backoff = Backoff::default();
-        for _ in 1..TRIES {
-            match Box::pin(ask(thing.clone())).await {
-                Err(error) if error.is_throttle() => tokio::time::sleep(backoff.pause()).await,
-                result => return result,
-            }
-        }
-        Box::pin(ask(thing)).await
-    };
-    stream::iter(things).map(patiently).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! What exists, as the steps of a running plan see it and change it.
 
 use stack::inventory::{
-    Agent, Alarm, DatabaseInstance, Instance, InternetGateway, Profile, Role, RouteTable, SecretEntry,
-    SecurityGroup, Subnet, SubnetGroup, Topic, Vpc,
+    Agent, Alarm, DatabaseInstance, Instance, InternetGateway, Peer, Profile, Role, RouteTable, Rule,
+    SecretEntry, SecurityGroup, Subnet, SubnetGroup, Topic, Vpc,
 };
 use stack::receipt::{Evidence, Gone, Kept, Unseen};
 use stack::{Inventory, Resource, Secret};
-
-use crate::kind::security_group;
 
 /// The inventory, and the one thing that steps hand to each other but that no inventory may hold.
 #[derive(Clone)]
@@ -80,7 +78,7 @@ impl State {
             }
             Change::Untangled(id) => {
                 let groups = inventory.groups.iter_mut().filter(|group| group.id == id);
-                groups.for_each(|group| group.rules.retain(|rule| !security_group::names_another(rule, &id)));
+                groups.for_each(|group| group.rules.retain(|rule| !names_another(rule, &id)));
             }
             Change::Gone(resource, id, proved) => {
                 let Proved { gone, kept, unseen } = *proved;
@@ -95,6 +93,11 @@ impl State {
             }
         }
     }
+}
+
+/// Tells whether the rule of a group names another group.
+pub(crate) fn names_another(rule: &Rule, id: &str) -> bool {
+    matches!(&rule.peer, Peer::Group(other) if other != id)
 }
 
 /// Puts everything into one order, so that two looks at the same things are equal.

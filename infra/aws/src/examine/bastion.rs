@@ -1,14 +1,16 @@
+//! What can be seen of the bastion: its instance, its agent, and whether it takes a session.
+
 use std::time::Duration;
 
 use stack::diagnosis::{Decision, Fact, SessionTry};
 use stack::inventory::{Agent, Instance};
 use stack::{Inventory, Stack};
 
-use super::{Depth, fact};
+use super::look::{Depth, fact};
 use crate::error::one_line;
 use crate::kind::instance;
-use crate::session::{self, Purpose};
-use crate::{Cloud, Error, Kind};
+use crate::session::Purpose;
+use crate::{Cloud, Error, Kind, session};
 
 /// What was seen of the bastion.
 pub(super) struct Seen {

@@ -10,11 +10,10 @@ use stack::plan::alarm_flaw;
 use stack::{Resource, Stack};
 
 use crate::core::deletion_proof::{Proof, Seen, absent};
-use crate::core::wait::delete;
-use crate::core::{ownership, tag};
-use crate::error::failed;
-use crate::kind::role::absent_is_none;
-use crate::step::{Job, missing};
+use crate::core::job::{Job, missing};
+use crate::core::retry::{ask_each, delete};
+use crate::core::tag;
+use crate::error::{absent_is_none, failed};
 use crate::{Cloud, Error};
 
 const NAMESPACE: &str = "AWS/RDS";
@@ -35,7 +34,7 @@ pub(crate) async fn list_tagged(cloud: &Cloud, stack: &Stack) -> Result<Vec<Stri
     // No other has ever been the stack's, and an account may hold thousands.
     let of_databases: Vec<MetricAlarm> =
         alarms.filter(|alarm| alarm.namespace() == Some(NAMESPACE)).collect();
-    let asked = ownership::ask_each(of_databases, |alarm: MetricAlarm| async move {
+    let asked = ask_each(of_databases, |alarm: MetricAlarm| async move {
         let arn = alarm.alarm_arn().unwrap_or_default();
         let call = cloud.cloudwatch.list_tags_for_resource().resource_arn(arn).send();
         // It may have been deleted in between.

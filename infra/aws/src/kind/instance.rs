@@ -20,12 +20,13 @@ use stack::{Resource, Stack};
 use tokio::time::Instant;
 
 use crate::core::deletion_proof::{Proof, proof};
+use crate::core::job::{Job, group_of, missing, subnet_of};
+use crate::core::retry::{VISIBLE_WITHIN, delete, retry_while};
 use crate::core::state::Change;
-use crate::core::wait::{Probe, VISIBLE_WITHIN, delete, retry_while, wait_until};
+use crate::core::wait::{Probe, wait_until};
 use crate::core::{password, tag};
 use crate::error::failed;
 use crate::kind::network_interface;
-use crate::step::{Job, group_of, missing, subnet_of};
 use crate::{Cloud, Error};
 
 const RUNNING_WITHIN: Duration = Duration::from_secs(300);

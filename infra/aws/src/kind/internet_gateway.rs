@@ -7,12 +7,12 @@ use stack::{Resource, Stack};
 use crate::core::blocker::Blocked;
 use crate::core::create_once::{once, unrepeated};
 use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::job::{Job, vpc_of};
+use crate::core::retry::{delete, visible};
 use crate::core::state::State;
-use crate::core::wait::{delete, visible};
 use crate::core::{blocker, tag};
 use crate::error::failed;
-use crate::kind::network_interface;
-use crate::step::{Job, vpc_of};
+use crate::kind::network_interface::blocking;
 use crate::{Cloud, Error};
 
 /// Returns the internet gateways with the stack's tag.
@@ -85,7 +85,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
             let call = job.cloud.ec2.detach_internet_gateway().internet_gateway_id(id).vpc_id(vpc);
             call.send().await.map_err(failed("ec2", "DetachInternetGateway"))
         };
-        let holds = || async { network_interface::public_blockers(job.cloud, vpc).await };
+        let holds = || async { blocking::public_blockers(job.cloud, vpc).await };
         blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
     }
     delete(job, || async {

@@ -5,10 +5,9 @@ use futures_util::future::try_join_all;
 use stack::Stack;
 
 use crate::core::deletion_proof::{Proof, Seen, absent};
-use crate::error::failed;
+use crate::core::job::Job;
+use crate::error::{absent_is_none, failed};
 use crate::kind::database;
-use crate::kind::role::absent_is_none;
-use crate::step::Job;
 use crate::{Cloud, Error};
 
 /// Returns the names of the log groups of the stack's database; where a database that is not the stack's has its

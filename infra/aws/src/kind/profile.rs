@@ -8,14 +8,13 @@ use stack::spec::REGION_TAG;
 use stack::{Resource, Stack};
 
 use crate::core::deletion_proof::{Proof, Seen, absent};
-use crate::core::ownership;
-use crate::core::ownership::{Sighted, Whose};
+use crate::core::job::Job;
+use crate::core::ownership::{self, Sighted, Whose};
+use crate::core::retry::{VISIBLE_WITHIN, ask_each, delete, visible};
 use crate::core::state::State;
-use crate::core::wait::{Probe, VISIBLE_WITHIN, delete, visible, wait_until};
-use crate::error::failed;
+use crate::core::wait::{Probe, wait_until};
+use crate::error::{absent_is_none, failed};
 use crate::kind::role;
-use crate::kind::role::absent_is_none;
-use crate::step::Job;
 use crate::{Cloud, Error};
 
 /// Returns the stack's profile, by its name of today; where nothing has that, by the one that earlier versions gave it.
@@ -47,7 +46,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Wh
     let profiles: Result<Vec<InstanceProfile>, _> = pages.collect().await;
     let profiles = profiles.map_err(failed("iam", "ListInstanceProfiles"))?;
     let names = profiles.iter().map(|profile| profile.instance_profile_name().to_owned()).collect();
-    let asked = ownership::ask_each(names, |name: String| async move {
+    let asked = ask_each(names, |name: String| async move {
         // It may have been deleted in between.
         let Some(profile) = describe(cloud, &name).await? else { return Ok(None) };
         Ok(Some((name, ownership::whose(stack, profile.path(), role::tags(profile.tags())))))

@@ -8,11 +8,10 @@ use stack::spec::{MONITORING_PATH, MONITORING_POLICY, REGION_TAG, SSM_POLICY};
 use stack::{Resource, Stack};
 
 use crate::core::deletion_proof::{Proof, Seen, absent};
-use crate::core::ownership;
-use crate::core::ownership::{Sighted, Whose};
-use crate::core::wait::{delete, visible};
-use crate::error::failed;
-use crate::step::Job;
+use crate::core::job::Job;
+use crate::core::ownership::{self, Sighted, Whose};
+use crate::core::retry::{ask_each, delete, visible};
+use crate::error::{absent_is_none, failed};
 use crate::{Cloud, Error};
 
 /// A role as it is meant.
@@ -145,7 +144,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Wh
     let mut roles = roles.map_err(failed("iam", "ListRoles"))?;
     roles.retain(|role| !role.path().starts_with("/aws-"));
     let names = roles.iter().map(|role| role.role_name().to_owned()).collect();
-    let asked = ownership::ask_each(names, |name: String| async move {
+    let asked = ask_each(names, |name: String| async move {
         // It may have been deleted in between.
         let Some(role) = get(cloud, &name).await? else { return Ok(None) };
         Ok(Some((name, ownership::whose(stack, role.path(), tags(role.tags())))))
@@ -286,13 +285,4 @@ async fn strip(job: &Job<'_>, name: &str) -> Result<(), Error> {
 async fn detach(job: &Job<'_>, name: &str, arn: &str) -> Result<(), Error> {
     let call = job.cloud.iam.detach_role_policy().role_name(name).policy_arn(arn).send().await;
     absent_is_none(call.map_err(failed("iam", "DetachRolePolicy"))).map(|_| ())
-}
-
-/// Turns "there is no such thing" into `None`.
-pub(crate) fn absent_is_none<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_gone() => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -7,11 +7,11 @@ use stack::{Resource, Stack};
 
 use crate::core::create_once::{once, unrepeated};
 use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::job::{Job, missing, subnet_of, vpc_of};
+use crate::core::retry::{delete, visible};
 use crate::core::state::State;
 use crate::core::tag;
-use crate::core::wait::{delete, visible};
 use crate::error::failed;
-use crate::step::{Job, missing, subnet_of, vpc_of};
 use crate::{Cloud, Error};
 
 const EVERYWHERE: &str = "0.0.0.0/0";

@@ -1,61 +1,27 @@
 //! Security groups and their rules.
 
-pub(crate) mod rule;
+mod describe;
+mod rule;
+mod rules;
 
-use aws_sdk_ec2::types::{Filter, IpPermission, ResourceType, SecurityGroup as Answer};
-use futures_util::future::{try_join, try_join_all};
+use aws_sdk_ec2::types::{ResourceType, SecurityGroup as Answer};
+use futures_util::future::try_join_all;
+use futures_util::try_join;
+use stack::Resource;
 use stack::inventory::{Direction, Inventory, Peer, Rule, SecurityGroup};
-use stack::{Resource, Stack};
+use stack::receipt::Blocker;
 
-use crate::core::blocker::Blocked;
+pub(crate) use self::describe::{attached, filtered, list, read, rules_of};
+use self::rules::revoke;
+pub(crate) use self::rules::{destroy_rules, ensure_rules};
+use crate::core::blocker::{Blocked, Held};
 use crate::core::deletion_proof::{Proof, Seen, absent};
-use crate::core::wait::{VISIBLE_WITHIN, retry_while, visible};
+use crate::core::job::{Job, vpc_of};
+use crate::core::retry::visible;
 use crate::core::{blocker, tag};
 use crate::error::failed;
-use crate::step::{Job, group_of, missing, vpc_of};
+use crate::kind::network_interface::blocking;
 use crate::{Cloud, Error};
-
-/// Returns the security groups with the stack's tag.
-pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecurityGroup>, Error> {
-    let call = cloud.ec2.describe_security_groups().filters(tag::of_stack(stack));
-    let groups: Result<Vec<Answer>, _> = call.into_paginator().items().send().collect().await;
-    let groups = groups.map_err(failed("ec2", "DescribeSecurityGroups"))?;
-    Ok(groups.iter().filter(|group| tag::is_own(stack, group.tags())).map(read).collect())
-}
-
-/// Returns the groups that are not the stack's, but that its database or its bastion is in; one that is gone is left out.
-pub(crate) async fn attached(cloud: &Cloud, inventory: &Inventory) -> Result<Vec<SecurityGroup>, Error> {
-    let of_database = inventory.database.iter().flat_map(|database| &database.groups);
-    let all = of_database.chain(inventory.instances.iter().flat_map(|instance| &instance.groups));
-    let others = all.filter(|id| !inventory.groups.iter().any(|group| group.id == **id));
-    let mut ids: Vec<String> = others.cloned().collect();
-    ids.sort();
-    ids.dedup();
-    let found = with_ids(cloud, ids).await?;
-    // A tag of ours on somebody's group is another stack's business, or nobody's.
-    Ok(found.iter().map(read).map(|group| SecurityGroup { resource: String::new(), ..group }).collect())
-}
-
-async fn with_ids(cloud: &Cloud, ids: Vec<String>) -> Result<Vec<Answer>, Error> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    // By a filter: asked for by its id, one that is gone would fail the call for all.
-    let filter = Filter::builder().name("group-id").set_values(Some(ids)).build();
-    let call = cloud.ec2.describe_security_groups().filters(filter);
-    let found: Result<Vec<Answer>, _> = call.into_paginator().items().send().collect().await;
-    found.map_err(failed("ec2", "DescribeSecurityGroups"))
-}
-
-/// Returns the rules of groups that need not be the stack's.
-pub(crate) async fn rules_of(cloud: &Cloud, ids: &[String]) -> Result<Vec<Rule>, Error> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let call = cloud.ec2.describe_security_groups().set_group_ids(Some(ids.to_vec())).send();
-    let answer = call.await.map_err(failed("ec2", "DescribeSecurityGroups"))?;
-    Ok(answer.security_groups().iter().flat_map(|group| read(group).rules).collect())
-}
 
 /// Returns that group, creating it if there is none; its rules are another step's.
 pub(crate) async fn ensure(
@@ -106,210 +72,6 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Gives the group the rules that it is to have, takes away AWS's own and those that the plan closes, and leaves all others;
-/// returns it with what it has then.
-pub(crate) async fn ensure_rules(
-    job: &Job<'_>,
-    inventory: &Inventory,
-    resource: Resource,
-) -> Result<SecurityGroup, Error> {
-    let bastion = group_of(inventory, Resource::BastionGroup)?;
-    let database = group_of(inventory, Resource::DatabaseGroup)?;
-    let want = if resource == Resource::BastionGroup {
-        stack::plan::bastion_rules(job.stack, bastion, database)
-    } else {
-        stack::plan::database_rules(job.stack, bastion, database)
-    };
-    let mut group = inventory.group(resource.tag()).ok_or_else(|| missing(resource))?.clone();
-    let defaults = stack::plan::leftover_defaults(&group.rules, &want);
-    let is_new = group.rules.len() == defaults.len();
-    let confirmed = job.closes.iter().filter_map(|one| one.rule_of(&group.id));
-    let confirmed: Vec<Rule> = confirmed.filter(|rule| !want.contains(rule)).cloned().collect();
-    let wish = Wish { want: &want, defaults: &defaults, confirmed: &confirmed, is_new };
-    for tries_left in (0..3).rev() {
-        match converge(job, &group, &wish).await {
-            Ok(()) => break,
-            // One rule that is there already fails the whole call: look again and send what is still missing.
-            Err(error) if (error.is_duplicate() || error.is_gone()) && tries_left > 0 => {
-                let groups = list(job.cloud, job.stack).await?;
-                group = groups.into_iter().find(|other| other.id == group.id).ok_or(error)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let is_other =
-        |rule: &&Rule| !want.contains(rule) && !defaults.contains(rule) && !confirmed.contains(rule);
-    let others = group.rules.iter().filter(is_other).cloned();
-    let rules = want.iter().cloned().chain(others).collect();
-    Ok(SecurityGroup { rules, ..group })
-}
-
-/// What becomes of a group's rules.
-struct Wish<'a> {
-    want: &'a [Rule],
-    /// Those of AWS, which go.
-    defaults: &'a [Rule],
-    /// Those of others that go as well.
-    confirmed: &'a [Rule],
-    /// It has no rules but AWS's.
-    is_new: bool,
-}
-
-async fn converge(job: &Job<'_>, group: &SecurityGroup, wish: &Wish<'_>) -> Result<(), Error> {
-    let missing: Vec<Rule> = wish.want.iter().filter(|rule| !group.rules.contains(rule)).cloned().collect();
-    let (allowed, own): (Vec<Rule>, Vec<Rule>) =
-        missing.into_iter().partition(|rule| is_allowed(job.stack, rule));
-    let there = |rules: &[Rule]| -> Vec<Rule> {
-        rules.iter().filter(|rule| group.rules.contains(rule)).cloned().collect()
-    };
-    let defaults = there(wish.defaults);
-    if wish.is_new {
-        // Cut off after this, the group is one that nobody has begun with; the other way round, AWS's own rule would look
-        // like somebody's.
-        let call = || revoke(job, &group.id, &defaults);
-        retry_while(job.stop, VISIBLE_WITHIN, is_group_unknown, call).await?;
-        authorize(job, &group.id, &own).await?;
-    } else {
-        // Whoever uses the group must not lose what both rules let through.
-        authorize(job, &group.id, &own).await?;
-        revoke(job, &group.id, &defaults).await?;
-    }
-    close(job, &group.id, &there(wish.confirmed)).await?;
-    // One by one: a group that is not there must not stand in the way of the others.
-    let each = allowed.iter().map(|rule| async {
-        let call = job.cloud.ec2.authorize_security_group_ingress().group_id(&group.id);
-        match call.ip_permissions(rule::render(rule)).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match failed("ec2", "AuthorizeSecurityGroupIngress")(error) {
-                // Ours is known by now, so it is theirs.
-                error if error.is_gone() => Err(not_there(rule).unwrap_or(error)),
-                error => Err(error),
-            },
-        }
-    });
-    try_join_all(each).await.map(|_| ())
-}
-
-/// Tells whether EC2 does not know the group yet, which is another thing than a rule that is gone.
-fn is_group_unknown(error: &Error) -> bool {
-    error.code() == Some("InvalidGroup.NotFound")
-}
-
-/// Tells whether the stack file itself names who is let in by the rule.
-fn is_allowed(stack: &Stack, rule: &Rule) -> bool {
-    let allowed = &stack.database;
-    rule.direction == Direction::Ingress
-        && match &rule.peer {
-            Peer::Group(id) => allowed.allow_groups.contains(id),
-            Peer::Cidr(range) => allowed.allow_cidrs.iter().any(|cidr| cidr.to_string() == *range),
-            Peer::Ipv6(_) | Peer::PrefixList(_) => false,
-        }
-}
-
-fn not_there(rule: &Rule) -> Option<Error> {
-    let Peer::Group(id) = &rule.peer else { return None };
-    Some(Error::Missing { what: format!("security group `{id}`, which `allow_groups` names,") })
-}
-
-/// Takes those rules away, each as EC2 tells it now: one that is gone already counts as taken away.
-async fn close(job: &Job<'_>, id: &str, rules: &[Rule]) -> Result<(), Error> {
-    if rules.is_empty() {
-        return Ok(());
-    }
-    let groups = with_ids(job.cloud, vec![id.to_owned()]).await?;
-    let matching = |direction: Direction, permissions: &[IpPermission]| -> Vec<IpPermission> {
-        let each = permissions.iter().flat_map(rule::split);
-        each.filter(|one| rule::parse(direction, one).iter().any(|rule| rules.contains(rule))).collect()
-    };
-    let ingress = groups.iter().flat_map(|group| matching(Direction::Ingress, group.ip_permissions()));
-    let egress = groups.iter().flat_map(|group| matching(Direction::Egress, group.ip_permissions_egress()));
-    send_revoke(job, id, ingress.collect(), egress.collect()).await
-}
-
-async fn authorize(job: &Job<'_>, group: &str, rules: &[Rule]) -> Result<(), Error> {
-    let (ingress, egress) = permissions(rules);
-    let into = async {
-        if ingress.is_empty() {
-            return Ok(());
-        }
-        let call = || async {
-            let call = job.cloud.ec2.authorize_security_group_ingress().group_id(group);
-            let call = call.set_ip_permissions(Some(ingress.clone())).send();
-            call.await.map_err(failed("ec2", "AuthorizeSecurityGroupIngress"))
-        };
-        visible(job, call).await.map(|_| ())
-    };
-    let out = async {
-        if egress.is_empty() {
-            return Ok(());
-        }
-        let call = || async {
-            let call = job.cloud.ec2.authorize_security_group_egress().group_id(group);
-            let call = call.set_ip_permissions(Some(egress.clone())).send();
-            call.await.map_err(failed("ec2", "AuthorizeSecurityGroupEgress"))
-        };
-        visible(job, call).await.map(|_| ())
-    };
-    try_join(into, out).await.map(|_| ())
-}
-
-async fn revoke(job: &Job<'_>, group: &str, rules: &[Rule]) -> Result<(), Error> {
-    let (ingress, egress) = permissions(rules);
-    send_revoke(job, group, ingress, egress).await
-}
-
-async fn send_revoke(
-    job: &Job<'_>,
-    group: &str,
-    ingress: Vec<IpPermission>,
-    egress: Vec<IpPermission>,
-) -> Result<(), Error> {
-    let into = async {
-        if ingress.is_empty() {
-            return Ok(());
-        }
-        let call = job.cloud.ec2.revoke_security_group_ingress().group_id(group);
-        let call = call.set_ip_permissions(Some(ingress)).send();
-        call.await.map(|_| ()).map_err(failed("ec2", "RevokeSecurityGroupIngress"))
-    };
-    let out = async {
-        if egress.is_empty() {
-            return Ok(());
-        }
-        let call = job.cloud.ec2.revoke_security_group_egress().group_id(group);
-        let call = call.set_ip_permissions(Some(egress)).send();
-        call.await.map(|_| ()).map_err(failed("ec2", "RevokeSecurityGroupEgress"))
-    };
-    try_join(into, out).await.map(|_| ())
-}
-
-fn permissions(rules: &[Rule]) -> (Vec<IpPermission>, Vec<IpPermission>) {
-    let (ingress, egress): (Vec<&Rule>, Vec<&Rule>) =
-        rules.iter().partition(|rule| rule.direction == Direction::Ingress);
-    (ingress.into_iter().map(rule::render).collect(), egress.into_iter().map(rule::render).collect())
-}
-
-/// Removes the rules that name other groups, so that groups that name each other can be deleted in any order. The others
-/// go with the group: until then whoever they let in is let in.
-pub(crate) async fn destroy_rules(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<(), Error> {
-    let Some(group) = inventory.groups.iter().find(|group| group.id == id) else {
-        return Ok(());
-    };
-    // One rule at a time: a rule that is gone would fail the call for all.
-    let each = group.rules.iter().filter(|rule| names_another(rule, id)).map(|rule| async move {
-        match revoke(job, id, std::slice::from_ref(rule)).await {
-            Err(error) if !error.is_gone() => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    });
-    try_join_all(each).await.map(|_| ())
-}
-
-/// Tells whether the rule of a group names another group.
-pub(crate) fn names_another(rule: &Rule, id: &str) -> bool {
-    matches!(&rule.peer, Peer::Group(other) if other != id)
-}
-
 /// Deletes the group, after the rules of the stack's other groups that name it, and waits until it is gone.
 ///
 /// # Errors
@@ -330,7 +92,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
         let call = job.cloud.ec2.delete_security_group().group_id(id).send();
         call.await.map_err(failed("ec2", "DeleteSecurityGroup"))
     };
-    let holds = || async { blocker::of_group(job.cloud, id).await };
+    let holds = || async { blockers(job.cloud, id).await };
     blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
     absent(job, "ec2", "DescribeSecurityGroups", || async {
         let call = job.cloud.ec2.describe_security_groups().group_ids(id).send();
@@ -340,14 +102,45 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
     .await
 }
 
-pub(crate) fn read(group: &Answer) -> SecurityGroup {
-    let ingress = group.ip_permissions().iter().flat_map(|p| rule::parse(Direction::Ingress, p));
-    let egress = group.ip_permissions_egress().iter().flat_map(|p| rule::parse(Direction::Egress, p));
-    SecurityGroup {
-        id: group.group_id().unwrap_or_default().to_owned(),
-        vpc: group.vpc_id().unwrap_or_default().to_owned(),
-        name: group.group_name().unwrap_or_default().to_owned(),
-        resource: tag::resource(group.tags()),
-        rules: ingress.chain(egress).collect(),
+/// Returns what holds a security group: interfaces in it, and rules of other groups that name it.
+async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<Held>, Error> {
+    let (mut held, ingress, egress) = try_join!(
+        blocking::blockers(cloud, tag::filter("group-id", id)),
+        filtered(cloud, tag::filter("ip-permission.group-id", id)),
+        filtered(cloud, tag::filter("egress.ip-permission.group-id", id)),
+    )?;
+    for (direction, groups) in [(Direction::Ingress, ingress), (Direction::Egress, egress)] {
+        for group in groups.iter().filter(|group| group.group_id() != Some(id)) {
+            let permissions = match direction {
+                Direction::Ingress => group.ip_permissions(),
+                Direction::Egress => group.ip_permissions_egress(),
+            };
+            let rules = permissions.iter().flat_map(|permission| rule::parse(direction, permission));
+            let naming = rules.filter(|rule| matches!(&rule.peer, Peer::Group(peer) if peer == id));
+            held.extend(naming.map(|rule| of_rule(cloud, group, id, &rule)));
+        }
     }
+    Ok(held)
+}
+
+fn of_rule(cloud: &Cloud, group: &Answer, named: &str, rule: &Rule) -> Held {
+    let id = group.group_id().unwrap_or("?");
+    let way = match rule.direction {
+        Direction::Ingress => "ingress",
+        Direction::Egress => "egress",
+    };
+    let ports =
+        rule.ports.map(|(first, last)| format!(",FromPort={first},ToPort={last}")).unwrap_or_default();
+    let permission = format!("IpProtocol={}{ports},UserIdGroupPairs=[{{GroupId={named}}}]", rule.protocol);
+    let blocker = Blocker {
+        kind: "security group".to_owned(),
+        id: id.to_owned(),
+        owner: group.owner_id().map(str::to_owned),
+        detail: format!("(`{}`) names it in an {way} rule", group.group_name().unwrap_or_default()),
+        command: format!(
+            "aws ec2 revoke-security-group-{way} --group-id {id} --ip-permissions '{permission}' --region {}",
+            cloud.region
+        ),
+    };
+    Held { blocker, goes_by_itself: false }
 }

@@ -6,11 +6,11 @@ use stack::{Resource, Stack};
 
 use crate::core::blocker::Blocked;
 use crate::core::deletion_proof::{Proof, Seen, absent};
-use crate::core::wait::visible;
+use crate::core::job::{Job, vpc_of};
+use crate::core::retry::visible;
 use crate::core::{blocker, tag};
 use crate::error::failed;
-use crate::kind::network_interface;
-use crate::step::{Job, vpc_of};
+use crate::kind::network_interface::blocking;
 use crate::{Cloud, Error};
 
 /// Returns the subnets with the stack's tag.
@@ -75,7 +75,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     let call = || async {
         job.cloud.ec2.delete_subnet().subnet_id(id).send().await.map_err(failed("ec2", "DeleteSubnet"))
     };
-    let holds = || async { network_interface::blockers(job.cloud, tag::filter("subnet-id", id)).await };
+    let holds = || async { blocking::blockers(job.cloud, tag::filter("subnet-id", id)).await };
     blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
     absent(job, "ec2", "DescribeSubnets", || async {
         let call = job.cloud.ec2.describe_subnets().subnet_ids(id).send();

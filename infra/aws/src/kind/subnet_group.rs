@@ -1,17 +1,17 @@
 //! The database subnet group.
 
-use aws_sdk_rds::types::{DbSubnetGroup, Tag};
+use aws_sdk_rds::types::{DbInstance, DbSubnetGroup, Tag};
 use stack::inventory::{Claim, Inventory, Stray, SubnetGroup};
+use stack::receipt::Blocker;
 use stack::{Resource, Stack};
 
-use crate::core::blocker::Blocked;
+use crate::core::blocker::{Blocked, Held};
 use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::job::{Job, subnet_of, vpc_of};
 use crate::core::ownership::Sighted;
-use crate::core::wait::{VISIBLE_WITHIN, retry_while};
-use crate::core::{blocker, ownership, tag};
+use crate::core::retry::{VISIBLE_WITHIN, ask_each, retry_while};
+use crate::core::{blocker, tag};
 use crate::error::failed;
-use crate::kind::database;
-use crate::step::{Job, subnet_of, vpc_of};
 use crate::{Cloud, Error};
 
 /// Returns the subnet group that has the stack file's name, and whose it is.
@@ -30,7 +30,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SubnetGroup
     let pages = cloud.rds.describe_db_subnet_groups().into_paginator().items().send();
     let groups: Result<Vec<DbSubnetGroup>, _> = pages.collect().await;
     let groups = groups.map_err(failed("rds", "DescribeDBSubnetGroups"))?;
-    let asked = ownership::ask_each(groups, |group: DbSubnetGroup| async move {
+    let asked = ask_each(groups, |group: DbSubnetGroup| async move {
         let tags = tags(cloud, &group).await?;
         Ok(tags.is_some_and(|tags| is_ours(stack, &tags)).then(|| read(&group)))
     });
@@ -144,7 +144,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Proof, Error> {
         let call = job.cloud.rds.delete_db_subnet_group().db_subnet_group_name(name).send();
         call.await.map_err(failed("rds", "DeleteDBSubnetGroup"))
     };
-    let holds = || async { database::blockers(job.cloud, name).await };
+    let holds = || async { blockers(job.cloud, name).await };
     blocker::delete(job, Blocked::by_id(job, name), call, holds).await?;
     absent(job, "rds", "DescribeDBSubnetGroups", || async {
         let call = job.cloud.rds.describe_db_subnet_groups().db_subnet_group_name(name).send();
@@ -152,6 +152,33 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Proof, Error> {
         Ok(Seen::any(answer.db_subnet_groups()))
     })
     .await
+}
+
+/// Returns the databases that use a subnet group.
+async fn blockers(cloud: &Cloud, group: &str) -> Result<Vec<Held>, Error> {
+    let pages = cloud.rds.describe_db_instances().into_paginator().items().send();
+    let databases: Result<Vec<DbInstance>, _> = pages.collect().await;
+    let databases = databases.map_err(failed("rds", "DescribeDBInstances"))?;
+    let users = databases.iter().filter(|database| {
+        database.db_subnet_group().and_then(|group| group.db_subnet_group_name()) == Some(group)
+    });
+    let held = users.map(|database| {
+        let id = database.db_instance_identifier().unwrap_or("?");
+        let status = database.db_instance_status().unwrap_or("unknown");
+        let blocker = Blocker {
+            kind: "database".to_owned(),
+            id: id.to_owned(),
+            owner: None,
+            detail: format!("({status}) uses it"),
+            command: format!(
+                "aws rds delete-db-instance --db-instance-identifier {id} --final-db-snapshot-identifier {id}-final \
+                 --region {}",
+                cloud.region
+            ),
+        };
+        Held { blocker, goes_by_itself: status == "deleting" }
+    });
+    Ok(held.collect())
 }
 
 pub(crate) fn read(group: &DbSubnetGroup) -> SubnetGroup {

@@ -6,12 +6,11 @@ use stack::inventory::{Claim, Inventory, Stray, Subscription, Topic};
 use stack::{Resource, Stack};
 
 use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::job::Job;
 use crate::core::ownership::Sighted;
-use crate::core::wait::delete;
-use crate::core::{ownership, tag};
-use crate::error::failed;
-use crate::kind::role::absent_is_none;
-use crate::step::Job;
+use crate::core::retry::{ask_each, delete};
+use crate::core::tag;
+use crate::error::{absent_is_none, failed};
 use crate::{Cloud, Error};
 
 const MAIL: &str = "email";
@@ -37,7 +36,7 @@ pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Topic>,
 
 /// Returns the ARNs of the topics with the stack's tag, under whatever name.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
-    let asked = ownership::ask_each(arns(cloud).await?, |arn: String| async move {
+    let asked = ask_each(arns(cloud).await?, |arn: String| async move {
         let tags = absent_is_none(tags(cloud, &arn).await)?;
         Ok(tags.is_some_and(|tags| is_ours(stack, &tags)).then_some(arn))
     });

@@ -2,16 +2,20 @@
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Vpc as Answer, VpcAttributeName};
 use futures_util::future::{join, try_join_all};
+use futures_util::try_join;
 use stack::inventory::{Inventory, Vpc};
+use stack::receipt::Blocker;
 use stack::{Resource, Stack};
 
-use crate::core::blocker::Blocked;
+use crate::core::blocker::{Blocked, Held};
 use crate::core::create_once::{once, unrepeated};
 use crate::core::deletion_proof::{Proof, Seen, absent};
-use crate::core::wait::visible;
+use crate::core::job::{Job, missing};
+use crate::core::retry::visible;
 use crate::core::{blocker, tag};
 use crate::error::failed;
-use crate::step::{Job, missing};
+use crate::kind::network_interface::blocking;
+use crate::kind::{route_table, security_group};
 use crate::{Cloud, Error};
 
 /// Returns the VPCs with the stack's tag; their DNS attributes are not asked.
@@ -103,7 +107,7 @@ pub(crate) async fn ensure_dns(job: &Job<'_>, inventory: &Inventory) -> Result<V
 pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
     let call =
         || async { job.cloud.ec2.delete_vpc().vpc_id(id).send().await.map_err(failed("ec2", "DeleteVpc")) };
-    let holds = || async { blocker::of_vpc(job.cloud, id).await };
+    let holds = || async { blockers(job.cloud, id).await };
     blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
     absent(job, "ec2", "DescribeVpcs", || async {
         let call = job.cloud.ec2.describe_vpcs().vpc_ids(id).send();
@@ -111,6 +115,66 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
         Ok(Seen::any(answer.vpcs()))
     })
     .await
+}
+
+/// Returns what holds a VPC: all that is in it but what AWS itself puts there.
+async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<Held>, Error> {
+    let inside = || tag::filter("vpc-id", id);
+    let (mut held, subnets, groups, tables, gateways, endpoints) = try_join!(
+        blocking::blockers(cloud, inside()),
+        async {
+            let pages = cloud.ec2.describe_subnets().filters(inside()).into_paginator().items().send();
+            let all: Result<Vec<_>, _> = pages.collect().await;
+            all.map_err(failed("ec2", "DescribeSubnets"))
+        },
+        security_group::filtered(cloud, inside()),
+        route_table::tables(cloud, inside()),
+        async {
+            let call = cloud.ec2.describe_internet_gateways().filters(tag::filter("attachment.vpc-id", id));
+            let all: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
+            all.map_err(failed("ec2", "DescribeInternetGateways"))
+        },
+        async {
+            let pages = cloud.ec2.describe_vpc_endpoints().filters(inside()).into_paginator().items().send();
+            let all: Result<Vec<_>, _> = pages.collect().await;
+            all.map_err(failed("ec2", "DescribeVpcEndpoints"))
+        },
+    )?;
+    let mut add = |kind: &str, id: Option<&str>, owner: Option<&str>, command: &str| {
+        let id = id.unwrap_or("?");
+        let blocker = Blocker {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+            owner: owner.map(str::to_owned),
+            detail: "is in it".to_owned(),
+            command: format!("aws ec2 {command} {id} --region {}", cloud.region),
+        };
+        held.push(Held { blocker, goes_by_itself: false });
+    };
+    for subnet in &subnets {
+        add("subnet", subnet.subnet_id(), subnet.owner_id(), "delete-subnet --subnet-id");
+    }
+    for group in groups.iter().filter(|group| group.group_name() != Some("default")) {
+        add("security group", group.group_id(), group.owner_id(), "delete-security-group --group-id");
+    }
+    let is_main = |table: &&aws_sdk_ec2::types::RouteTable| {
+        table.associations().iter().any(|link| link.main() == Some(true))
+    };
+    for table in tables.iter().filter(|table| !is_main(table)) {
+        add("route table", table.route_table_id(), table.owner_id(), "delete-route-table --route-table-id");
+    }
+    for gateway in &gateways {
+        let command = format!("detach-internet-gateway --vpc-id {id} --internet-gateway-id");
+        add("internet gateway", gateway.internet_gateway_id(), gateway.owner_id(), &command);
+    }
+    let is_there = |endpoint: &&aws_sdk_ec2::types::VpcEndpoint| {
+        endpoint.state().is_none_or(|state| !state.as_str().eq_ignore_ascii_case("deleted"))
+    };
+    for endpoint in endpoints.iter().filter(is_there) {
+        let owner = endpoint.owner_id();
+        add("vpc endpoint", endpoint.vpc_endpoint_id(), owner, "delete-vpc-endpoints --vpc-endpoint-ids");
+    }
+    Ok(held)
 }
 
 pub(crate) fn read(vpc: &Answer) -> Result<Vpc, Error> {

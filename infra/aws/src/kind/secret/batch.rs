@@ -7,12 +7,14 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt};
 use stack::{Event, Events, Stack};
 
-use super::{Credentials, SERVICE, Version, create_role_secret, find_credentials, owner, version};
+use super::describe::{AT_ONCE, SERVICE};
+use super::find::find_credentials;
+use super::owner;
+use super::role::create_role_secret;
+use super::version::{self, Credentials, Version};
 use crate::error::failed;
 use crate::{Cloud, Error, Stop};
 
-/// Calls at a time.
-pub(super) const AT_ONCE: usize = 16;
 /// The most names that one call of BatchGetSecretValue takes.
 const NAMES_A_CALL: usize = 20;
 const NOT_THERE: &str = "ResourceNotFoundException";
@@ -53,7 +55,7 @@ pub async fn find_all(
 ///
 /// Once `stop` is raised no other secret is created; the roles that are left are not in the answer.
 ///
-/// The errors of [`find_credentials`] and of [`ensure_role_secret`](super::ensure_role_secret) are in the map.
+/// The errors of [`find_credentials`] and of [`ensure_role_secret`](super::role::ensure_role_secret) are in the map.
 pub async fn ensure_all(
     cloud: &Cloud,
     stack: &Stack,

@@ -7,7 +7,7 @@ use stack::Stack;
 use stack::inventory::SecretEntry;
 use stack::spec::STACK_TAG;
 
-use super::{SERVICE, batch, describe, describe_all, entry};
+use super::describe::{AT_ONCE, SERVICE, describe, describe_all, entry};
 use crate::error::failed;
 use crate::{Cloud, Error};
 
@@ -15,7 +15,7 @@ use crate::{Cloud, Error};
 ///
 /// # Errors
 /// [`Error::Foreign`] if it does not carry the stack's tag.
-pub(super) async fn own(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
+pub(crate) async fn own(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
     match describe(cloud, stack, name).await? {
         Some(entry) if !entry.tagged => Err(Error::Foreign { what: "secret", name: entry.name }),
         found => Ok(found),
@@ -27,7 +27,7 @@ pub(super) async fn own(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Opti
 /// # Errors
 /// [`Error::Foreign`] names the first that does not.
 pub async fn check_all(cloud: &Cloud, stack: &Stack, names: &BTreeSet<String>) -> Result<(), Error> {
-    let own = match names.len() <= batch::AT_ONCE {
+    let own = match names.len() <= AT_ONCE {
         true => BTreeMap::new(),
         // What the list does not show, and all if it is refused, is asked for one by one.
         false => arns(cloud, stack).await.unwrap_or_default(),

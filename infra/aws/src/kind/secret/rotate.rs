@@ -3,16 +3,17 @@
 //! Whoever calls these in order may be cut off anywhere: the server knows the password of one of the two versions, and
 //! the next run finds both.
 
+use stack::Stack;
 use stack::spec::ROLE_SECRET;
-use stack::{Events, Secret, Stack};
 
+use super::describe::SERVICE;
+use super::owner::own;
 use super::version::{self, CURRENT, PENDING, PREVIOUS, Version};
-use super::{Fresh, SERVICE, own};
+use super::write::Fresh;
 use crate::core::password;
 use crate::error::failed;
-use crate::kind::database;
-use crate::step::Job;
-use crate::{ApplyOptions, Cloud, Error, Stop};
+pub use crate::kind::master_secret::set_master_password;
+use crate::{Cloud, Error};
 
 /// The versions of a secret that a server may know the password of.
 #[derive(Clone, Debug)]
@@ -133,22 +134,4 @@ pub async fn clear_pending(cloud: &Cloud, name: &str, done: &Version) -> Result<
         Err(error) if error.code() != Some("InvalidParameterException") => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
-}
-
-/// Gives the database's master user that password. RDS does it in its own time: this waits until RDS says that it is
-/// done, and only a login shows it.
-///
-/// # Errors
-/// RDS refuses, or is not done in time; or [`Error::Interrupted`].
-pub async fn set_master_password(
-    cloud: &Cloud,
-    stack: &Stack,
-    password: &Secret,
-    events: &Events,
-    stop: &Stop,
-) -> Result<(), Error> {
-    let options = ApplyOptions::default();
-    let (options, subject) = (&options, "database".to_owned());
-    let job = Job { cloud, stack, options, events, stop, closes: &[], subject, course: None };
-    Box::pin(database::set_password(&job, &stack.database.identifier, password)).await
 }

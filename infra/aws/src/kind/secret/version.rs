@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 use stack::{Secret, Stack};
 
-use super::{SERVICE, is_scheduled, own};
+use super::describe::{SERVICE, is_scheduled};
+use super::owner::own;
 use crate::error::failed;
 use crate::{Cloud, Error};
 

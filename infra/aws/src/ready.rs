@@ -1,15 +1,20 @@
+//! Waiting until the bastion takes a session, and finding out why it does not.
+
 use std::time::Duration;
 
 use futures_util::future::join;
 use stack::diagnosis;
 use stack::finding::{Cause, Finding};
-use stack::inventory::Agent;
+use stack::inventory::{Agent, Instance, Inventory};
 use stack::{Diagnosis, Event, Events, Resource, Stack};
 use tokio::time::Instant;
 
-use super::{Purpose, end_proof, find_agent, start, terminate};
-use crate::core::wait::{Backoff, Probe};
+use crate::core::backoff::Backoff;
+use crate::core::job::{Job, missing};
+use crate::core::wait::Probe;
+use crate::error::chain;
 use crate::kind::instance;
+use crate::session::{Purpose, find_agent, start, terminate};
 use crate::{Cloud, Depth, Error, Stop, examine, reboot};
 
 /// A healthy agent registers within this time; later it is worth looking for a reason.
@@ -59,13 +64,13 @@ pub async fn wait_until_openable(
 }
 
 /// A session that was started as a proof, and is to be ended.
-pub(super) struct Opened {
-    pub(super) session_id: String,
-    pub(super) agent: Agent,
+struct Opened {
+    session_id: String,
+    agent: Agent,
 }
 
 /// As [`wait_until_openable`], but the session is the caller's to end.
-pub(super) async fn wait_until_opened(
+async fn wait_until_opened(
     cloud: &Cloud,
     stack: &Stack,
     instance: &str,
@@ -125,6 +130,32 @@ pub(super) async fn wait_until_opened(
             suspects = found;
         }
         stop.sleep(backoff.pause()).await?;
+    }
+}
+
+/// Waits until a session to the bastion can be opened, and returns both ends of it.
+pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Instance, Agent), Error> {
+    let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
+    let patience = Patience { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
+    let opened = wait_until_opened(job.cloud, job.stack, &bastion.id, patience, job.events, job.stop).await?;
+    let ending = end_proof(job.cloud, &opened.session_id, job.events);
+    let ((), found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
+    let found = match found {
+        Ok(found) => found.ok_or_else(|| missing(Resource::Instance))?,
+        // It took a session: a look that fails after that is no failure of the step.
+        Err(_) => bastion.clone(),
+    };
+    Ok((Instance { volume_gib: bastion.volume_gib, ..found }, opened.agent))
+}
+
+/// Ends a session that was opened as a proof. That it cannot be ended is a warning: the proof holds all the same.
+async fn end_proof(cloud: &Cloud, session_id: &str, events: &Events) {
+    if let Err(error) = terminate(cloud, session_id).await {
+        events.warn(format!(
+            "session {session_id} could not be ended: {}; it ends by itself when its idle time is over, 20 minutes unless \
+             the account says otherwise",
+            chain(&error)
+        ));
     }
 }
 

@@ -5,15 +5,15 @@ use stack::inventory::SecretEntry;
 use stack::plan::SecretFate;
 use stack::receipt::Kept;
 
-use super::SERVICE;
+use super::describe::SERVICE;
 use crate::core::deletion_proof::{Proof, Seen, absent};
-use crate::core::wait::delete;
+use crate::core::job::Job;
+use crate::core::retry::delete;
 use crate::error::failed;
-use crate::step::Job;
 use crate::{Cloud, Error};
 
 /// What became of a secret.
-pub(crate) enum Fallen {
+pub(crate) enum Deletion {
     /// It is gone, and its name is free.
     Gone(Proof),
     /// It can be restored.
@@ -21,7 +21,7 @@ pub(crate) enum Fallen {
 }
 
 /// Deletes the secret as the options tell. By default at once, so that its name is free for the next `up`.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Fallen, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Deletion, Error> {
     if let SecretFate::Recoverable { days } = job.options.fate.secrets {
         return schedule(job, name, days).await;
     }
@@ -37,10 +37,10 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Fallen, Error> 
         let state = if answer.deleted_date().is_some() { "scheduled for deletion" } else { "still there" };
         Ok(Seen::There(state.to_owned()))
     });
-    proof.await.map(Fallen::Gone)
+    proof.await.map(Deletion::Gone)
 }
 
-async fn schedule(job: &Job<'_>, name: &str, days: u8) -> Result<Fallen, Error> {
+async fn schedule(job: &Job<'_>, name: &str, days: u8) -> Result<Deletion, Error> {
     let describe = || async {
         let call = job.cloud.secrets.describe_secret().secret_id(name).send();
         call.await.map_err(failed(SERVICE, "DescribeSecret"))
@@ -55,7 +55,7 @@ async fn schedule(job: &Job<'_>, name: &str, days: u8) -> Result<Fallen, Error> 
         status: "not scheduled for deletion".to_owned(),
     })?;
     let date = date.fmt(aws_sdk_secretsmanager::primitives::DateTimeFormat::DateTime).unwrap_or_default();
-    Ok(Fallen::Kept(Kept {
+    Ok(Deletion::Kept(Kept {
         kind: "secret".to_owned(),
         id: name.to_owned(),
         why: format!("can be restored; deletion was asked for at, or is due at, {date}"),

@@ -1,0 +1,56 @@
+//! Which network interfaces block a deletion, and which of them go by themselves.
+
+use aws_sdk_ec2::types::{Filter, NetworkInterface};
+use stack::receipt::Blocker;
+
+use super::{instance_of, list, owner, user};
+use crate::core::blocker::Held;
+use crate::core::tag;
+use crate::kind::instance;
+use crate::{Cloud, Error};
+
+/// Returns the network interfaces that EC2's filter lets pass, as what holds something.
+pub(crate) async fn blockers(cloud: &Cloud, filter: Filter) -> Result<Vec<Held>, Error> {
+    held(cloud, &list(cloud, filter).await?).await
+}
+
+/// Returns those in a VPC that have a public address: they hold its internet gateway.
+pub(crate) async fn public_blockers(cloud: &Cloud, vpc: &str) -> Result<Vec<Held>, Error> {
+    let mut interfaces = list(cloud, tag::filter("vpc-id", vpc)).await?;
+    interfaces.retain(|one| one.association().and_then(|address| address.public_ip()).is_some());
+    held(cloud, &interfaces).await
+}
+
+async fn held(cloud: &Cloud, interfaces: &[NetworkInterface]) -> Result<Vec<Held>, Error> {
+    let mut held = Vec::new();
+    for interface in interfaces {
+        let goes_by_itself = match instance_of(interface) {
+            // It is gone, or on its way out and takes the interface with it.
+            Some(id) => match instance::find(cloud, id).await? {
+                Some(instance) => instance.state == "shutting-down",
+                None => true,
+            },
+            // RDS, for one, removes its own a while after the database is gone.
+            None => interface.requester_managed() == Some(true),
+        };
+        held.push(Held { blocker: blocker(cloud, interface), goes_by_itself });
+    }
+    Ok(held)
+}
+
+fn blocker(cloud: &Cloud, interface: &NetworkInterface) -> Blocker {
+    let id = interface.network_interface_id().unwrap_or("?");
+    let command = match (instance_of(interface), interface.requester_managed()) {
+        (Some(instance), _) => format!("aws ec2 terminate-instances --instance-ids {instance}"),
+        // Only the service that made it can remove it: the description says which.
+        (None, Some(true)) => format!("aws ec2 describe-network-interfaces --network-interface-ids {id}"),
+        (None, _) => format!("aws ec2 delete-network-interface --network-interface-id {id}"),
+    };
+    Blocker {
+        kind: "network interface".to_owned(),
+        id: id.to_owned(),
+        owner: Some(owner(interface).to_owned()),
+        detail: user(interface),
+        command: format!("{command} --region {}", cloud.region),
+    }
+}
