@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::core::job::{ApplyOptions, Job};
 use crate::core::state::{Change, State, sort};
-use crate::core::step_handle::{Ahead, Course, Progress};
+use crate::core::step_handle::{Ahead, Progress, StepHandle};
 use crate::error::chain;
 use crate::{Cloud, Error, Stop, step};
 
@@ -148,9 +148,9 @@ pub(crate) async fn follow(
                 waiting.remove(&index);
                 let subject = subject(plan, index);
                 let (needs, progress, ahead) = (plan.needs(index), follower.clone(), tell_ahead.clone());
-                let course = Some(Course { index, needs, progress, ahead });
+                let handle = Some(StepHandle { index, needs, progress, ahead });
                 let closes = &plan.closes;
-                let job = Job { cloud, stack, options, events, stop, closes, subject, course };
+                let job = Job { cloud, stack, options, events, stop, closes, subject, handle };
                 running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
             }
         }

@@ -7,7 +7,7 @@ use stack::plan::{Fate, SecretFate, Snapshot, Unknown};
 use stack::{Event, Events, Inventory, Resource, Stack};
 
 use super::state::{Change, State};
-use super::step_handle::Course;
+use super::step_handle::StepHandle;
 use crate::{Cloud, Error, Stop};
 
 /// What may be chosen about carrying out a plan.
@@ -58,7 +58,7 @@ pub(crate) struct Job<'a> {
     /// What people read: `bastion`.
     pub(crate) subject: String,
     /// The plan that the step is of; `None` where it stands alone.
-    pub(crate) course: Option<Course>,
+    pub(crate) handle: Option<StepHandle>,
 }
 
 impl Job<'_> {
@@ -67,23 +67,23 @@ impl Job<'_> {
     /// # Errors
     /// [`Error::Interrupted`] if that does not come any more.
     pub(crate) async fn rest_of_needs(&self, state: &State) -> Result<Arc<State>, Error> {
-        match &self.course {
-            Some(course) => course.needs_met(self.stop).await,
+        match &self.handle {
+            Some(handle) => handle.needs_met(self.stop).await,
             None => Ok(Arc::new(state.clone())),
         }
     }
 
     /// Lets what waits for this step begin: its deletion was accepted, and only the proof is still to come.
     pub(crate) fn clear_the_way(&self) {
-        if let Some(course) = &self.course {
-            course.tell_ahead(None);
+        if let Some(handle) = &self.handle {
+            handle.tell_ahead(None);
         }
     }
 
     /// Lets what waits for this step begin with what it has made so far.
     pub(crate) fn announce(&self, change: Change) {
-        if let Some(course) = &self.course {
-            course.tell_ahead(Some(change));
+        if let Some(handle) = &self.handle {
+            handle.tell_ahead(Some(change));
         }
     }
 

@@ -1,4 +1,4 @@
-//! How the steps of a plan run beside each other although some need what others bring.
+//! What a running step knows of its plan: what it still needs, and who waits for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,36 +8,36 @@ use tokio::sync::{mpsc, watch};
 use crate::core::state::{Change, State};
 use crate::{Error, Stop};
 
-/// How far a plan is.
+/// How far a plan has come.
 #[derive(Clone)]
 pub(crate) struct Progress {
     pub(crate) done: BTreeSet<usize>,
     pub(crate) state: Arc<State>,
-    /// A step has failed, and no other begins.
+    /// No other step begins: one has failed, or the user wants to stop.
     pub(crate) is_over: bool,
 }
 
-/// A step's place in its plan.
-pub(crate) struct Course {
+/// Connects a running step to its plan.
+pub(crate) struct StepHandle {
     pub(crate) index: usize,
-    /// The steps that bring what this one needs before its end.
+    /// The steps that this one needs before it can end.
     pub(crate) needs: Vec<usize>,
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) ahead: mpsc::UnboundedSender<Ahead>,
 }
 
-/// What a step tells before its end: the steps that wait for it may begin.
+/// A message that a step sends before it ends: its dependents may begin.
 pub(crate) struct Ahead {
     pub(crate) index: usize,
-    /// What they need to know on the way up; on the way down the thing is as good as gone.
+    /// `up`: what the dependents need to know. `None` in `down`: AWS has accepted the deletion.
     pub(crate) change: Option<Change>,
 }
 
-impl Course {
-    /// Waits until all is there that the step needs, and returns what exists then.
+impl StepHandle {
+    /// Waits until everything that the step needs exists, and returns what exists then.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] if that does not come any more.
+    /// [`Error::Interrupted`] if a step that it needs will not be done.
     pub(crate) async fn needs_met(&self, stop: &Stop) -> Result<Arc<State>, Error> {
         let mut progress = self.progress.clone();
         let has_all = |progress: &Progress| self.needs.iter().all(|need| progress.done.contains(need));
@@ -49,9 +49,9 @@ impl Course {
         if has_all(&progress) { Ok(progress.state) } else { Err(Error::Interrupted) }
     }
 
-    /// Lets the steps that wait for this one begin.
+    /// Lets the dependents of this step begin.
     pub(crate) fn tell_ahead(&self, change: Option<Change>) {
-        // Nobody hears it once the plan is dropped, and then nothing waits.
+        // The receiver is gone only when the plan is dropped; then no step waits.
         let _nobody_hears = self.ahead.send(Ahead { index: self.index, change });
     }
 }

@@ -94,6 +94,6 @@ pub async fn set_master_password(
 ) -> Result<(), Error> {
     let options = ApplyOptions::default();
     let (options, subject) = (&options, "database".to_owned());
-    let job = Job { cloud, stack, options, events, stop, closes: &[], subject, course: None };
+    let job = Job { cloud, stack, options, events, stop, closes: &[], subject, handle: None };
     Box::pin(database::set_password(&job, &stack.database.identifier, password)).await
 }
