@@ -48,7 +48,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<Seen, Error>>,
 {
-    job.clear_the_way();
+    job.release_dependents();
     let answer = wait_until(job, job.options.settle_within, || {
         let look = look();
         async {

@@ -1,4 +1,4 @@
-//! What a step is given to work with.
+//! What a step works with: the connection, the stack, the options and its place in the plan.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,27 +10,27 @@ use super::state::{Change, State};
 use super::step_handle::StepHandle;
 use crate::{Cloud, Error, Stop};
 
-/// What may be chosen about carrying out a plan.
+/// Options of `apply` and `teardown`.
 #[derive(Clone, Debug)]
 pub struct ApplyOptions {
     /// Turns the database's deletion protection off where the plan deletes the database.
     pub unprotect: bool,
-    /// What becomes of the data where the plan deletes them.
+    /// What happens to the data that the plan deletes.
     pub fate: Fate,
-    /// How long a removal waits for what still uses the thing, such as RDS's network interfaces.
+    /// How long a deletion waits for what still uses the resource, such as network interfaces of RDS.
     pub settle_within: Duration,
-    /// The bastion's user data, a script; `None` is the one that installs client, jq and message of the day.
+    /// The bastion's user data, a script. `None`: the default one, which installs psql, jq and a message of the day.
     pub user_data: Option<String>,
-    /// If a bastion is launched, its end is fixed from the start.
+    /// Makes a bastion that is launched terminate itself.
     pub ephemeral: Option<Ephemeral>,
 }
 
-/// The end of a bastion that removes itself.
+/// When a bastion terminates itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ephemeral {
-    /// After how long it terminates itself, whoever uses it.
+    /// How long after its launch, even if it is in use.
     pub ttl: Duration,
-    /// The same as a time, RFC 3339 in UTC, for the tag.
+    /// The same as a time for the tag: RFC 3339, UTC.
     pub expires_at: String,
 }
 
@@ -46,26 +46,26 @@ impl Default for ApplyOptions {
     }
 }
 
-/// What every step is given.
+/// What every step works with.
 pub(crate) struct Job<'a> {
     pub(crate) cloud: &'a Cloud,
     pub(crate) stack: &'a Stack,
     pub(crate) options: &'a ApplyOptions,
     pub(crate) events: &'a Events,
     pub(crate) stop: &'a Stop,
-    /// What the stack file does not state, and the plan takes away.
+    /// What the stack file does not state and the plan removes.
     pub(crate) closes: &'a [Unknown],
-    /// What people read: `bastion`.
+    /// The name that events and errors show: `bastion`.
     pub(crate) subject: String,
-    /// The plan that the step is of; `None` where it stands alone.
+    /// Connects the step to its plan; `None` for a call outside a plan.
     pub(crate) handle: Option<StepHandle>,
 }
 
 impl Job<'_> {
-    /// Waits for the rest of what the step needs, and returns what exists then.
+    /// Waits for everything that the step still needs, and returns what exists then.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] if that does not come any more.
+    /// [`Error::Interrupted`] if a step that it needs will not be done.
     pub(crate) async fn rest_of_needs(&self, state: &State) -> Result<Arc<State>, Error> {
         match &self.handle {
             Some(handle) => handle.needs_met(self.stop).await,
@@ -73,27 +73,30 @@ impl Job<'_> {
         }
     }
 
-    /// Lets what waits for this step begin: its deletion was accepted, and only the proof is still to come.
-    pub(crate) fn clear_the_way(&self) {
+    /// Lets the dependents of a deletion begin: AWS has accepted it, and only the proof is missing.
+    pub(crate) fn release_dependents(&self) {
         if let Some(handle) = &self.handle {
             handle.tell_ahead(None);
         }
     }
 
-    /// Lets what waits for this step begin with what it has made so far.
-    pub(crate) fn announce(&self, change: Change) {
+    /// Lets the dependents begin with what this step has made so far.
+    pub(crate) fn publish(&self, change: Change) {
         if let Some(handle) = &self.handle {
             handle.tell_ahead(Some(change));
         }
     }
 
-    /// Tells what is waited for.
+    /// Reports what the step waits for.
     pub(crate) fn waiting(&self, status: &str) {
         self.events.emit(Event::StepWaiting { subject: self.subject.clone(), status: status.to_owned() });
     }
 }
 
-/// Returns the stack's VPC.
+/// Returns the id of the stack's VPC.
+///
+/// # Errors
+/// [`Error::Missing`] if it does not exist.
 pub(crate) fn vpc_of(inventory: &Inventory) -> Result<&str, Error> {
     inventory.vpc().map(|vpc| vpc.id.as_str()).ok_or_else(|| missing(Resource::Vpc))
 }
@@ -108,6 +111,7 @@ pub(crate) fn group_of(inventory: &Inventory, resource: Resource) -> Result<&str
     inventory.group(resource.tag()).map(|group| group.id.as_str()).ok_or_else(|| missing(resource))
 }
 
+/// Returns the error of a step that needs a resource that does not exist.
 pub(crate) fn missing(resource: Resource) -> Error {
     Error::Missing { what: resource.title().to_owned() }
 }

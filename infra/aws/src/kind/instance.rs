@@ -76,7 +76,7 @@ async fn ensure_running(job: &Job<'_>, inventory: &Inventory) -> Result<Instance
         None => {
             let instance = run(job, inventory).await?;
             // What waits until it takes sessions looks by itself whether it runs.
-            job.announce(Change::Instance(Box::new(instance.clone())));
+            job.publish(Change::Instance(Box::new(instance.clone())));
             wait_until_running(job, instance).await
         }
         Some(bastion) if bastion.state == "running" => Ok(bastion.clone()),

@@ -139,7 +139,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) ->
     let roles = inventory.profile.iter().flat_map(|profile| &profile.roles);
     try_join_all(roles.map(|role| remove(job, name, role))).await?;
     // The role waits for no more than to be out of it.
-    job.clear_the_way();
+    job.release_dependents();
     let call = || async {
         let call = job.cloud.iam.delete_instance_profile().instance_profile_name(name).send();
         match call.await.map_err(failed("iam", "DeleteInstanceProfile")) {

@@ -59,7 +59,7 @@ pub(crate) async fn destroy(
     };
     retry_while(job.stop, AVAILABLE_WITHIN, Error::is_conflict, call).await?;
     let proof = wait_until_gone(job, identifier).await?;
-    job.clear_the_way();
+    job.release_dependents();
     if let Some(snapshot) = snapshot {
         final_snapshot::wait_until_kept(job, &snapshot, proved).await;
     }
