@@ -13,7 +13,7 @@ use crate::{Error, Stop};
 ///
 /// # Errors
 /// The last one of four tries.
-pub(crate) async fn once<T, C, Creating, F, Finding>(
+pub(crate) async fn create_once<T, C, Creating, F, Finding>(
     stop: &Stop,
     mut create: C,
     mut find: F,
@@ -61,7 +61,7 @@ mod tests {
             Err::<u32, _>(lost())
         };
         let find = || async { Ok((made.get() > 0).then_some(7)) };
-        assert_eq!(once(&Stop::new(), create, find).await.unwrap(), 7);
+        assert_eq!(create_once(&Stop::new(), create, find).await.unwrap(), 7);
         assert_eq!(made.get(), 1);
     }
 
@@ -73,7 +73,7 @@ mod tests {
             if calls.get() == 2 { Ok(7) } else { Err(lost()) }
         };
         let find = || async { Ok(None) };
-        assert_eq!(once(&Stop::new(), create, find).await.unwrap(), 7);
+        assert_eq!(create_once(&Stop::new(), create, find).await.unwrap(), 7);
         assert_eq!(calls.get(), 2);
     }
 
@@ -85,7 +85,7 @@ mod tests {
             Err::<u32, _>(Error::Missing { what: "quota".into() })
         };
         let find = || async { Ok(None) };
-        once(&Stop::new(), create, find).await.unwrap_err();
+        create_once(&Stop::new(), create, find).await.unwrap_err();
         assert_eq!(calls.get(), 1);
     }
 }

@@ -5,7 +5,7 @@ use stack::inventory::{InternetGateway, Inventory};
 use stack::{Resource, Stack};
 
 use crate::core::blocker::Blocked;
-use crate::core::create_once::{once, unrepeated};
+use crate::core::create_once::{create_once, unrepeated};
 use crate::core::deletion_proof::{Proof, Seen, absent};
 use crate::core::job::{Job, vpc_of};
 use crate::core::retry::{delete, visible};
@@ -71,7 +71,7 @@ async fn create(job: &Job<'_>) -> Result<InternetGateway, Error> {
         let gateways = list(job.cloud, job.stack).await?.into_iter();
         Ok(gateways.filter(|gateway| gateway.attached.is_none()).min_by(|a, b| a.id.cmp(&b.id)))
     };
-    once(job.stop, create, find).await
+    create_once(job.stop, create, find).await
 }
 
 /// Detaches and deletes the gateway, and waits until it is gone.

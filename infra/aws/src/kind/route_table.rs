@@ -5,7 +5,7 @@ use futures_util::future::{join, try_join_all};
 use stack::inventory::{Association, Inventory, Route, RouteTable};
 use stack::{Resource, Stack};
 
-use crate::core::create_once::{once, unrepeated};
+use crate::core::create_once::{create_once, unrepeated};
 use crate::core::deletion_proof::{Proof, Seen, absent};
 use crate::core::job::{Job, missing, subnet_of, vpc_of};
 use crate::core::retry::{delete, visible};
@@ -75,7 +75,7 @@ async fn create(job: &Job<'_>, vpc: &str, resource: Resource) -> Result<RouteTab
         let ours = |table: &RouteTable| table.vpc == vpc && table.resource == resource.tag();
         Ok(tables.filter(ours).min_by(|a, b| a.id.cmp(&b.id)))
     };
-    visible(job, || once(job.stop, create, find)).await
+    visible(job, || create_once(job.stop, create, find)).await
 }
 
 async fn associate(job: &Job<'_>, table: &str, subnet: &str) -> Result<Association, Error> {

@@ -8,7 +8,7 @@ use stack::receipt::Blocker;
 use stack::{Resource, Stack};
 
 use crate::core::blocker::{Blocked, Held};
-use crate::core::create_once::{once, unrepeated};
+use crate::core::create_once::{create_once, unrepeated};
 use crate::core::deletion_proof::{Proof, Seen, absent};
 use crate::core::job::{Job, missing};
 use crate::core::retry::visible;
@@ -69,7 +69,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Vpc, 
         read(&answer.vpc.ok_or_else(|| incomplete("VPC"))?)
     };
     let find = || async { Ok(list(job.cloud, job.stack).await?.into_iter().min_by(|a, b| a.id.cmp(&b.id))) };
-    once(job.stop, create, find).await
+    create_once(job.stop, create, find).await
 }
 
 /// Turns on what lets the database's name resolve inside the VPC, and returns the VPC.
