@@ -4,7 +4,7 @@ use stack::plan::{Action, Step};
 use stack::receipt::Gone;
 use stack::{Inventory, Resource};
 
-use crate::core::deletion_proof::Proof;
+use crate::core::deletion_proof::DeletionProof;
 use crate::core::job::Job;
 use crate::core::state::{Change, Proved, State};
 use crate::kind::{
@@ -124,7 +124,7 @@ async fn destroy(
         // An attribute of the VPC, and a proof: neither is a thing that could be left.
         R::VpcDns | R::Session => return Ok(Change::Gone(resource, id.to_owned(), Box::new(proved))),
     };
-    let Proof { at, call, answer } = proof;
+    let DeletionProof { at, call, answer } = proof;
     proved.gone = Some(Gone { kind: kind.to_owned(), id: id.to_owned(), at, call, answer });
     Ok(Change::Gone(resource, id.to_owned(), Box::new(proved)))
 }

@@ -1,18 +1,17 @@
-//! Creating what has neither a token nor a name of its own.
+//! Creating a resource for which AWS has neither a client token nor a unique name.
 
 use std::time::Duration;
 
 use crate::core::backoff::Backoff;
 use crate::{Error, Stop};
 
-/// Creates; after an answer that leaves it open whether that was done, looks by tag before it tries again.
+/// Creates a resource. If the reply is lost, looks for it by tag before it tries again.
 ///
-/// The SDK repeats a call whose answer was lost, and EC2 would then make a second VPC. So `create` must send its call
-/// with the SDK's retries off. A reply that comes after the look still leaves two: the plan finds and removes the
-/// second one.
+/// The SDK repeats a call whose reply was lost, and EC2 would then make a second VPC. So `create` must turn the SDK's
+/// retries off. A call that AWS carries out after the look still makes a second one: the next plan removes it.
 ///
 /// # Errors
-/// The last one of four tries.
+/// The error of the fourth try.
 pub(crate) async fn create_once<T, C, Creating, F, Finding>(
     stop: &Stop,
     mut create: C,

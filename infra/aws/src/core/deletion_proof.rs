@@ -1,4 +1,4 @@
-//! Real absence: a deletion that was accepted proves nothing, a look that finds nothing does.
+//! Proof that a resource no longer exists: an accepted deletion is none, a look that finds nothing is.
 
 use std::time::SystemTime;
 
@@ -8,9 +8,9 @@ use crate::Error;
 use crate::core::job::Job;
 use crate::core::wait::{Probe, wait_until};
 
-/// The call that showed that something is gone.
+/// The call that showed that a resource no longer exists.
 #[derive(Clone, Debug)]
-pub(crate) struct Proof {
+pub(crate) struct DeletionProof {
     /// When, RFC 3339.
     pub(crate) at: String,
     /// `ec2:DescribeSubnets`
@@ -19,31 +19,31 @@ pub(crate) struct Proof {
     pub(crate) answer: String,
 }
 
-/// What a look at one thing showed.
+/// What a look at one resource showed.
 pub(crate) enum Seen {
-    /// It is there, in that state.
+    /// It exists, in that state.
     There(String),
-    /// It is not; in the service's own word.
+    /// It does not exist, in the service's own words.
     Absent(String),
 }
 
 impl Seen {
-    /// Returns what a list shows that was asked for one thing by its id.
+    /// Returns what a list that was filtered by one id shows.
     pub(crate) fn any<T>(list: &[T]) -> Seen {
         if list.is_empty() { Seen::Absent("none".to_owned()) } else { Seen::There("still there".to_owned()) }
     }
 }
 
-/// Looks until the thing is gone, whose deletion was accepted: what waited for that begins meanwhile.
+/// Polls until the resource no longer exists; the dependents of its deletion are released first.
 ///
 /// # Errors
-/// The look was refused, or it is there even after the time that a removal may wait: neither is absence.
-pub(crate) async fn absent<F, Fut>(
+/// The look was refused, or the resource still exists after `settle_within`.
+pub(crate) async fn wait_until_absent<F, Fut>(
     job: &Job<'_>,
     service: &str,
     operation: &str,
     mut look: F,
-) -> Result<Proof, Error>
+) -> Result<DeletionProof, Error>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<Seen, Error>>,
@@ -61,17 +61,17 @@ where
         }
     })
     .await?;
-    Ok(proof(service, operation, answer))
+    Ok(deletion_proof(service, operation, answer))
 }
 
-/// Returns the proof that a call made just now has given.
-pub(crate) fn proof(service: &str, operation: &str, answer: impl Into<String>) -> Proof {
-    Proof { at: now(), call: format!("{service}:{operation}"), answer: answer.into() }
+/// Returns the proof that a call has given just now.
+pub(crate) fn deletion_proof(service: &str, operation: &str, answer: impl Into<String>) -> DeletionProof {
+    DeletionProof { at: now(), call: format!("{service}:{operation}"), answer: answer.into() }
 }
 
-/// Returns the time, RFC 3339.
+/// Returns the time now, RFC 3339.
 pub(crate) fn now() -> String {
-    // Whole seconds: more would say more than a receipt can mean.
+    // Whole seconds: a receipt is not more exact than that.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let now = DateTime::from_secs(i64::try_from(now).unwrap_or(i64::MAX));
     now.fmt(DateTimeFormat::DateTime).unwrap_or_default()

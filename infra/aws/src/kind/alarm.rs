@@ -9,7 +9,7 @@ use stack::inventory::{Alarm, Inventory};
 use stack::plan::alarm_flaw;
 use stack::{Resource, Stack};
 
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::{Job, missing};
 use crate::core::retry::{ask_each, delete};
 use crate::core::tag;
@@ -124,13 +124,13 @@ async fn put(job: &Job<'_>, want: &Want, topic: &str) -> Result<(), Error> {
 }
 
 /// Deletes an alarm and looks until it is gone.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<DeletionProof, Error> {
     let call = || async {
         let call = job.cloud.cloudwatch.delete_alarms().alarm_names(name).send();
         call.await.map_err(failed("cloudwatch", "DeleteAlarms"))
     };
     delete(job, call).await?;
-    absent(job, "cloudwatch", "DescribeAlarms", || async {
+    wait_until_absent(job, "cloudwatch", "DescribeAlarms", || async {
         Ok(Seen::any(&describe(job.cloud, &[name.to_owned()]).await?))
     })
     .await

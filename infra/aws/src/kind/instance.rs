@@ -19,7 +19,7 @@ use stack::spec::{AMI_PARAMETER, EXPIRY_TAG, KEEP_TAG, REBOOT_TAG};
 use stack::{Resource, Stack};
 use tokio::time::Instant;
 
-use crate::core::deletion_proof::{Proof, proof};
+use crate::core::deletion_proof::{DeletionProof, deletion_proof};
 use crate::core::job::{Job, group_of, missing, subnet_of};
 use crate::core::retry::{VISIBLE_WITHIN, delete, retry_while};
 use crate::core::state::Change;
@@ -250,7 +250,7 @@ pub(crate) async fn console(cloud: &Cloud, id: &str) -> Result<String, Error> {
 }
 
 /// Terminates the instance and waits until it, and the network interface that it was launched with, are gone.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Error> {
     delete(job, || async {
         let call = job.cloud.ec2.terminate_instances().instance_ids(id).send();
         call.await.map_err(failed("ec2", "TerminateInstances"))
@@ -271,7 +271,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
         })
     })
     .await?;
-    Ok(proof("ec2", "DescribeInstances", answer))
+    Ok(deletion_proof("ec2", "DescribeInstances", answer))
 }
 
 pub(crate) fn read(instance: &Answer) -> Instance {

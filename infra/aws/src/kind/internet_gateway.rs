@@ -6,7 +6,7 @@ use stack::{Resource, Stack};
 
 use crate::core::blocker::Blocked;
 use crate::core::create_once::{create_once, unrepeated};
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::{Job, vpc_of};
 use crate::core::retry::{delete, visible};
 use crate::core::state::State;
@@ -78,7 +78,7 @@ async fn create(job: &Job<'_>) -> Result<InternetGateway, Error> {
 ///
 /// # Errors
 /// [`Error::Blocked`] names the network interfaces in its VPC that have a public address.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<DeletionProof, Error> {
     let attached = inventory.gateways.iter().find(|gateway| gateway.id == id);
     if let Some(vpc) = attached.and_then(|gateway| gateway.attached.as_deref()) {
         let call = || async {
@@ -93,7 +93,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
         call.send().await.map_err(failed("ec2", "DeleteInternetGateway"))
     })
     .await?;
-    absent(job, "ec2", "DescribeInternetGateways", || async {
+    wait_until_absent(job, "ec2", "DescribeInternetGateways", || async {
         let call = job.cloud.ec2.describe_internet_gateways().internet_gateway_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeInternetGateways"))?;
         Ok(Seen::any(answer.internet_gateways()))

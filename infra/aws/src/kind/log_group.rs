@@ -4,7 +4,7 @@ use aws_sdk_cloudwatchlogs::types::LogGroup;
 use futures_util::future::try_join_all;
 use stack::Stack;
 
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::Job;
 use crate::error::{absent_is_none, failed};
 use crate::kind::database;
@@ -29,8 +29,8 @@ async fn list_under(cloud: &Cloud, prefix: &str) -> Result<Vec<String>, Error> {
 
 /// Deletes every log group under the prefix, until a look finds none: RDS may write its last lines after the database
 /// is gone.
-pub(crate) async fn destroy(job: &Job<'_>, prefix: &str) -> Result<Proof, Error> {
-    absent(job, "logs", "DescribeLogGroups", || async {
+pub(crate) async fn destroy(job: &Job<'_>, prefix: &str) -> Result<DeletionProof, Error> {
+    wait_until_absent(job, "logs", "DescribeLogGroups", || async {
         let names = list_under(job.cloud, prefix).await?;
         if names.is_empty() {
             return Ok(Seen::Absent("none".to_owned()));

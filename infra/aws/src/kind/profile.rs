@@ -7,7 +7,7 @@ use stack::inventory::{Inventory, Profile, Stray};
 use stack::spec::REGION_TAG;
 use stack::{Resource, Stack};
 
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::Job;
 use crate::core::ownership::{self, Sighted, Whose};
 use crate::core::retry::{VISIBLE_WITHIN, ask_each, delete, visible};
@@ -135,7 +135,11 @@ async fn create(job: &Job<'_>) -> Result<Profile, Error> {
 }
 
 /// Takes the roles out of the profile, deletes it, and waits until IAM does not know it any more.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) -> Result<Proof, Error> {
+pub(crate) async fn destroy(
+    job: &Job<'_>,
+    name: &str,
+    inventory: &Inventory,
+) -> Result<DeletionProof, Error> {
     let roles = inventory.profile.iter().flat_map(|profile| &profile.roles);
     try_join_all(roles.map(|role| remove(job, name, role))).await?;
     // The role waits for no more than to be out of it.
@@ -154,7 +158,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str, inventory: &Inventory) ->
         }
     };
     delete(job, call).await?;
-    absent(job, "iam", "GetInstanceProfile", || async {
+    wait_until_absent(job, "iam", "GetInstanceProfile", || async {
         let call = job.cloud.iam.get_instance_profile().instance_profile_name(name).send();
         call.await.map_err(failed("iam", "GetInstanceProfile"))?;
         Ok(Seen::There("still known to IAM".to_owned()))

@@ -7,7 +7,7 @@ use stack::inventory::{Role, Stray};
 use stack::spec::{MONITORING_PATH, MONITORING_POLICY, REGION_TAG, SSM_POLICY};
 use stack::{Resource, Stack};
 
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::Job;
 use crate::core::ownership::{self, Sighted, Whose};
 use crate::core::retry::{ask_each, delete, visible};
@@ -230,7 +230,7 @@ pub(crate) async fn destroy(
     name: &str,
     have: Option<&Role>,
     want: &Want,
-) -> Result<Proof, Error> {
+) -> Result<DeletionProof, Error> {
     let known = have.iter().flat_map(|role| &role.policies);
     // The ones of ours by name alone; others need their ARN first.
     if known.clone().any(|policy| policy != want.policy) {
@@ -249,7 +249,7 @@ pub(crate) async fn destroy(
         }
     };
     delete(job, call).await?;
-    absent(job, "iam", "GetRole", || async {
+    wait_until_absent(job, "iam", "GetRole", || async {
         job.cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"))?;
         Ok(Seen::There("still known to IAM".to_owned()))
     })

@@ -6,7 +6,7 @@ use stack::inventory::{Association, Inventory, Route, RouteTable};
 use stack::{Resource, Stack};
 
 use crate::core::create_once::{create_once, unrepeated};
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::{Job, missing, subnet_of, vpc_of};
 use crate::core::retry::{delete, visible};
 use crate::core::state::State;
@@ -137,7 +137,7 @@ async fn route_out(job: &Job<'_>, inventory: &Inventory, table: &RouteTable) -> 
 }
 
 /// Takes the table off its subnets, deletes it, and waits until it is gone.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<DeletionProof, Error> {
     let known = inventory.route_tables.iter().filter(|table| table.id == id);
     let links = known.flat_map(|table| &table.associations).map(|link| disassociate(job, &link.id));
     try_join_all(links).await?;
@@ -155,7 +155,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
         }
     };
     delete(job, call).await?;
-    absent(job, "ec2", "DescribeRouteTables", || async {
+    wait_until_absent(job, "ec2", "DescribeRouteTables", || async {
         let call = job.cloud.ec2.describe_route_tables().route_table_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeRouteTables"))?;
         Ok(Seen::any(answer.route_tables()))

@@ -15,7 +15,7 @@ pub(crate) use self::describe::{attached, filtered, list, read, rules_of};
 use self::rules::revoke;
 pub(crate) use self::rules::{destroy_rules, ensure_rules};
 use crate::core::blocker::{Blocked, Held};
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::{Job, vpc_of};
 use crate::core::retry::visible;
 use crate::core::{blocker, tag};
@@ -76,7 +76,7 @@ pub(crate) async fn ensure(
 ///
 /// # Errors
 /// [`Error::Blocked`] names the network interfaces that are still in it and the groups whose rules name it.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<DeletionProof, Error> {
     let named = inventory.groups.iter().filter(|other| other.id != id).flat_map(|other| {
         let names = |rule: &&Rule| matches!(&rule.peer, Peer::Group(peer) if peer == id);
         other.rules.iter().filter(names).map(|rule| (other.id.as_str(), rule))
@@ -94,7 +94,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
     };
     let holds = || async { blockers(job.cloud, id).await };
     blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
-    absent(job, "ec2", "DescribeSecurityGroups", || async {
+    wait_until_absent(job, "ec2", "DescribeSecurityGroups", || async {
         let call = job.cloud.ec2.describe_security_groups().group_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeSecurityGroups"))?;
         Ok(Seen::any(answer.security_groups()))

@@ -5,7 +5,7 @@ use stack::inventory::{Inventory, Subnet};
 use stack::{Resource, Stack};
 
 use crate::core::blocker::Blocked;
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::{Job, vpc_of};
 use crate::core::retry::visible;
 use crate::core::{blocker, tag};
@@ -71,13 +71,13 @@ pub(crate) async fn ensure(
 ///
 /// # Errors
 /// [`Error::Blocked`] names the network interfaces that are still in it.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Error> {
     let call = || async {
         job.cloud.ec2.delete_subnet().subnet_id(id).send().await.map_err(failed("ec2", "DeleteSubnet"))
     };
     let holds = || async { blocking::blockers(job.cloud, tag::filter("subnet-id", id)).await };
     blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
-    absent(job, "ec2", "DescribeSubnets", || async {
+    wait_until_absent(job, "ec2", "DescribeSubnets", || async {
         let call = job.cloud.ec2.describe_subnets().subnet_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeSubnets"))?;
         Ok(Seen::any(answer.subnets()))

@@ -6,7 +6,7 @@ use stack::receipt::Blocker;
 use stack::{Resource, Stack};
 
 use crate::core::blocker::{Blocked, Held};
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::{Job, subnet_of, vpc_of};
 use crate::core::ownership::Sighted;
 use crate::core::retry::{VISIBLE_WITHIN, ask_each, retry_while};
@@ -139,14 +139,14 @@ fn is_unknown_subnet(error: &Error) -> bool {
 ///
 /// # Errors
 /// [`Error::Blocked`] names the databases that use it.
-pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<DeletionProof, Error> {
     let call = || async {
         let call = job.cloud.rds.delete_db_subnet_group().db_subnet_group_name(name).send();
         call.await.map_err(failed("rds", "DeleteDBSubnetGroup"))
     };
     let holds = || async { blockers(job.cloud, name).await };
     blocker::delete(job, Blocked::by_id(job, name), call, holds).await?;
-    absent(job, "rds", "DescribeDBSubnetGroups", || async {
+    wait_until_absent(job, "rds", "DescribeDBSubnetGroups", || async {
         let call = job.cloud.rds.describe_db_subnet_groups().db_subnet_group_name(name).send();
         let answer = call.await.map_err(failed("rds", "DescribeDBSubnetGroups"))?;
         Ok(Seen::any(answer.db_subnet_groups()))

@@ -5,7 +5,7 @@ use futures_util::future::{try_join, try_join_all};
 use stack::inventory::{Claim, Inventory, Stray, Subscription, Topic};
 use stack::{Resource, Stack};
 
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::Job;
 use crate::core::ownership::Sighted;
 use crate::core::retry::{ask_each, delete};
@@ -138,13 +138,13 @@ async fn unsubscribe(job: &Job<'_>, arn: &str) -> Result<(), Error> {
 }
 
 /// Deletes the topic with its subscriptions and looks until it is gone.
-pub(crate) async fn destroy(job: &Job<'_>, arn: &str) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, arn: &str) -> Result<DeletionProof, Error> {
     let call = || async {
         let call = job.cloud.sns.delete_topic().topic_arn(arn).send();
         call.await.map_err(failed("sns", "DeleteTopic"))
     };
     delete(job, call).await?;
-    absent(job, "sns", "GetTopicAttributes", || async {
+    wait_until_absent(job, "sns", "GetTopicAttributes", || async {
         let call = job.cloud.sns.get_topic_attributes().topic_arn(arn).send();
         call.await.map_err(failed("sns", "GetTopicAttributes"))?;
         Ok(Seen::There("still known to SNS".to_owned()))

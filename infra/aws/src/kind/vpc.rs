@@ -9,7 +9,7 @@ use stack::{Resource, Stack};
 
 use crate::core::blocker::{Blocked, Held};
 use crate::core::create_once::{create_once, unrepeated};
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::{Job, missing};
 use crate::core::retry::visible;
 use crate::core::{blocker, tag};
@@ -104,12 +104,12 @@ pub(crate) async fn ensure_dns(job: &Job<'_>, inventory: &Inventory) -> Result<V
 ///
 /// # Errors
 /// [`Error::Blocked`] names what is still in it.
-pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<Proof, Error> {
+pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Error> {
     let call =
         || async { job.cloud.ec2.delete_vpc().vpc_id(id).send().await.map_err(failed("ec2", "DeleteVpc")) };
     let holds = || async { blockers(job.cloud, id).await };
     blocker::delete(job, Blocked::by_id(job, id), call, holds).await?;
-    absent(job, "ec2", "DescribeVpcs", || async {
+    wait_until_absent(job, "ec2", "DescribeVpcs", || async {
         let call = job.cloud.ec2.describe_vpcs().vpc_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeVpcs"))?;
         Ok(Seen::any(answer.vpcs()))

@@ -7,7 +7,7 @@ use stack::inventory::DatabaseInstance;
 
 use super::describe::{describe, read};
 use crate::Error;
-use crate::core::deletion_proof::{Proof, proof};
+use crate::core::deletion_proof::{DeletionProof, deletion_proof};
 use crate::core::job::Job;
 use crate::core::wait::{Probe, wait_until};
 use crate::error::failed;
@@ -45,11 +45,11 @@ pub(super) async fn wait_until_available(job: &Job<'_>, identifier: &str) -> Res
     .await
 }
 
-pub(super) async fn wait_until_gone(job: &Job<'_>, identifier: &str) -> Result<Proof, Error> {
+pub(super) async fn wait_until_gone(job: &Job<'_>, identifier: &str) -> Result<DeletionProof, Error> {
     wait_until(job, GONE_WITHIN, || async {
         Ok(match describe(job.cloud, identifier).await? {
             Some(database) => Probe::Pending(database.db_instance_status().unwrap_or_default().to_owned()),
-            None => Probe::Ready(proof("rds", "DescribeDBInstances", "DBInstanceNotFound")),
+            None => Probe::Ready(deletion_proof("rds", "DescribeDBInstances", "DBInstanceNotFound")),
         })
     })
     .await

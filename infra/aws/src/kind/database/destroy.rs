@@ -7,7 +7,7 @@ use super::describe::describe;
 use super::final_snapshot;
 use super::modify::unprotect;
 use crate::Error;
-use crate::core::deletion_proof::Proof;
+use crate::core::deletion_proof::DeletionProof;
 use crate::core::job::Job;
 use crate::core::retry::retry_while;
 use crate::core::state::Proved;
@@ -22,7 +22,7 @@ pub(crate) async fn destroy(
     identifier: &str,
     inventory: &Inventory,
     proved: &mut Proved,
-) -> Result<Proof, Error> {
+) -> Result<DeletionProof, Error> {
     let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
     let Some(database) = database else {
         return wait_until_gone(job, identifier).await;

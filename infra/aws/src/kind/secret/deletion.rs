@@ -6,7 +6,7 @@ use stack::plan::SecretFate;
 use stack::receipt::Kept;
 
 use super::describe::SERVICE;
-use crate::core::deletion_proof::{Proof, Seen, absent};
+use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
 use crate::core::job::Job;
 use crate::core::retry::delete;
 use crate::error::failed;
@@ -15,7 +15,7 @@ use crate::{Cloud, Error};
 /// What became of a secret.
 pub(crate) enum Deletion {
     /// It is gone, and its name is free.
-    Gone(Proof),
+    Gone(DeletionProof),
     /// It can be restored.
     Kept(Kept),
 }
@@ -31,7 +31,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Deletion, Error
     };
     delete(job, call).await?;
     // AWS deletes in the background.
-    let proof = absent(job, SERVICE, "DescribeSecret", || async {
+    let proof = wait_until_absent(job, SERVICE, "DescribeSecret", || async {
         let call = job.cloud.secrets.describe_secret().secret_id(name).send();
         let answer = call.await.map_err(failed(SERVICE, "DescribeSecret"))?;
         let state = if answer.deleted_date().is_some() { "scheduled for deletion" } else { "still there" };
