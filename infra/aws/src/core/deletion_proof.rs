@@ -20,17 +20,21 @@ pub(crate) struct DeletionProof {
 }
 
 /// What a look at one resource showed.
-pub(crate) enum Seen {
+pub(crate) enum Presence {
     /// It exists, in that state.
-    There(String),
+    Present(String),
     /// It does not exist, in the service's own words.
     Absent(String),
 }
 
-impl Seen {
+impl Presence {
     /// Returns what a list that was filtered by one id shows.
-    pub(crate) fn any<T>(list: &[T]) -> Seen {
-        if list.is_empty() { Seen::Absent("none".to_owned()) } else { Seen::There("still there".to_owned()) }
+    pub(crate) fn of_list<T>(list: &[T]) -> Presence {
+        if list.is_empty() {
+            Presence::Absent("none".to_owned())
+        } else {
+            Presence::Present("still there".to_owned())
+        }
     }
 }
 
@@ -46,15 +50,15 @@ pub(crate) async fn wait_until_absent<F, Fut>(
 ) -> Result<DeletionProof, Error>
 where
     F: FnMut() -> Fut,
-    Fut: Future<Output = Result<Seen, Error>>,
+    Fut: Future<Output = Result<Presence, Error>>,
 {
     job.release_dependents();
     let answer = wait_until(job, job.options.settle_within, || {
         let look = look();
         async {
             match look.await {
-                Ok(Seen::There(state)) => Ok(Probe::Pending(state)),
-                Ok(Seen::Absent(answer)) => Ok(Probe::Ready(answer)),
+                Ok(Presence::Present(state)) => Ok(Probe::Pending(state)),
+                Ok(Presence::Absent(answer)) => Ok(Probe::Ready(answer)),
                 Err(error) if error.is_gone() => Ok(Probe::Ready(error.code().unwrap_or("gone").to_owned())),
                 Err(error) => Err(error),
             }

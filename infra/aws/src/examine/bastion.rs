@@ -13,7 +13,7 @@ use crate::session::Purpose;
 use crate::{Cloud, Error, Kind, session};
 
 /// What was seen of the bastion.
-pub(super) struct Seen {
+pub(super) struct BastionFacts {
     pub(super) instances: Result<Vec<Instance>, Error>,
     pub(super) agent: Result<Option<Agent>, Error>,
     pub(super) attached_at: Fact<Option<String>>,
@@ -23,7 +23,7 @@ pub(super) struct Seen {
     pub(super) session: Fact<SessionTry>,
 }
 
-pub(super) async fn look(cloud: &Cloud, stack: &Stack, depth: Depth) -> Seen {
+pub(super) async fn look(cloud: &Cloud, stack: &Stack, depth: Depth) -> BastionFacts {
     let instances = instance::list(cloud, stack).await;
     let known =
         Inventory { instances: instances.as_ref().cloned().unwrap_or_default(), ..Inventory::default() };
@@ -33,7 +33,7 @@ pub(super) async fn look(cloud: &Cloud, stack: &Stack, depth: Depth) -> Seen {
     };
     let (simulation, (agent, attached_at, connection, console, session)) =
         tokio::join!(Box::pin(simulation), Box::pin(look_at(cloud, stack, id, depth)));
-    Seen { instances, agent, attached_at, connection, console, simulation, session }
+    BastionFacts { instances, agent, attached_at, connection, console, simulation, session }
 }
 
 type Looks =

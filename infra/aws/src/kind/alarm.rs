@@ -9,7 +9,7 @@ use stack::inventory::{Alarm, Inventory};
 use stack::plan::alarm_flaw;
 use stack::{Resource, Stack};
 
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, missing};
 use crate::core::retry::{ask_each, delete};
 use crate::core::tag;
@@ -131,7 +131,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<DeletionProof, 
     };
     delete(job, call).await?;
     wait_until_absent(job, "cloudwatch", "DescribeAlarms", || async {
-        Ok(Seen::any(&describe(job.cloud, &[name.to_owned()]).await?))
+        Ok(Presence::of_list(&describe(job.cloud, &[name.to_owned()]).await?))
     })
     .await
 }

@@ -6,7 +6,7 @@ use stack::{Resource, Stack};
 
 use crate::core::blocker::Blocked;
 use crate::core::create_once::{create_once, unrepeated};
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, vpc_of};
 use crate::core::retry::{delete, visible};
 use crate::core::state::State;
@@ -96,7 +96,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
     wait_until_absent(job, "ec2", "DescribeInternetGateways", || async {
         let call = job.cloud.ec2.describe_internet_gateways().internet_gateway_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeInternetGateways"))?;
-        Ok(Seen::any(answer.internet_gateways()))
+        Ok(Presence::of_list(answer.internet_gateways()))
     })
     .await
 }

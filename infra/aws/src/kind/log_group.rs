@@ -4,7 +4,7 @@ use aws_sdk_cloudwatchlogs::types::LogGroup;
 use futures_util::future::try_join_all;
 use stack::Stack;
 
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::Job;
 use crate::error::{absent_is_none, failed};
 use crate::kind::database;
@@ -33,10 +33,10 @@ pub(crate) async fn destroy(job: &Job<'_>, prefix: &str) -> Result<DeletionProof
     wait_until_absent(job, "logs", "DescribeLogGroups", || async {
         let names = list_under(job.cloud, prefix).await?;
         if names.is_empty() {
-            return Ok(Seen::Absent("none".to_owned()));
+            return Ok(Presence::Absent("none".to_owned()));
         }
         try_join_all(names.iter().map(|name| delete(job, name))).await?;
-        Ok(Seen::There(format!("{} of them just deleted", names.len())))
+        Ok(Presence::Present(format!("{} of them just deleted", names.len())))
     })
     .await
 }

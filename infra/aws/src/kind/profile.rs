@@ -7,7 +7,7 @@ use stack::inventory::{Inventory, Profile, Stray};
 use stack::spec::REGION_TAG;
 use stack::{Resource, Stack};
 
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::Job;
 use crate::core::ownership::{self, Sighted, Whose};
 use crate::core::retry::{VISIBLE_WITHIN, ask_each, delete, visible};
@@ -161,7 +161,7 @@ pub(crate) async fn destroy(
     wait_until_absent(job, "iam", "GetInstanceProfile", || async {
         let call = job.cloud.iam.get_instance_profile().instance_profile_name(name).send();
         call.await.map_err(failed("iam", "GetInstanceProfile"))?;
-        Ok(Seen::There("still known to IAM".to_owned()))
+        Ok(Presence::Present("still known to IAM".to_owned()))
     })
     .await
 }

@@ -7,7 +7,7 @@ use stack::inventory::{Role, Stray};
 use stack::spec::{MONITORING_PATH, MONITORING_POLICY, REGION_TAG, SSM_POLICY};
 use stack::{Resource, Stack};
 
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::Job;
 use crate::core::ownership::{self, Sighted, Whose};
 use crate::core::retry::{ask_each, delete, visible};
@@ -251,7 +251,7 @@ pub(crate) async fn destroy(
     delete(job, call).await?;
     wait_until_absent(job, "iam", "GetRole", || async {
         job.cloud.iam.get_role().role_name(name).send().await.map_err(failed("iam", "GetRole"))?;
-        Ok(Seen::There("still known to IAM".to_owned()))
+        Ok(Presence::Present("still known to IAM".to_owned()))
     })
     .await
 }

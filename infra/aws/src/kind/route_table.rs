@@ -6,7 +6,7 @@ use stack::inventory::{Association, Inventory, Route, RouteTable};
 use stack::{Resource, Stack};
 
 use crate::core::create_once::{create_once, unrepeated};
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, missing, subnet_of, vpc_of};
 use crate::core::retry::{delete, visible};
 use crate::core::state::State;
@@ -158,7 +158,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
     wait_until_absent(job, "ec2", "DescribeRouteTables", || async {
         let call = job.cloud.ec2.describe_route_tables().route_table_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeRouteTables"))?;
-        Ok(Seen::any(answer.route_tables()))
+        Ok(Presence::of_list(answer.route_tables()))
     })
     .await
 }

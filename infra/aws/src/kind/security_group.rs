@@ -15,7 +15,7 @@ pub(crate) use self::describe::{attached, filtered, list, read, rules_of};
 use self::rules::revoke;
 pub(crate) use self::rules::{destroy_rules, ensure_rules};
 use crate::core::blocker::{Blocked, Held};
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, vpc_of};
 use crate::core::retry::visible;
 use crate::core::{blocker, tag};
@@ -97,7 +97,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
     wait_until_absent(job, "ec2", "DescribeSecurityGroups", || async {
         let call = job.cloud.ec2.describe_security_groups().group_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeSecurityGroups"))?;
-        Ok(Seen::any(answer.security_groups()))
+        Ok(Presence::of_list(answer.security_groups()))
     })
     .await
 }

@@ -5,7 +5,7 @@ use stack::inventory::{Inventory, Subnet};
 use stack::{Resource, Stack};
 
 use crate::core::blocker::Blocked;
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, vpc_of};
 use crate::core::retry::visible;
 use crate::core::{blocker, tag};
@@ -80,7 +80,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Er
     wait_until_absent(job, "ec2", "DescribeSubnets", || async {
         let call = job.cloud.ec2.describe_subnets().subnet_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeSubnets"))?;
-        Ok(Seen::any(answer.subnets()))
+        Ok(Presence::of_list(answer.subnets()))
     })
     .await
 }

@@ -6,7 +6,7 @@ use stack::receipt::Blocker;
 use stack::{Resource, Stack};
 
 use crate::core::blocker::{Blocked, Held};
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, subnet_of, vpc_of};
 use crate::core::ownership::Sighted;
 use crate::core::retry::{VISIBLE_WITHIN, ask_each, retry_while};
@@ -149,7 +149,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<DeletionProof, 
     wait_until_absent(job, "rds", "DescribeDBSubnetGroups", || async {
         let call = job.cloud.rds.describe_db_subnet_groups().db_subnet_group_name(name).send();
         let answer = call.await.map_err(failed("rds", "DescribeDBSubnetGroups"))?;
-        Ok(Seen::any(answer.db_subnet_groups()))
+        Ok(Presence::of_list(answer.db_subnet_groups()))
     })
     .await
 }

@@ -5,7 +5,7 @@ use futures_util::future::{try_join, try_join_all};
 use stack::inventory::{Claim, Inventory, Stray, Subscription, Topic};
 use stack::{Resource, Stack};
 
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::Job;
 use crate::core::ownership::Sighted;
 use crate::core::retry::{ask_each, delete};
@@ -147,7 +147,7 @@ pub(crate) async fn destroy(job: &Job<'_>, arn: &str) -> Result<DeletionProof, E
     wait_until_absent(job, "sns", "GetTopicAttributes", || async {
         let call = job.cloud.sns.get_topic_attributes().topic_arn(arn).send();
         call.await.map_err(failed("sns", "GetTopicAttributes"))?;
-        Ok(Seen::There("still known to SNS".to_owned()))
+        Ok(Presence::Present("still known to SNS".to_owned()))
     })
     .await
 }

@@ -9,7 +9,7 @@ use stack::{Resource, Stack};
 
 use crate::core::blocker::{Blocked, Held};
 use crate::core::create_once::{create_once, unrepeated};
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, missing};
 use crate::core::retry::visible;
 use crate::core::{blocker, tag};
@@ -112,7 +112,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Er
     wait_until_absent(job, "ec2", "DescribeVpcs", || async {
         let call = job.cloud.ec2.describe_vpcs().vpc_ids(id).send();
         let answer = call.await.map_err(failed("ec2", "DescribeVpcs"))?;
-        Ok(Seen::any(answer.vpcs()))
+        Ok(Presence::of_list(answer.vpcs()))
     })
     .await
 }

@@ -6,7 +6,7 @@ use stack::plan::SecretFate;
 use stack::receipt::Kept;
 
 use super::describe::SERVICE;
-use crate::core::deletion_proof::{DeletionProof, Seen, wait_until_absent};
+use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::Job;
 use crate::core::retry::delete;
 use crate::error::failed;
@@ -35,7 +35,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Deletion, Error
         let call = job.cloud.secrets.describe_secret().secret_id(name).send();
         let answer = call.await.map_err(failed(SERVICE, "DescribeSecret"))?;
         let state = if answer.deleted_date().is_some() { "scheduled for deletion" } else { "still there" };
-        Ok(Seen::There(state.to_owned()))
+        Ok(Presence::Present(state.to_owned()))
     });
     proof.await.map(Deletion::Gone)
 }
