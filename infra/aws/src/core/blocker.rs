@@ -8,10 +8,10 @@ use crate::core::backoff::Backoff;
 use crate::core::job::Job;
 
 /// Something that holds a thing.
-pub(crate) struct Held {
+pub(crate) struct FoundBlocker {
     pub(crate) blocker: Blocker,
     /// It is on its way out, or the service that made it removes it.
-    pub(crate) goes_by_itself: bool,
+    pub(crate) is_transient: bool,
 }
 
 /// What is to be deleted, for the error that says what holds it.
@@ -39,7 +39,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, Error>>,
     H: FnMut() -> Find,
-    Find: Future<Output = Result<Vec<Held>, Error>>,
+    Find: Future<Output = Result<Vec<FoundBlocker>, Error>>,
 {
     let began = Instant::now();
     let mut backoff = Backoff::default();
@@ -51,7 +51,7 @@ where
             Err(error) => return Err(error),
         };
         let found = Box::pin(holds()).await;
-        let lasts = matches!(&found, Ok(held) if held.iter().any(|one| !one.goes_by_itself));
+        let lasts = matches!(&found, Ok(held) if held.iter().any(|one| !one.is_transient));
         if lasts || began.elapsed() >= job.options.settle_within {
             return Err(refuse(what, refusal, found));
         }
@@ -63,7 +63,7 @@ where
     }
 }
 
-fn refuse(Blocked(subject): Blocked, refusal: Error, found: Result<Vec<Held>, Error>) -> Error {
+fn refuse(Blocked(subject): Blocked, refusal: Error, found: Result<Vec<FoundBlocker>, Error>) -> Error {
     let source = Box::new(refusal);
     match found {
         Ok(held) if !held.is_empty() => {

@@ -14,7 +14,7 @@ use stack::receipt::Blocker;
 pub(crate) use self::describe::{attached, filtered, list, read, rules_of};
 use self::rules::revoke;
 pub(crate) use self::rules::{destroy_rules, ensure_rules};
-use crate::core::blocker::{Blocked, Held};
+use crate::core::blocker::{Blocked, FoundBlocker};
 use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, vpc_of};
 use crate::core::retry::visible;
@@ -103,7 +103,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
 }
 
 /// Returns what holds a security group: interfaces in it, and rules of other groups that name it.
-async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<Held>, Error> {
+async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<FoundBlocker>, Error> {
     let (mut held, ingress, egress) = try_join!(
         blocking::blockers(cloud, tag::filter("group-id", id)),
         filtered(cloud, tag::filter("ip-permission.group-id", id)),
@@ -123,7 +123,7 @@ async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<Held>, Error> {
     Ok(held)
 }
 
-fn of_rule(cloud: &Cloud, group: &Answer, named: &str, rule: &Rule) -> Held {
+fn of_rule(cloud: &Cloud, group: &Answer, named: &str, rule: &Rule) -> FoundBlocker {
     let id = group.group_id().unwrap_or("?");
     let way = match rule.direction {
         Direction::Ingress => "ingress",
@@ -142,5 +142,5 @@ fn of_rule(cloud: &Cloud, group: &Answer, named: &str, rule: &Rule) -> Held {
             cloud.region
         ),
     };
-    Held { blocker, goes_by_itself: false }
+    FoundBlocker { blocker, is_transient: false }
 }

@@ -5,7 +5,7 @@ use stack::inventory::{Claim, Inventory, Stray, SubnetGroup};
 use stack::receipt::Blocker;
 use stack::{Resource, Stack};
 
-use crate::core::blocker::{Blocked, Held};
+use crate::core::blocker::{Blocked, FoundBlocker};
 use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, subnet_of, vpc_of};
 use crate::core::ownership::Sighted;
@@ -155,7 +155,7 @@ pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<DeletionProof, 
 }
 
 /// Returns the databases that use a subnet group.
-async fn blockers(cloud: &Cloud, group: &str) -> Result<Vec<Held>, Error> {
+async fn blockers(cloud: &Cloud, group: &str) -> Result<Vec<FoundBlocker>, Error> {
     let pages = cloud.rds.describe_db_instances().into_paginator().items().send();
     let databases: Result<Vec<DbInstance>, _> = pages.collect().await;
     let databases = databases.map_err(failed("rds", "DescribeDBInstances"))?;
@@ -176,7 +176,7 @@ async fn blockers(cloud: &Cloud, group: &str) -> Result<Vec<Held>, Error> {
                 cloud.region
             ),
         };
-        Held { blocker, goes_by_itself: status == "deleting" }
+        FoundBlocker { blocker, is_transient: status == "deleting" }
     });
     Ok(held.collect())
 }

@@ -7,7 +7,7 @@ use stack::inventory::{Inventory, Vpc};
 use stack::receipt::Blocker;
 use stack::{Resource, Stack};
 
-use crate::core::blocker::{Blocked, Held};
+use crate::core::blocker::{Blocked, FoundBlocker};
 use crate::core::create_once::{create_once, unrepeated};
 use crate::core::deletion_proof::{DeletionProof, Presence, wait_until_absent};
 use crate::core::job::{Job, missing};
@@ -118,7 +118,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Er
 }
 
 /// Returns what holds a VPC: all that is in it but what AWS itself puts there.
-async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<Held>, Error> {
+async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<FoundBlocker>, Error> {
     let inside = || tag::filter("vpc-id", id);
     let (mut held, subnets, groups, tables, gateways, endpoints) = try_join!(
         blocking::blockers(cloud, inside()),
@@ -149,7 +149,7 @@ async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<Held>, Error> {
             detail: "is in it".to_owned(),
             command: format!("aws ec2 {command} {id} --region {}", cloud.region),
         };
-        held.push(Held { blocker, goes_by_itself: false });
+        held.push(FoundBlocker { blocker, is_transient: false });
     };
     for subnet in &subnets {
         add("subnet", subnet.subnet_id(), subnet.owner_id(), "delete-subnet --subnet-id");

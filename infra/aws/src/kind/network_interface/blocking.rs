@@ -4,27 +4,27 @@ use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use stack::receipt::Blocker;
 
 use super::{instance_of, list, owner, user};
-use crate::core::blocker::Held;
+use crate::core::blocker::FoundBlocker;
 use crate::core::tag;
 use crate::kind::instance;
 use crate::{Cloud, Error};
 
 /// Returns the network interfaces that EC2's filter lets pass, as what holds something.
-pub(crate) async fn blockers(cloud: &Cloud, filter: Filter) -> Result<Vec<Held>, Error> {
+pub(crate) async fn blockers(cloud: &Cloud, filter: Filter) -> Result<Vec<FoundBlocker>, Error> {
     held(cloud, &list(cloud, filter).await?).await
 }
 
 /// Returns those in a VPC that have a public address: they hold its internet gateway.
-pub(crate) async fn public_blockers(cloud: &Cloud, vpc: &str) -> Result<Vec<Held>, Error> {
+pub(crate) async fn public_blockers(cloud: &Cloud, vpc: &str) -> Result<Vec<FoundBlocker>, Error> {
     let mut interfaces = list(cloud, tag::filter("vpc-id", vpc)).await?;
     interfaces.retain(|one| one.association().and_then(|address| address.public_ip()).is_some());
     held(cloud, &interfaces).await
 }
 
-async fn held(cloud: &Cloud, interfaces: &[NetworkInterface]) -> Result<Vec<Held>, Error> {
+async fn held(cloud: &Cloud, interfaces: &[NetworkInterface]) -> Result<Vec<FoundBlocker>, Error> {
     let mut held = Vec::new();
     for interface in interfaces {
-        let goes_by_itself = match instance_of(interface) {
+        let is_transient = match instance_of(interface) {
             // It is gone, or on its way out and takes the interface with it.
             Some(id) => match instance::find(cloud, id).await? {
                 Some(instance) => instance.state == "shutting-down",
@@ -33,7 +33,7 @@ async fn held(cloud: &Cloud, interfaces: &[NetworkInterface]) -> Result<Vec<Held
             // RDS, for one, removes its own a while after the database is gone.
             None => interface.requester_managed() == Some(true),
         };
-        held.push(Held { blocker: blocker(cloud, interface), goes_by_itself });
+        held.push(FoundBlocker { blocker: blocker(cloud, interface), is_transient });
     }
     Ok(held)
 }
