@@ -1,4 +1,4 @@
-//! Carrying out a plan: each step begins as soon as the steps that it needs are done.
+//! Carries out a plan: a step starts as soon as the steps that it needs are done.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,22 +19,22 @@ use crate::core::step_handle::{Ahead, Progress, StepHandle};
 use crate::error::chain;
 use crate::{Cloud, Error, Stop, step};
 
-/// A plan that was not carried out whole.
+/// A plan that was carried out only in part.
 #[derive(Debug)]
 pub struct ApplyError {
     /// What the first failed step worked on; if the user interrupted, the first step that was not done.
     pub resource: Resource,
     /// What that step did.
     pub action: Action,
-    /// Why it failed; [`Error::Interrupted`] if the user interrupted.
+    /// Why that step failed; [`Error::Interrupted`] if the user interrupted.
     pub source: Box<Error>,
-    /// Steps that failed after the first, while they were in flight.
+    /// Steps that were running when the first one failed, and failed as well.
     pub also: Vec<(Step, Error)>,
     /// The steps that are done.
     pub done: Vec<Step>,
-    /// The steps that were not begun, or have waited for what failed.
+    /// The steps that were not started, or waited for one that failed.
     pub not_started: Vec<Step>,
-    /// What exists now, as far as the done steps know; [`observe`](crate::observe()) tells exactly.
+    /// What exists now as far as the done steps know; [`observe`](crate::observe()) shows it exactly.
     pub inventory: Box<Inventory>,
 }
 
@@ -61,19 +61,19 @@ impl std::error::Error for ApplyError {
     }
 }
 
-/// Why a step is not done that has not failed itself.
+/// The reason that is given for a step that was not done because another one failed.
 pub(crate) const HELD_UP: &str = "waits for what failed";
 
 type Running<'a> = Pin<Box<dyn Future<Output = (usize, Duration, Result<Change, Error>)> + Send + 'a>>;
 
-/// Carries out the plan and returns what exists then.
+/// Carries out the plan, and returns what exists then.
 ///
-/// A step starts as soon as the steps that it needs are done; all that can run at the same time does. After the first
-/// error, or once `stop` is raised, nothing new starts and what is in flight comes to its end. Whatever happens, a new
-/// plan made from a new look repairs it.
+/// A step starts as soon as the steps that it needs are done; independent steps run at the same time. After the first
+/// error, or once `stop` is raised, no other step starts, and running steps end. Whatever happens, a new plan made from
+/// a new look repairs it.
 ///
 /// # Errors
-/// [`ApplyError`] says which step failed, and what is done and what is not.
+/// [`ApplyError`] says which step failed, which are done and which are not.
 pub async fn apply(
     cloud: &Cloud,
     stack: &Stack,
@@ -106,16 +106,16 @@ pub async fn apply(
 /// How following a plan ended.
 pub(crate) struct Ended {
     pub(crate) done: BTreeSet<usize>,
-    /// The interrupted ones last: an interrupted wait is a consequence, a real failure is what people must see.
+    /// Interrupted steps last: they are a consequence, and people must see the real failure first.
     pub(crate) failed: Vec<(usize, Error)>,
     pub(crate) waiting: BTreeSet<usize>,
     pub(crate) state: State,
 }
 
-/// Carries out a plan as far as it can be.
+/// Carries out a plan as far as possible.
 ///
-/// On the way down a failure holds up nothing but what waits for it: what is left should be as little as possible. There a
-/// deletion that was accepted lets the next ones begin, and the proof comes beside them.
+/// In a `down` plan a failed step blocks only its dependents, so that as little as possible is left. There the dependents
+/// of a deletion start once AWS has accepted it; the proof comes later.
 pub(crate) async fn follow(
     cloud: &Cloud,
     stack: &Stack,
@@ -127,13 +127,13 @@ pub(crate) async fn follow(
 ) -> Ended {
     // Rules and secrets follow a database that is there.
     let stack = &*at_its_port(stack, &inventory);
-    // One writer, this loop; steps read the snapshot of the moment they start, or wait for a later one.
+    // Only this loop changes the state. A step reads the state at its start, or waits for a later one.
     let mut state = Arc::new(State { inventory, master_password: None, evidence: Evidence::default() });
     let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
     let mut done: BTreeSet<usize> = BTreeSet::new();
     let mut failed: Vec<(usize, Error)> = Vec::new();
     let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
-    // Those of which enough is done for the steps that wait for them.
+    // Steps that still run, but whose dependents may start.
     let mut ahead: BTreeSet<usize> = BTreeSet::new();
     let (tell_ahead, mut told_ahead) = mpsc::unbounded_channel();
     let progress = Progress { done: done.clone(), state: Arc::clone(&state), is_over: false };
@@ -164,7 +164,7 @@ pub(crate) async fn follow(
                         Arc::make_mut(&mut state).merge(change);
                         ahead.insert(index);
                     }
-                    // On the way up what is made anew waits until what it replaces is really gone.
+                    // In an `up` plan a replacement waits until the old resource is proved to be deleted.
                     (Direction::Up, None) | (Direction::Down, Some(_)) => (),
                 }
                 continue;
@@ -181,7 +181,7 @@ pub(crate) async fn follow(
                 let outcome = outcome(&plan.steps[index].action).to_owned();
                 events.emit(Event::StepFinished { subject: subject(plan, index), outcome, elapsed });
             }
-            // It waited for what has failed.
+            // It waited for a step that has failed.
             Err(Error::Interrupted) if !failed.is_empty() && !stop.is_raised() => {
                 let (subject, outcome) = (subject(plan, index), HELD_UP.to_owned());
                 events.emit(Event::StepFinished { subject, outcome, elapsed });
@@ -214,7 +214,7 @@ async fn run(
     (index, began.elapsed(), result)
 }
 
-/// Returns what people read: the title, with the id where the plan has several steps for that resource.
+/// Returns the step's name for people: its title, with the id if the plan has several steps for that resource.
 fn subject(plan: &Plan, index: usize) -> String {
     let step = &plan.steps[index];
     let is_alone = plan.steps.iter().filter(|other| other.resource == step.resource).count() == 1;

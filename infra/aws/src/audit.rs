@@ -1,3 +1,5 @@
+//! Lists everything of the stack that still exists, for the receipt of a teardown.
+
 use std::pin::Pin;
 
 use futures_util::future::{join_all, try_join};

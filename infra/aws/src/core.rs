@@ -1,6 +1,6 @@
-//! What every resource kind is made with: tags and ownership, waiting and trying again, a step's job and its state.
+//! What all resource kinds use: tags and ownership, waiting and retrying, a step's job and the state of a running plan.
 //!
-//! Architecture invariant: nothing in here knows a resource kind.
+//! Architecture invariant: nothing in here names a module of a resource kind.
 
 pub(crate) mod backoff;
 pub(crate) mod blocker;

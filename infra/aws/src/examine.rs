@@ -1,4 +1,4 @@
-//! What a diagnosis needs to know of the stack and of what lies around it.
+//! Collects the facts for a diagnosis: the stack, its network, its bastion.
 
 mod bastion;
 mod look;
@@ -22,14 +22,14 @@ use crate::kind::{
 };
 use crate::{Cloud, Error};
 
-/// Returns what can be seen of the stack and of what lies around it, for a diagnosis.
+/// Returns what can be seen of the stack and its network, for a diagnosis.
 ///
-/// All is asked at the same time; what needs an id comes second, and nothing comes third but the rules of endpoints
-/// and of groups that are not the stack's. A call that fails hides what it asks for and nothing else: [`Facts::unseen`]
-/// and [`Fact::Unknown`] say so. Secrets and tenants are not looked at but for the master user's secret.
+/// All calls run at the same time. Calls that need an id come second; only the rules of endpoints and of others' groups
+/// come third. A failed call hides only its own answer: [`Facts::unseen`] and [`Fact::Unknown`] say so. Of the secrets
+/// only the master user's is looked at.
 ///
 /// # Errors
-/// Those of [`Cloud::identity`]: without credentials there is nothing to see.
+/// As [`Cloud::identity`]: without credentials nothing can be seen.
 pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts, Error> {
     // One call of the SDK is a future of ten kilobytes.
     let (
@@ -74,7 +74,7 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
     let profile = kept(&mut unseen, Listing::Profile, profile);
     let role = kept(&mut unseen, Listing::Role, role);
     ownership::settle(&mut inventory, (profile, role), Sighted::Absent);
-    // Unread, they are told as such.
+    // If they cannot be read, the diagnosis says so.
     inventory.attached = Box::pin(security_group::attached(cloud, &inventory)).await.unwrap_or_default();
     sort(&mut inventory);
     let region = cloud.region().to_owned();
@@ -96,7 +96,7 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
 async fn master_secrets(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
     match secret::describe(cloud, stack, &stack.master_secret_name()).await? {
         Some(secret) => Ok(vec![secret]),
-        // It may be where an earlier stack file had it. Whoever may not list is told that it does not exist.
+        // An earlier stack file may have named it otherwise. Without permission to list, it counts as missing.
         None => Ok(secret::masters(cloud, stack).await.unwrap_or_default()),
     }
 }
@@ -112,7 +112,7 @@ struct Around {
 }
 
 async fn around(cloud: &Cloud, stack: &Stack) -> Around {
-    // The first look shows the ids; the DNS attributes come beside the rest.
+    // The first list shows the ids; the DNS attributes are read together with the rest.
     let listed = match vpc::list(cloud, stack).await {
         Ok(listed) => listed,
         Err(error) => {

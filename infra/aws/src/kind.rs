@@ -1,6 +1,6 @@
-//! The resource kinds, a module each: how one is listed, made to be as the stack file wants it, and deleted.
+//! One module for each resource kind: it lists, creates or repairs, and deletes resources of that kind.
 //!
-//! Architecture invariant: nothing in here knows a plan. `step` decides which kind does a step.
+//! Architecture invariant: no kind knows the order of a plan. `step` chooses the kind that does a step.
 
 pub(crate) mod alarm;
 pub(crate) mod database;

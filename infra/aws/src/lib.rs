@@ -1,7 +1,11 @@
 //! The only crate that names the AWS SDK: looks at a stack, brings it up, takes it down, opens sessions.
 //!
+//! Architecture invariant: modules name each other in one direction. At the bottom lie `error`, `cloud` and `stop`, then
+//! `core`, then `kind` with one module for each resource kind; above them the tasks: `observe`, `audit`, `examine`, `step`,
+//! `apply`, `teardown`. `session`, `lock` and `kms` are services of their own beside the kinds.
+//!
 //! Architecture invariant: nothing is printed and nothing is kept on disk. Tags and fixed names are the only memory,
-//! so whatever a run that was cut off has left behind is found by the next one.
+//! so the next run finds whatever a run that was killed has left behind.
 
 mod cloud;
 mod error;

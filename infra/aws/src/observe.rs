@@ -1,3 +1,5 @@
+//! Reads what exists of the stack.
+
 use futures_util::try_join;
 use stack::inventory::{Agent, Instance, Stray, Volume};
 use stack::{Inventory, Stack};

@@ -1,4 +1,4 @@
-//! Waiting until the bastion takes a session, and finding out why it does not.
+//! Waits until the bastion takes a session, and finds out why it does not.
 
 use std::time::Duration;
 
@@ -17,39 +17,39 @@ use crate::kind::instance;
 use crate::session::{Purpose, find_agent, start, terminate};
 use crate::{Cloud, Depth, Error, Stop, examine, reboot};
 
-/// A healthy agent registers within this time; later it is worth looking for a reason.
+/// A healthy agent registers within this time; after it, we look for a reason.
 const GRACE: Duration = Duration::from_secs(10);
-/// A reason that is still there after this time does not go away by itself.
+/// A reason that is still there after this time will not go away by itself.
 const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 const UNANSWERED_AT_MOST: u32 = 3;
 
-/// How long to wait, and what to do about an agent that does nothing by itself.
+/// How long to wait, and what to do about an agent that sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Counts from the call.
+    /// The limit, from the call on.
     pub limit: Duration,
     /// What to do about an agent that sleeps.
     pub asleep: Asleep,
 }
 
-/// What to do about an agent that was refused at its boot and sleeps, though nothing is in its way any more.
+/// What to do about an agent that was refused at boot and sleeps, although nothing blocks it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asleep {
-    /// Its machine is rebooted, once.
+    /// Reboot its machine, once.
     IsWoken,
-    /// It is waited for.
+    /// Wait for it.
     IsLeft,
 }
 
-/// Waits until a session to the instance can really be opened, and returns its agent.
+/// Waits until a session to the instance can be opened, and returns its agent.
 ///
-/// An agent that is online is not enough: for some seconds more, sessions are refused as `TargetNotConnected`. So a
-/// session is started and ended again.
+/// An agent that is online is not enough: for some seconds more, AWS refuses sessions with `TargetNotConnected`. So this
+/// starts a session and ends it.
 ///
 /// # Errors
-/// [`Error::NotReachable`] holds the last status seen and the reasons found, and comes long before `limit` where a
-/// reason is found that does not go away.
+/// [`Error::NotReachable`] holds the last status seen and the reasons found. It comes long before `limit` if a reason is
+/// found that does not go away.
 pub async fn wait_until_openable(
     cloud: &Cloud,
     stack: &Stack,
@@ -63,13 +63,13 @@ pub async fn wait_until_openable(
     Ok(opened.agent)
 }
 
-/// A session that was started as a proof, and is to be ended.
+/// A session that was started as a proof and must be ended.
 struct Opened {
     session_id: String,
     agent: Agent,
 }
 
-/// As [`wait_until_openable`], but the session is the caller's to end.
+/// As [`wait_until_openable`], but the caller must end the session.
 async fn wait_until_opened(
     cloud: &Cloud,
     stack: &Stack,
@@ -85,7 +85,7 @@ async fn wait_until_opened(
     let mut suspects: Vec<Finding> = Vec::new();
     let mut look_at = GRACE;
     let Patience { limit, mut asleep } = patience;
-    // Most often there is nothing to wait for, and then one round of calls is enough.
+    // Usually there is nothing to wait for, and one round of calls is enough.
     let mut is_first = true;
     loop {
         let probed = if std::mem::take(&mut is_first) {
@@ -112,7 +112,7 @@ async fn wait_until_opened(
             Err(Error::NotReachable { instance, last_status, findings, waited })
         };
         if waited >= limit {
-            // A failed look must not hide that time is over.
+            // A failed look must not hide that the time is over.
             let found = look(cloud, stack, instance).await.map(|diagnosis| diagnosis.findings());
             return refuse(found.unwrap_or_default());
         }
@@ -133,7 +133,7 @@ async fn wait_until_opened(
     }
 }
 
-/// Waits until a session to the bastion can be opened, and returns both ends of it.
+/// Waits until a session to the bastion can be opened, and returns the bastion and its agent.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Instance, Agent), Error> {
     let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
     let patience = Patience { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
@@ -142,13 +142,13 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Inst
     let ((), found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
     let found = match found {
         Ok(found) => found.ok_or_else(|| missing(Resource::Instance))?,
-        // It took a session: a look that fails after that is no failure of the step.
+        // The bastion took a session, so the step is done even if this look fails.
         Err(_) => bastion.clone(),
     };
     Ok((Instance { volume_gib: bastion.volume_gib, ..found }, opened.agent))
 }
 
-/// Ends a session that was opened as a proof. That it cannot be ended is a warning: the proof holds all the same.
+/// Ends a session that was opened as a proof. A failure is only a warning: the proof is valid all the same.
 async fn end_proof(cloud: &Cloud, session_id: &str, events: &Events) {
     if let Err(error) = terminate(cloud, session_id).await {
         events.warn(format!(
@@ -167,9 +167,9 @@ async fn probe_at_once(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<P
             Ok(Probe::Ready(Opened { session_id, agent }))
         }
         (Ok(agent), Ok(None)) => Ok(Probe::Pending(status(agent.as_ref()))),
-        // It came up between the two answers: the next look shows it as it is.
+        // The agent came online between the two answers; the next look shows its state.
         (agent, Ok(Some(session_id))) => {
-            // If it cannot be ended it ends by itself, which says nothing of the agent.
+            // If it cannot be ended, it ends by itself; that says nothing about the agent.
             drop(terminate(cloud, &session_id).await);
             agent.map(|agent| Probe::Pending(status(agent.as_ref())))
         }
@@ -177,7 +177,7 @@ async fn probe_at_once(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<P
     }
 }
 
-/// Looks, and tries if the agent is there: a session that cannot be is not asked for again and again.
+/// Looks, and tries a session only if the agent is online.
 async fn probe(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Probe<Opened>, Error> {
     let agent = find_agent(cloud, instance).await?;
     match agent {
@@ -193,7 +193,7 @@ fn is_online(agent: &Agent) -> bool {
     agent.ping_status == "Online"
 }
 
-/// Returns what to tell of an agent that takes no session.
+/// Returns the status of an agent that takes no session.
 fn status(agent: Option<&Agent>) -> String {
     match agent {
         None => "the agent has not registered with Systems Manager".to_owned(),
@@ -204,9 +204,9 @@ fn status(agent: Option<&Agent>) -> String {
     }
 }
 
-/// Returns the id of a session that was started; `None` if the agent does not take one.
+/// Starts a session and returns its id; `None` if the agent does not take one.
 async fn try_session(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Option<String>, Error> {
-    // Nothing is dialled until a stream is opened, so any target will do, but the document is to be that of tunnels.
+    // The agent connects only when a stream is opened, so any target will do, if it uses the document of tunnels.
     let anywhere = Purpose::Port { host: stack.database.identifier.clone(), port: stack.database.port };
     match start(cloud, instance, &anywhere).await {
         Ok(session) => Ok(Some(session.session_id)),
@@ -215,7 +215,7 @@ async fn try_session(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Opt
     }
 }
 
-/// Looks for reasons. An instance that is gone takes no session, however long one waits for it.
+/// Looks for reasons. An instance that no longer exists will never take a session.
 async fn look(cloud: &Cloud, stack: &Stack, instance: &str) -> Result<Diagnosis, Error> {
     if instance::find(cloud, instance).await?.is_none() {
         let (subject, status) = (format!("bastion `{instance}`"), "gone".to_owned());
@@ -229,7 +229,7 @@ fn sleeps(diagnosis: &Diagnosis) -> bool {
     diagnosis.root().is_some_and(|link| link.cause == Some(Cause::AgentAsleep))
 }
 
-/// Returns what keeps the agent away: all that is broken but the agent itself.
+/// Returns what blocks the agent: everything that is broken except the agent itself.
 fn obstacles(mut diagnosis: Diagnosis) -> Vec<Finding> {
     diagnosis.links.retain(|link| link.name != diagnosis::AGENT);
     diagnosis.findings()

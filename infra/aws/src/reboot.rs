@@ -1,3 +1,5 @@
+//! Reboots the bastion.
+
 use std::time::Duration;
 
 use jiff::Timestamp;

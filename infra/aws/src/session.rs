@@ -17,7 +17,7 @@ pub use crate::ready::{Asleep, Patience, wait_until_openable};
 use crate::{Cloud, Error};
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
-/// The document for ports of the instance itself: agents refuse its loopback addresses as remote hosts.
+/// The document for ports of the instance itself: agents refuse loopback addresses as remote hosts.
 const TO_INSTANCE: &str = "AWS-StartPortForwardingSession";
 const COMMAND: &str = "AWS-StartNonInteractiveCommand";
 
@@ -67,7 +67,7 @@ pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Resul
         Purpose::Command(words) => call
             .document_name(COMMAND)
             .parameters("command", vec![command_line(words)])
-            // Without it an agent tells neither errors nor the exit code apart.
+            // Without it, agents mix errors with output and send no exit code.
             .parameters("separateOutputStream", vec!["true".to_owned()]),
     };
     let answer = call.send().await.map_err(failed("ssm", "StartSession"))?;
@@ -82,13 +82,13 @@ pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Resul
     })
 }
 
-/// Says whether a host is the instance itself, whichever of its loopback addresses names it.
+/// Tells whether the host is a loopback address, that is the instance itself.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Returns the line that an agent cuts into the same words again.
+/// Quotes the words into a line that the agent splits into the same words.
 fn command_line(words: &[String]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     let quoted: Vec<String> = words
@@ -104,7 +104,7 @@ fn command_line(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// Returns a new token for a session whose channel broke, and its address, which is empty if the old one is still good;
+/// Returns a new token for a session whose channel broke, and its address, which is empty if the old one is still valid.
 /// `None` if the session is over.
 ///
 /// # Errors
@@ -137,7 +137,7 @@ pub async fn terminate(cloud: &Cloud, session_id: &str) -> Result<(), Error> {
     }
 }
 
-/// Returns what Systems Manager says of the instance's agent; `None` if it never registered.
+/// Returns the instance's agent as Systems Manager knows it; `None` if it has never registered.
 pub(crate) async fn find_agent(cloud: &Cloud, instance_id: &str) -> Result<Option<Agent>, Error> {
     let filter = InstanceInformationStringFilter::builder().key("InstanceIds").values(instance_id).build();
     let call = cloud

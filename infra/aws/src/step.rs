@@ -1,4 +1,4 @@
-//! One step of a plan: which module does it.
+//! Chooses the resource kind that does a step of a plan.
 
 use stack::plan::{Action, Step};
 use stack::receipt::Gone;
@@ -13,7 +13,7 @@ use crate::kind::{
 };
 use crate::{Error, ready};
 
-/// Does the step and returns what it has changed.
+/// Does the step, and returns what it has changed.
 pub(crate) async fn carry_out(job: &Job<'_>, step: &Step, state: &State) -> Result<Change, Error> {
     match &step.action {
         Action::Create | Action::Repair | Action::Start | Action::Wait => {
@@ -30,7 +30,7 @@ pub(crate) async fn carry_out(job: &Job<'_>, step: &Step, state: &State) -> Resu
     }
 }
 
-/// Every `ensure` starts from what exists, so the action matters to people alone.
+/// Every `ensure` starts from what exists, so the action makes no difference here.
 async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Change, Error> {
     use Resource as R;
     let inventory = &state.inventory;
@@ -63,7 +63,7 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
             let (have, want) = (inventory.monitoring_role.as_ref(), role::of_monitoring(job.stack));
             Change::MonitoringRole(role::ensure(job, have, &want).await?)
         }
-        // RDS makes them; no plan has such a step.
+        // RDS creates them; no plan has such a step.
         R::LogGroups => Change::LogGroups(log_group::list(job.cloud, job.stack).await?),
         R::Topic => Change::Topic(topic::ensure(job, inventory).await?),
         R::Alarms => Change::Alarms(alarm::ensure(job, inventory).await?),
@@ -121,7 +121,7 @@ async fn destroy(
         }
         R::Profile => profile::destroy(job, id, inventory).await?,
         R::Instance => instance::destroy(job, id).await?,
-        // An attribute of the VPC, and a proof: neither is a thing that could be left.
+        // An attribute of the VPC and a test session: nothing of either can be left.
         R::VpcDns | R::Session => return Ok(Change::Gone(resource, id.to_owned(), Box::new(proved))),
     };
     let DeletionProof { at, call, answer } = proof;

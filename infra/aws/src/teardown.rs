@@ -1,4 +1,4 @@
-//! Carrying out a plan that takes a stack down, and what proves that everything is gone.
+//! Carries out a plan that takes a stack down, and collects the proof of each deletion.
 
 use stack::plan::{Action, Plan, SecretFate, Step};
 use stack::receipt::{Evidence, Left};
@@ -10,22 +10,22 @@ use crate::error::chain;
 use crate::kind::{profile, role, secret};
 use crate::{Cloud, Error, Stop};
 
-/// What came of carrying out a plan that takes down.
+/// The outcome of a teardown.
 #[derive(Debug)]
 pub struct Teardown {
-    /// What was proved on the way; the failed steps and those behind them are in `left`.
+    /// What was proved; `left` has the failed steps and the steps that were not done because of them.
     pub evidence: Evidence,
     /// The steps that failed.
     pub failed: Vec<(Step, Error)>,
     /// Whether the user asked to stop before the end.
     pub interrupted: bool,
-    /// What exists now, as far as the done steps know.
+    /// What exists now as far as the done steps know.
     pub inventory: Inventory,
 }
 
-/// Takes down as far as it can be: a failure holds up nothing but what waits for it.
+/// Takes the stack down as far as possible: a failed step blocks only its dependents.
 ///
-/// Nothing is gone because a deletion was accepted: each thing is looked for by its id until it is not there.
+/// An accepted deletion proves nothing: each resource is looked up by its id until it no longer exists.
 pub async fn teardown(
     cloud: &Cloud,
     stack: &Stack,
@@ -55,8 +55,8 @@ pub async fn teardown(
     Teardown { evidence, failed, interrupted, inventory }
 }
 
-/// Tags what is used here and says no region, before what proves that is taken away: cut off after that, the next `down`
-/// still knows whose it is.
+/// Adds the region's tag to roles and profile that lack it, before the resources that use them are deleted: if this run is
+/// killed later, the next `down` still knows whose they are.
 async fn claim(cloud: &Cloud, stack: &Stack, inventory: &mut Inventory, events: &Events) {
     if let Some(profile) = inventory.profile.as_mut().filter(|profile| !profile.has_region) {
         let tagged = profile::tag(cloud, stack, &profile.name).await;

@@ -1,3 +1,5 @@
+//! Looks up the resources that the file to adopt names.
+
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{InternetGateway as Gateway, RouteTable as Table};

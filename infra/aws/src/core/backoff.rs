@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Times between tries that grow by half each time.
+/// Pauses between tries; each is half as long again as the one before, up to a limit.
 pub(crate) struct Backoff {
     next: Duration,
     cap: Duration,
@@ -13,7 +13,7 @@ impl Backoff {
         Backoff { next: first, cap }
     }
 
-    /// Returns how long to sleep now.
+    /// Returns how long to sleep before the next try.
     pub(crate) fn pause(&mut self) -> Duration {
         let now = self.next;
         self.next = (now * 3 / 2).min(self.cap);

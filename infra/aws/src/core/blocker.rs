@@ -1,4 +1,4 @@
-//! What keeps a thing from being deleted: found, told apart from what goes by itself, and named.
+//! What blocks the deletion of a resource: it is named, or waited for if it goes by itself.
 
 use stack::receipt::Blocker;
 use tokio::time::Instant;
@@ -7,14 +7,14 @@ use crate::Error;
 use crate::core::backoff::Backoff;
 use crate::core::job::Job;
 
-/// Something that holds a thing.
+/// Something that blocks a deletion.
 pub(crate) struct FoundBlocker {
     pub(crate) blocker: Blocker,
-    /// It is on its way out, or the service that made it removes it.
+    /// It is being deleted, or the service that made it will delete it.
     pub(crate) is_transient: bool,
 }
 
-/// What is to be deleted, for the error that says what holds it.
+/// The name of the resource that is to be deleted, for the error that says what blocks it.
 pub(crate) struct Blocked(String);
 
 impl Blocked {
@@ -24,11 +24,11 @@ impl Blocked {
     }
 }
 
-/// Deletes: gone already counts as deleted, and what holds the thing but goes by itself is waited for.
+/// Deletes a resource. One that no longer exists counts as deleted. Waits for blockers that go by themselves.
 ///
 /// # Errors
-/// [`Error::Blocked`] names what holds it, at once if something does not go by itself. What holds it may be unknown,
-/// or impossible to list; the refusal stands either way.
+/// [`Error::Blocked`] names the blockers, at once if one of them does not go by itself. If none is found, AWS's refusal
+/// is the error; if the list fails, [`Error::Unlisted`].
 pub(crate) async fn delete<T, F, Fut, H, Find>(
     job: &Job<'_>,
     what: Blocked,

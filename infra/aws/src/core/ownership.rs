@@ -1,7 +1,7 @@
-//! Whose something is.
+//! Whether a resource belongs to the stack.
 //!
-//! A regional service shows what is in the region alone, so there the stack's tag decides. IAM shows the roles and
-//! profiles of every region under one list: there the region's tag or path must say this region as well.
+//! A regional service lists its own region only, so the stack's tag decides. IAM lists the roles and profiles of all
+//! regions, so the region's tag or the path must name this region as well.
 
 use stack::inventory::{Claim, Inventory, Profile, Role, Stray};
 use stack::spec::{REGION_TAG, STACK_TAG};
@@ -9,7 +9,7 @@ use stack::{Resource, Stack};
 
 use crate::core::tag;
 
-/// What a look for one of the stack's names has shown.
+/// Whose resource has one of the stack's names.
 #[derive(Debug, Default)]
 pub(crate) enum Sighted<T> {
     /// Nothing has the name.
@@ -17,24 +17,25 @@ pub(crate) enum Sighted<T> {
     Absent,
     /// It is the stack's.
     Ours(T),
-    /// It is the stack's, of which region nothing says: what uses it tells.
+    /// It is the stack's, but nothing says of which region: that depends on what uses it.
     Unplaced(T),
-    /// It is somebody else's.
+    /// It belongs to somebody else.
     Stray(Stray),
 }
 
 impl<T> Sighted<T> {
-    /// Returns it if it is known to be the stack's.
+    /// Returns the resource if it is known to be the stack's.
     pub(crate) fn ours(self) -> Option<T> {
         if let Sighted::Ours(found) = self { Some(found) } else { None }
     }
 
-    /// Returns it unless it is somebody else's: that is in nobody's way under a name of earlier versions.
+    /// Treats somebody else's resource as absent: under a name of earlier versions it is in nobody's way.
     pub(crate) fn unless_stray(self) -> Sighted<T> {
         if matches!(self, Sighted::Stray(_)) { Sighted::Absent } else { self }
     }
 
-    /// Takes note of what is somebody else's and returns what is the stack's; what says no region is if it is used here.
+    /// Returns the resource if it is the stack's, and adds it to `strays` if it is not. One that names no region is the
+    /// stack's if the stack uses it.
     pub(crate) fn settle(
         self,
         strays: &mut Vec<Stray>,
@@ -57,11 +58,11 @@ impl<T> Sighted<T> {
     }
 }
 
-/// Whose something in IAM is, by its path and its tags.
+/// Whose a role or a profile is, by its path and its tags.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
     Ours,
-    /// The stack's, of which region nothing says.
+    /// The stack's, but nothing says of which region.
     Unplaced,
     Other(Claim),
 }
@@ -88,8 +89,8 @@ pub(crate) fn whose<'a>(stack: &Stack, path: &str, tags: impl Iterator<Item = (&
     }
 }
 
-/// Puts roles and profile into the inventory, once instances and database are in it: what says no region is this
-/// region's if the bastion, or the database, uses it.
+/// Puts roles and profile into the inventory, which must hold instances and database already: one that names no region
+/// belongs to this region if the bastion or the database uses it.
 pub(crate) fn settle(
     inventory: &mut Inventory,
     found: (Sighted<Profile>, Sighted<Role>),

@@ -1,22 +1,24 @@
+//! Passwords and request tokens from the system's random generator.
+
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use stack::Secret;
 
-/// What RDS allows in a master password and no shell, URL or connection string gives a meaning of its own.
+/// Characters that RDS allows in a master password and that have no meaning in a shell, a URL or a connection string.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const LENGTH: usize = 32;
 
 /// Returns a new password of 32 characters, 192 bits from the system's generator.
 pub(crate) fn generate() -> Secret {
     let mut bytes = [0; LENGTH];
-    // Without it no secret could be made at all, so there is nothing to go on with.
+    // Without random bytes no secret can be made.
     OsRng.try_fill_bytes(&mut bytes).expect("invariant: the system has a source of randomness");
     // 64 divides 256: every character is as likely as any other.
     let text: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect();
     Secret::new(text)
 }
 
-/// Returns a token that names one request, so that AWS does the work once however often the request comes.
+/// Returns a token for one request: AWS does the work once, however often the request is sent.
 pub(crate) fn request_token() -> String {
     let mut bytes = [0; 16];
     OsRng.try_fill_bytes(&mut bytes).expect("invariant: the system has a source of randomness");

@@ -1,4 +1,4 @@
-//! Calling again after an error that passes.
+//! Repeating a call after an error that goes away by itself.
 //!
 //! Each call is boxed: one call of the SDK is a future of ten kilobytes.
 
@@ -14,7 +14,7 @@ use crate::{Error, Stop};
 /// How long a resource that was just made may be unknown to other calls of the same service.
 pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Calls again as long as the error is `transient` and the time is not over.
+/// Repeats the call as long as the error is `transient` and the time is not over.
 ///
 /// # Errors
 /// The last one.
@@ -40,7 +40,7 @@ where
     }
 }
 
-/// Calls again while AWS does not yet know what was made a moment ago.
+/// Repeats the call while AWS does not know yet what was made a moment ago.
 pub(crate) async fn visible<T, F, Fut>(job: &Job<'_>, call: F) -> Result<T, Error>
 where
     F: FnMut() -> Fut,
@@ -49,7 +49,7 @@ where
     retry_while(job.stop, VISIBLE_WITHIN, Error::is_gone, call).await
 }
 
-/// Deletes: gone already counts as deleted, and what still uses it is waited for.
+/// Deletes a resource. One that no longer exists counts as deleted. Waits while something still uses it.
 ///
 /// # Errors
 /// The last refusal, once the time is over.
@@ -64,14 +64,14 @@ where
     }
 }
 
-/// How many questions are open at a time: IAM and SNS take some ten a second.
+/// Calls at a time: IAM and SNS take about ten a second.
 const AT_ONCE: usize = 4;
 
-/// Asks one question for each, a few at a time and more slowly where the service asks for that: lists show no tags, and an
-/// account may hold hundreds.
+/// Makes one call for each entry of a list, a few at a time, and slows down where the service asks for that. Lists show no
+/// tags, and an account may have hundreds of entries.
 ///
 /// # Errors
-/// The first that failed for another reason, or went on being refused.
+/// The first call that failed for another reason, or was still throttled at the last try.
 pub(crate) async fn ask_each<T, R, F, Fut>(things: Vec<T>, ask: F) -> Result<Vec<R>, Error>
 where
     F: Fn(T) -> Fut,

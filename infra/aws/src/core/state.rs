@@ -1,4 +1,4 @@
-//! What exists, as the steps of a running plan see it and change it.
+//! What exists, as the steps of a running plan see and change it.
 
 use stack::inventory::{
     Agent, Alarm, DatabaseInstance, Instance, InternetGateway, Peer, Profile, Role, RouteTable, Rule,
@@ -7,13 +7,13 @@ use stack::inventory::{
 use stack::receipt::{Evidence, Gone, Kept, Unseen};
 use stack::{Inventory, Resource, Secret};
 
-/// The inventory, and the one thing that steps hand to each other but that no inventory may hold.
+/// The inventory, what the steps have proved, and the master password, which no inventory may hold.
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) inventory: Inventory,
     /// The master password, if a step of this run has seen it.
     pub(crate) master_password: Option<Secret>,
-    /// What the steps of this run have proved to be gone.
+    /// What the steps of this run have proved to be deleted.
     pub(crate) evidence: Evidence,
 }
 
@@ -35,13 +35,13 @@ pub(crate) enum Change {
     Profile(Profile),
     Instance(Box<Instance>),
     Session(Box<Instance>, Agent),
-    /// A group has no rules any more that name another group.
+    /// The group has no rules left that name another group.
     Untangled(String),
     Gone(Resource, String, Box<Proved>),
     Restored(String),
 }
 
-/// What a removal has shown.
+/// What a deletion has proved.
 #[derive(Default)]
 pub(crate) struct Proved {
     pub(crate) gone: Option<Gone>,
@@ -50,7 +50,7 @@ pub(crate) struct Proved {
 }
 
 impl State {
-    /// Takes in what a step has changed.
+    /// Applies what a step has changed.
     pub(crate) fn merge(&mut self, change: Change) {
         let inventory = &mut self.inventory;
         match change {
@@ -100,7 +100,7 @@ pub(crate) fn names_another(rule: &Rule, id: &str) -> bool {
     matches!(&rule.peer, Peer::Group(other) if other != id)
 }
 
-/// Puts everything into one order, so that two looks at the same things are equal.
+/// Sorts all lists, so that two looks at the same resources are equal.
 pub(crate) fn sort(inventory: &mut Inventory) {
     inventory.vpcs.sort_by(|a, b| a.id.cmp(&b.id));
     inventory.subnets.sort_by(|a, b| (&a.resource, &a.id).cmp(&(&b.resource, &b.id)));

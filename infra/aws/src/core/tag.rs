@@ -1,4 +1,4 @@
-//! The tags that every part carries from its first moment: the only memory that there is.
+//! The tags that every resource has from its creation on: they are the only state that is kept.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use stack::{Resource, Stack};
 const PROJECT_TAG: &str = "Project";
 const ENVIRONMENT_TAG: &str = "Environment";
 
-/// The tags of one thing: keys and values.
+/// The tags of one resource: keys and values.
 pub(crate) type Pairs = [(&'static str, String); 6];
 
 /// Returns the value of the `Name` tag.
@@ -29,7 +29,7 @@ pub(crate) fn pairs(stack: &Stack, resource: Resource) -> Pairs {
     named(stack, resource.tag(), name(stack, resource))
 }
 
-/// Returns the tags of what is not a resource of the plan: `kind` goes into the resource tag.
+/// Returns the tags of what no plan has a step for: `kind` is the value of the resource tag.
 pub(crate) fn named(stack: &Stack, kind: &str, name: String) -> Pairs {
     [
         (STACK_TAG, stack.name.clone()),
@@ -41,12 +41,12 @@ pub(crate) fn named(stack: &Stack, kind: &str, name: String) -> Pairs {
     ]
 }
 
-/// Returns the tags in the shape that EC2 takes at creation.
+/// Returns the tags as EC2's create calls take them.
 pub(crate) fn ec2(stack: &Stack, resource: Resource, kind: ResourceType) -> TagSpecification {
     ec2_with(stack, resource, kind, None)
 }
 
-/// As [`ec2`], with one more.
+/// As [`ec2`], with one more tag.
 pub(crate) fn ec2_with(
     stack: &Stack,
     resource: Resource,
@@ -68,7 +68,7 @@ pub(crate) fn map<'a>(tags: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMa
     tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Returns the value of the resource tag, or nothing.
+/// Returns the value of the resource tag; empty if there is none.
 pub(crate) fn resource(tags: &[aws_sdk_ec2::types::Tag]) -> String {
     value(tags, RESOURCE_TAG).unwrap_or_default()
 }
@@ -78,10 +78,10 @@ pub(crate) fn value(tags: &[aws_sdk_ec2::types::Tag], key: &str) -> Option<Strin
     tags.iter().find(|tag| tag.key() == Some(key))?.value().map(str::to_owned)
 }
 
-/// Tells whether the tags say that something belongs to the stack.
+/// Tells whether these are the tags of one of the stack's resources.
 ///
-/// Project `a-b` with environment `c` and project `a` with `b-c` have one name, and so one stack tag: the tags `Project` and
-/// `Environment` tell them apart. They decide only where they make up that very name, as people give them other values.
+/// Project `a-b` with environment `c` and project `a` with `b-c` have the same stack tag; the tags `Project` and
+/// `Environment` tell them apart. People change those two, so they count only if they make up the stack's name.
 pub(crate) fn is_of<'a>(stack: &Stack, tags: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
     let (mut owner, mut project, mut environment) = (None, None, None);
     for (key, value) in tags {
@@ -98,17 +98,17 @@ pub(crate) fn is_of<'a>(stack: &Stack, tags: impl Iterator<Item = (&'a str, &'a 
     owner == Some(stack.name.as_str()) && !is_twins
 }
 
-/// As [`is_of`], of EC2's tags. EC2's own filter knows the stack tag alone.
+/// As [`is_of`], for EC2's tags. EC2's filter compares the stack tag only.
 pub(crate) fn is_own(stack: &Stack, tags: &[aws_sdk_ec2::types::Tag]) -> bool {
     is_of(stack, tags.iter().filter_map(|tag| Some((tag.key()?, tag.value()?))))
 }
 
-/// Returns the filter that lets pass what has the stack tag; [`is_own`] looks at the other tags.
+/// Returns the EC2 filter for the stack tag; [`is_own`] compares the other tags.
 pub(crate) fn of_stack(stack: &Stack) -> Filter {
     filter(&format!("tag:{}", STACK_TAG), &stack.name)
 }
 
-/// Returns a filter of EC2's.
+/// Returns an EC2 filter.
 pub(crate) fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }

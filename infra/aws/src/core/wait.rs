@@ -1,4 +1,4 @@
-//! Waiting for what AWS does in its own time.
+//! Waiting for what AWS does in the background.
 //!
 //! Each look is boxed: one call of the SDK is a future of ten kilobytes.
 
@@ -12,16 +12,16 @@ use crate::Error;
 
 /// What one look showed.
 pub(crate) enum Probe<T> {
-    /// It is as it was waited for.
+    /// It is as wanted.
     Ready(T),
-    /// It is not yet; the status in the service's own words.
+    /// Not yet; the status in the service's own words.
     Pending(String),
 }
 
-/// Looks again and again until it is ready, telling every new status.
+/// Polls until it is ready, and reports every new status.
 ///
 /// # Errors
-/// [`Error::TimedOut`] holds the last status seen. A few looks in a row may go unanswered.
+/// [`Error::TimedOut`] holds the last status seen. Up to three looks in a row may get no answer.
 pub(crate) async fn wait_until<T, F, Fut>(job: &Job<'_>, limit: Duration, mut look: F) -> Result<T, Error>
 where
     F: FnMut() -> Fut,

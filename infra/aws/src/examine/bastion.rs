@@ -55,19 +55,19 @@ async fn look_at(cloud: &Cloud, stack: &Stack, id: Option<&str>, depth: Depth) -
     (agent, fact(attached_at), fact(connection), fact(console), session)
 }
 
-/// How often a session is tried again whose agent is said not to be connected.
+/// How often a session is tried again if its agent is reported as not connected.
 const LATE_TRIES: u32 = 2;
-/// How long is waited before that.
+/// The pause before each of these tries.
 const LATE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Starts a session and ends it again: whether one may is asked before whether the agent is there, so the answer tells
-/// in any case.
+/// Starts a session and ends it at once. AWS checks the permission before it looks for the agent, so the answer shows
+/// the permission in any case.
 async fn try_session(cloud: &Cloud, stack: &Stack, id: &str) -> Fact<SessionTry> {
-    // Nothing is dialled until a stream is opened, so any target will do. It is no loopback address, as those have another
-    // document than tunnels to the database have.
+    // The agent connects only when a stream is opened, so any target will do. A loopback address would use another
+    // document than tunnels to the database.
     let anywhere = Purpose::Port { host: "nowhere.invalid".to_owned(), port: stack.database.port };
     let mut started = session::start(cloud, id, &anywhere).await;
-    // An agent that has just come online is refused for a moment more, which is no fault.
+    // For a moment an agent that has just come online still takes no session. That is not a fault.
     for _ in 0..LATE_TRIES {
         if !started.as_ref().is_err_and(|error| error.code() == Some("TargetNotConnected")) {
             break;
@@ -77,7 +77,7 @@ async fn try_session(cloud: &Cloud, stack: &Stack, id: &str) -> Fact<SessionTry>
     }
     match started {
         Ok(started) => {
-            // One that cannot be ended ends by itself.
+            // If it cannot be ended, it ends by itself.
             drop(session::terminate(cloud, &started.session_id).await);
             Fact::Known(SessionTry::Started)
         }

@@ -1,4 +1,4 @@
-//! How far an examination looks, and what is left of a look that failed.
+//! How far to look, and how a failed look is reported.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::error::one_line;
 pub enum Depth {
     /// What the bastion's agent needs.
     Bastion,
-    /// All of it, with an attempt to start a session, which is ended at once.
+    /// Everything, with an attempt to start a session, which is ended at once.
     Session,
 }
 
-/// Returns the list; one that could not be had is empty, and noted down as such.
+/// Returns the list. One that could not be read is empty, and its error is added to `unseen`.
 pub(super) fn kept<T: Default>(
     unseen: &mut BTreeMap<Listing, String>,
     listing: Listing,

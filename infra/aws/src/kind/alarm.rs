@@ -19,19 +19,19 @@ use crate::{Cloud, Error};
 const NAMESPACE: &str = "AWS/RDS";
 const DIMENSION: &str = "DBInstanceIdentifier";
 
-/// Returns the alarms that have the stack's names and watch its database; one that watches another is not the stack's.
+/// Returns the alarms that have the stack's names and watch its database.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Alarm>, Error> {
     let found = describe(cloud, &alarm::names(stack)).await?;
     Ok(found.iter().filter(|alarm| is_ours(stack, alarm)).map(read).collect())
 }
 
-/// Returns the names of the alarms on databases that carry the stack's tag, whichever database each watches.
+/// Returns the names of the database alarms with the stack's tag, whichever database they watch.
 pub(crate) async fn list_tagged(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
     let pages = cloud.cloudwatch.describe_alarms().into_paginator().send();
     let pages: Result<Vec<DescribeAlarmsOutput>, _> = pages.collect().await;
     let pages = pages.map_err(failed("cloudwatch", "DescribeAlarms"))?;
     let alarms = pages.into_iter().flat_map(|page| page.metric_alarms.unwrap_or_default());
-    // No other has ever been the stack's, and an account may hold thousands.
+    // All alarms of a stack watch databases, and an account may have thousands of others.
     let of_databases: Vec<MetricAlarm> =
         alarms.filter(|alarm| alarm.namespace() == Some(NAMESPACE)).collect();
     let asked = ask_each(of_databases, |alarm: MetricAlarm| async move {
@@ -61,7 +61,7 @@ fn is_ours(stack: &Stack, alarm: &MetricAlarm) -> bool {
     alarm.dimensions().iter().any(watches)
 }
 
-/// Returns the four alarms, writing those that are not there or differ.
+/// Writes those of the four alarms that do not exist or differ, and returns all four.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Vec<Alarm>, Error> {
     let topic = inventory.topic.as_ref().ok_or_else(|| missing(Resource::Topic))?;
     let wanted = alarm::wanted(job.stack);
@@ -79,7 +79,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Vec<A
     Ok(alarms.collect())
 }
 
-/// What is put replaces what has the name, whoever made it.
+/// Refuses to write over somebody else's alarm: `PutMetricAlarm` replaces any alarm of that name.
 async fn refuse_foreign(job: &Job<'_>, inventory: &Inventory, wanted: &[&Want]) -> Result<(), Error> {
     let is_new = |want: &&&Want| !inventory.alarms.iter().any(|have| have.name == want.name);
     let new: Vec<String> = wanted.iter().filter(is_new).map(|want| want.name.clone()).collect();
@@ -112,7 +112,7 @@ async fn put(job: &Job<'_>, want: &Want, topic: &str) -> Result<(), Error> {
         .threshold(*threshold)
         .period(number(*period_seconds))
         .evaluation_periods(number(*periods))
-        // A database that is stopped tells nothing, and that is no alarm.
+        // A stopped database sends no data, and that is not a reason for an alarm.
         .treat_missing_data("missing")
         .actions_enabled(true)
         .alarm_actions(topic)
@@ -123,7 +123,7 @@ async fn put(job: &Job<'_>, want: &Want, topic: &str) -> Result<(), Error> {
         .map(|_| ())
 }
 
-/// Deletes an alarm and looks until it is gone.
+/// Deletes an alarm, and waits until it no longer exists.
 pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<DeletionProof, Error> {
     let call = || async {
         let call = job.cloud.cloudwatch.delete_alarms().alarm_names(name).send();

@@ -1,4 +1,4 @@
-//! The RDS instance.
+//! The RDS instance: creates, starts and changes it.
 
 mod availability;
 mod describe;
@@ -24,7 +24,7 @@ use crate::core::wait::{Probe, wait_until};
 use crate::error::failed;
 use crate::kind::secret;
 
-/// Returns the database once it is available: created, started or changed where that was needed.
+/// Creates, starts or changes the database as needed, and waits until it is available.
 pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error> {
     let identifier = &job.stack.database.identifier;
     let database = match &state.inventory.database {
@@ -54,7 +54,7 @@ async fn create(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error>
     let tags = tag::pairs(job.stack, Resource::Database);
     let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();
     let group = group_of(&state.inventory, Resource::DatabaseGroup)?;
-    // The rest is small by its types: gigabytes and days fit into AWS's numbers.
+    // Gigabytes, days and seconds fit into AWS's `i32`.
     let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     let call = || async {
         job.cloud
@@ -92,7 +92,7 @@ async fn create(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error>
             operation: "CreateDBInstance",
             field: "instance",
         }),
-        // A lost reply, or someone else's: no two in a region have the same identifier.
+        // A lost reply, or somebody else's database: identifiers are unique in a region.
         Err(error) if error.is_duplicate() => {
             let name = want.identifier.clone();
             find(job.cloud, job.stack).await?.ok_or(Error::Foreign { what: "database", name })
@@ -101,12 +101,12 @@ async fn create(job: &Job<'_>, state: &State) -> Result<DatabaseInstance, Error>
     }
 }
 
-/// RDS may learn of a new group, subnet group or role a moment later.
+/// RDS may know a new group, subnet group or role only a moment later.
 fn is_unknown_yet(error: &Error) -> bool {
     error.is_gone() || error.code() == Some("InvalidVPCNetworkStateFault") || is_role_unknown_yet(error)
 }
 
-/// Returns the ARN of the role of enhanced monitoring, if the stack has that.
+/// Returns the ARN of the role of enhanced monitoring, if the stack uses that.
 fn monitoring_role(stack: &Stack, inventory: &Inventory) -> Result<Option<String>, Error> {
     if stack.database.monitoring_interval == 0 {
         return Ok(None);
@@ -115,7 +115,7 @@ fn monitoring_role(stack: &Stack, inventory: &Inventory) -> Result<Option<String
     Ok(Some(role.arn.clone()))
 }
 
-/// Changes in place what can be changed without a surprise.
+/// Repairs groups, deletion protection, logs and monitoring in place.
 async fn repair(
     job: &Job<'_>,
     inventory: &Inventory,
@@ -128,7 +128,7 @@ async fn repair(
         have.monitoring_interval == want.monitoring_interval
             && (role.is_none() || have.monitoring_role == role)
     };
-    // A group of somebody else's stays, unless the plan takes the database out of it.
+    // Somebody else's group stays, unless the plan removes the database from it.
     let is_closed = |other: &String| {
         let mut closes = job.closes.iter();
         closes.any(|one| one.group_of(Resource::Database, &database.identifier) == Some(other))
@@ -153,7 +153,7 @@ async fn repair(
         .apply_immediately(true)
         .deletion_protection(want.deletion_protection);
     if !is_grouped(&database) {
-        // RDS takes the whole list, so it is asked for once more: whoever was let in meanwhile stays.
+        // RDS replaces the whole list, so it is read again: a group that was added meanwhile stays.
         let now = read(&get(job, &database.identifier).await?).groups;
         let others = now.into_iter().filter(|other| other != group && !is_closed(other));
         let groups = std::iter::once(group.to_owned()).chain(others).collect();
@@ -176,7 +176,7 @@ async fn repair(
     .await
 }
 
-/// Returns what turns these logs into those.
+/// Returns the change from the exported logs `have` to `want`.
 fn exports(have: &[String], want: &[String]) -> CloudwatchLogsExportConfiguration {
     let without = |some: &[String], others: &[String]| -> Option<Vec<String>> {
         let rest: Vec<String> = some.iter().filter(|one| !others.contains(one)).cloned().collect();

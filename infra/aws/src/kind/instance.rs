@@ -34,7 +34,7 @@ const RUNNING_WITHIN: Duration = Duration::from_secs(300);
 const PROFILE_KNOWN_WITHIN: Duration = Duration::from_secs(120);
 const ROOT_DEVICE: &str = "/dev/xvda";
 
-/// Returns the instances with the stack's tag, those that are terminated excluded; volumes are another list's.
+/// Returns the instances with the stack's tag that are not terminated, without the sizes of their volumes.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Instance>, Error> {
     let pages = cloud.ec2.describe_instances().filters(tag::of_stack(stack)).into_paginator().items().send();
     let reservations: Result<Vec<Reservation>, _> = pages.collect().await;
@@ -54,8 +54,7 @@ pub(crate) async fn find_image(cloud: &Cloud) -> Result<Option<String>, Error> {
     }
 }
 
-/// Returns the bastion once it runs: launched, started or just waited for; and out of the groups that the plan takes it
-/// out of.
+/// Launches or starts the bastion, waits until it runs, and removes it from the security groups that the plan closes.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Instance, Error> {
     let bastion = ensure_running(job, inventory).await?;
     let is_closed = |other: &String| {
@@ -75,7 +74,7 @@ async fn ensure_running(job: &Job<'_>, inventory: &Inventory) -> Result<Instance
     match inventory.bastion() {
         None => {
             let instance = run(job, inventory).await?;
-            // What waits until it takes sessions looks by itself whether it runs.
+            // The session step checks by itself whether the bastion runs.
             job.publish(Change::Instance(Box::new(instance.clone())));
             wait_until_running(job, instance).await
         }
@@ -86,9 +85,9 @@ async fn ensure_running(job: &Job<'_>, inventory: &Inventory) -> Result<Instance
 }
 
 async fn run(job: &Job<'_>, inventory: &Inventory) -> Result<Instance, Error> {
-    // The token is new in each run of ours and the same for all tries of this call, the SDK's included, so a lost reply
-    // never makes two bastions. It is not derived from the stack: EC2 remembers a token for a day, and `up` after
-    // `down` would be given the instance that was terminated. What a killed run launched is found by its tag.
+    // All tries of this call, the SDK's included, send the same token, so a lost reply never makes two bastions. Each run
+    // has a new token: EC2 remembers one for a day, and `up` after `down` would get the instance that was terminated.
+    // The tag finds what a killed run has launched.
     let token = password::request_token();
     let call = request(job, inventory)?.client_token(token);
     let send = || {
@@ -116,7 +115,7 @@ fn request(job: &Job<'_>, inventory: &Inventory) -> Result<RunInstancesFluentBui
         let expiry = ephemeral.map(|ephemeral| (EXPIRY_TAG, ephemeral.expires_at.clone()));
         tag::ec2_with(job.stack, Resource::Instance, kind, expiry)
     };
-    // The subnet gives no public address by itself; without one the agent reaches nothing.
+    // The subnet assigns no public address, and the agent needs one to reach AWS.
     let interface = InstanceNetworkInterfaceSpecification::builder()
         .device_index(0)
         .associate_public_ip_address(true)
@@ -130,12 +129,12 @@ fn request(job: &Job<'_>, inventory: &Inventory) -> Result<RunInstancesFluentBui
         .encrypted(true)
         .delete_on_termination(true)
         .build();
-    // With one hop no container on the bastion can ask for the role's credentials.
+    // One hop: containers on the bastion cannot get the role's credentials.
     let metadata = InstanceMetadataOptionsRequest::builder()
         .http_endpoint(InstanceMetadataEndpointState::Enabled)
         .http_tokens(HttpTokensState::Required)
         .http_put_response_hop_limit(1)
-        // The idle timer reads its stay there; it has no other right.
+        // The idle timer reads from a tag how long the bastion is kept; it has no other permission.
         .instance_metadata_tags(InstanceMetadataTagsState::Enabled)
         .build();
     Ok(job
@@ -157,7 +156,7 @@ fn request(job: &Job<'_>, inventory: &Inventory) -> Result<RunInstancesFluentBui
         .tag_specifications(tags(ResourceType::NetworkInterface)))
 }
 
-/// EC2 learns of a new profile, subnet or group a moment after the call that made it.
+/// EC2 knows a new profile, subnet or group only a moment after the call that made it.
 fn is_unknown_yet(error: &Error) -> bool {
     let Error::Service { code, message, .. } = error else {
         return false;
@@ -232,7 +231,7 @@ pub(crate) async fn find(cloud: &Cloud, id: &str) -> Result<Option<Instance>, Er
     Ok(found.filter(|instance| instance.state != "terminated"))
 }
 
-/// Returns when the instance was given its profile, RFC 3339, where EC2 tells.
+/// Returns when the profile was attached to the instance, RFC 3339, if EC2 says.
 pub(crate) async fn profile_attached_at(cloud: &Cloud, id: &str) -> Result<Option<String>, Error> {
     let call = cloud.ec2.describe_iam_instance_profile_associations();
     let call = call.filters(tag::filter("instance-id", id)).send();
@@ -241,7 +240,7 @@ pub(crate) async fn profile_attached_at(cloud: &Cloud, id: &str) -> Result<Optio
     Ok(found.and_then(|time| time.fmt(aws_sdk_ec2::primitives::DateTimeFormat::DateTime).ok()))
 }
 
-/// Returns what EC2 has kept of the instance's console.
+/// Returns the console output that EC2 has kept.
 pub(crate) async fn console(cloud: &Cloud, id: &str) -> Result<String, Error> {
     let call = cloud.ec2.get_console_output().instance_id(id).send();
     let answer = call.await.map_err(failed("ec2", "GetConsoleOutput"))?;
@@ -249,7 +248,7 @@ pub(crate) async fn console(cloud: &Cloud, id: &str) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Terminates the instance and waits until it, and the network interface that it was launched with, are gone.
+/// Terminates the instance, and waits until it and its network interface no longer exist.
 pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Error> {
     delete(job, || async {
         let call = job.cloud.ec2.terminate_instances().instance_ids(id).send();
@@ -275,7 +274,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Er
 }
 
 pub(crate) fn read(instance: &Answer) -> Instance {
-    // Where groups are given with the interface, some answers leave the instance's own list empty.
+    // If the groups were given with the interface, some answers have no groups for the instance.
     let primary = instance.network_interfaces().iter().find(|interface| {
         interface.attachment().and_then(|attachment| attachment.device_index()).unwrap_or(0) == 0
     });

@@ -23,7 +23,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<InternetGat
     Ok(gateways.iter().filter(|gateway| tag::is_own(stack, gateway.tags())).map(read).collect())
 }
 
-/// Returns the stack's gateway, created if there is none and attached to the VPC.
+/// Creates the gateway if it does not exist, and attaches it to the VPC.
 pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<InternetGateway, Error> {
     let gateway = match state.inventory.gateway() {
         Some(gateway) => gateway.clone(),
@@ -41,7 +41,7 @@ pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<InternetGatew
     match visible(job, attach).await {
         Ok(_) => Ok(InternetGateway { attached: Some(vpc.to_owned()), ..gateway }),
         Err(error) => {
-            // A lost reply: it is attached. Anything else attached to the VPC is not ours.
+            // A lost reply: it is attached already. Any other gateway of the VPC is not ours.
             let gateways = list(job.cloud, job.stack).await?;
             let ours = |other: &InternetGateway| other.attached.as_deref() == Some(vpc);
             gateways.into_iter().find(ours).ok_or(error)
@@ -74,7 +74,7 @@ async fn create(job: &Job<'_>) -> Result<InternetGateway, Error> {
     create_once(job.stop, create, find).await
 }
 
-/// Detaches and deletes the gateway, and waits until it is gone.
+/// Detaches and deletes the gateway, and waits until it no longer exists.
 ///
 /// # Errors
 /// [`Error::Blocked`] names the network interfaces in its VPC that have a public address.

@@ -1,4 +1,4 @@
-//! The log groups that RDS makes for the database. `RDSOSMetrics`, where enhanced monitoring is written, is the account's.
+//! The log groups that RDS creates for the database. `RDSOSMetrics`, the log group of enhanced monitoring, is the account's.
 
 use aws_sdk_cloudwatchlogs::types::LogGroup;
 use futures_util::future::try_join_all;
@@ -10,8 +10,7 @@ use crate::error::{absent_is_none, failed};
 use crate::kind::database;
 use crate::{Cloud, Error};
 
-/// Returns the names of the log groups of the stack's database; where a database that is not the stack's has its
-/// identifier, they are that one's.
+/// Returns the names of the log groups of the stack's database; none if another's database has its identifier.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
     let names = list_under(cloud, &stack.log_group_prefix()).await?;
     if names.is_empty() || database::is_taken(cloud, stack).await? {
@@ -27,8 +26,7 @@ async fn list_under(cloud: &Cloud, prefix: &str) -> Result<Vec<String>, Error> {
     Ok(groups.iter().filter_map(|group| group.log_group_name()).map(str::to_owned).collect())
 }
 
-/// Deletes every log group under the prefix, until a look finds none: RDS may write its last lines after the database
-/// is gone.
+/// Deletes every log group under the prefix until a look finds none: RDS may still write logs after the database is gone.
 pub(crate) async fn destroy(job: &Job<'_>, prefix: &str) -> Result<DeletionProof, Error> {
     wait_until_absent(job, "logs", "DescribeLogGroups", || async {
         let names = list_under(job.cloud, prefix).await?;

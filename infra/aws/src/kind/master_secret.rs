@@ -1,4 +1,4 @@
-//! The master user's secret: its password is the database's wherever there is a database.
+//! The master user's secret. If there is a database, the secret has the database's password.
 
 use stack::inventory::{DatabaseInstance, Inventory, SecretEntry};
 use stack::{Events, Resource, Secret, Stack};
@@ -9,10 +9,10 @@ use crate::kind::secret::write::{Fresh, Origin, create, put};
 use crate::kind::secret::{find, own, restore};
 use crate::{Cloud, Error, Stop};
 
-/// Returns the master's secret and the password in it, which is the database's wherever there is a database.
+/// Creates or restores the master user's secret; returns it with its password. An existing database gets that password.
 ///
 /// # Errors
-/// [`Error::Foreign`], before the database is told anything, if the secret does not carry the stack's tag.
+/// [`Error::Foreign`], before the database is changed, if the secret does not have the stack's tag.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(SecretEntry, Secret), Error> {
     let name = job.stack.master_secret_name();
     let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
@@ -28,7 +28,7 @@ async fn create_new(
     fresh: Fresh,
     database: Option<&DatabaseInstance>,
 ) -> Result<(SecretEntry, Secret), Error> {
-    // The database learns the password first: cut off in between, the next run still finds no secret and begins anew.
+    // First the database: if this run is killed in between, the next one finds no secret and starts again.
     if let Some(database) = database {
         database::set_password(job, &database.identifier, &fresh.password).await?;
     }
@@ -64,7 +64,7 @@ async fn restore_existing(
     let old = find(job.cloud, job.stack, &entry.name).await?;
     let password = match (old, database) {
         (Some(old), _) if !entry.scheduled_for_deletion => return Ok((restored, old)),
-        // The database most likely still has it, so no moment passes in which the secret lies.
+        // Most likely the database still has this password, so the secret is never wrong.
         (Some(old), Some(database)) => {
             database::set_password(job, &database.identifier, &old).await?;
             return Ok((restored, old));
@@ -80,11 +80,10 @@ async fn restore_existing(
     Ok((restored, password))
 }
 
-/// Gives the database's master user that password. RDS does it in its own time: this waits until RDS says that it is
-/// done, and only a login shows it.
+/// Sets the master user's password, and waits until RDS says that it is done. Only a login proves it.
 ///
 /// # Errors
-/// RDS refuses, or is not done in time; or [`Error::Interrupted`].
+/// RDS refuses or takes too long, or [`Error::Interrupted`].
 pub async fn set_master_password(
     cloud: &Cloud,
     stack: &Stack,

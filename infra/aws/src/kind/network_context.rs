@@ -1,4 +1,4 @@
-//! What lies around the stack's parts in its VPC: network ACLs and endpoints. Read, never changed.
+//! Network ACLs and endpoints of the stack's VPC. They are read, never changed.
 
 use aws_sdk_ec2::types::{
     Filter, NetworkAcl as AclAnswer, NetworkAclEntry, RuleAction, VpcEndpoint, VpcEndpointType,
@@ -36,12 +36,12 @@ pub(crate) async fn endpoints(cloud: &Cloud, vpcs: &[String]) -> Result<Vec<Endp
     for endpoint in endpoints.iter().filter(is_interface) {
         let groups: Vec<String> =
             endpoint.groups().iter().filter_map(|group| group.group_id()).map(str::to_owned).collect();
-        // Without them the endpoint is unknown, and the rest of the chain is not.
+        // If the rules cannot be read, only this endpoint is unknown.
         let rules: Option<Vec<Rule>> = Box::pin(security_group::rules_of(cloud, &groups)).await.ok();
         found.push(Endpoint {
             id: endpoint.vpc_endpoint_id().unwrap_or_default().to_owned(),
             service: endpoint.service_name().unwrap_or_default().to_owned(),
-            // Some answers write it with a capital.
+            // Some answers begin the state with a capital letter.
             state: endpoint.state().map_or("unknown", |state| state.as_str()).to_lowercase(),
             private_dns: endpoint.private_dns_enabled().unwrap_or_default(),
             groups,
@@ -63,7 +63,7 @@ fn read_acl(acl: &AclAnswer) -> NetworkAcl {
     }
 }
 
-/// Returns a rule for IPv4; those for IPv6 stop nothing of ours.
+/// Returns an IPv4 entry; IPv6 entries do not concern the stack.
 fn read_entry(entry: &NetworkAclEntry) -> Option<AclEntry> {
     let port = |port: Option<i32>| port.and_then(|port| u16::try_from(port).ok());
     let is_egress = entry.egress().unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::core::tag;
 use crate::error::failed;
 use crate::{Cloud, Error};
 
-/// Returns the network interfaces that EC2's filter lets pass.
+/// Returns the network interfaces that match the filter.
 pub(crate) async fn list(cloud: &Cloud, filter: Filter) -> Result<Vec<NetworkInterface>, Error> {
     let pages = cloud.ec2.describe_network_interfaces().filters(filter).into_paginator().items().send();
     let interfaces: Result<Vec<NetworkInterface>, _> = pages.collect().await;

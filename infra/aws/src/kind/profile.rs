@@ -1,4 +1,4 @@
-//! The instance profile: the shell in which EC2 hands the role to the bastion.
+//! The instance profile, through which EC2 gives the role to the bastion.
 
 use aws_sdk_iam::primitives::DateTimeFormat;
 use aws_sdk_iam::types::InstanceProfile;
@@ -17,7 +17,7 @@ use crate::error::{absent_is_none, failed};
 use crate::kind::role;
 use crate::{Cloud, Error};
 
-/// Returns the stack's profile, by its name of today; where nothing has that, by the one that earlier versions gave it.
+/// Returns the stack's profile by its current name. If nothing has that name: by the name of earlier versions.
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Profile>, Error> {
     let found = sight(cloud, stack, &stack.profile_name()).await?;
     match (found, stack.earlier_profile_name()) {
@@ -26,7 +26,7 @@ pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Profile
     }
 }
 
-/// Returns what has that name, and whose it is.
+/// Returns the profile of that name, and whose it is.
 pub(crate) async fn sight(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Sighted<Profile>, Error> {
     let Some(found) = describe(cloud, name).await? else { return Ok(Sighted::Absent) };
     let profile = read(cloud, &found);
@@ -40,7 +40,7 @@ pub(crate) async fn sight(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Si
     })
 }
 
-/// Returns the profiles of the account that are the stack's, under whatever name, and whose each is.
+/// Returns the names of the account's profiles, and whose each is.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Whose)>, Error> {
     let pages = cloud.iam.list_instance_profiles().into_paginator().items().send();
     let profiles: Result<Vec<InstanceProfile>, _> = pages.collect().await;
@@ -54,7 +54,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Wh
     Ok(asked.await?.into_iter().flatten().collect())
 }
 
-/// Gives the profile the stack's tags, the region's among them.
+/// Gives the profile the stack's tags, with the region's tag.
 pub(crate) async fn tag(cloud: &Cloud, stack: &Stack, name: &str) -> Result<(), Error> {
     let call = cloud.iam.tag_instance_profile().instance_profile_name(name);
     let call = call.set_tags(Some(role::iam_tags(stack, Resource::Profile))).send();
@@ -67,7 +67,7 @@ pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<Instanc
     Ok(answer.and_then(|answer| answer.instance_profile))
 }
 
-/// Returns the profile with the stack's role in it and no other, once IAM shows it so.
+/// Makes the stack's role the only one in the profile, and waits until IAM shows that.
 pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<Profile, Error> {
     let role = state.inventory.role_name(job.stack);
     let mut profile = match &state.inventory.profile {
@@ -78,7 +78,7 @@ pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<Profile, Erro
         tag(job.cloud, job.stack, &profile.name).await?;
         profile.has_region = true;
     }
-    // There is room for one role.
+    // A profile can have one role only.
     let others = profile.roles.iter().filter(|other| **other != role);
     try_join_all(others.map(|other| remove(job, &profile.name, other))).await?;
     if profile.roles.contains(&role) {
@@ -91,11 +91,11 @@ pub(crate) async fn ensure(job: &Job<'_>, state: &State) -> Result<Profile, Erro
         call.await.map_err(failed("iam", "AddRoleToInstanceProfile"))
     };
     match visible(job, add).await {
-        // A lost reply: the one place is taken, as the look below will show, by our role.
+        // A lost reply: our role is in the profile already. The look below checks that.
         Err(error) if !error.is_duplicate() && error.code() != Some("LimitExceeded") => return Err(error),
         Ok(_) | Err(_) => (),
     }
-    // An agent that starts before the role has arrived sleeps for half an hour.
+    // An agent that starts without the role sleeps for half an hour.
     wait_until(job, VISIBLE_WITHIN, || async {
         let found = describe(job.cloud, &profile.name).await?.map(|found| read(job.cloud, &found));
         Ok(match found.filter(|found| found.roles.contains(&role)) {
@@ -125,7 +125,7 @@ async fn create(job: &Job<'_>) -> Result<Profile, Error> {
                 field: "profile",
             })
         }
-        // A lost reply, or someone else's: no two in an account have the same name.
+        // A lost reply, or somebody else's profile: names are unique in an account.
         Err(error) if error.is_duplicate() => {
             let found = sight(job.cloud, job.stack, &name).await?;
             found.ours().ok_or(Error::Foreign { what: "instance profile", name })
@@ -134,7 +134,7 @@ async fn create(job: &Job<'_>) -> Result<Profile, Error> {
     }
 }
 
-/// Takes the roles out of the profile, deletes it, and waits until IAM does not know it any more.
+/// Removes the roles from the profile, deletes it, and waits until IAM no longer knows it.
 pub(crate) async fn destroy(
     job: &Job<'_>,
     name: &str,
@@ -142,13 +142,13 @@ pub(crate) async fn destroy(
 ) -> Result<DeletionProof, Error> {
     let roles = inventory.profile.iter().flat_map(|profile| &profile.roles);
     try_join_all(roles.map(|role| remove(job, name, role))).await?;
-    // The role waits for no more than to be out of it.
+    // The role can be deleted as soon as it is out of the profile.
     job.release_dependents();
     let call = || async {
         let call = job.cloud.iam.delete_instance_profile().instance_profile_name(name).send();
         match call.await.map_err(failed("iam", "DeleteInstanceProfile")) {
             Err(error) if error.is_conflict() => {
-                // A role came in after we looked.
+                // Somebody has added a role after we looked.
                 let roles = describe(job.cloud, name).await?.map(|found| read(job.cloud, &found).roles);
                 let roles = roles.unwrap_or_default();
                 try_join_all(roles.iter().map(|role| remove(job, name, role))).await?;

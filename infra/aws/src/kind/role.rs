@@ -14,16 +14,16 @@ use crate::core::retry::{ask_each, delete, visible};
 use crate::error::{absent_is_none, failed};
 use crate::{Cloud, Error};
 
-/// A role as it is meant.
+/// A role as the stack wants it.
 pub(crate) struct Want {
     resource: Resource,
     name: String,
     /// The name that earlier versions gave it.
     earlier: Option<String>,
-    /// The one managed policy, and the path before it in its ARN.
+    /// The managed policy, and its path in the ARN.
     policy: &'static str,
     path: &'static str,
-    /// The service that may take the role.
+    /// The service that may assume the role.
     trusted: &'static str,
     description: String,
 }
@@ -44,7 +44,7 @@ pub(crate) fn of_bastion(stack: &Stack) -> Want {
     }
 }
 
-/// Returns the role that lets RDS write what it sees of the database's machine.
+/// Returns the role that lets RDS write enhanced monitoring.
 pub(crate) fn of_monitoring(stack: &Stack) -> Want {
     Want {
         resource: Resource::MonitoringRole,
@@ -74,13 +74,13 @@ impl Want {
 }
 
 impl Want {
-    /// Returns every name that the role may have, the one of today first.
+    /// Returns every name that the role may have, the current one first.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.name).chain(&self.earlier)
     }
 }
 
-/// Returns the role, by its name of today; where nothing has that, by the one that earlier versions gave it.
+/// Returns the role by its current name. If nothing has that name: by the name of earlier versions.
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack, want: &Want) -> Result<Sighted<Role>, Error> {
     let found = sight(cloud, stack, want, &want.name).await?;
     match (found, &want.earlier) {
@@ -89,7 +89,7 @@ pub(crate) async fn find(cloud: &Cloud, stack: &Stack, want: &Want) -> Result<Si
     }
 }
 
-/// Returns what has that name, and whose it is.
+/// Returns the role of that name, and whose it is.
 pub(crate) async fn sight(
     cloud: &Cloud,
     stack: &Stack,
@@ -107,7 +107,7 @@ pub(crate) async fn sight(
     })
 }
 
-/// Returns the role of that name, whosever it is.
+/// Returns the role of that name, even if it is not the stack's.
 pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<(Answer, Role)>, Error> {
     let (answer, policies) = join(get(cloud, name), attached(cloud, name)).await;
     let (answer, policies) = (answer?, policies?);
@@ -135,9 +135,9 @@ async fn attached(cloud: &Cloud, name: &str) -> Result<Vec<AttachedPolicy>, Erro
     Ok(policies.unwrap_or_default())
 }
 
-/// Returns the roles of the account that are the stack's, under whatever name, and whose each is.
+/// Returns the names of the account's roles, and whose each is. Roles that AWS itself has made are left out.
 ///
-/// IAM's list shows paths and no tags, so each role is asked for by its name. Those that AWS has made are nobody's.
+/// IAM's list shows no tags, so each role is looked up by its name.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<(String, Whose)>, Error> {
     let pages = cloud.iam.list_roles().into_paginator().items().send();
     let roles: Result<Vec<Answer>, _> = pages.collect().await;
@@ -157,7 +157,7 @@ async fn get(cloud: &Cloud, name: &str) -> Result<Option<Answer>, Error> {
     Ok(absent_is_none(call)?.and_then(|answer| answer.role))
 }
 
-/// Gives the role the stack's tags, the region's among them.
+/// Gives the role the stack's tags, with the region's tag.
 pub(crate) async fn tag(cloud: &Cloud, stack: &Stack, name: &str, resource: Resource) -> Result<(), Error> {
     let call = cloud.iam.tag_role().role_name(name).set_tags(Some(iam_tags(stack, resource)));
     call.send().await.map(drop).map_err(failed("iam", "TagRole"))
@@ -171,7 +171,7 @@ pub(crate) fn iam_tags(stack: &Stack, resource: Resource) -> Vec<Tag> {
     tags.expect("invariant: every tag has a key and a value")
 }
 
-/// Returns the role with its policy attached, creating what is not there.
+/// Creates the role if it does not exist, and attaches its policy.
 pub(crate) async fn ensure(job: &Job<'_>, have: Option<&Role>, want: &Want) -> Result<Role, Error> {
     let mut role = match have {
         Some(role) => role.clone(),
@@ -215,7 +215,7 @@ async fn create(job: &Job<'_>, want: &Want) -> Result<Role, Error> {
             }),
             None => Err(Error::Incomplete { service: "iam", operation: "CreateRole", field: "role" }),
         },
-        // A lost reply, or someone else's: no two in an account have the same name.
+        // A lost reply, or somebody else's role: names are unique in an account.
         Err(error) if error.is_duplicate() => {
             let found = sight(job.cloud, job.stack, want, &name).await?;
             found.ours().ok_or(Error::Foreign { what: "role", name })
@@ -224,7 +224,7 @@ async fn create(job: &Job<'_>, want: &Want) -> Result<Role, Error> {
     }
 }
 
-/// Takes the policies off the role, deletes it, and waits until IAM does not know it any more.
+/// Detaches the policies, deletes the role, and waits until IAM no longer knows it.
 pub(crate) async fn destroy(
     job: &Job<'_>,
     name: &str,
@@ -232,7 +232,7 @@ pub(crate) async fn destroy(
     want: &Want,
 ) -> Result<DeletionProof, Error> {
     let known = have.iter().flat_map(|role| &role.policies);
-    // The ones of ours by name alone; others need their ARN first.
+    // The ARN of our own policy is known; other policies must be listed.
     if known.clone().any(|policy| policy != want.policy) {
         strip(job, name).await?;
     } else if known.count() > 0 {
@@ -256,7 +256,7 @@ pub(crate) async fn destroy(
     .await
 }
 
-/// Removes all that keeps a role from being deleted: policies of either kind, and profiles that it is in.
+/// Removes everything that blocks the deletion of a role: attached and inline policies, and its place in profiles.
 async fn strip(job: &Job<'_>, name: &str) -> Result<(), Error> {
     let iam = &job.cloud.iam;
     let policies = attached(job.cloud, name).await?;

@@ -22,7 +22,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<RouteTable>
     Ok(tables.iter().filter(|table| tag::is_own(stack, table.tags())).map(read).collect())
 }
 
-/// Returns that route table, created if there is none, with all its associations and routes.
+/// Creates the route table if it does not exist, with all its associations and routes.
 pub(crate) async fn ensure(job: &Job<'_>, state: &State, resource: Resource) -> Result<RouteTable, Error> {
     let mut table = match state.inventory.route_table(resource.tag()) {
         Some(table) => table.clone(),
@@ -85,7 +85,7 @@ async fn associate(job: &Job<'_>, table: &str, subnet: &str) -> Result<Associati
     };
     let id = match visible(job, call).await {
         Ok(answer) => answer.association_id,
-        // A lost reply, or another table has the subnet.
+        // A lost reply, or the subnet is associated with another table.
         Err(error) if error.is_duplicate() => {
             let tables = tables(job.cloud, tag::filter("association.subnet-id", subnet)).await?;
             let tables: Vec<RouteTable> = tables.iter().map(read).collect();
@@ -106,7 +106,7 @@ async fn associate(job: &Job<'_>, table: &str, subnet: &str) -> Result<Associati
     Ok(Association { id: id.unwrap_or_default(), subnet: subnet.to_owned() })
 }
 
-/// Makes the route to everywhere lead to the gateway; returns it if that was to be done.
+/// Points the default route at the internet gateway; returns the route if it was changed.
 async fn route_out(job: &Job<'_>, inventory: &Inventory, table: &RouteTable) -> Result<Option<Route>, Error> {
     let gateway = &inventory.gateway().ok_or_else(|| missing(Resource::InternetGateway))?.id;
     let route =
@@ -136,7 +136,7 @@ async fn route_out(job: &Job<'_>, inventory: &Inventory, table: &RouteTable) -> 
     Ok(Some(route))
 }
 
-/// Takes the table off its subnets, deletes it, and waits until it is gone.
+/// Disassociates the table from its subnets, deletes it, and waits until it no longer exists.
 pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<DeletionProof, Error> {
     let known = inventory.route_tables.iter().filter(|table| table.id == id);
     let links = known.flat_map(|table| &table.associations).map(|link| disassociate(job, &link.id));
@@ -145,7 +145,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
         let call = job.cloud.ec2.delete_route_table().route_table_id(id).send();
         match call.await.map_err(failed("ec2", "DeleteRouteTable")) {
             Err(error) if error.is_conflict() => {
-                // A subnet came in after we looked: whoever did it, the table is the stack's.
+                // Somebody has associated a subnet after we looked. The table is the stack's all the same.
                 let late = tables(job.cloud, tag::filter("route-table-id", id)).await?;
                 let late = late.iter().map(read).flat_map(|table| table.associations);
                 try_join_all(late.map(|link| async move { disassociate(job, &link.id).await })).await?;

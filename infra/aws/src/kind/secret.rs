@@ -1,4 +1,4 @@
-//! Secrets in Secrets Manager: the master user's and one for each tenant's role.
+//! Secrets in Secrets Manager: one for the master user, and one for each tenant's role.
 
 mod batch;
 mod deletion;

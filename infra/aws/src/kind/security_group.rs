@@ -23,7 +23,7 @@ use crate::error::failed;
 use crate::kind::network_interface::blocking;
 use crate::{Cloud, Error};
 
-/// Returns that group, creating it if there is none; its rules are another step's.
+/// Creates the group if it does not exist. Another step sets its rules.
 pub(crate) async fn ensure(
     job: &Job<'_>,
     inventory: &Inventory,
@@ -53,7 +53,7 @@ pub(crate) async fn ensure(
             vpc: vpc.to_owned(),
             name,
             resource: resource.tag().to_owned(),
-            // AWS puts it into every new group.
+            // AWS adds this rule to every new group.
             rules: vec![Rule {
                 direction: Direction::Egress,
                 protocol: "-1".to_owned(),
@@ -62,7 +62,7 @@ pub(crate) async fn ensure(
                 description: None,
             }],
         }),
-        // A lost reply, or someone else's group: no two in a VPC have the same name.
+        // A lost reply, or somebody else's group: names are unique in a VPC.
         Err(error) if error.is_duplicate() => {
             let groups = list(job.cloud, job.stack).await?;
             let ours = groups.into_iter().find(|g| g.vpc == vpc && g.resource == resource.tag());
@@ -72,7 +72,7 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Deletes the group, after the rules of the stack's other groups that name it, and waits until it is gone.
+/// Removes the rules of the stack's other groups that name this group, deletes it, and waits until it no longer exists.
 ///
 /// # Errors
 /// [`Error::Blocked`] names the network interfaces that are still in it and the groups whose rules name it.
@@ -102,7 +102,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str, inventory: &Inventory) -> R
     .await
 }
 
-/// Returns what holds a security group: interfaces in it, and rules of other groups that name it.
+/// Returns what blocks the deletion of a group: interfaces in it, and rules of other groups that name it.
 async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<FoundBlocker>, Error> {
     let (mut held, ingress, egress) = try_join!(
         blocking::blockers(cloud, tag::filter("group-id", id)),

@@ -21,7 +21,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Subnet>, Er
     Ok(subnets.iter().filter(|subnet| tag::is_own(stack, subnet.tags())).map(read).collect())
 }
 
-/// Returns that subnet of the stack, creating it if there is none.
+/// Creates the subnet if it does not exist.
 pub(crate) async fn ensure(
     job: &Job<'_>,
     inventory: &Inventory,
@@ -57,7 +57,7 @@ pub(crate) async fn ensure(
             operation: "CreateSubnet",
             field: "subnet",
         }),
-        // The range is taken: by ourselves if a reply was lost, for no two subnets share a range.
+        // The range is taken: by our own subnet if a reply was lost.
         Err(error) if error.is_duplicate() => {
             let subnets = list(job.cloud, job.stack).await?;
             let ours = |subnet: &Subnet| subnet.vpc == vpc && subnet.resource == resource.tag();
@@ -67,7 +67,7 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Deletes the subnet and waits until it is gone.
+/// Deletes the subnet, and waits until it no longer exists.
 ///
 /// # Errors
 /// [`Error::Blocked`] names the network interfaces that are still in it.

@@ -19,13 +19,13 @@ pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<SubnetG
     let Some(group) = describe(cloud, &stack.subnet_group_name()).await? else {
         return Ok(Sighted::Absent);
     };
-    // Without them it was deleted in between.
+    // No tags: the group was deleted in between.
     let Some(tags) = tags(cloud, &group).await? else { return Ok(Sighted::Absent) };
     let found = read(&group);
     Ok(if is_ours(stack, &tags) { Sighted::Ours(found) } else { Sighted::Stray(stray(found, Claim::NoTag)) })
 }
 
-/// Returns the subnet groups with the stack's tag, under whatever name.
+/// Returns the subnet groups with the stack's tag, whatever their names.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SubnetGroup>, Error> {
     let pages = cloud.rds.describe_db_subnet_groups().into_paginator().items().send();
     let groups: Result<Vec<DbSubnetGroup>, _> = pages.collect().await;
@@ -41,13 +41,13 @@ fn is_ours(stack: &Stack, tags: &[Tag]) -> bool {
     tag::is_of(stack, tags.iter().filter_map(|tag| Some((tag.key()?, tag.value()?))))
 }
 
-/// Returns the group as one that is no part of the stack as it stands.
+/// Returns the group as a stray: it is not part of the stack.
 pub(crate) fn stray(group: SubnetGroup, claim: Claim) -> Stray {
     let SubnetGroup { name, arn, status, .. } = group;
     Stray { resource: Resource::SubnetGroup, id: name, arn, state: status, claim }
 }
 
-/// Returns the group's tags; `None` if there is no such group any more.
+/// Returns the group's tags; `None` if the group no longer exists.
 pub(crate) async fn tags(cloud: &Cloud, group: &DbSubnetGroup) -> Result<Option<Vec<Tag>>, Error> {
     let arn = group.db_subnet_group_arn().unwrap_or_default();
     let call = cloud.rds.list_tags_for_resource().resource_name(arn);
@@ -58,7 +58,7 @@ pub(crate) async fn tags(cloud: &Cloud, group: &DbSubnetGroup) -> Result<Option<
     }
 }
 
-/// Returns the subnet group of that name, whosever it is.
+/// Returns the subnet group of that name, even if it is not the stack's.
 pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<DbSubnetGroup>, Error> {
     let call = cloud.rds.describe_db_subnet_groups().db_subnet_group_name(name);
     match call.send().await.map_err(failed("rds", "DescribeDBSubnetGroups")) {
@@ -68,7 +68,7 @@ pub(crate) async fn describe(cloud: &Cloud, name: &str) -> Result<Option<DbSubne
     }
 }
 
-/// Returns the subnet group over both private subnets, creating or changing it.
+/// Creates or changes the subnet group, so that it has both private subnets.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<SubnetGroup, Error> {
     let subnets = [
         subnet_of(inventory, Resource::PrivateSubnetA)?.to_owned(),
@@ -97,7 +97,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Subne
         return Ok(have);
     }
     if have.vpc != want.vpc {
-        // It cannot move to another VPC, and in an earlier life it was in one that is gone.
+        // RDS cannot move a subnet group to another VPC, and its old VPC no longer exists.
         destroy(job, &have.name).await?;
         create(job, &want).await?;
         return Ok(want);
@@ -130,12 +130,12 @@ async fn create(job: &Job<'_>, want: &SubnetGroup) -> Result<(), Error> {
     .map(|_| ())
 }
 
-/// RDS may learn of a new subnet a moment later than EC2.
+/// RDS may know a new subnet a moment later than EC2.
 fn is_unknown_subnet(error: &Error) -> bool {
     matches!(error.code(), Some("InvalidSubnet" | "InvalidSubnetID.NotFound"))
 }
 
-/// Deletes the subnet group once no database uses it, and waits until it is gone.
+/// Deletes the subnet group once no database uses it, and waits until it no longer exists.
 ///
 /// # Errors
 /// [`Error::Blocked`] names the databases that use it.

@@ -1,4 +1,4 @@
-//! The SNS topic that alarms go to, and who gets the mail.
+//! The SNS topic of the alarms, and its mail subscriptions.
 
 use aws_sdk_sns::types::{Subscription as Answer, Tag};
 use futures_util::future::{try_join, try_join_all};
@@ -34,7 +34,7 @@ pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Sighted<Topic>,
     })
 }
 
-/// Returns the ARNs of the topics with the stack's tag, under whatever name.
+/// Returns the ARNs of the topics with the stack's tag, whatever their names.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<String>, Error> {
     let asked = ask_each(arns(cloud).await?, |arn: String| async move {
         let tags = absent_is_none(tags(cloud, &arn).await)?;
@@ -77,14 +77,14 @@ async fn subscriptions(cloud: &Cloud, arn: &str) -> Result<Vec<Subscription>, Er
     Ok(subscriptions)
 }
 
-/// Until it is confirmed, a subscription has words in the place of its ARN, not the same in every answer.
+/// A subscription that is not confirmed has a text in place of its ARN, which differs between answers.
 fn confirmed(arn: Option<&str>) -> Option<String> {
     arn.filter(|arn| arn.starts_with("arn:")).map(str::to_owned)
 }
 
-/// Returns the topic with the stack's address subscribed, and no other address of mail.
+/// Creates the topic if it does not exist, and makes the stack file's address its only mail subscription.
 ///
-/// Whoever is subscribed in another way is left alone.
+/// Subscriptions of other kinds stay.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Topic, Error> {
     let mut topic = match &inventory.topic {
         Some(topic) => topic.clone(),
@@ -113,7 +113,7 @@ async fn create(job: &Job<'_>) -> Result<String, Error> {
     let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build());
     let tags: Result<Vec<Tag>, _> = tags.into_iter().collect();
     let tags = tags.expect("invariant: every tag has a key and a value");
-    // A lost reply does no harm: the same name with the same tags is the same topic.
+    // A lost reply does no harm: the same name with the same tags gives the same topic.
     let call = job.cloud.sns.create_topic().name(&name).set_tags(Some(tags)).send();
     match call.await.map_err(failed("sns", "CreateTopic")) {
         Ok(answer) => answer.topic_arn.ok_or(Error::Incomplete {
@@ -126,7 +126,7 @@ async fn create(job: &Job<'_>) -> Result<String, Error> {
     }
 }
 
-/// `InvalidParameter` is SNS's word for many things.
+/// SNS uses the code `InvalidParameter` for many errors, so the message decides.
 fn has_other_tags(error: &Error) -> bool {
     let Error::Service { message, .. } = error else { return false };
     message.contains("already exists with different tags")
@@ -137,7 +137,7 @@ async fn unsubscribe(job: &Job<'_>, arn: &str) -> Result<(), Error> {
     absent_is_none(call.await.map_err(failed("sns", "Unsubscribe"))).map(|_| ())
 }
 
-/// Deletes the topic with its subscriptions and looks until it is gone.
+/// Deletes the topic with its subscriptions, and waits until it no longer exists.
 pub(crate) async fn destroy(job: &Job<'_>, arn: &str) -> Result<DeletionProof, Error> {
     let call = || async {
         let call = job.cloud.sns.delete_topic().topic_arn(arn).send();

@@ -15,7 +15,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Volume>, Er
     Ok(found.iter().filter(|volume| tag::is_own(stack, volume.tags())).map(read).collect())
 }
 
-/// Returns the volumes that EC2's filter lets pass.
+/// Returns the volumes that match the filter.
 pub(crate) async fn filtered(cloud: &Cloud, filter: Filter) -> Result<Vec<Volume>, Error> {
     Ok(answers(cloud, filter).await?.iter().map(read).collect())
 }

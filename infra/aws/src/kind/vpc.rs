@@ -18,7 +18,7 @@ use crate::kind::network_interface::blocking;
 use crate::kind::{route_table, security_group};
 use crate::{Cloud, Error};
 
-/// Returns the VPCs with the stack's tag; their DNS attributes are not asked.
+/// Returns the VPCs with the stack's tag, without their DNS attributes.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
     let pages = cloud.ec2.describe_vpcs().filters(tag::of_stack(stack)).into_paginator().items().send();
     let vpcs: Result<Vec<Answer>, _> = pages.collect().await;
@@ -30,8 +30,8 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error
 pub(crate) async fn list_with_dns(cloud: &Cloud, stack: &Stack) -> Result<Vec<Vpc>, Error> {
     let vpcs = list(cloud, stack).await?;
     match try_join_all(vpcs.iter().map(|vpc| with_dns(cloud, vpc))).await {
-        // A removal that was still under way took one between the two calls. One that is on the list even now was
-        // made a moment ago, and its attributes are not known yet.
+        // A VPC was deleted between the two calls. One that is still listed was made a moment ago, and EC2 does not know
+        // its attributes yet.
         Err(error) if error.is_gone() => list(cloud, stack).await,
         result => result,
     }
@@ -49,7 +49,7 @@ pub(crate) async fn with_dns(cloud: &Cloud, vpc: &Vpc) -> Result<Vpc, Error> {
     Ok(Vpc { dns_support, dns_hostnames, ..vpc.clone() })
 }
 
-/// Returns the stack's VPC, creating it if there is none.
+/// Creates the stack's VPC if it does not exist.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Vpc, Error> {
     if let Some(vpc) = inventory.vpc() {
         return Ok(vpc.clone());
@@ -72,7 +72,7 @@ pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<Vpc, 
     create_once(job.stop, create, find).await
 }
 
-/// Turns on what lets the database's name resolve inside the VPC, and returns the VPC.
+/// Turns on DNS support and DNS host names, so that the database's name resolves inside the VPC.
 pub(crate) async fn ensure_dns(job: &Job<'_>, inventory: &Inventory) -> Result<Vpc, Error> {
     let vpc = inventory.vpc().ok_or_else(|| missing(Resource::Vpc))?;
     let on = || AttributeBooleanValue::builder().value(true).build();
@@ -90,7 +90,7 @@ pub(crate) async fn ensure_dns(job: &Job<'_>, inventory: &Inventory) -> Result<V
             async { call.await.map_err(failed("ec2", "ModifyVpcAttribute")) }
         };
     if vpc.dns_support == Some(false) {
-        // Host names are refused while support is off.
+        // EC2 refuses host names while DNS support is off.
         for change in &changes {
             visible(job, || send(change)).await?;
         }
@@ -100,7 +100,7 @@ pub(crate) async fn ensure_dns(job: &Job<'_>, inventory: &Inventory) -> Result<V
     Ok(Vpc { dns_support: Some(true), dns_hostnames: Some(true), ..vpc.clone() })
 }
 
-/// Deletes the VPC and waits until it is gone.
+/// Deletes the VPC, and waits until it no longer exists.
 ///
 /// # Errors
 /// [`Error::Blocked`] names what is still in it.
@@ -117,7 +117,7 @@ pub(crate) async fn destroy(job: &Job<'_>, id: &str) -> Result<DeletionProof, Er
     .await
 }
 
-/// Returns what holds a VPC: all that is in it but what AWS itself puts there.
+/// Returns what blocks the deletion of a VPC: everything in it except what AWS itself puts there.
 async fn blockers(cloud: &Cloud, id: &str) -> Result<Vec<FoundBlocker>, Error> {
     let inside = || tag::filter("vpc-id", id);
     let (mut held, subnets, groups, tables, gateways, endpoints) = try_join!(

@@ -1,4 +1,4 @@
-//! Waiting until a database is available, or gone.
+//! Waits until a database is available, or no longer exists.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::core::job::Job;
 use crate::core::wait::{Probe, wait_until};
 use crate::error::failed;
 
-/// AWS's documents say 15 minutes at most; a standby or a restore may take twice that.
+/// AWS's documentation says 15 minutes at most; a standby or a restore may take twice that.
 pub(super) const AVAILABLE_WITHIN: Duration = Duration::from_secs(45 * 60);
 /// A final snapshot of a large database takes its time.
 const GONE_WITHIN: Duration = Duration::from_secs(60 * 60);
@@ -26,7 +26,7 @@ pub(super) async fn start(job: &Job<'_>, identifier: &str) -> Result<DatabaseIns
     .await?;
     let call = job.cloud.rds.start_db_instance().db_instance_identifier(identifier).send();
     match call.await.map_err(failed("rds", "StartDBInstance")) {
-        // A lost reply: it is starting.
+        // A lost reply: the database is starting already.
         Err(error) if !error.is_conflict() => return Err(error),
         Ok(_) | Err(_) => (),
     }
@@ -65,7 +65,7 @@ pub(super) fn is_serving(database: &DatabaseInstance) -> bool {
         && database.endpoint.is_some()
 }
 
-/// Tells whether RDS stays in this status until someone does something.
+/// Tells whether the database stays in this status until somebody acts.
 fn is_broken(status: &str) -> bool {
     matches!(status, "failed" | "storage-full" | "restore-error" | "insufficient-capacity" | "deleting")
         || status.starts_with("incompatible-")

@@ -9,18 +9,18 @@ use crate::core::tag;
 use crate::error::failed;
 use crate::{Cloud, Error};
 
-/// Returns the stack's database; one of that name without the stack's tag is not the stack's.
+/// Returns the stack's database: it has the stack file's identifier and the stack's tag.
 pub(crate) async fn find(cloud: &Cloud, stack: &Stack) -> Result<Option<DatabaseInstance>, Error> {
     let found = describe(cloud, &stack.database.identifier).await?;
     Ok(found.filter(|database| is_ours(stack, database)).as_ref().map(read))
 }
 
-/// The databases of the region that have to do with the stack.
+/// The databases of the region that have the stack's tag or identifier.
 #[derive(Debug, Default)]
 pub(crate) struct Databases {
-    /// The stack's: its tag and the stack file's identifier.
+    /// The stack's database: it has both.
     pub(crate) own: Option<DatabaseInstance>,
-    /// Those with its tag under another identifier, and one without it under the stack file's.
+    /// Databases that have only one of the two.
     pub(crate) strays: Vec<Stray>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn read(database: &DbInstance) -> DatabaseInstance {
     let endpoint = database
         .endpoint()
         .and_then(|endpoint| Some((endpoint.address()?.to_owned(), u16::try_from(endpoint.port()?).ok()?)));
-    // Those that it is taken out of stay listed as `removing` for a while.
+    // A group that the database was removed from stays listed as `removing` for a while.
     let groups = database.vpc_security_groups().iter().filter(|group| group.status() != Some("removing"));
     let groups = groups.filter_map(|group| group.vpc_security_group_id());
     let mut logs = database.enabled_cloudwatch_logs_exports().to_vec();

@@ -1,4 +1,4 @@
-//! Deleting the database, with a final snapshot where the stack file wants one.
+//! Deletes the database, with a final snapshot if the options want one.
 
 use stack::inventory::Inventory;
 
@@ -13,10 +13,10 @@ use crate::core::retry::retry_while;
 use crate::core::state::Proved;
 use crate::error::failed;
 
-/// Deletes the database and waits until it is gone.
+/// Deletes the database, and waits until it no longer exists.
 ///
 /// # Errors
-/// [`Error::Protected`] if it is protected from deletion and the options do not lift that.
+/// [`Error::Protected`] if it has deletion protection and the options do not turn that off.
 pub(crate) async fn destroy(
     job: &Job<'_>,
     identifier: &str,
@@ -47,7 +47,7 @@ pub(crate) async fn destroy(
         match call.send().await.map_err(failed("rds", "DeleteDBInstance")) {
             Ok(_) => Ok(()),
             Err(error) if error.is_gone() => Ok(()),
-            // Under way already, by a call whose reply was lost; or in the middle of a change.
+            // A lost reply: it is being deleted already. Or another change is running.
             Err(error) if error.is_conflict() || error.is_duplicate() => {
                 match describe(job.cloud, identifier).await? {
                     Some(database) if database.db_instance_status() != Some("deleting") => Err(error),

@@ -1,4 +1,4 @@
-//! The final snapshot that a database leaves behind.
+//! The final snapshot of a database.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use crate::core::state::Proved;
 use crate::core::wait::{Probe, wait_until};
 use crate::error::{chain, failed};
 
-/// Returns the name that the final snapshot is to have; `None` if there is to be none.
+/// Returns the name for the final snapshot; `None` if the options want no snapshot.
 pub(super) fn name(job: &Job<'_>) -> Option<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     match &job.options.fate.snapshot {
@@ -20,7 +20,7 @@ pub(super) fn name(job: &Job<'_>) -> Option<String> {
     }
 }
 
-/// Looks for the final snapshot of a database that is gone: only one that is `available` keeps its data.
+/// Waits until the final snapshot of a deleted database is `available`: only then it has the data.
 pub(super) async fn wait_until_kept(job: &Job<'_>, name: &str, proved: &mut Proved) {
     let found = wait_until(job, job.options.settle_within, || async {
         let call = job.cloud.rds.describe_db_snapshots().db_snapshot_identifier(name).send();

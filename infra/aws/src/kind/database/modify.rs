@@ -1,4 +1,4 @@
-//! Changes of a database that is there.
+//! Changes an existing database.
 
 use aws_sdk_rds::operation::modify_db_instance::builders::ModifyDBInstanceFluentBuilder;
 use stack::Secret;
@@ -10,8 +10,8 @@ use crate::core::retry::retry_while;
 use crate::core::wait::{Probe, wait_until};
 use crate::error::failed;
 
-/// Gives the master user that password and waits until it holds. A database that is stopped is started: its own step
-/// waits for the secret.
+/// Sets the master user's password, and waits until RDS has done so. Starts a stopped database: the database's own step
+/// waits for this secret.
 pub(crate) async fn set_password(job: &Job<'_>, identifier: &str, password: &Secret) -> Result<(), Error> {
     if matches!(get(job, identifier).await?.db_instance_status(), Some("stopped" | "stopping")) {
         start(job, identifier).await?;
@@ -46,12 +46,12 @@ pub(super) async fn modify(job: &Job<'_>, call: ModifyDBInstanceFluentBuilder) -
         let call = call.clone().send();
         async { call.await.map_err(failed("rds", "ModifyDBInstance")) }
     };
-    // Refused as long as an earlier change is under way, or a new role is not known yet.
+    // RDS refuses while an earlier change runs, or while it does not know a new role yet.
     let not_yet = |error: &Error| error.is_conflict() || is_role_unknown_yet(error);
     retry_while(job.stop, job.options.settle_within, not_yet, send).await.map(|_| ())
 }
 
-/// `InvalidParameterValue` is RDS's word for many things; here it names what the role is for.
+/// RDS uses the code `InvalidParameterValue` for many errors, so the message decides.
 pub(super) fn is_role_unknown_yet(error: &Error) -> bool {
     matches!(error, Error::Service { code, message, .. }
         if code == "InvalidParameterValue" && message.contains("ENHANCED_MONITORING"))

@@ -1,4 +1,4 @@
-//! The secrets of many roles: as few calls as the service allows, and a bounded number of them at a time.
+//! Reads and creates the secrets of many roles, with few calls and a limited number of them at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
@@ -15,12 +15,12 @@ use super::version::{self, Credentials, Version};
 use crate::error::failed;
 use crate::{Cloud, Error, Stop};
 
-/// The most names that one call of BatchGetSecretValue takes.
+/// The maximum number of names in a call of BatchGetSecretValue.
 const NAMES_A_CALL: usize = 20;
 const NOT_THERE: &str = "ResourceNotFoundException";
 
-/// Returns who logs in with those secrets that are there and have a value, by the secrets' names. One that cannot be read
-/// is the others' no concern: the errors of [`find_credentials`] are in the map.
+/// Returns the credentials in those secrets that exist and have a value, by the secrets' names. If one cannot be read, its
+/// entry is the error of [`find_credentials`], and the others are read all the same.
 pub async fn find_all(
     cloud: &Cloud,
     stack: &Stack,
@@ -31,7 +31,7 @@ pub async fn find_all(
     if names.is_empty() {
         return BTreeMap::new();
     }
-    // One list tells whose they are. Those that it does not show, and all if it is refused, are asked for one by one.
+    // One list shows whose they are. Secrets that it does not show are read one by one; if it is refused, all are.
     let own = &owner::arns(cloud, stack).await.unwrap_or_default();
     let progress = Progress::start(events, "read", names.len());
     let mut found = BTreeMap::new();
@@ -50,10 +50,10 @@ pub async fn find_all(
     found
 }
 
-/// Returns who logs in for these roles, by role, creating secrets with new ones where there are none. A role whose secret
-/// cannot be had is the others' no concern.
+/// Returns the credentials of these roles, by role, and creates the secrets that do not exist. A role whose secret fails
+/// does not stop the others.
 ///
-/// Once `stop` is raised no other secret is created; the roles that are left are not in the answer.
+/// Once `stop` is raised, no other secret is created; the remaining roles are not in the map.
 ///
 /// The errors of [`find_credentials`] and of [`ensure_role_secret`](super::role::ensure_role_secret) are in the map.
 pub async fn ensure_all(
@@ -94,8 +94,7 @@ async fn find_chunk(
     own: &BTreeMap<String, String>,
     names: &[&str],
 ) -> BTreeMap<String, Result<Credentials, Error>> {
-    // Whoever may read each secret need not be allowed to read them together, and not all of them need to fit the answer.
-    // What single calls say of the rest is the truth.
+    // The batch call needs a permission of its own, and its answer may lack some secrets. Those are read one by one.
     let ours: Vec<String> =
         names.iter().filter(|name| own.contains_key(**name)).map(|name| (*name).to_owned()).collect();
     let mut answer = match ours.is_empty() {
@@ -113,7 +112,7 @@ async fn find_chunk(
     found
 }
 
-/// Returns what one call tells: who logs in, or that there is none.
+/// Returns what one batch call shows: the credentials, or that the secret does not exist.
 async fn at_once(
     cloud: &Cloud,
     own: &BTreeMap<String, String>,
@@ -123,9 +122,9 @@ async fn at_once(
     let answer = call.await.map_err(failed(SERVICE, "BatchGetSecretValue"))?;
     let mut told = BTreeMap::new();
     for entry in answer.secret_values.unwrap_or_default() {
-        // A sandbox's service answers with the newest version, whatever its stage.
+        // A sandbox's service answers with the newest version, whatever its label.
         let is_current = entry.version_stages.iter().flatten().any(|stage| stage == version::CURRENT);
-        // One that was made again since the list was made may be another's.
+        // A secret that was deleted and created again since the list may be somebody else's.
         let is_same = entry.name.as_ref().and_then(|name| own.get(name)) == entry.arn.as_ref();
         if let (Some(name), Some(text), true) = (entry.name, entry.secret_string, is_current && is_same) {
             let version = Version::parse(entry.version_id.unwrap_or_default(), &text);
@@ -141,7 +140,7 @@ async fn at_once(
     Ok(told)
 }
 
-/// Tells how far it is, where that takes longer than a call.
+/// Reports progress, if there is more than one call to make.
 struct Progress<'a> {
     events: Option<&'a Events>,
     all: usize,

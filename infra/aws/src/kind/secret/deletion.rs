@@ -1,4 +1,4 @@
-//! How a secret of the stack ends: at once, in a recovery window, or not at all.
+//! Deletes a secret: at once, or after a recovery window.
 
 use stack::Stack;
 use stack::inventory::SecretEntry;
@@ -12,15 +12,15 @@ use crate::core::retry::delete;
 use crate::error::failed;
 use crate::{Cloud, Error};
 
-/// What became of a secret.
+/// The outcome of a secret's deletion.
 pub(crate) enum Deletion {
-    /// It is gone, and its name is free.
+    /// It no longer exists, and its name is free.
     Gone(DeletionProof),
     /// It can be restored.
     Kept(Kept),
 }
 
-/// Deletes the secret as the options tell. By default at once, so that its name is free for the next `up`.
+/// Deletes the secret as the options say: by default at once, so that its name is free for the next `up`.
 pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Deletion, Error> {
     if let SecretFate::Recoverable { days } = job.options.fate.secrets {
         return schedule(job, name, days).await;
@@ -63,7 +63,7 @@ async fn schedule(job: &Job<'_>, name: &str, days: u8) -> Result<Deletion, Error
     }))
 }
 
-/// Returns what the receipt says of a secret that was to stay.
+/// Returns the receipt's entry for a secret that is kept.
 pub(crate) fn kept(cloud: &Cloud, stack: &Stack, entry: &SecretEntry) -> Kept {
     Kept {
         kind: "secret".to_owned(),

@@ -19,7 +19,7 @@ pub(super) const SERVICE: &str = "secretsmanager";
 /// Calls at a time.
 pub(super) const AT_ONCE: usize = 16;
 
-/// Returns those that are there. Of one under a name that whoever asks may not look at, what the list has shown is told.
+/// Returns the secrets of these names that exist. For one that the caller may not describe, returns the list's entry.
 pub(super) async fn describe_all(
     cloud: &Cloud,
     stack: &Stack,

@@ -5,19 +5,19 @@ use stack::{Secret, Stack};
 use super::version::{self, Credentials, Version};
 use crate::{Cloud, Error};
 
-/// Returns the current password in the secret of that name, if there is such a secret with a value.
+/// Returns the current password in the secret of that name; `None` if there is no such secret or no value.
 ///
 /// # Errors
-/// [`Error::Secret`] if the value is not a JSON object with a `password`, [`Error::Foreign`] if the secret does not carry
+/// [`Error::Secret`] if the value is not a JSON object with a `password`, [`Error::Foreign`] if the secret does not have
 /// the stack's tag.
 pub async fn find(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<Secret>, Error> {
     Ok(version::find(cloud, stack, name, version::CURRENT).await?.map(|version| version.password))
 }
 
-/// Returns who logs in with the secret of that name, if there is such a secret with a value.
+/// Returns the credentials in the secret of that name; `None` if there is no such secret or no value.
 ///
 /// # Errors
-/// Those of [`find`].
+/// As [`find`].
 pub async fn find_credentials(
     cloud: &Cloud,
     stack: &Stack,

@@ -1,4 +1,4 @@
-//! All secrets that have to do with the stack.
+//! Lists the secrets that have the stack's tag or one of its names.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use super::describe::describe_all;
 use super::owner;
 use crate::{Cloud, Error};
 
-/// Returns the secrets with the stack's tag, also those under other names than the stack file makes, and what others have
-/// under a name that the stack needs; those that are scheduled for deletion included.
+/// Returns the secrets with the stack's tag, whatever their names, and the secrets of others under a name that the stack
+/// needs. Secrets that are scheduled for deletion are included.
 ///
-/// A list may be five minutes behind, so it only supplies names; each is then asked for by itself, and so are the
-/// names that must exist.
+/// A list may be five minutes old, so only its names count: each secret is then looked up, and so are the names that must
+/// exist.
 pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
     let mut known = BTreeSet::from([stack.master_secret_name()]);
     known.extend(stack.tenants.iter().map(|tenant| stack.role_secret_name(&tenant.owner)));
@@ -24,18 +24,18 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry
         describe_all(cloud, stack, &known, &[]),
     )
     .await?;
-    // What carries another stack's tag need not be looked at, and may not be allowed to be.
+    // Another stack's secrets are not looked up: the caller may have no permission for them.
     let by_name = by_name.iter().filter(|entry| entry.tagged || entry.owner.is_none());
     let listed = by_name.chain(&by_tag).map(|entry| entry.name.clone());
     let listed: BTreeSet<String> = listed.filter(|name| !known.contains(name)).collect();
     entries.extend(describe_all(cloud, stack, &listed, &by_tag).await?);
-    // A prefix may be the beginning of another stack's.
+    // Another stack's prefix may begin with this one.
     entries.retain(|entry| entry.tagged || known.contains(&entry.name));
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }
 
-/// Returns the secrets of the master user that a list shows, under whatever names.
+/// Returns the master user's secrets that a list shows, whatever their names.
 pub(crate) async fn masters(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
     let mut found = owner::tagged(cloud, stack).await?;
     found.retain(|entry| entry.resource == Resource::MasterSecret.tag());

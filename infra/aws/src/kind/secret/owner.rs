@@ -1,4 +1,4 @@
-//! Whose a secret is: its tag says so, and nothing is read from another's or written to it.
+//! Whose a secret is: the stack's tag decides, and secrets of others are neither read nor written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use super::describe::{AT_ONCE, SERVICE, describe, describe_all, entry};
 use crate::error::failed;
 use crate::{Cloud, Error};
 
-/// Returns the secret of that name without its value, if there is one.
+/// Returns the secret of that name without its value; `None` if there is none.
 ///
 /// # Errors
-/// [`Error::Foreign`] if it does not carry the stack's tag.
+/// [`Error::Foreign`] if it does not have the stack's tag.
 pub(crate) async fn own(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<SecretEntry>, Error> {
     match describe(cloud, stack, name).await? {
         Some(entry) if !entry.tagged => Err(Error::Foreign { what: "secret", name: entry.name }),
@@ -22,14 +22,14 @@ pub(crate) async fn own(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Opti
     }
 }
 
-/// Checks that those of the secrets that are there carry the stack's tag.
+/// Checks that all of these secrets that exist have the stack's tag.
 ///
 /// # Errors
 /// [`Error::Foreign`] names the first that does not.
 pub async fn check_all(cloud: &Cloud, stack: &Stack, names: &BTreeSet<String>) -> Result<(), Error> {
     let own = match names.len() <= AT_ONCE {
         true => BTreeMap::new(),
-        // What the list does not show, and all if it is refused, is asked for one by one.
+        // Secrets that the list does not show are looked up one by one; if it is refused, all are.
         false => arns(cloud, stack).await.unwrap_or_default(),
     };
     let open = names.iter().filter(|name| !own.contains_key(*name)).cloned().collect();
@@ -39,18 +39,18 @@ pub async fn check_all(cloud: &Cloud, stack: &Stack, names: &BTreeSet<String>) -
     }
 }
 
-/// Returns the secrets with the stack's tag that a list shows, which may be five minutes behind.
+/// Returns the secrets with the stack's tag that a list shows; it may be five minutes old.
 pub(super) async fn tagged(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
     let filter = |key: FilterNameStringType, value: &str| Filter::builder().key(key).values(value).build();
     let key = filter(FilterNameStringType::TagKey, STACK_TAG);
     let value = filter(FilterNameStringType::TagValue, &stack.name);
     let mut entries = listed(cloud, stack, vec![key, value]).await?;
-    // The filters let pass what begins so, and the key of one tag with the value of another.
+    // The filters compare prefixes, and match the key of one tag with the value of another.
     entries.retain(|entry| entry.tagged);
     Ok(entries)
 }
 
-/// Returns the secrets whose names begin with the stack's prefix, others' as well, as a list shows them.
+/// Returns the secrets that a list shows under the stack's prefix, whoever owns them.
 pub(super) async fn under_prefix(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
     let prefix = format!("{}/", stack.database.secret_prefix);
     let filter = Filter::builder().key(FilterNameStringType::Name).values(&prefix).build();
@@ -59,7 +59,7 @@ pub(super) async fn under_prefix(cloud: &Cloud, stack: &Stack) -> Result<Vec<Sec
     Ok(entries)
 }
 
-/// Returns the ARNs of the secrets with the stack's tag, by name. A secret that is made again has another one.
+/// Returns the ARNs of the secrets with the stack's tag, by name. A secret that is created again has another ARN.
 pub(super) async fn arns(cloud: &Cloud, stack: &Stack) -> Result<BTreeMap<String, String>, Error> {
     Ok(tagged(cloud, stack).await?.into_iter().map(|entry| (entry.name, entry.arn)).collect())
 }

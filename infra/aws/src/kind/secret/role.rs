@@ -15,16 +15,16 @@ use crate::{Cloud, Error, Stop};
 pub struct RoleSecret {
     /// The secret's full name.
     pub name: String,
-    /// Who logs in: the role itself, unless it is rotated with a second one.
+    /// The login: the role itself, unless it is rotated with a second user.
     pub credentials: Credentials,
-    /// It was made by this call, so PostgreSQL does not know the password yet.
+    /// This call has created it, so PostgreSQL does not know the password yet.
     pub created: bool,
 }
 
-/// Returns the secret of a tenant's role, creating it with a new password if there is none.
+/// Returns the secret of a tenant's role; creates it with a new password if there is none.
 ///
 /// # Errors
-/// [`Error::Foreign`] if a secret of that name does not carry the stack's tag.
+/// [`Error::Foreign`] if a secret of that name does not have the stack's tag.
 pub async fn ensure_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<RoleSecret, Error> {
     let name = stack.role_secret_name(role);
     match find_credentials(cloud, stack, &name).await? {
@@ -33,7 +33,7 @@ pub async fn ensure_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Res
     }
 }
 
-/// Creates the secret of a tenant's role, which was not there, or had no value, a moment ago.
+/// Creates the secret of a tenant's role, which did not exist, or had no value, a moment ago.
 pub(super) async fn create_role_secret(
     cloud: &Cloud,
     stack: &Stack,
@@ -45,7 +45,7 @@ pub(super) async fn create_role_secret(
     let credentials = match create(cloud, stack, &Stop::new(), &fresh).await? {
         Origin::New(_) => new(),
         Origin::Present(entry) => {
-            // Somebody may have scheduled it meanwhile; and a sandbox's service says nothing of that.
+            // Somebody may have scheduled it for deletion meanwhile; a sandbox's service does not report that.
             if entry.scheduled_for_deletion {
                 restore(cloud, &name).await?;
             }
@@ -61,7 +61,7 @@ pub(super) async fn create_role_secret(
 /// Deletes the secret of a role at once; `false` if there is none with the stack's tag.
 ///
 /// # Errors
-/// Secrets Manager refuses, or does not answer.
+/// Secrets Manager refuses or does not answer.
 pub async fn destroy_role_secret(cloud: &Cloud, stack: &Stack, role: &str) -> Result<bool, Error> {
     let name = stack.role_secret_name(role);
     if !describe(cloud, stack, &name).await?.is_some_and(|entry| entry.tagged) {

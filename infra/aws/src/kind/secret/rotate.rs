@@ -1,7 +1,6 @@
-//! A secret while its password is rotated: the new one waits in `AWSPENDING` until the server knows it.
+//! Rotates the password in a secret: the new one is in `AWSPENDING` until the server knows it.
 //!
-//! Whoever calls these in order may be cut off anywhere: the server knows the password of one of the two versions, and
-//! the next run finds both.
+//! A rotation may be killed between any two of these calls: one of the two passwords works, and the next run finds both.
 
 use stack::Stack;
 use stack::spec::ROLE_SECRET;
@@ -15,21 +14,21 @@ use crate::error::failed;
 pub use crate::kind::master_secret::set_master_password;
 use crate::{Cloud, Error};
 
-/// The versions of a secret that a server may know the password of.
+/// The versions of a secret whose password the server may know.
 #[derive(Clone, Debug)]
 pub struct Versions {
     /// The secret's full name.
     pub name: String,
-    /// The one that everybody reads.
+    /// The version that everybody reads.
     pub current: Version,
-    /// The one of a rotation that has not come to its end.
+    /// The version of a rotation that is not complete.
     pub pending: Option<Version>,
 }
 
-/// Returns the versions of the secret of that name, if there is such a secret with a value.
+/// Returns the versions of the secret of that name; `None` if there is no such secret or no value.
 ///
 /// # Errors
-/// [`Error::Secret`] if a value is not a JSON object with a `password`, [`Error::Foreign`] if the secret does not carry the
+/// [`Error::Secret`] if a value is not a JSON object with a `password`, [`Error::Foreign`] if the secret does not have the
 /// stack's tag.
 pub async fn find(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<Versions>, Error> {
     if own(cloud, stack, name).await?.is_none() {
@@ -41,7 +40,7 @@ pub async fn find(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Option<Ver
     )
     .await?;
     Ok(current.map(|current| {
-        // As Secrets Manager has it: both labels on one version is a rotation that is done.
+        // Both labels on one version: the rotation is complete.
         let pending = pending.filter(|pending| pending.id != current.id);
         Versions { name: name.to_owned(), current, pending }
     }))
@@ -55,11 +54,11 @@ pub async fn get(cloud: &Cloud, stack: &Stack, name: &str) -> Result<Versions, E
     find(cloud, stack, name).await?.ok_or_else(|| Error::Missing { what: format!("secret `{name}`") })
 }
 
-/// Returns the versions of the secret of that name as a rotation takes them. Where nobody can read the current one, what
-/// `AWSPREVIOUS` holds stands for it, or else a value with that user: the rotation then makes the secret whole.
+/// Returns the versions of the secret of that name for a rotation. If the current value is not readable, the value of
+/// `AWSPREVIOUS` takes its place, or else a new value with that user: the rotation then repairs the secret.
 ///
 /// # Errors
-/// As [`get`], but for [`Error::Secret`].
+/// As [`get`], except [`Error::Secret`].
 pub async fn get_or_rebuild(cloud: &Cloud, stack: &Stack, name: &str, user: &str) -> Result<Versions, Error> {
     let problem = match Box::pin(get(cloud, stack, name)).await {
         Err(problem @ Error::Secret { .. }) => problem,
@@ -86,13 +85,13 @@ pub async fn get_or_rebuild(cloud: &Cloud, stack: &Stack, name: &str, user: &str
     Ok(Versions { name: name.to_owned(), current, pending })
 }
 
-/// Stores a new password of that user's as the pending version, and returns that version.
+/// Stores a new password for that user as the pending version, and returns that version.
 ///
 /// # Errors
-/// [`Error::Secret`] if the current value is not ours; a call that got no answer may have stored it.
+/// [`Error::Secret`] if the current value is not a JSON object. A call without an answer may have stored the version.
 pub async fn put_pending(cloud: &Cloud, versions: &Versions, user: &str) -> Result<Version, Error> {
     let name = &versions.name;
-    // The token becomes the version's id, and makes a repeated call the same call.
+    // The token becomes the version's id, so a repeated call makes no second version.
     let token = password::request_token();
     let pending = versions
         .current
@@ -104,10 +103,10 @@ pub async fn put_pending(cloud: &Cloud, versions: &Versions, user: &str) -> Resu
     Ok(pending)
 }
 
-/// Makes the pending version the current one; `AWSPREVIOUS` goes to the one before.
+/// Makes the pending version the current one; the one before becomes `AWSPREVIOUS`.
 ///
 /// # Errors
-/// Secrets Manager refuses, as it does if another rotation has moved the label meanwhile.
+/// Secrets Manager refuses, for example if another rotation has moved the label meanwhile.
 pub async fn promote(cloud: &Cloud, versions: &Versions, pending: &Version) -> Result<(), Error> {
     let Versions { name, current, .. } = versions;
     let call = cloud.secrets.update_secret_version_stage().secret_id(name).version_stage(CURRENT);
@@ -115,22 +114,22 @@ pub async fn promote(cloud: &Cloud, versions: &Versions, pending: &Version) -> R
     let Err(error) = call.await.map_err(failed(SERVICE, "UpdateSecretVersionStage")) else {
         return Ok(());
     };
-    // A call whose reply was lost is repeated, and refused as the label has moved.
+    // A lost reply: the SDK repeats the call, which is refused because the label has moved already.
     match Box::pin(version::read(cloud, name, CURRENT)).await {
         Ok(Some(now)) if now.id == pending.id => Ok(()),
         Ok(_) | Err(_) => Err(error),
     }
 }
 
-/// Takes the pending label off a version that has become the current one.
+/// Removes the pending label from a version that has become the current one.
 ///
 /// # Errors
-/// Secrets Manager refuses. Nothing is lost by that: both labels on one version is a rotation that is done.
+/// Secrets Manager refuses. That does no harm: both labels on one version mean that the rotation is complete.
 pub async fn clear_pending(cloud: &Cloud, name: &str, done: &Version) -> Result<(), Error> {
     let call = cloud.secrets.update_secret_version_stage().secret_id(name).version_stage(PENDING);
     let call = call.remove_from_version_id(&done.id).send();
     match call.await.map_err(failed(SERVICE, "UpdateSecretVersionStage")) {
-        // A call whose reply was lost: the label is off already.
+        // A lost reply: the label is removed already.
         Err(error) if error.code() != Some("InvalidParameterException") => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! One version of a secret: what a staging label is attached to.
+//! One version of a secret: a staging label points at it.
 
 use serde_json::{Map, Value, json};
 use stack::{Secret, Stack};
@@ -10,9 +10,9 @@ use crate::{Cloud, Error};
 
 /// The version that everybody reads.
 pub(super) const CURRENT: &str = "AWSCURRENT";
-/// The version that was the current one before.
+/// The version that was current before.
 pub(super) const PREVIOUS: &str = "AWSPREVIOUS";
-/// The version that becomes the current one once the server knows its password.
+/// The version that becomes current once the server knows its password.
 pub(super) const PENDING: &str = "AWSPENDING";
 
 /// One version of a secret.
@@ -20,25 +20,25 @@ pub(super) const PENDING: &str = "AWSPENDING";
 pub struct Version {
     /// Its id.
     pub id: String,
-    /// The user in it, if there is one.
+    /// The user name in it, if there is one.
     pub user: Option<String>,
     /// The password in it.
     pub password: Secret,
-    /// All that is in it, as JSON.
+    /// The whole value, as JSON.
     value: Secret,
 }
 
-/// Who logs in, as a secret has it.
+/// The login that a secret has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user, if the secret names one.
+    /// The user name, if the secret has one.
     pub user: Option<String>,
     /// Its password.
     pub password: Secret,
 }
 
 impl Version {
-    /// Returns the version with that id and value; the error says what is wrong with the value, and never quotes it.
+    /// Parses a value. The error says what is wrong with it, and never quotes it.
     pub(super) fn parse(id: String, value: &str) -> Result<Version, &'static str> {
         let fields = fields(value)?;
         let password = fields.get("password").and_then(Value::as_str).ok_or(NO_PASSWORD)?;
@@ -49,7 +49,7 @@ impl Version {
         Ok(Version { id, user, password: Secret::new(password), value: Secret::new(value) })
     }
 
-    /// Returns a version that differs in its id, its user and its password alone: others may have added fields of their own.
+    /// Returns a version with another id, user and password. All other fields stay: people may have added some.
     pub(super) fn with(&self, id: String, user: &str, password: Secret) -> Result<Version, &'static str> {
         let mut fields = fields(self.value.expose())?;
         fields.insert("username".to_owned(), json!(user));
@@ -58,12 +58,12 @@ impl Version {
         Ok(Version { id, user: Some(user.to_owned()), password, value })
     }
 
-    /// Returns who logs in with it.
+    /// Returns the login in it.
     pub fn credentials(self) -> Credentials {
         Credentials { user: self.user, password: self.password }
     }
 
-    /// Returns the same under another version's id.
+    /// Returns the same value with another version's id.
     pub(super) fn in_place_of(self, id: String) -> Version {
         Version { id, ..self }
     }
@@ -80,10 +80,10 @@ fn fields(value: &str) -> Result<Map<String, Value>, &'static str> {
     serde_json::from_str(value).map_err(|_| NO_PASSWORD)
 }
 
-/// Returns the version that has the label, if there is such a secret and such a version.
+/// Returns the version with that label; `None` if there is no such secret or version.
 ///
 /// # Errors
-/// [`Error::Foreign`] if the secret does not carry the stack's tag: its value is not asked for then.
+/// [`Error::Foreign`] if the secret does not have the stack's tag; its value is not read then.
 pub(super) async fn find(
     cloud: &Cloud,
     stack: &Stack,
@@ -96,7 +96,7 @@ pub(super) async fn find(
     }
 }
 
-/// As [`find`], of a secret that is known to be the stack's.
+/// As [`find`], for a secret that is known to be the stack's.
 pub(super) async fn read(cloud: &Cloud, name: &str, label: &str) -> Result<Option<Version>, Error> {
     let call = cloud.secrets.get_secret_value().secret_id(name).version_stage(label);
     let answer = match call.send().await.map_err(failed(SERVICE, "GetSecretValue")) {
@@ -109,7 +109,7 @@ pub(super) async fn read(cloud: &Cloud, name: &str, label: &str) -> Result<Optio
     Version::parse(answer.version_id.unwrap_or_default(), &text).map(Some).map_err(problem)
 }
 
-/// Returns the id of the version that has the label, whatever is in it.
+/// Returns the id of the version with that label, whatever its value.
 pub(super) async fn find_id(cloud: &Cloud, name: &str, label: &str) -> Result<Option<String>, Error> {
     let call = cloud.secrets.get_secret_value().secret_id(name).version_stage(label);
     match call.send().await.map_err(failed(SERVICE, "GetSecretValue")) {

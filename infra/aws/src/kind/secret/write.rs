@@ -1,4 +1,4 @@
-//! Writing a secret: a new one, one that is taken back, and a new value.
+//! Creates a secret, restores it, and puts a new value into it.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use crate::core::{password, tag};
 use crate::error::failed;
 use crate::{Cloud, Error, Stop};
 
-/// A forced deletion is done in the background; until then the name is taken.
+/// AWS deletes in the background, even if the deletion is forced; until then the name is taken.
 const NAME_FREE_WITHIN: Duration = Duration::from_secs(60);
 
-/// A secret that is to be written.
+/// A new value with a new password, and the tags of its secret.
 pub(crate) struct Fresh {
     pub(crate) name: String,
     pub(crate) password: Secret,
     pub(crate) value: Secret,
     tags: Vec<Tag>,
-    /// Makes a repeated call the same call.
+    /// The client token: a repeated call writes the value once.
     token: String,
 }
 
 impl Fresh {
     pub(crate) fn new(stack: &Stack, kind: &str, name: String, user: &str) -> Fresh {
         let password = password::generate();
-        // The shape of the secrets that RDS manages, so that other programs can use it.
+        // The format of the secrets that RDS manages, so that other programs can use it.
         let value = json!({
             "username": user,
             "password": password.expose(),
@@ -45,17 +45,18 @@ impl Fresh {
     }
 }
 
+/// What `create` has found.
 pub(crate) enum Origin {
-    /// Made, or made anew out of one that was scheduled for deletion; with its ARN.
+    /// Nothing, or a secret that was scheduled for deletion: it has the new value now. With its ARN.
     New(String),
-    /// There was one of the stack's already.
+    /// A secret of the stack; nothing was written.
     Present(SecretEntry),
 }
 
-/// Creates the secret, or takes back one of that name that is scheduled for deletion.
+/// Creates the secret, or restores one of that name that is scheduled for deletion.
 ///
 /// # Errors
-/// [`Error::Foreign`], before anything is written, if one is there that does not carry the stack's tag.
+/// [`Error::Foreign`], before anything is written, if the name belongs to a secret without the stack's tag.
 pub(crate) async fn create(
     cloud: &Cloud,
     stack: &Stack,
@@ -75,7 +76,7 @@ pub(crate) async fn create(
             Err(error) if error.is_duplicate() || is_scheduled(&error) => error,
             Err(error) => return Err(error),
         };
-        // It went away for good in between if there is none; a call that is repeated then makes it.
+        // If there is none, it was deleted in between, and the repeated call creates it.
         let Some(entry) = own(cloud, stack, &fresh.name).await? else { return Err(refusal) };
         if refusal.is_duplicate() {
             return Ok(Origin::Present(entry));
@@ -89,7 +90,7 @@ pub(crate) async fn create(
     .await
 }
 
-/// Takes a secret back that is scheduled for deletion.
+/// Restores a secret that is scheduled for deletion.
 pub(crate) async fn restore(cloud: &Cloud, name: &str) -> Result<(), Error> {
     let call = cloud.secrets.restore_secret().secret_id(name).send();
     call.await.map(|_| ()).map_err(failed(SERVICE, "RestoreSecret"))

@@ -15,7 +15,7 @@ pub(crate) async fn list(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecurityGro
     Ok(groups.iter().filter(|group| tag::is_own(stack, group.tags())).map(read).collect())
 }
 
-/// Returns the groups that are not the stack's, but that its database or its bastion is in; one that is gone is left out.
+/// Returns the groups of others that the stack's database or bastion is in, as far as they exist.
 pub(crate) async fn attached(cloud: &Cloud, inventory: &Inventory) -> Result<Vec<SecurityGroup>, Error> {
     let of_database = inventory.database.iter().flat_map(|database| &database.groups);
     let all = of_database.chain(inventory.instances.iter().flat_map(|instance| &instance.groups));
@@ -24,7 +24,7 @@ pub(crate) async fn attached(cloud: &Cloud, inventory: &Inventory) -> Result<Vec
     ids.sort();
     ids.dedup();
     let found = with_ids(cloud, ids).await?;
-    // A tag of ours on somebody's group is another stack's business, or nobody's.
+    // The resource tag of such a group means nothing for this stack.
     Ok(found.iter().map(read).map(|group| SecurityGroup { resource: String::new(), ..group }).collect())
 }
 
@@ -32,12 +32,12 @@ pub(super) async fn with_ids(cloud: &Cloud, ids: Vec<String>) -> Result<Vec<Answ
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    // By a filter: asked for by its id, one that is gone would fail the call for all.
+    // A filter, not ids: one id that does not exist would fail the whole call.
     let filter = Filter::builder().name("group-id").set_values(Some(ids)).build();
     filtered(cloud, filter).await
 }
 
-/// Returns the rules of groups that need not be the stack's.
+/// Returns the rules of these groups, whoever owns them.
 pub(crate) async fn rules_of(cloud: &Cloud, ids: &[String]) -> Result<Vec<Rule>, Error> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -47,7 +47,7 @@ pub(crate) async fn rules_of(cloud: &Cloud, ids: &[String]) -> Result<Vec<Rule>,
     Ok(answer.security_groups().iter().flat_map(|group| read(group).rules).collect())
 }
 
-/// Returns the security groups that EC2's filter lets pass.
+/// Returns the security groups that match the filter.
 pub(crate) async fn filtered(cloud: &Cloud, filter: Filter) -> Result<Vec<Answer>, Error> {
     let pages = cloud.ec2.describe_security_groups().filters(filter).into_paginator().items().send();
     let groups: Result<Vec<Answer>, _> = pages.collect().await;

@@ -1,4 +1,4 @@
-//! A rule with one peer, and EC2's permission, which may hold many.
+//! Converts between a rule, which has one peer, and EC2's permission, which may have many.
 
 use aws_sdk_ec2::types::{IpPermission, IpRange, Ipv6Range, PrefixListId, UserIdGroupPair};
 use stack::inventory::{Direction, Peer, Rule};
@@ -6,7 +6,7 @@ use stack::inventory::{Direction, Peer, Rule};
 /// Returns one rule for each peer of the permission.
 pub(crate) fn parse(direction: Direction, permission: &IpPermission) -> Vec<Rule> {
     let protocol = permission.ip_protocol().unwrap_or("-1").to_owned();
-    // ICMP has types where others have ports, and -1 stands for all.
+    // For ICMP these are types, not ports, and -1 means all.
     let port = |value: Option<i32>| value.and_then(|value| u16::try_from(value).ok());
     let ports = port(permission.from_port()).zip(port(permission.to_port()));
     let ports = if protocol == "-1" { None } else { ports };
@@ -28,7 +28,7 @@ pub(crate) fn parse(direction: Direction, permission: &IpPermission) -> Vec<Rule
     ranges.chain(ipv6).chain(groups).chain(lists).collect()
 }
 
-/// Returns one permission for each peer of this one, each as EC2 told it: types of ICMP and accounts of others included.
+/// Splits a permission into one for each peer. Each keeps all fields: ICMP types and other accounts too.
 pub(crate) fn split(permission: &IpPermission) -> Vec<IpPermission> {
     let one = || {
         IpPermission::builder()
@@ -43,7 +43,7 @@ pub(crate) fn split(permission: &IpPermission) -> Vec<IpPermission> {
     ranges.chain(ipv6).chain(groups).chain(lists).map(|permission| permission.build()).collect()
 }
 
-/// Returns the permission that says the same as the rule.
+/// Returns the rule as a permission.
 pub(crate) fn render(rule: &Rule) -> IpPermission {
     let permission = IpPermission::builder()
         .ip_protocol(&rule.protocol)

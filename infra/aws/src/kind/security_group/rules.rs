@@ -1,4 +1,4 @@
-//! The rules of a security group: which it gets, and which are taken away.
+//! Adds and removes rules of a security group.
 
 use aws_sdk_ec2::types::IpPermission;
 use futures_util::future::{try_join, try_join_all};
@@ -13,8 +13,8 @@ use crate::core::retry::{VISIBLE_WITHIN, retry_while, visible};
 use crate::core::state::names_another;
 use crate::error::failed;
 
-/// Gives the group the rules that it is to have, takes away AWS's own and those that the plan closes, and leaves all others;
-/// returns it with what it has then.
+/// Adds the rules that the stack wants, removes AWS's default rules and those that the plan closes, and keeps all others.
+/// Returns the group with its rules.
 pub(crate) async fn ensure_rules(
     job: &Job<'_>,
     inventory: &Inventory,
@@ -36,7 +36,7 @@ pub(crate) async fn ensure_rules(
     for tries_left in (0..3).rev() {
         match converge(job, &group, &wish).await {
             Ok(()) => break,
-            // One rule that is there already fails the whole call: look again and send what is still missing.
+            // One rule that exists already fails the whole call: look again, and send what is still missing.
             Err(error) if (error.is_duplicate() || error.is_gone()) && tries_left > 0 => {
                 let groups = list(job.cloud, job.stack).await?;
                 group = groups.into_iter().find(|other| other.id == group.id).ok_or(error)?;
@@ -51,14 +51,14 @@ pub(crate) async fn ensure_rules(
     Ok(SecurityGroup { rules, ..group })
 }
 
-/// What becomes of a group's rules.
+/// What happens to a group's rules.
 struct Wish<'a> {
     want: &'a [Rule],
-    /// Those of AWS, which go.
+    /// AWS's default rules: they are removed.
     defaults: &'a [Rule],
-    /// Those of others that go as well.
+    /// Rules of others that are removed as well.
     confirmed: &'a [Rule],
-    /// It has no rules but AWS's.
+    /// The group has only AWS's default rules.
     is_new: bool,
 }
 
@@ -71,24 +71,24 @@ async fn converge(job: &Job<'_>, group: &SecurityGroup, wish: &Wish<'_>) -> Resu
     };
     let defaults = there(wish.defaults);
     if wish.is_new {
-        // Cut off after this, the group is one that nobody has begun with; the other way round, AWS's own rule would look
-        // like somebody's.
+        // If this run is killed here, the group looks untouched. In the other order, AWS's rule would look like one that
+        // somebody has added.
         let call = || revoke(job, &group.id, &defaults);
         retry_while(job.stop, VISIBLE_WITHIN, is_group_unknown, call).await?;
         authorize(job, &group.id, &own).await?;
     } else {
-        // Whoever uses the group must not lose what both rules let through.
+        // Connections that both the old and the new rules allow must not break.
         authorize(job, &group.id, &own).await?;
         revoke(job, &group.id, &defaults).await?;
     }
     close(job, &group.id, &there(wish.confirmed)).await?;
-    // One by one: a group that is not there must not stand in the way of the others.
+    // One by one: a peer group that does not exist must not block the other rules.
     let each = allowed.iter().map(|rule| async {
         let call = job.cloud.ec2.authorize_security_group_ingress().group_id(&group.id);
         match call.ip_permissions(rule::render(rule)).send().await {
             Ok(_) => Ok(()),
             Err(error) => match failed("ec2", "AuthorizeSecurityGroupIngress")(error) {
-                // Ours is known by now, so it is theirs.
+                // EC2 knows our group by now, so the group in the rule is missing.
                 error if error.is_gone() => Err(not_there(rule).unwrap_or(error)),
                 error => Err(error),
             },
@@ -97,12 +97,12 @@ async fn converge(job: &Job<'_>, group: &SecurityGroup, wish: &Wish<'_>) -> Resu
     try_join_all(each).await.map(|_| ())
 }
 
-/// Tells whether EC2 does not know the group yet, which is another thing than a rule that is gone.
+/// Tells whether EC2 does not know the group yet; a rule that does not exist has another code.
 fn is_group_unknown(error: &Error) -> bool {
     error.code() == Some("InvalidGroup.NotFound")
 }
 
-/// Tells whether the stack file itself names who is let in by the rule.
+/// Tells whether the stack file itself names the rule's peer.
 fn is_allowed(stack: &Stack, rule: &Rule) -> bool {
     let allowed = &stack.database;
     rule.direction == Direction::Ingress
@@ -118,7 +118,7 @@ fn not_there(rule: &Rule) -> Option<Error> {
     Some(Error::Missing { what: format!("security group `{id}`, which `allow_groups` names,") })
 }
 
-/// Takes those rules away, each as EC2 tells it now: one that is gone already counts as taken away.
+/// Removes these rules, exactly as EC2 lists them now. A rule that no longer exists counts as removed.
 async fn close(job: &Job<'_>, id: &str, rules: &[Rule]) -> Result<(), Error> {
     if rules.is_empty() {
         return Ok(());
@@ -196,13 +196,13 @@ fn permissions(rules: &[Rule]) -> (Vec<IpPermission>, Vec<IpPermission>) {
     (ingress.into_iter().map(rule::render).collect(), egress.into_iter().map(rule::render).collect())
 }
 
-/// Removes the rules that name other groups, so that groups that name each other can be deleted in any order. The others
-/// go with the group: until then whoever they let in is let in.
+/// Removes the rules that name other groups, so that groups that name each other can be deleted in any order. The other
+/// rules stay in force until the group is deleted.
 pub(crate) async fn destroy_rules(job: &Job<'_>, id: &str, inventory: &Inventory) -> Result<(), Error> {
     let Some(group) = inventory.groups.iter().find(|group| group.id == id) else {
         return Ok(());
     };
-    // One rule at a time: a rule that is gone would fail the call for all.
+    // One rule at a time: one that no longer exists would fail the whole call.
     let each = group.rules.iter().filter(|rule| names_another(rule, id)).map(|rule| async move {
         match revoke(job, id, std::slice::from_ref(rule)).await {
             Err(error) if !error.is_gone() => Err(error),
