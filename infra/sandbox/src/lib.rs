@@ -8,12 +8,14 @@ mod containers;
 mod databases;
 pub mod detached;
 mod error;
+mod folder_lock;
 mod front;
 pub mod localstack;
 mod log;
 mod moto;
 mod postgres;
 mod process;
+mod progress;
 mod runtime;
 mod sandbox;
 mod slots;
@@ -32,6 +34,7 @@ pub use moto::{Moto, MotoSource};
 pub use postgres::{
     Cluster, ClusterServer, ClusterSpec, ContainerFile, ContainerServer, PostgresSource, Programs,
 };
+pub use progress::Progress;
 pub use runtime::{REQUIREMENTS, Runtime, find_python};
-pub use sandbox::{DatabaseMode, Options, Progress, Sandbox, Tuning};
+pub use sandbox::{DatabaseMode, Options, Sandbox, Tuning};
 pub use tls::{Authority, Identity, KeyKind};

@@ -2,10 +2,10 @@
 
 mod nursery;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl Moto {
         match started.await {
             Ok(Ok(Some(moto))) => Ok(moto),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(None)) | Err(_) => Err(not_ready("moto", log_path)),
+            Ok(Ok(None)) | Err(_) => Err(Error::not_ready("moto", log_path)),
         }
     }
 
@@ -126,7 +126,7 @@ async fn fork(runtime: &Runtime, key: MotoKey, log: &File, log_path: &Path) -> R
     });
     let born = born.await.map_err(io::Error::other).and_then(|born| born);
     guard.release();
-    born.map_err(|_| not_ready("moto", log_path.to_owned()))
+    born.map_err(|_| Error::not_ready("moto", log_path.to_owned()))
 }
 
 /// Ends a nursery that does not answer: nobody can wait for it any more.
@@ -158,15 +158,9 @@ async fn contain(image: &str, key: MotoKey, log: &File, log_path: &Path) -> Resu
         Some(port) => Ok((Server::Container(Box::new(server)), port)),
         None => {
             server.stop(STOP_LIMIT).await;
-            Err(not_ready("moto", log_path.to_owned()))
+            Err(Error::not_ready("moto", log_path.to_owned()))
         }
     }
-}
-
-/// Returns the error of a server that did not come up, with the end of its log.
-pub(crate) fn not_ready(server: &str, log: PathBuf) -> Error {
-    let output = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    Error::NotReady { server: server.to_owned(), log, output }
 }
 
 /// What moto reads at its start. Without the first, AmazonSSMManagedInstanceCore does not exist.

@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message as Frame;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::{Agent, AgentOptions, Dialer, Pacing};
+use super::options::{AgentOptions, Pacing};
+use super::{Agent, Dialer};
 use crate::gateway::websocket::limits;
 use crate::gateway::{Agent as _, AgentSession, Password, chain};
 use crate::wire::{self, Registration, Welcome};

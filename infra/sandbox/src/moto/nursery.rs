@@ -178,7 +178,7 @@ fn start_shared(mut command: Command, socket: &Path) -> Result<UnixStream, Error
             Err(_) if began.elapsed() < LISTENS_WITHIN && matches!(child.try_wait(), Ok(None)) => {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            Err(_) => return Err(super::not_ready("moto", path)),
+            Err(_) => return Err(Error::not_ready("moto", path)),
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::{ADMIN, Socket};
+use super::socket::Socket;
 use crate::Error;
 use crate::gateway::Password;
+
+/// The superuser. As on RDS, it belongs to the service and nobody else gets in as it.
+pub(crate) const ADMIN: &str = "rdsadmin";
 
 /// Connects as the superuser.
 pub(super) async fn connect(socket: &Socket) -> Result<Client, Error> {

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::locale;
 use super::programs::Programs;
-use super::{ADMIN, locale};
+use super::role::ADMIN;
 use crate::{Error, cache};
 
 /// Nobody's data is at stake, so that speed wins over durability. Every statement is logged, to prove that none
