@@ -3,6 +3,7 @@
 pub mod gateway;
 
 mod agent;
+mod agent_protocol;
 mod cache;
 mod containers;
 mod databases;
@@ -20,7 +21,6 @@ mod runtime;
 mod sandbox;
 mod slots;
 mod tls;
-mod wire;
 
 pub use agent::{
     Agent, AgentOptions, Challenge, Dialer, Directory, Encryption, LineFaults, Pacing, ProgramSettings,

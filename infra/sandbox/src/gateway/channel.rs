@@ -10,21 +10,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Frame};
 use tunnel::OpenDataChannel;
 
-use super::clock;
-use super::options::Signatures;
-use super::reply::Reply;
-use super::session::{Attached, Goodbye};
-use super::signature::{Canonical, Claim};
-use super::state::State;
-use super::websocket;
-
-/// The path of data channels, up to the session's id.
-pub(crate) const PATH: &str = "/v1/data-channel/";
-
-/// Returns the address that a session's client is to connect to.
-pub(crate) fn stream_url(state: &State, session_id: &str) -> String {
-    format!("ws://{}{PATH}{session_id}?role=publish_subscribe", state.address)
-}
+use crate::gateway::clock;
+use crate::gateway::memory::sessions::{Attached, Goodbye};
+use crate::gateway::options::Signatures;
+use crate::gateway::state::State;
+use crate::gateway::wire::reply::Reply;
+use crate::gateway::wire::signature::{Canonical, Claim};
+use crate::gateway::wire::websocket::{self, DATA_CHANNEL};
 
 /// Returns why an upgrade is refused for its signature, if it is. One without any is a client's from before signatures, where
 /// those are let in: the session's token is still to come.
@@ -58,7 +50,7 @@ pub(crate) fn open(
     headers: &HeaderMap,
     upgrade: hyper::upgrade::OnUpgrade,
 ) -> Reply {
-    let session_id = uri.path().trim_start_matches(PATH).to_owned();
+    let session_id = uri.path().trim_start_matches(DATA_CHANNEL).to_owned();
     websocket::agree(headers, || state.tasks.spawn(carry(Arc::clone(state), session_id, upgrade)))
 }
 

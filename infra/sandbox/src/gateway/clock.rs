@@ -7,9 +7,9 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::reply::Reply;
-use super::request::Protocol;
-use super::state::State;
+use crate::gateway::state::State;
+use crate::gateway::wire::reply::Reply;
+use crate::gateway::wire::request::Protocol;
 
 /// How far a signature's time may be from the service's.
 const TOLERATED: SignedDuration = SignedDuration::from_mins(5);

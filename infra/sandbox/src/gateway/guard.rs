@@ -1,36 +1,12 @@
 //! Who is answered at all: programs of whoever has the key, and no page in a browser.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{StatusCode, Uri};
 
-use super::options::Options;
-use super::reply::Reply;
-use super::request::Protocol;
-use super::signature::{Canonical, Claim, Refused};
-use super::state::State;
-
-/// The names that a gateway is called by, as `Host` says them.
-#[derive(Debug)]
-pub(crate) struct Hosts(BTreeSet<String>);
-
-impl Hosts {
-    pub(crate) fn new(addresses: &[SocketAddr], options: &Options) -> Hosts {
-        let local = "localhost".to_owned();
-        let names: Vec<&String> = options.hosts.iter().chain([&local]).collect();
-        let called = |address: &SocketAddr| {
-            let named = names.iter().map(|name| format!("{}:{}", name.to_ascii_lowercase(), address.port()));
-            named.chain([address.to_string()]).collect::<Vec<_>>()
-        };
-        Hosts(addresses.iter().flat_map(called).collect())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.contains(&name.to_ascii_lowercase())
-    }
-}
+use crate::gateway::state::State;
+use crate::gateway::wire::reply::Reply;
+use crate::gateway::wire::request::Protocol;
+use crate::gateway::wire::signature::{Canonical, Claim, Refused};
 
 /// Refuses what a browser sends for a page, and what was meant for another host.
 ///

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::agent::Agent;
-use super::database::Databases;
-use super::emulator::Upstreams;
-use super::key::Key;
-use super::machine::{Machines, NoMachines};
+use crate::gateway::agent::Agent;
+use crate::gateway::database::Databases;
+use crate::gateway::machine::{Machines, NoMachines};
+use crate::gateway::upstream::emulator::Upstreams;
+use crate::gateway::wire::key::Key;
 
 /// How a gateway is to behave.
 #[derive(Clone)]

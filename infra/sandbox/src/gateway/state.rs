@@ -3,20 +3,21 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::denial::Denials;
-use super::fault::Faults;
-use super::guard::Hosts;
-use super::instance::Launches;
-use super::journal::Journal;
-use super::network::Network;
+use super::error::Error;
+use super::memory::agents::Agents;
+use super::memory::denials::Denials;
+use super::memory::faults::Faults;
+use super::memory::journal::Journal;
+use super::memory::launches::Launches;
+use super::memory::phases::Phases;
+use super::memory::sessions::Sessions;
+use super::memory::signers::Signers;
+use super::memory::subscriptions::Confirmed;
 use super::options::Options;
-use super::rds::Phases;
-use super::registration::Agents;
-use super::session::Sessions;
-use super::signature::Signers;
-use super::sns::Confirmed;
 use super::task::Tasks;
 use super::upstream::Upstream;
+use super::upstream::network::Network;
+use super::wire::hosts::Hosts;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -46,7 +47,7 @@ impl State {
             address,
             network: Network::over(upstream.clone()),
             upstream,
-            hosts: Hosts::new(&addresses, &options),
+            hosts: Hosts::new(&addresses, &options.hosts),
             signers: Signers::new(options.key.clone()),
             options,
             tasks: Tasks::new(),
@@ -62,13 +63,13 @@ impl State {
         }
     }
 
-    /// Returns the age of the world: what was put off in an earlier one must not happen in this.
-    pub(crate) fn age(&self) -> u64 {
+    /// Returns how many resets there were: what was put off before one must not happen after it.
+    pub(crate) fn generation(&self) -> u64 {
         self.resets.load(Ordering::Relaxed)
     }
 
     /// Forgets everything, here and behind us.
-    pub(crate) async fn reset(&self) -> Result<(), super::Error> {
+    pub(crate) async fn reset(&self) -> Result<(), Error> {
         self.resets.fetch_add(1, Ordering::Relaxed);
         self.faults.clear();
         self.denials.clear();
