@@ -31,6 +31,9 @@ pub(crate) struct Upstream {
 /// The header in which our own server of moto is shown its key.
 const KEY: HeaderName = HeaderName::from_static("x-drawbridge-key");
 
+/// The header by which our own server of moto says that moto does not have the service.
+const NO_SERVICE: HeaderName = HeaderName::from_static("x-drawbridge-no-service");
+
 /// These belong to one connection and are written anew for the other.
 const OF_THE_CONNECTION: [HeaderName; 5] = [
     header::CONNECTION,
@@ -72,19 +75,22 @@ impl Upstream {
         self.log.all()
     }
 
-    /// Passes a request on. What moto cannot do comes back as a page of HTML with status 500, which clients try
-    /// again for nothing; they are told so instead.
+    /// Passes a request on. A service or an operation that the program does not have is refused for good: moto answers with a
+    /// 500, which clients try again for nothing.
     pub(crate) async fn forward(&self, request: &Request) -> Result<Reply, Error> {
         let reply = self.pass(request).await?;
+        let (program, service) = (self.program(request.service()), request.service());
         let html =
             reply.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-        if reply.status == StatusCode::INTERNAL_SERVER_ERROR && html {
+        let message = if reply.headers.contains_key(NO_SERVICE) {
+            format!("{program} does not have the service `{service}`")
+        } else if reply.status == StatusCode::INTERNAL_SERVER_ERROR && html {
             let operation = request.operation.as_deref().unwrap_or("this");
-            let program = self.program(request.service());
-            let message = format!("{program} failed at {operation}, or does not have it");
-            return Ok(Reply::refuse(request.protocol(), 501, "NotImplemented", &message));
-        }
-        Ok(reply)
+            format!("{program} failed at {operation} of the service `{service}`, or does not have it")
+        } else {
+            return Ok(reply);
+        };
+        Ok(Reply::refuse(request.protocol(), 501, "NotImplemented", &message))
     }
 
     /// Passes a request on and returns the answer as it is.
