@@ -29,7 +29,7 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(60);
 /// The original of servers. It ends, with all of them, when the last of its holders drops it or their process ends; one that
 /// is shared ends those servers alone that this process asked for.
 #[derive(Debug)]
-pub(super) struct Nursery {
+pub(super) struct ForkServer {
     original: Original,
     is_lost: AtomicBool,
     pipes: Mutex<Pipes>,
@@ -56,29 +56,29 @@ impl std::fmt::Debug for Pipes {
 }
 
 /// One for each Python, as long as somebody holds it.
-static ALL: Mutex<Option<HashMap<PathBuf, Weak<Nursery>>>> = Mutex::new(None);
+static ALL: Mutex<Option<HashMap<PathBuf, Weak<ForkServer>>>> = Mutex::new(None);
 
-impl Nursery {
+impl ForkServer {
     /// Returns the one of that command's program, started with its log there if there is none yet. Blocks.
-    pub(super) fn of(command: Command, log: &File) -> Result<Arc<Nursery>, Error> {
+    pub(super) fn of(command: Command, log: &File) -> Result<Arc<ForkServer>, Error> {
         let mut all = lock(&ALL);
         let all = all.get_or_insert_default();
         let program = PathBuf::from(command.get_program());
-        if let Some(nursery) = all.get(&program).and_then(Weak::upgrade)
-            && nursery.is_alive()
+        if let Some(fork_server) = all.get(&program).and_then(Weak::upgrade)
+            && fork_server.is_alive()
         {
-            return Ok(nursery);
+            return Ok(fork_server);
         }
-        let nursery = match std::env::var_os(SHARED_VARIABLE).filter(|socket| !socket.is_empty()) {
-            Some(socket) => Nursery::join(command, socket)?,
-            None => Nursery::start(command, log)?,
+        let fork_server = match std::env::var_os(SHARED_VARIABLE).filter(|socket| !socket.is_empty()) {
+            Some(socket) => ForkServer::join(command, socket)?,
+            None => ForkServer::start(command, log)?,
         };
-        let nursery = Arc::new(nursery);
-        all.insert(program, Arc::downgrade(&nursery));
-        Ok(nursery)
+        let fork_server = Arc::new(fork_server);
+        all.insert(program, Arc::downgrade(&fork_server));
+        Ok(fork_server)
     }
 
-    fn start(mut command: Command, log: &File) -> Result<Nursery, Error> {
+    fn start(mut command: Command, log: &File) -> Result<ForkServer, Error> {
         use std::os::unix::process::CommandExt;
         let stderr = log.try_clone().map_err(Error::file("open", "the log"))?;
         // A process group of its own, so that Ctrl-C at the terminal reaches only us.
@@ -89,7 +89,7 @@ impl Nursery {
         let answers: Box<dyn Read + Send> = Box::new(child.stdout.take().expect("invariant: it was piped"));
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("invariant: a process id is an i32"));
         let pipes = Pipes { child: Some(child), orders, answers: BufReader::new(answers) };
-        Ok(Nursery {
+        Ok(ForkServer {
             original: Original::Own(pid),
             is_lost: AtomicBool::new(false),
             pipes: Mutex::new(pipes),
@@ -97,7 +97,7 @@ impl Nursery {
     }
 
     /// Connects to the one that others share, and starts it if nobody has.
-    fn join(command: Command, socket: OsString) -> Result<Nursery, Error> {
+    fn join(command: Command, socket: OsString) -> Result<ForkServer, Error> {
         let socket = PathBuf::from(socket);
         let cannot = |source: io::Error| Error::file("connect to", &socket)(source);
         let path = socket.with_extension("lock");
@@ -113,7 +113,7 @@ impl Nursery {
             (Box::new(orders), Box::new(answers));
         let pipes = Pipes { child: None, orders: Some(orders), answers: BufReader::new(answers) };
         let original = Original::Shared(stream);
-        Ok(Nursery { original, is_lost: AtomicBool::new(false), pipes: Mutex::new(pipes) })
+        Ok(ForkServer { original, is_lost: AtomicBool::new(false), pipes: Mutex::new(pipes) })
     }
 
     fn is_alive(&self) -> bool {
@@ -127,7 +127,7 @@ impl Nursery {
     }
 
     /// Starts a server with that key and that log and returns its process and its port. Blocks.
-    pub(super) fn bear(&self, key: MotoKey, log: &Path) -> io::Result<(u32, u16)> {
+    pub(super) fn spawn(&self, key: MotoKey, log: &Path) -> io::Result<(u32, u16)> {
         let answer = self.ask(&format!("start {} {}", key.expose(), log.display()))?;
         let parsed =
             answer.split_once(' ').and_then(|(pid, port)| Some((pid.parse().ok()?, port.parse().ok()?)));
