@@ -10,7 +10,6 @@ mod databases;
 pub mod detached;
 mod error;
 mod folder_lock;
-mod front;
 pub mod localstack;
 mod log;
 mod moto;
@@ -21,6 +20,7 @@ mod runtime;
 mod sandbox;
 mod slots;
 mod tls;
+mod tls_proxy;
 
 pub use agent::{
     Agent, AgentOptions, Challenge, Dialer, Directory, Encryption, LineFaults, Pacing, ProgramSettings,
@@ -28,7 +28,6 @@ pub use agent::{
 };
 pub use containers::{ContainerDatabases, Containers};
 pub use error::Error;
-pub use front::Front;
 pub use log::create_log;
 pub use moto::{Moto, MotoSource};
 pub use postgres::{
@@ -38,3 +37,4 @@ pub use progress::Progress;
 pub use runtime::{REQUIREMENTS, Runtime, find_python};
 pub use sandbox::{DatabaseMode, Options, Sandbox, Tuning};
 pub use tls::{Authority, Identity, KeyKind};
+pub use tls_proxy::Front;

@@ -33,7 +33,7 @@ log_line_prefix = '%m [%p] %q%u@%d '
 password_encryption = 'scram-sha-256'
 ";
 
-/// The superuser gets in by the private socket alone; the front turns it away. Everybody else has a password.
+/// The superuser gets in by the private socket alone; the TLS proxy turns it away. Everybody else has a password.
 pub(super) const ACCESS: &str = "
 local all      rdsadmin trust
 local rdsadmin all      reject
