@@ -1,11 +1,11 @@
 //! An HTTP server that stands in front of moto, or of LocalStack and moto, and behaves like AWS where they do not.
 //!
-//! Any client whose endpoint is the gateway's address works. What the gateway does not treat is passed on as it was
-//! sent; `rule` is the list of what it does.
+//! Any client with the gateway's address as its endpoint works. Calls that no rule answers are passed on as they were sent;
+//! `rule` lists the services that have one.
 //!
 //! Each of its floors uses those below it: `wire` reads and writes what goes over a connection, `upstream` asks the programs
-//! behind the gateway, `memory` keeps what must be remembered between calls, `rule` has a file for each service that the
-//! gateway treats, and `serve`, `route`, `control` and `channel` take the calls in.
+//! behind the gateway, `memory` keeps state between calls, `rule` has a file for each service that the gateway answers itself,
+//! and `serve`, `route`, `control` and `channel` take the calls in.
 
 pub(crate) mod control;
 

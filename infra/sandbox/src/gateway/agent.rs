@@ -23,7 +23,7 @@ pub trait Agent: Send + Sync + 'static {
         to_client: mpsc::Sender<Bytes>,
     ) -> BoxFuture<'static, ()>;
 
-    /// Returns the agents that connect from elsewhere, if these do; others are always there.
+    /// Returns the agents that connect from other processes, if these do. Others are always connected.
     fn remote(&self) -> Option<&RemoteAgents> {
         None
     }

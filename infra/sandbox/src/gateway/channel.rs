@@ -1,4 +1,4 @@
-//! The data channel: a websocket whose first frame says who it is, and frames both ways after that.
+//! The data channel: a websocket whose first frame carries the session's token, then frames both ways.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use crate::gateway::wire::reply::Reply;
 use crate::gateway::wire::signature::{Canonical, Claim};
 use crate::gateway::wire::websocket::{self, DATA_CHANNEL};
 
-/// Returns why an upgrade is refused for its signature, if it is. One without any is a client's from before signatures, where
-/// those are let in: the session's token is still to come.
+/// Returns the refusal of an upgrade whose signature is bad. An unsigned upgrade is allowed where signatures are optional, for
+/// older clients: the session's token is checked next.
 pub(crate) fn refusal<B>(state: &State, request: &hyper::Request<B>) -> Option<Reply> {
     let forbidden = |text: &str| Some(Reply::plain(StatusCode::FORBIDDEN, text));
     let headers = request.headers();
@@ -66,7 +66,7 @@ async fn carry(state: Arc<State>, session_id: String, upgrade: hyper::upgrade::O
         return;
     };
     let (mut write, mut read) = socket.split();
-    // Each direction waits for itself alone: a target that stops reading must not hold up the replies.
+    // The directions do not wait for each other: a target that stops reading must not stop the replies.
     let upwards = async {
         while let Some(Ok(frame)) = read.next().await {
             let frame = match frame {

@@ -1,7 +1,7 @@
 //! The gateway's own API for other processes, under a path that AWS does not use.
 //!
 //! A request is signed with the gateway's key for the service `drawbridge`, with the header `x-drawbridge-control: 1`, which is
-//! signed too. Its answer has `x-drawbridge-proof`, which only who has the key can make of that signature.
+//! signed too. Its answer has `x-drawbridge-proof`, which only a holder of the key can make for that signature.
 //!
 //! | | |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What the gateway asks of whoever runs the real databases behind RDS.
+//! The interface to the real databases behind RDS.
 
 use futures_util::future::BoxFuture;
 

@@ -15,7 +15,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// An address that stands for all of this machine's: nobody outside is to reach a sandbox.
+    /// A wildcard address: nobody outside this machine may reach a sandbox.
     #[error("{address} would open the gateway to everybody; name one address of this machine")]
     Everywhere {
         /// The address.

@@ -1,4 +1,4 @@
-//! A password that is never shown.
+//! A password, which is never shown.
 
 use std::fmt;
 

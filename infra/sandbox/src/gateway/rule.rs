@@ -1,4 +1,6 @@
-//! What the gateway treats itself: a file for each service, and here the list of them.
+//! What the gateway answers itself: one file for each service, and here the list of them.
+//!
+//! For a new service, add its file and its line in [`answer`].
 
 mod cloudwatch;
 mod ec2;

@@ -83,7 +83,7 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         return Ok(admit(state, &place, incoming.headers(), upgrade));
     }
     let (parts, body) = incoming.into_parts();
-    // Nothing is read for who has no key.
+    // The body is read only for a known key.
     let claim = match guard::claim(state, &parts.headers) {
         Ok(claim) => claim,
         Err(refused) => return Ok(*refused),
@@ -115,8 +115,8 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
     call(state, arrival, protocol, Box::pin(work)).await
 }
 
-/// Lets an agent in, at `INSTANCE` to register and at `INSTANCE/sessions/SESSION` for a session. No call of AWS's: the
-/// journal does not hear of it.
+/// Admits an agent, at `INSTANCE` to register and at `INSTANCE/sessions/SESSION` for a session. The journal does not note it,
+/// as it is no call of AWS.
 fn admit(state: &Arc<State>, place: &str, headers: &HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Reply {
     let Some(agents) = state.options.agent.remote().cloned() else {
         return Reply::plain(StatusCode::NOT_FOUND, "no agent is awaited here");
@@ -197,7 +197,7 @@ async fn call(
     }
 }
 
-/// Does the work in a task of its own: a client that goes away does not undo what it has asked for.
+/// Does the work in a task of its own: it goes on when the client disconnects.
 async fn work_on(
     state: &Arc<State>,
     number: u64,

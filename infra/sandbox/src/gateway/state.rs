@@ -1,4 +1,4 @@
-//! What all calls share.
+//! The state that all calls share.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,12 +63,12 @@ impl State {
         }
     }
 
-    /// Returns how many resets there were: what was put off before one must not happen after it.
+    /// Returns how many resets there were. A delayed task from before a reset must not act after it.
     pub(crate) fn generation(&self) -> u64 {
         self.resets.load(Ordering::Relaxed)
     }
 
-    /// Forgets everything, here and behind us.
+    /// Empties the memories and the programs behind the gateway.
     pub(crate) async fn reset(&self) -> Result<(), Error> {
         self.resets.fetch_add(1, Ordering::Relaxed);
         self.faults.clear();
@@ -81,7 +81,7 @@ impl State {
         self.launches.clear();
         self.confirmed.clear();
         for identifier in self.phases.clear() {
-            // What cannot be removed is reported by the next that tries to use it.
+            // A database that cannot be removed is reported when its place is used again.
             drop(self.options.databases.delete(&identifier).await);
         }
         self.upstream.reset().await?;

@@ -1,4 +1,5 @@
-//! What the sandbox itself says to a cluster, over its socket or as SQL for others to run: the master user, its password, its database.
+//! What the sandbox itself says to a cluster, over its socket or as SQL for others to run: the master user, its password, its
+//! database.
 
 use tokio_postgres::{Client, Config, NoTls};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::user::ShellUser;
 
-/// Where a shell runs, and as whom unless that is us.
+/// The folder and the user of a shell; without a user it runs as this process's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     pub(super) home: &'a Path,

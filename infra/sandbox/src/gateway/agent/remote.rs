@@ -1,4 +1,4 @@
-//! Agents in processes of their own, which connect to the gateway from wherever they run.
+//! Agents in other processes, which connect to the gateway.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,15 +17,14 @@ use crate::agent_protocol::{Registration, Welcome};
 use crate::gateway::password::Password;
 use crate::gateway::wire::websocket::Socket;
 
-/// How long the gateway bears with agents.
+/// The time limits for agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// How often it asks whether an agent is alive.
     pub ping_interval: Duration,
     /// How long an agent may be silent before it counts as lost.
     pub silence_limit: Duration,
-    /// How long the sessions of a lost agent wait for it to come back. When it was the agent's process that ended, and
-    /// not its network, they end at once.
+    /// How long the sessions of a lost agent wait for it to come back. They end at once if the agent's process has ended.
     pub session_grace: Duration,
     /// How long an agent may take to take up a session.
     pub open_limit: Duration,
@@ -35,7 +34,7 @@ impl Default for Patience {
     fn default() -> Patience {
         Patience {
             ping_interval: Duration::from_secs(1),
-            // Systems Manager takes minutes. A gateway on a busy machine may pause for seconds, and its agents are there.
+            // Systems Manager takes minutes. On a busy machine, the gateway itself may pause for seconds.
             silence_limit: Duration::from_secs(10),
             session_grace: Duration::from_secs(10),
             open_limit: Duration::from_secs(10),
@@ -55,7 +54,7 @@ struct Shared {
     waiting: Mutex<HashMap<String, oneshot::Sender<Socket>>>,
 }
 
-/// An instance's place for its agent.
+/// The connection of an instance's agent.
 struct Post {
     presence: watch::Sender<Presence>,
     connections: u64,
@@ -66,9 +65,9 @@ struct Post {
 enum Presence {
     Absent,
     Present {
-        /// How to tell it of a session.
+        /// Where to send it new sessions.
         orders: mpsc::UnboundedSender<AgentSession>,
-        /// The sessions that it brought along.
+        /// The sessions that it serves from before.
         sessions: Arc<Vec<String>>,
     },
 }
@@ -111,7 +110,7 @@ impl RemoteAgents {
         drop(presence.wait_for(Presence::is_present).await);
     }
 
-    /// Keeps company with an agent from its registration until it is lost.
+    /// Serves an agent's connection from its registration until it is lost.
     pub(crate) async fn register(&self, instance_id: &str, mut socket: Socket) {
         let patience = self.0.patience;
         let Ok(Some(Ok(Frame::Text(first)))) = timeout(patience.open_limit, socket.next()).await else {
@@ -129,7 +128,7 @@ impl RemoteAgents {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
-            // After a pause of our own, what has come meanwhile is heard before anybody is called silent.
+            // After a pause of this process, frames that arrived meanwhile are read before the agent counts as silent.
             let sent = tokio::select! {
                 biased;
                 order = ordered.recv() => match order {
@@ -157,10 +156,10 @@ impl RemoteAgents {
         }
     }
 
-    /// Hands the websocket of a session to whom it waits for; closes it when there is nobody.
+    /// Hands a websocket to the session that waits for it; closes it if none does.
     pub(crate) fn take_up(&self, session_id: &str, socket: Socket) {
         if let Some(waiting) = lock(&self.0.waiting).remove(session_id) {
-            // Given up at this moment; dropping the socket tells the agent.
+            // The session may have given up just now; dropping the socket tells the agent.
             drop(waiting.send(socket));
         }
     }
@@ -242,13 +241,13 @@ impl Drop for Seat {
     }
 }
 
-/// Copies frames until either end is done; what the agent sent before it closed arrives.
+/// Copies frames until either end is done. Frames that the agent sent before it closed still arrive.
 async fn relay(socket: Socket, mut from_client: mpsc::Receiver<Bytes>, to_client: mpsc::Sender<Bytes>) {
     let (mut write, mut read) = socket.split();
     let upwards = async {
         while let Some(frame) = from_client.recv().await {
             if write.send(Frame::Binary(frame)).await.is_err() {
-                // The agent has closed; what it sent before is still to be read.
+                // The agent has closed; its last frames are still to be read.
                 return std::future::pending().await;
             }
         }

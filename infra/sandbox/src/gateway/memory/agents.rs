@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 struct Known {
     boots: u64,
-    /// Whether it ever was: a machine that Session Manager has seen stays in the list until it is terminated.
+    /// Whether it ever registered: Session Manager lists a machine until it is terminated.
     registered: bool,
-    /// Whether it is since this boot.
+    /// Whether it has registered since this boot.
     connected: bool,
     /// How many sessions are still refused though the agent is online.
     refusals: u32,
@@ -42,7 +42,7 @@ impl Agents {
         known.connected
     }
 
-    /// Notes a boot and returns its number. As many sessions as told are refused after it.
+    /// Notes a boot and returns its number. That many sessions are refused after it.
     pub(crate) fn boot(&self, id: &str, refusals: u32) -> u64 {
         let mut agents = self.lock();
         let known = agents.entry(id.to_owned()).or_default();

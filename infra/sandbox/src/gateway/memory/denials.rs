@@ -1,4 +1,4 @@
-//! Calls that the caller may not make, until they are allowed again: IAM decides nothing in the emulators.
+//! Operations that are denied to every caller until they are allowed again. The emulators do not enforce IAM.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

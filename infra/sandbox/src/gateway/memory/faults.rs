@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// One call that is to go wrong, once.
+/// A fault that hits one call, once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The service's signing name (`ec2`); any when absent.
@@ -31,7 +31,7 @@ pub enum FaultKind {
         /// The error code, in the shape of the service.
         code: String,
     },
-    /// Nothing is done and the service asks for patience, in its own words.
+    /// Nothing is done and the service throttles the call, with its own error code.
     Throttle,
     /// Nothing is done and the service reports a failure of its own.
     ServerError,
@@ -39,12 +39,12 @@ pub enum FaultKind {
     Timeout,
     /// The work is done, then the connection is closed without an answer.
     LostReply,
-    /// The work is done and no answer ever comes: the place to kill a client at.
+    /// The work is done and no answer ever comes. Tests kill a client here.
     Hold,
 }
 
 impl FaultKind {
-    /// Returns a refusal that no client tries again.
+    /// Returns a refusal that no client retries.
     pub fn refusal() -> FaultKind {
         FaultKind::Error { status: 400, code: "InvalidRequest".to_owned() }
     }

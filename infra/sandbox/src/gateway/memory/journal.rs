@@ -1,5 +1,4 @@
-//! What was called when. No parameters are kept, so no secret can be; of words that somebody asked for, whether they were
-//! among them.
+//! The journal of calls. It keeps no parameters, so it can hold no secret. For watched words it notes whether a call has them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -65,7 +64,7 @@ impl Journal {
         Journal { began: Instant::now(), calls: Mutex::default(), watched: Mutex::default() }
     }
 
-    /// Watches for these words, and for no others, in the parameters of calls.
+    /// Watches for these words, and no others, in the parameters of calls.
     pub(crate) fn watch_for(&self, words: Vec<String>) {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = words;
     }

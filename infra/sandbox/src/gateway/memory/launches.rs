@@ -52,7 +52,7 @@ impl Launches {
         self.lock().launches.remove(&(region.to_owned(), token.to_owned()));
     }
 
-    /// Counts a launch with that profile and tells whether EC2 has heard of it by now.
+    /// Counts a launch with that profile and tells whether EC2 knows the profile by now.
     pub(crate) fn knows_profile(&self, name: &str) -> bool {
         match self.lock().new_profiles.get_mut(name).filter(|left| **left > 0) {
             Some(left) => {
@@ -63,7 +63,7 @@ impl Launches {
         }
     }
 
-    /// Lets EC2 hear of a new profile only after that many launches with it.
+    /// Notes a new profile, which EC2 knows only after that many launches with it.
     pub(crate) fn add_profile(&self, name: &str, refusals: u32) {
         self.lock().new_profiles.insert(name.to_owned(), refusals);
     }

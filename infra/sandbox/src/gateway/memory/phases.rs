@@ -1,11 +1,11 @@
-//! Where each database stands: moto makes and deletes at once, RDS takes its time.
+//! The phase of each database. moto creates and deletes at once; RDS takes minutes.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-/// Where a database stands when it is not simply available.
+/// The phase of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Creating,
@@ -21,7 +21,7 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Phases(Mutex<BTreeMap<String, Phase>>);
 
-/// Returns by what a database is known behind the gateway: no other has it, in no region.
+/// Returns the name of a database behind the gateway, which is unique across regions.
 pub(crate) fn place(region: &str, identifier: &str) -> String {
     format!("{region}-{identifier}")
 }
@@ -50,7 +50,7 @@ impl Phases {
         self.lock().insert(place.to_owned(), phase);
     }
 
-    /// Ends the creation; a database that is being deleted meanwhile stays so.
+    /// Ends the creation. A database that is being deleted stays in that phase.
     pub(crate) fn created(&self, place: &str, phase: Phase) {
         if let Some(at) = self.lock().get_mut(place).filter(|at| **at == Phase::Creating) {
             *at = phase;

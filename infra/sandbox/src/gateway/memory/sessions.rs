@@ -1,4 +1,4 @@
-//! The sessions between clients and agents: who is connected, and how frames find their way.
+//! The sessions between clients and agents, and the websocket that each client has now.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::gateway::agent::session::AgentSession;
 use crate::gateway::wire::signature;
 
-/// Frames on the way; enough that neither side waits for the other's turn.
+/// How many frames may be in flight, so that neither side waits for the other.
 pub(crate) const IN_FLIGHT: usize = 64;
 
 /// A session as the API shows it.
@@ -41,7 +41,7 @@ pub(crate) struct Attached {
     pub(crate) to_agent: mpsc::Sender<Bytes>,
     /// Ends when the session does, or when another websocket takes over.
     pub(crate) to_client: mpsc::Receiver<Bytes>,
-    /// How to end then; politely if nothing is said.
+    /// How to end the websocket then; a dropped sender means with a close frame.
     pub(crate) goodbye: oneshot::Receiver<Goodbye>,
 }
 
@@ -97,7 +97,7 @@ impl Sessions {
         }
     }
 
-    /// Attaches a websocket that brought that token.
+    /// Attaches a websocket if its token is the session's.
     pub(crate) fn attach(&self, id: &str, token: &str) -> Option<Attached> {
         let mut sessions = self.lock();
         let session = sessions.get_mut(id).filter(|session| session.record.ended.is_none())?;
@@ -115,7 +115,7 @@ impl Sessions {
     pub(crate) fn terminate(&self, id: &str, output: &str) -> bool {
         let mut sessions = self.lock();
         let Some(session) = sessions.get_mut(id) else { return false };
-        // Before the answer: whoever has it may rely on that.
+        // Before the caller gets its answer, so that it can rely on the end.
         session.record.ended.get_or_insert_with(Timestamp::now);
         if let Some(end) = session.end.take() {
             // The session may have ended by itself at this moment.

@@ -1,4 +1,4 @@
-//! Who may sign calls: who has the gateway's key, or credentials that it was given.
+//! The keys that may sign calls: the gateway's own, and those that STS and IAM gave out.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use crate::gateway::wire::key::Key;
 use crate::gateway::wire::request::Scope;
 use crate::gateway::wire::signature::{Canonical, Claim, Derived, Refused, derive};
 
-/// A key for each day, region and service that is called: tens. Beyond that they are derived anew.
+/// How many derived keys are cached. There is one for each day, region and service: tens.
 const MOST_DERIVED: usize = 256;
 
-/// Who may sign: who has the gateway's key, or credentials that STS gave to them.
+/// The keys that may sign calls.
 #[derive(Debug)]
 pub(crate) struct Signers {
     own: Key,
@@ -28,7 +28,7 @@ impl Signers {
         &self.own
     }
 
-    /// Lets who has that key sign, too.
+    /// Accepts signatures with that key from now on.
     pub(crate) fn give(&self, id: String, secret: Password) {
         lock(&self.given).insert(id, secret);
     }
@@ -44,7 +44,7 @@ impl Signers {
         self.secret(&claim.scope.access_key).is_some()
     }
 
-    /// Checks that a request is signed by who may, as it is. How long ago is not looked at here.
+    /// Checks that a known key signed a request and that nothing changed since. `clock` checks the time.
     pub(crate) fn verify(&self, claim: &Claim, request: &Canonical<'_>) -> Result<(), Refused> {
         let scope = &claim.scope;
         let secret = self.secret(&scope.access_key).ok_or(Refused::Unknown)?;

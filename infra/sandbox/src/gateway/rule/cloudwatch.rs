@@ -10,10 +10,10 @@ use crate::gateway::wire::cbor::{HEADER, MEDIA, decoded, encoded, headers_of};
 use crate::gateway::wire::reply::Reply;
 use crate::gateway::wire::request::{Protocol, Request};
 
-/// What the target of the same call begins with in JSON.
+/// The prefix of the target that the same call has in JSON.
 const TARGET: &str = "GraniteServiceVersion20100801";
 
-/// Answers what comes as CBOR.
+/// Answers calls in CBOR.
 pub(crate) async fn answer(upstream: &Upstream, request: &Request) -> Result<Option<Reply>, Error> {
     match request.protocol() {
         Protocol::Cbor => pass(upstream, request).await.map(Some),
@@ -39,7 +39,7 @@ async fn pass(upstream: &Upstream, request: &Request) -> Result<Reply, Error> {
     let uri = hyper::Uri::from_static("/");
     let asked = Request { uri, headers, body: Bytes::from(body.to_string()), ..request.clone() };
     let reply = upstream.forward(&asked).await?;
-    // Already in the words of the caller: what the program does not have.
+    // A refusal by the gateway is in CBOR already.
     if reply.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == MEDIA) {
         return Ok(reply);
     }

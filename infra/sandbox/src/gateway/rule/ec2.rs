@@ -1,4 +1,4 @@
-//! EC2 where moto is too lenient: what is in use cannot be deleted.
+//! EC2 where moto is too lenient: a resource in use cannot be deleted.
 
 mod blackhole;
 mod instance;
@@ -72,7 +72,7 @@ async fn addresses_in_use(inventory: &Inventory<'_>, request: &Request) -> Resul
     }))
 }
 
-/// moto looks at subnets and route tables itself.
+/// Checks what moto does not: it looks at subnets and route tables itself.
 async fn vpc_in_use(inventory: &Inventory<'_>, request: &Request) -> Result<Option<String>, Error> {
     let Some(vpc) = request.param("VpcId") else { return Ok(None) };
     let (gateways, groups) =

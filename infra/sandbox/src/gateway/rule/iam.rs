@@ -1,4 +1,4 @@
-//! IAM: instance profiles that EC2 hears of late, and what nobody may do.
+//! IAM: instance profiles that EC2 knows late, and the simulation of denials.
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -24,7 +24,7 @@ pub(crate) async fn answer(state: &State, request: &Request) -> Result<Option<Re
     }))
 }
 
-/// Creates an instance profile. EC2 hears of it a while later.
+/// Creates an instance profile. EC2 knows it a while later.
 async fn create_profile(state: &State, request: &Request) -> Result<Reply, Error> {
     let reply = state.upstream.forward(request).await?;
     if let (StatusCode::OK, Some(name)) = (reply.status, request.param("InstanceProfileName")) {
@@ -33,7 +33,7 @@ async fn create_profile(state: &State, request: &Request) -> Result<Reply, Error
     Ok(reply)
 }
 
-/// Lists the profiles under the path that was asked for: moto lists all.
+/// Lists the profiles under the requested path; moto lists all.
 async fn list_profiles(upstream: &Upstream, request: &Request) -> Result<Reply, Error> {
     let reply = upstream.forward(request).await?;
     let prefix = request.param("PathPrefix").unwrap_or("/");
@@ -48,7 +48,7 @@ async fn list_profiles(upstream: &Upstream, request: &Request) -> Result<Reply, 
     Ok(Reply { body: Bytes::from(replace(&xml, edits)), ..reply })
 }
 
-/// Answers SimulatePrincipalPolicy, which moto lacks: what is not denied here is allowed, to everybody.
+/// Answers SimulatePrincipalPolicy, which moto lacks. Everything that is not denied here is allowed to everybody.
 fn simulate(denials: &Denials, request: &Request) -> Reply {
     let resources = match request.list("ResourceArns") {
         list if list.is_empty() => vec!["*".to_owned()],

@@ -1,4 +1,4 @@
-//! RDS with time and consequence: databases take a while to come and go, and their passwords are real.
+//! RDS with real databases: they take a while to start and stop, and their passwords are real.
 
 mod log;
 mod refusal;
@@ -27,7 +27,7 @@ use crate::gateway::wire::reply::Reply;
 use crate::gateway::wire::request::{Protocol, Request};
 use crate::gateway::wire::xml::{all, text};
 
-/// Answers the operations that are ours, and shows the phases in all other answers.
+/// Answers the operations of databases and subnet groups, with the phase of each database in the answers.
 pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Option<Reply>, Error> {
     let reply = match request.operation.as_deref() {
         Some("CreateDBInstance") => create(state, request).await?,
@@ -57,7 +57,7 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
 /// RDS starts a database that was stopped by itself after seven days.
 const STOPPED_AT_MOST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Starts or stops a database: moto does it, and the phase tells the rest.
+/// Has moto start or stop a database, and notes the phase.
 async fn turn(state: &Arc<State>, request: &Request, phase: Phase) -> Result<Reply, Error> {
     let reply = state.upstream.forward(request).await?;
     if let (StatusCode::OK, Some(identifier)) = (reply.status, request.param("DBInstanceIdentifier")) {
@@ -159,7 +159,7 @@ async fn delete(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
         match deleted {
             // moto keeps it until now, so that what it uses stays in use.
             Ok(()) => {
-                // Its last lines: log groups that were deleted under it are there again.
+                // Its last lines create log groups that were deleted meanwhile.
                 drop(log::ensure(&shared.upstream, order.region(), &identifier, &database.logs).await);
                 drop(shared.upstream.forward(&order).await);
                 if let Some(arn) = &database.secret_arn {
@@ -199,7 +199,7 @@ fn refuse_deletion(request: &Request, database: &Database, phase: &Phase) -> Opt
     }
 }
 
-/// moto would find out only when the database is gone already.
+/// moto would refuse only after the database is gone.
 async fn snapshot_exists(upstream: &Upstream, request: &Request) -> Result<Option<Reply>, Error> {
     let Some(name) = request.param("FinalDBSnapshotIdentifier") else { return Ok(None) };
     let xml = upstream.query(RDS, request.region(), "DescribeDBSnapshots", &[]).await?;
@@ -211,7 +211,7 @@ async fn snapshot_exists(upstream: &Upstream, request: &Request) -> Result<Optio
     Ok(exists.then(|| refuse("DBSnapshotAlreadyExists", &message)))
 }
 
-/// Returns the answer to a deletion: the database as it is described now.
+/// Returns the answer to a deletion, with the database as it is described now.
 fn deletion(described: &str) -> Result<String, Error> {
     let document = Document::parse(described)?;
     let database = all(&document, "DBInstance").first().map_or("", |node| &described[node.range()]);

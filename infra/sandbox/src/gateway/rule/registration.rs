@@ -1,7 +1,7 @@
-//! The clock by which agents register with Session Manager.
+//! When agents register with Session Manager.
 //!
 //! An agent asks once after its machine has booted. Refused, it sleeps for minutes, and only a reboot makes it
-//! ask sooner: whoever launches the instance before its role, route or rule is there pays for it, as on AWS.
+//! ask sooner. As on AWS, launch an instance only when its role, route and rule exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::gateway::Error;
 use crate::gateway::state::State;
 use crate::gateway::upstream::inventory::Instance;
 
-/// How an instance looks to Session Manager.
+/// The ping status of an instance at Session Manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PingStatus {
     /// Its agent has never registered, or the instance is gone.
     Unknown,
-    /// Its agent had registered and is not there any more.
+    /// Its agent had registered and is gone.
     Lost,
-    /// Its agent is there.
+    /// Its agent is connected.
     Online,
 }
 
@@ -51,7 +51,7 @@ async fn ask_until_registered(state: Arc<State>, region: String, id: String, boo
             Ok(Some((_, Ok(())))) => return state.agents.register(&id, boot),
             Ok(Some((_, Err(obstacle)))) => state.agents.note(&id, boot, &obstacle),
             Ok(None) => return,
-            // EC2 was not there for once; that is not the agent's fault.
+            // EC2 did not answer this time; the agent asks again soon.
             Err(error) => {
                 state.agents.note(&id, boot, &error.to_string());
                 pause = Duration::from_millis(100);
@@ -60,7 +60,7 @@ async fn ask_until_registered(state: Arc<State>, region: String, id: String, boo
     }
 }
 
-/// Returns how an instance looks now. One that was launched behind the gateway's back boots at this look.
+/// Returns the status of an instance. One that was not launched through the gateway boots now.
 pub(crate) async fn observe(
     state: &Arc<State>,
     region: &str,
@@ -83,7 +83,7 @@ pub(crate) async fn observe(
     }
 }
 
-/// Tells whether the agent's process is there: one in this process always is.
+/// Tells whether the agent's process is connected. An agent in this process always is.
 fn is_there(state: &State, id: &str) -> bool {
     state.options.agent.remote().is_none_or(|remote| remote.is_connected(id))
 }

@@ -1,4 +1,4 @@
-//! Secrets Manager, whose stages moto does not read by.
+//! Secrets Manager: moto ignores the stage when it reads a secret.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ pub(crate) async fn answer(upstream: &Upstream, request: &Request) -> Result<Opt
     }
 }
 
-/// AWS reads AWSCURRENT unless told otherwise; moto reads the latest version, whatever its stage.
+/// Reads AWSCURRENT unless the request names a version, as AWS does. moto reads the latest version, whatever its stage.
 async fn get_secret_value(upstream: &Upstream, request: &Request) -> Result<Reply, Error> {
     let mut body = request.json();
     if body["VersionStage"].is_null() && body["VersionId"].is_null() && body.is_object() {

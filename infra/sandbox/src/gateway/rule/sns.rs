@@ -1,4 +1,4 @@
-//! SNS's mail: nobody gets any before they have confirmed it. The emulators confirm by themselves, or never.
+//! SNS's mail: a subscription is pending until it is confirmed. The emulators confirm by themselves, or never.
 //!
 //! No mail is sent here: the token of `ConfirmSubscription` is the address.
 
@@ -16,7 +16,7 @@ use crate::gateway::wire::xml::{all, escape, find, replace, text};
 
 const SNS: QueryApi = QueryApi { service: "sns", version: "2010-03-31" };
 
-/// Answers what concerns mail; the rest is the emulator's.
+/// Answers the operations that concern mail.
 pub(crate) async fn answer(
     upstream: &Upstream,
     confirmed: &Confirmed,

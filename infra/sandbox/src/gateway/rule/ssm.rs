@@ -22,7 +22,7 @@ use crate::gateway::wire::websocket::data_channel_url;
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
 const TO_INSTANCE: &str = "AWS-StartPortForwardingSession";
-/// What a session is without a document.
+/// The document of a session that names none.
 const SHELL: &str = "SSM-SessionManagerRunShell";
 const COMMANDS: [&str; 2] = ["AWS-StartInteractiveCommand", "AWS-StartNonInteractiveCommand"];
 

@@ -1,4 +1,4 @@
-//! STS: its credentials count at the gateway.
+//! STS: the gateway accepts the credentials that it gives out.
 
 use crate::gateway::Error;
 use crate::gateway::memory::signers::Signers;
@@ -22,7 +22,7 @@ pub(crate) async fn answer(
     }
 }
 
-/// Whoever is given credentials may sign with them.
+/// Passes the request on, and accepts signatures with the credentials in the answer.
 pub(super) async fn give_credentials(
     upstream: &Upstream,
     signers: &Signers,

@@ -1,11 +1,11 @@
-//! Network ACLs: rules of a subnet that are read in the order of their numbers, and know nothing of connections.
+//! Network ACLs: the stateless rules of a subnet, in the order of their numbers.
 
 use roxmltree::Node;
 
 use super::cidr::holds;
 use crate::gateway::wire::xml::{items, text, texts};
 
-/// The ports from which a Linux machine's connections come by default.
+/// The range of ephemeral ports on Linux.
 const EPHEMERAL: [u16; 2] = [32768, 60999];
 const EVERYWHERE: &str = "0.0.0.0/0";
 
@@ -59,7 +59,7 @@ impl Entry {
     }
 }
 
-/// Returns why a connection from a subnet to the internet's port 443 does not come about.
+/// Returns why a subnet cannot reach port 443 on the internet.
 pub(crate) fn closes_https(acls: &[Acl], subnet: &str) -> Option<&'static str> {
     let acl = of(acls, subnet)?;
     if !acl.lets(true, 443, EVERYWHERE) {
@@ -69,10 +69,10 @@ pub(crate) fn closes_https(acls: &[Acl], subnet: &str) -> Option<&'static str> {
     (!answers).then_some("the network ACL of its subnet lets no answers in")
 }
 
-/// Tells whether a connection between two subnets to that port comes about, both ways.
+/// Tells whether the ACLs of both subnets allow a connection to that port and its answers.
 pub(crate) fn lets_between(acls: &[Acl], from: (&str, &str), to: &[(String, String)], port: u16) -> bool {
     to.iter().all(|(subnet, cidr)| {
-        // Within a subnet no network ACL is asked.
+        // No network ACL applies within a subnet.
         if subnet == from.0 {
             return true;
         }

@@ -1,4 +1,4 @@
-//! What the gateway asked of the programs behind it, for a comparison with what they say themselves.
+//! The requests that the gateway sent to the programs behind it. Tests compare them with the programs' own logs.
 
 use std::sync::{Mutex, PoisonError};
 

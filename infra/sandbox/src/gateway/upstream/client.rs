@@ -1,4 +1,4 @@
-//! The way to the programs behind the gateway: requests passed on as they are, and questions of our own.
+//! The client of the programs behind the gateway. It passes requests on and sends the gateway's own.
 
 use std::sync::Arc;
 
@@ -28,13 +28,13 @@ pub(crate) struct Upstream {
     aliases: Arc<Aliases>,
 }
 
-/// The header in which our own server of moto is shown its key.
+/// The header that carries the key of our own server of moto.
 const KEY: HeaderName = HeaderName::from_static("x-drawbridge-key");
 
 /// The header by which our own server of moto says that moto does not have the service.
 const NO_SERVICE: HeaderName = HeaderName::from_static("x-drawbridge-no-service");
 
-/// These belong to one connection and are written anew for the other.
+/// These headers belong to one connection; the other connection gets its own.
 const OF_THE_CONNECTION: [HeaderName; 5] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
@@ -65,7 +65,7 @@ impl Upstream {
         self.upstreams.of(Side::of(service)).name()
     }
 
-    /// Returns the aliases in RDS's program of what is elsewhere.
+    /// Returns the aliases that RDS's program knows networks and secrets by.
     pub(crate) fn aliases(&self) -> &Aliases {
         &self.aliases
     }
@@ -230,7 +230,7 @@ impl Upstream {
     }
 }
 
-/// The programs read nothing but the scope.
+/// Adds a header with the scope, which is all that the programs read.
 fn sign(request: &mut hyper::Request<Full<Bytes>>, service: &str, region: &str) {
     let scope = format!(
         "AWS4-HMAC-SHA256 Credential=gateway/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"

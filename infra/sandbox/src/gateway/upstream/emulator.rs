@@ -12,9 +12,9 @@ use crate::gateway::wire::signature;
 pub enum Emulator {
     /// moto's server, as anybody starts it.
     Moto(SocketAddr),
-    /// Our own server of moto, which answers nobody but who shows its key.
+    /// Our own server of moto, which answers only requests with its key.
     OwnMoto(SocketAddr, MotoKey),
-    /// LocalStack. Its free image lacks RDS, and cannot be emptied but by a new start.
+    /// LocalStack. Its free image lacks RDS, and only a restart empties it.
     LocalStack(SocketAddr),
 }
 
@@ -35,7 +35,7 @@ impl Emulator {
         }
     }
 
-    /// Returns what it wants to be shown.
+    /// Returns its key, if it has one.
     pub(crate) fn key(self) -> Option<MotoKey> {
         match self {
             Emulator::OwnMoto(_, key) => Some(key),
@@ -52,7 +52,7 @@ impl Emulator {
     }
 }
 
-/// What our own server of moto wants to be shown with each request. `Debug` does not show it.
+/// The key that our own server of moto requires with each request. `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MotoKey([u8; 32]);
 
@@ -62,7 +62,7 @@ impl MotoKey {
         MotoKey(rand::random())
     }
 
-    /// Returns it as it is shown.
+    /// Returns the text of the key.
     pub(crate) fn expose(&self) -> String {
         signature::hex(&self.0)
     }
@@ -77,7 +77,7 @@ impl fmt::Debug for MotoKey {
 /// Who answers what the gateway does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstreams {
-    /// For RDS. It must be moto: what RDS needs of other services is made up in the way that moto looks for it.
+    /// Answers for RDS. It must be moto: the aliases of subnets and secrets are made for moto.
     pub rds: Emulator,
     /// For every other service.
     pub others: Emulator,
@@ -112,7 +112,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// Returns the side that a service is on.
+    /// Returns the side of a service.
     pub(crate) fn of(service: &str) -> Side {
         if service == "rds" { Side::Rds } else { Side::Others }
     }

@@ -65,7 +65,7 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Tells whether the rule speaks of that TCP port.
+    /// Tells whether the rule covers that TCP port.
     pub(crate) fn covers(&self, port: u16) -> bool {
         match self.protocol.as_str() {
             "-1" => true,

@@ -23,7 +23,7 @@ impl Kms {
     /// Returns the data key in clear.
     ///
     /// # Errors
-    /// When the key or the context is another than it was made with, or the service does not answer.
+    /// When the key or the context does not match, or the service does not answer.
     pub(crate) async fn decrypt(
         &self,
         region: &str,

@@ -1,4 +1,4 @@
-//! What the network lets through, by the routes and security groups of EC2.
+//! Which connections the network allows, by EC2's routes, security groups and network ACLs.
 
 use super::Upstream;
 use super::acl;
@@ -7,7 +7,7 @@ use super::emulator::{Emulator, Upstreams};
 use super::inventory::{Endpoint, Group, Instance, Inventory, Rule};
 use crate::gateway::Error;
 
-/// Answers who can reach whom. Cheap to clone.
+/// Tells who can reach whom. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Network {
     upstream: Upstream,
@@ -154,7 +154,7 @@ impl Network {
     }
 }
 
-/// Tells whether the agent's way leads to an endpoint that it cannot use.
+/// Tells whether the agent's traffic goes to an endpoint that does not accept it.
 fn shuts_out(endpoint: &Endpoint, instance: &Instance, groups: &[Group]) -> bool {
     let of_agent = [".ssm", ".ssmmessages"].iter().any(|service| endpoint.service.ends_with(service));
     if !of_agent || !endpoint.private_dns || matches!(endpoint.state.as_str(), "deleted" | "deleting") {

@@ -22,7 +22,7 @@ pub(crate) fn headers_of(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Returns the value of a body; nothing is an empty structure.
+/// Returns the value of a body. An empty body is an empty structure.
 pub(crate) fn decoded(body: &[u8]) -> Option<Value> {
     if body.is_empty() {
         return Some(Value::Object(Map::new()));
@@ -83,7 +83,7 @@ fn value(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, decode::Error
     })
 }
 
-/// Tells whether a list has another entry; reads over the end of one whose length was not told.
+/// Tells whether a list has another entry. Reads the end mark of a list without a length.
 fn goes_on(decoder: &mut Decoder<'_>, length: Option<u64>, read: usize) -> Result<bool, decode::Error> {
     match length {
         Some(length) => Ok(u64::try_from(read).unwrap_or(u64::MAX) < length),
@@ -95,16 +95,16 @@ fn goes_on(decoder: &mut Decoder<'_>, length: Option<u64>, read: usize) -> Resul
     }
 }
 
-/// Returns the body that says that value.
+/// Returns the body for a value.
 pub(crate) fn encoded(value: &Value) -> Bytes {
     let mut encoder = Encoder::new(Vec::new());
     encode(&mut encoder, "", value);
     Bytes::from(encoder.into_writer())
 }
 
-/// Writes a value; JSON does not tell times and fractions from whole numbers, but the field's name does.
+/// Writes a value. JSON has one type for times, fractions and whole numbers; the field's name tells which it is.
 fn encode(encoder: &mut Encoder<Vec<u8>>, field: &str, value: &Value) {
-    // What is written to memory is written: these results carry an error that cannot be.
+    // Writing to memory does not fail.
     let _infallible = match value {
         Value::Null => encoder.null().map(drop),
         Value::Bool(flag) => encoder.bool(*flag).map(drop),

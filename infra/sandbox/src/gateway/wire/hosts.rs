@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-/// The names that a gateway is called by, as `Host` says them.
+/// The names of a gateway as a `Host` header has them.
 #[derive(Debug)]
 pub(crate) struct Hosts(BTreeSet<String>);
 
@@ -19,7 +19,7 @@ impl Hosts {
         Hosts(addresses.iter().flat_map(called).collect())
     }
 
-    /// Tells whether the gateway is called so.
+    /// Tells whether the gateway has that name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains(&name.to_ascii_lowercase())
     }

@@ -1,4 +1,4 @@
-//! The key of a gateway: who does not have it is not answered.
+//! The key of a gateway. A request without it gets no answer.
 
 use bytes::Bytes;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
@@ -93,7 +93,7 @@ impl Key {
         vec![("x-amz-date".to_owned(), time), ("authorization".to_owned(), authorization)]
     }
 
-    /// Returns what only who has the key can answer to that signature.
+    /// Returns the proof for a signature, which only a holder of the key can make.
     pub(crate) fn prove(&self, signature: &str) -> String {
         signature::hex(signature::proof(&self.secret, signature).as_ref())
     }

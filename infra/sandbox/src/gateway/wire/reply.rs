@@ -1,4 +1,4 @@
-//! Answers, in the shapes of the services.
+//! Answers in the formats of the services.
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -52,7 +52,7 @@ impl Reply {
         Reply { body: cbor::encoded(body), headers: cbor::headers_of(plain.headers), ..plain }
     }
 
-    /// Refuses a call in the error shape of its service.
+    /// Refuses a call in the error format of its service.
     pub(crate) fn refuse(protocol: Protocol, status: u16, code: &str, message: &str) -> Reply {
         let id = Uuid::new_v4();
         let (code_xml, message_xml) = (escape(code), escape(message));

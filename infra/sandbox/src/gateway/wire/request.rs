@@ -23,7 +23,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// Returns what a request speaks whose body is not read yet.
+    /// Returns the protocol of a request whose body is not read yet.
     pub(crate) fn of_headers(headers: &HeaderMap) -> Protocol {
         if Scope::find(headers).is_some_and(|scope| scope.service == "ec2") {
             Protocol::Ec2
@@ -209,7 +209,7 @@ pub(crate) fn decode(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Returns a text in which whatever AWS does not leave as it is is escaped.
+/// Returns a text with the escapes that AWS uses.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {

@@ -35,7 +35,7 @@ impl Claim {
         all.next().is_none().then_some(claim)
     }
 
-    /// Tells whether the signature vouches for that header.
+    /// Tells whether that header is signed.
     pub(crate) fn covers(&self, name: &str) -> bool {
         self.signed.iter().any(|signed| signed == name)
     }
@@ -46,11 +46,11 @@ impl Claim {
 pub(crate) enum Refused {
     /// It is signed with a key that is not known here.
     Unknown,
-    /// It is not what was signed, or not by who has the key.
+    /// It was changed after it was signed, or signed with another secret.
     Mismatch,
 }
 
-/// What of a request is signed.
+/// The parts of a request that are signed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Canonical<'a> {
     pub(crate) method: &'a Method,
@@ -60,7 +60,7 @@ pub(crate) struct Canonical<'a> {
 }
 
 impl Canonical<'_> {
-    /// Returns the text whose tag is the signature; nothing if it cannot be one.
+    /// Returns the text that is signed, or nothing if a signed header is missing or the body has another hash.
     pub(crate) fn string_to_sign(&self, scope: &Scope, signed: &[String], time: &str) -> Option<String> {
         let path = if scope.service == "s3" {
             // Every other service encodes it once more.
@@ -84,7 +84,7 @@ impl Canonical<'_> {
         Some(format!("{ALGORITHM}\n{time}\n{}\n{hash}", scope.path()))
     }
 
-    /// Returns what stands for the body; nothing if the request says another thing of it than is true.
+    /// Returns the hash of the body, or nothing if the request states another hash.
     fn payload(&self, service: &str) -> Option<String> {
         let hash = hex(digest::digest(&digest::SHA256, self.body).as_ref());
         let told = self.headers.get("x-amz-content-sha256").map(|told| told.to_str().unwrap_or_default());
@@ -102,7 +102,7 @@ impl Canonical<'_> {
     }
 }
 
-/// Returns a query as it is signed: in the order of the names, each byte written in one way.
+/// Returns a query as it is signed: sorted by name, with one way to write each byte.
 fn query(query: &str) -> String {
     let rewrite = |text: &str| encode(&decode(&text.replace('+', "%20")));
     let mut pairs: Vec<(String, String)> = query
@@ -125,7 +125,7 @@ impl Derived {
     }
 
     pub(crate) fn verify(&self, text: &str, signature: &str) -> bool {
-        // The letters, not the bytes: nothing has to be read of what may be anything.
+        // The hexadecimal text is compared, so that the signature from outside need not be parsed.
         let wanted = hex(self.sign(text).as_ref());
         constant_time::verify_slices_are_equal(wanted.as_bytes(), signature.as_bytes()).is_ok()
     }
@@ -149,7 +149,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Tells in a time that depends on nothing whether a secret was shown.
+/// Compares a secret in constant time.
 pub(crate) fn is_same(secret: &str, shown: &str) -> bool {
     constant_time::verify_slices_are_equal(secret.as_bytes(), shown.as_bytes()).is_ok()
 }

@@ -23,7 +23,7 @@ pub(crate) fn data_channel_url(gateway: SocketAddr, session_id: &str) -> String 
     format!("ws://{gateway}{DATA_CHANNEL}{session_id}?role=publish_subscribe")
 }
 
-/// Returns the answer that agrees to an upgrade, and calls `carry` to start what carries it; or else the refusal.
+/// Accepts an upgrade and calls `carry` to start the task that carries it, or returns the refusal.
 pub(crate) fn agree(headers: &HeaderMap, carry: impl FnOnce()) -> Reply {
     let accept = headers.get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let Some(accept) = accept.and_then(|accept| HeaderValue::from_str(&accept).ok()) else {
@@ -40,11 +40,11 @@ pub(crate) fn agree(headers: &HeaderMap, carry: impl FnOnce()) -> Reply {
 
 /// The longest message that is read: far more than any client or agent puts in one.
 const MOST_READ: usize = 4 << 20;
-/// How much waits to be written to who does not read. Without a limit every ping leaves an answer there; with it the answers
-/// to the latest alone, and a frame for which there is no room ends the connection.
+/// How many bytes may wait for a peer that does not read. Without a limit, the answers to pings pile up; with it, only the
+/// answers to the latest pings wait, and a frame that does not fit ends the connection.
 const MOST_UNWRITTEN: usize = 1 << 20;
 
-/// Returns what no peer may make a websocket exceed.
+/// Returns the limits that no peer may exceed.
 pub(crate) fn limits() -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(MOST_READ))

@@ -1,4 +1,4 @@
-//! Routes into nothing: EC2 shows them as `blackhole`, moto never does.
+//! Routes whose target is gone: EC2 shows them as `blackhole`, moto does not.
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -11,7 +11,7 @@ use crate::gateway::wire::reply::Reply;
 use crate::gateway::wire::request::Request;
 use crate::gateway::wire::xml::{all, find, items, replace, text};
 
-/// Describes route tables, with the routes whose target is gone as such.
+/// Describes route tables, with `blackhole` for routes whose target is gone.
 pub(super) async fn describe(upstream: &Upstream, request: &Request) -> Result<Reply, Error> {
     let reply = upstream.forward(request).await?;
     let xml = reply.text();

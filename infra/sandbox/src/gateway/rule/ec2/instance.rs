@@ -52,13 +52,13 @@ async fn after(state: &State, request: &Request, then: impl Fn(&str)) -> Result<
     Ok(reply)
 }
 
-/// The machine goes down: its agent and its sessions with it.
+/// Stops a machine's agent and ends its sessions.
 fn leave(state: &State, id: &str) {
     registration::halt(state, id);
     state.sessions.terminate_to(id, "");
 }
 
-/// Ends instances: at once for those who ask, a moment later in moto, so that what they use stays in use.
+/// Ends instances: callers see it at once, moto ends them a moment later, so that what they use stays in use.
 async fn terminate(state: &Arc<State>, request: &Request) -> Result<Option<Reply>, Error> {
     let ids = request.list("InstanceId");
     let region = request.region();
@@ -83,7 +83,7 @@ async fn terminate(state: &Arc<State>, request: &Request) -> Result<Option<Reply
         if shared.generation() != generation {
             return;
         }
-        // moto was asked whether it would; only its own end can keep it from doing so now.
+        // The instance exists and is not protected, so moto refuses only if moto itself is gone.
         drop(shared.upstream.forward(&order).await);
         shared.launches.finish_end(&ids);
     });

@@ -1,4 +1,4 @@
-//! Launches: one for each client token, and none with an instance profile that EC2 has not heard of.
+//! Launches: one for each client token, and none with an instance profile that EC2 does not know yet.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ async fn launch(state: &Arc<State>, request: &Request) -> Result<Reply, Error> {
     Ok(reply)
 }
 
-/// An interface made at the launch goes with its instance unless told otherwise; moto would keep it.
+/// EC2 deletes an interface that a launch made together with the instance, unless told otherwise. moto would keep it.
 fn with_own_interfaces(request: &Request) -> Request {
     let indexes: HashSet<&str> = request
         .form

@@ -1,4 +1,4 @@
-//! What answers about instances show that moto does not know: that they are shutting down, and when they were started last.
+//! The status of instances that moto does not know: that they are shutting down, and when they were last started.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,8 +11,7 @@ use crate::gateway::wire::reply::Reply;
 use crate::gateway::wire::request::Request;
 use crate::gateway::wire::xml::{all, find, replace, text};
 
-/// Shows the instances that are about to end as `shutting-down`, to those who want to see such, and when others were
-/// started.
+/// Writes into an answer which instances are `shutting-down`, unless a filter hides those, and when others were started.
 pub(super) fn overlay_status(launches: &Launches, request: &Request, reply: Reply) -> Reply {
     let (ending, starts) = launches.overlay();
     if reply.status != StatusCode::OK {
@@ -46,7 +45,7 @@ fn show_starts(xml: &str, document: &Document<'_>, starts: &HashMap<String, Stri
     replace(xml, edits.collect())
 }
 
-/// Whether a request's filters let instances through that are shutting down.
+/// Whether a request's filters show instances that are shutting down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Shown,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::gateway::Error;
 use crate::gateway::upstream::Upstream;
 
-/// Makes the log groups of these logs. One that is there already is as good.
+/// Makes the log groups of these logs, unless they exist.
 pub(super) async fn ensure(
     upstream: &Upstream,
     region: &str,

@@ -18,7 +18,7 @@ pub(super) async fn publish_new_password(
     let clear = random_password();
     if let Some(arn) = &database.secret_arn {
         let value = json!({ "username": database.master_user, "password": clear }).to_string();
-        // LocalStack insists on one.
+        // LocalStack requires a token.
         let token = Uuid::new_v4().to_string();
         let aliases = upstream.aliases();
         if upstream.is_split() && !aliases.has(arn) {
@@ -34,7 +34,7 @@ pub(super) async fn publish_new_password(
     Ok(Password::new(clear))
 }
 
-/// Removes the secret that RDS's own program cannot remove, because it is kept by another.
+/// Removes the secret if another program than RDS's keeps it, as RDS's program cannot do that.
 pub(super) async fn remove(upstream: &Upstream, region: &str, arn: &str) -> Result<(), Error> {
     if !upstream.aliases().has(arn) {
         return Ok(());
@@ -56,15 +56,15 @@ pub(super) async fn find(
     Ok(database.and_then(|database| database.secret_arn))
 }
 
-/// Returns a name for the secret in the place of the one with that ARN: the same, without what follows the last hyphen,
-/// which is not of the name, and without the `!` that only AWS itself may use.
+/// Returns the name for the real secret of the one with that ARN: without the suffix of the ARN, and without the `!` that
+/// only AWS may use.
 fn name_of(arn: &str) -> String {
     let name = arn.rsplit_once(":secret:").map_or(arn, |(_, name)| name);
     name.rsplit_once('-').map_or(name, |(name, _)| name).replace('!', "-")
 }
 
 fn random_password() -> String {
-    // Without those that people mistake for one another.
+    // Without letters and digits that look alike.
     let alphabet = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789";
     let mut random = rand::rng();
     (0..32).map(|_| char::from(alphabet[random.random_range(0..alphabet.len())])).collect()

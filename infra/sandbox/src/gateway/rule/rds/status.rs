@@ -1,4 +1,4 @@
-//! The status that answers about databases show: moto knows only `available`.
+//! The status of databases in answers; moto knows only `available`.
 
 use bytes::Bytes;
 use hyper::StatusCode;

@@ -1,4 +1,4 @@
-//! Subnet groups: in the way of their deletion, kept in their VPC, and with aliases of their subnets where RDS has none.
+//! Subnet groups: one in use cannot be deleted, each stays in its VPC, and its subnets have aliases where RDS lacks them.
 
 use roxmltree::Document;
 
@@ -26,7 +26,7 @@ pub(super) async fn group_in_use(upstream: &Upstream, request: &Request) -> Resu
     }))
 }
 
-/// Refuses what RDS does not do: a subnet group stays in its VPC, also when that is gone.
+/// Refuses to move a subnet group to another VPC, even if its own VPC is gone.
 pub(super) async fn group_moves(upstream: &Upstream, request: &Request) -> Result<Option<Reply>, Error> {
     let inventory = Inventory::new(upstream, request.region());
     let name = request.param("DBSubnetGroupName").unwrap_or_default();
@@ -38,7 +38,7 @@ pub(super) async fn group_moves(upstream: &Upstream, request: &Request) -> Resul
     Ok(moves.then(|| refuse("InvalidParameterValue", message)))
 }
 
-/// Sees to it that the subnets in a request have aliases. Refuses those that do not exist.
+/// Makes aliases for the subnets in a request. Refuses subnets that do not exist.
 pub(super) async fn ensure_aliases(upstream: &Upstream, request: &Request) -> Result<Option<Reply>, Error> {
     if !upstream.is_split() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A session from its start to its end: the agent serves it, whichever websocket its client comes by.
+//! A session from its start to its end. The agent serves it across the websockets of its client.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn run(
 ) {
     let relay = async {
         while let Some(frame) = from_agent.recv().await {
-            // Nobody there, or gone meanwhile: the agent sends it again until it is acknowledged.
+            // Without a client the frame is lost; the agent repeats it until it is acknowledged.
             if let Some(client) = state.sessions.client(&id) {
                 drop(client.send(frame).await);
             }
