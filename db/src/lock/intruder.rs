@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stack::Events;
 
-use super::{ADVISORY, HERE, KEY, Lock};
+use super::key::{ADVISORY, HERE, KEY, Lock};
 use crate::{Error, Session};
 
 /// Roles that may create neither roles nor databases do nothing that our locks are for, other than what this session's own

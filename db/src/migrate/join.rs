@@ -6,6 +6,7 @@
 mod desk;
 mod ghost;
 mod name;
+mod report;
 mod roll;
 mod sql;
 mod stored;
@@ -20,10 +21,13 @@ use tokio::time::MissedTickBehavior;
 
 use self::desk::{Counts, Desk, Taken};
 pub use self::name::RunName;
+pub use self::report::Joined;
 use self::stored::Entry;
 use super::aside::Aside;
+use super::options::RunOptions;
 use super::outcome::TenantReport;
-use super::run::{self, RunOptions, Target};
+use super::run;
+use super::target::Target;
 use super::task::{self, Task};
 use crate::lock::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::{Error, Login, Server};
@@ -51,17 +55,6 @@ impl Default for JoinOptions {
             tries: 5,
         }
     }
-}
-
-/// What became of a run, whoever did it.
-#[derive(Debug)]
-pub struct Joined {
-    /// One for each tenant of the run, in the order of its first runner.
-    pub reports: Vec<TenantReport>,
-    /// Who had each of them last.
-    pub runners: Vec<Option<String>>,
-    /// How long it took from the first runner's beginning to the last tenant's end.
-    pub elapsed: Duration,
 }
 
 /// Takes part in a run, which the first runner of that name begins, until all of it is over; returns the whole run's

@@ -1,6 +1,6 @@
 use stack::spec;
 
-use super::run::Wave;
+use super::options::Wave;
 
 /// Deals the tenants out to waves, in the order of `waves`; `labels` holds each tenant's, in their order.
 ///

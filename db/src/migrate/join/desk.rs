@@ -11,12 +11,13 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::super::options::RunOptions;
 use super::super::outcome::{Outcome, TenantReport, Withheld};
 use super::super::plan::Late;
-use super::super::run::RunOptions;
+use super::super::target::Target;
 use super::super::{Retry, retry};
 use super::stored::{Entry, Stored};
-use super::{Joined, RunName, Target, roll, sql};
+use super::{Joined, RunName, roll, sql};
 use crate::{ConnectOptions, Error, Kind, Login, Server, Session, connect, lock};
 
 /// How long the admin's database may take to answer before its connection counts as lost.

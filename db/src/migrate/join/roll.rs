@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use super::super::options::RunOptions;
 use super::super::outcome::Withheld;
-use super::super::run::RunOptions;
-use super::Target;
+use super::super::target::Target;
 use super::stored::Stored;
 
 /// Returns the rows of a new run, as JSON.
