@@ -1,3 +1,5 @@
+//! Why a tunnel or one of its streams failed.
+
 use std::sync::Arc;
 use std::time::Duration;
 

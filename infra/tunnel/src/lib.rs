@@ -21,6 +21,7 @@ mod link;
 mod liveness;
 mod message;
 mod mux;
+mod options;
 mod outgoing;
 mod payload;
 mod pipe;
@@ -49,6 +50,7 @@ pub use error::{Cause, Error};
 pub use event::{Event, Events};
 pub use incoming::Incoming;
 pub use message::{Message, MessageType, PREFIX, ParseError, PayloadType};
+pub use options::Options;
 pub use outgoing::{Acknowledged, Outgoing};
 pub use payload::{
     Acknowledge, ActionStatus, ChannelClosed, Flag, HandshakeComplete, HandshakeRequest, HandshakeResponse,
@@ -61,7 +63,7 @@ pub use shell::{
 pub use smux::{Command, Decoder, Frame, FrameError};
 pub use state::{Phase, SessionState, State};
 pub use stream::Stream;
-pub use tunnel::{Options, Tunnel};
+pub use tunnel::Tunnel;
 pub use version::{ParseVersionError, Version};
 
 /// The bytes in one message, as all official clients send: what more the service would take is not known.

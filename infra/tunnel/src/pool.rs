@@ -9,11 +9,11 @@ use tokio::task::JoinHandle;
 use crate::control::Control;
 use crate::error::Error;
 use crate::link::{Link, Progress, Request};
+use crate::options::Options;
 use crate::pipe::Pipe;
 use crate::seat::{Seat, Seats};
 use crate::session::Session;
 use crate::state::{Phase, SessionState, State};
-use crate::tunnel::Options;
 use crate::unread::Budget;
 
 /// Starts sessions and knows those that have not ended.

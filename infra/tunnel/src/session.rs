@@ -19,11 +19,11 @@ use crate::channel::{Action, Channel, ChannelOptions};
 use crate::control::Control;
 use crate::error::Error;
 use crate::link::{Link, Opening};
+use crate::options::Options;
 use crate::payload::{OpenDataChannel, Token};
 use crate::pipe::{End as StreamEnd, Pipe};
 use crate::seat::Seat;
 use crate::state::{Phase, SessionState};
-use crate::tunnel::Options;
 use crate::websocket::Connection;
 
 /// How long closing waits for what is still to be sent.

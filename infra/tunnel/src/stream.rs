@@ -1,3 +1,5 @@
+//! One connection to the target, read and written like any other socket.
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

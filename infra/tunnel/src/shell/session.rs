@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::channel::{Action, Channel, KeyRequest};
+use super::event::ShellEvent;
+use super::options::ShellOptions;
 use super::payload::TerminalSize;
-use super::{ShellEvent, ShellOptions};
 use crate::PAYLOAD_SIZE;
 use crate::carrier::{Carrier, CarrierOptions, End, Traffic};
 use crate::cipher::DataKey;
