@@ -5,11 +5,12 @@
 //! other socket. [`Shell`] is a session with a terminal or a single command instead, over the same layers. The codec and the reliability layer ([`Message`], [`Outgoing`], [`Incoming`], [`Decoder`])
 //! serve both directions, so that an agent can be built from them too.
 
-mod carrier;
 mod channel;
 mod cipher;
 mod connect;
+mod connection_loop;
 mod control;
+mod drive;
 mod early;
 mod error;
 mod event;
@@ -37,6 +38,7 @@ mod spool;
 mod state;
 mod stream;
 mod tls;
+mod traffic;
 mod tunnel;
 mod unread;
 mod version;

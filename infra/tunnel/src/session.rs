@@ -1,30 +1,23 @@
 //! The task that owns the websocket and the channel, through every lost connection.
 
-mod drive;
-
-pub(crate) use self::drive::silent;
+mod turn;
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::carrier::{Carrier, CarrierOptions, End, Traffic};
-use crate::channel::{Action, Channel, ChannelOptions};
+use crate::channel::{Channel, ChannelOptions};
+use crate::connection_loop::{Carrier, CarrierOptions};
 use crate::control::Control;
 use crate::error::Error;
 use crate::link::{Link, Opening};
 use crate::options::Options;
-use crate::payload::{OpenDataChannel, Token};
 use crate::pipe::{End as StreamEnd, Pipe};
 use crate::seat::Seat;
 use crate::state::{Phase, SessionState};
-use crate::websocket::Connection;
 
 /// How long closing waits for what is still to be sent.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -153,59 +146,6 @@ impl Session {
         if let Some(done) = self.closing.and_then(|closing| closing.done) {
             drop(done.send(told));
         }
-    }
-}
-
-impl Traffic for Session {
-    fn open_frame(&self, token: &Token) -> OpenDataChannel {
-        self.channel.open_frame(token)
-    }
-
-    async fn drive(&mut self, connection: &mut Connection) -> End {
-        self.drive_one(connection).await
-    }
-
-    /// Streams may still be asked for meanwhile.
-    async fn unless_closed<T: Send>(&mut self, future: impl Future<Output = T> + Send) -> Option<T> {
-        let mut future = pin!(future);
-        while self.closing.is_none() {
-            tokio::select! {
-                biased;
-                output = &mut future => return Some(output),
-                request = self.link.requests.recv() => self.on_request(request),
-            }
-        }
-        None
-    }
-
-    fn is_closing(&self) -> bool {
-        self.closing.is_some()
-    }
-
-    fn progress(&self) -> u64 {
-        self.channel.progress()
-    }
-
-    fn has_unsent(&self) -> bool {
-        self.channel.outgoing().outstanding() > 0
-    }
-
-    fn on_lost(&mut self) {
-        self.channel.on_disconnect(Instant::now().into_std());
-        lock(&self.link.state).phase = Phase::Resuming;
-    }
-
-    fn on_resumed(&mut self) -> Vec<Bytes> {
-        {
-            let mut state = lock(&self.link.state);
-            state.resumes += 1;
-            state.phase = if self.channel.is_ready() { Phase::Live } else { Phase::Opening };
-        }
-        // A resumed channel only sends.
-        let actions = self.channel.on_reconnect(Instant::now().into_std()).into_iter();
-        actions
-            .filter_map(|action| if let Action::Send(frame) = action { Some(frame) } else { None })
-            .collect()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::handshake::{self, Outcome};
 use crate::liveness::{self, AGENT_LIMIT, Liveness, Signs};
 use crate::message::{Message, PayloadType};
-use crate::payload::{HandshakeComplete, HandshakeRequest, OpenDataChannel, RequestedAction, Token};
+use crate::payload::{HandshakeComplete, HandshakeRequest, RequestedAction};
 use crate::reliable::{Arrived, Reliable};
 use crate::version::Version;
 
@@ -94,9 +94,9 @@ impl Channel {
         }
     }
 
-    /// Returns the first frame of a connection, to be sent as text.
-    pub(crate) fn open_frame(&self, token: &Token) -> OpenDataChannel {
-        self.reliable.open_frame(token)
+    /// Returns the layer that numbers and repeats messages.
+    pub(crate) fn reliable(&mut self) -> &mut Reliable {
+        &mut self.reliable
     }
 
     pub(crate) fn on_message(&mut self, message: Message, now: Instant) -> Vec<Action> {
@@ -188,28 +188,6 @@ impl Channel {
     fn signs(&self) -> Signs {
         let (heard, owing) = (self.reliable.heard(), self.reliable.owing());
         Signs { heard, owing, is_needed: false, may_be_stalled: false }
-    }
-
-    pub(crate) fn on_disconnect(&mut self, now: Instant) {
-        self.reliable.on_disconnect(now);
-    }
-
-    /// Nothing is read from the connection now, so the agent's silence is ours.
-    pub(crate) fn on_deaf(&mut self, now: Instant) {
-        self.reliable.on_heard(now);
-    }
-
-    pub(crate) fn progress(&self) -> u64 {
-        self.reliable.progress()
-    }
-
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.reliable.outgoing().outstanding() > 0
-    }
-
-    /// Returns every frame that must be written again after a new connection was opened.
-    pub(crate) fn on_reconnect(&mut self, now: Instant) -> Vec<Bytes> {
-        self.reliable.on_reconnect(now)
     }
 
     /// Returns the frame that types these bytes; the session must be ready, or the agent throws them away.

@@ -1,18 +1,17 @@
 //! The way of a session over the network: a connection, and another one whenever it is lost.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustls::ClientConfig;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connect::{reopen, sign_and_open};
 use crate::control::{Control, SessionToken};
+use crate::drive::drive;
 use crate::error::Error;
 use crate::event::{Event, Events};
-use crate::payload::{OpenDataChannel, Token};
+use crate::traffic::{End, Traffic};
 use crate::websocket::Connection;
 
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
@@ -21,44 +20,6 @@ const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
 const STABLE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-/// What a session carries over its connections.
-pub(crate) trait Traffic: Send {
-    /// Returns the first frame of a connection.
-    fn open_frame(&self, token: &Token) -> OpenDataChannel;
-
-    /// Carries the session over one connection until that is over.
-    fn drive(&mut self, connection: &mut Connection) -> impl Future<Output = End> + Send;
-
-    /// Waits for `future`; `None` when the session is closed at this end meanwhile.
-    fn unless_closed<T: Send>(
-        &mut self,
-        future: impl Future<Output = T> + Send,
-    ) -> impl Future<Output = Option<T>> + Send;
-
-    /// Says whether the session is closed at this end.
-    fn is_closing(&self) -> bool;
-
-    /// Returns a number that grows with every message that got through, either way.
-    fn progress(&self) -> u64;
-
-    /// Says whether something waits to be acknowledged.
-    fn has_unsent(&self) -> bool;
-
-    /// The connection was lost.
-    fn on_lost(&mut self);
-
-    /// There is a new connection; returns what must be written on it first.
-    fn on_resumed(&mut self) -> Vec<Bytes>;
-}
-
-/// Why one connection is over.
-pub(crate) enum End {
-    /// It broke; the session may live on.
-    Lost(Error),
-    /// The session is over, or shall be.
-    Over(Error),
-}
 
 /// What connects a session.
 #[derive(Clone)]
@@ -96,7 +57,7 @@ impl Carrier {
 
     /// Carries the traffic, through every lost connection; returns why the session is over.
     pub(crate) async fn carry(&mut self, traffic: &mut impl Traffic) -> Error {
-        let open = traffic.open_frame(&self.token.token).to_payload();
+        let open = traffic.reliable().open_frame(&self.token.token).to_payload();
         let (control, tls) = (Arc::clone(&self.control), self.options.tls.clone());
         let opening = sign_and_open(control, self.token.url.clone(), open, tls);
         let mut connection = match traffic.unless_closed(opening).await {
@@ -105,8 +66,8 @@ impl Carrier {
             None => return Error::Closed,
         };
         loop {
-            let (since, progress) = (Instant::now(), traffic.progress());
-            let lost = match traffic.drive(&mut connection).await {
+            let (since, progress) = (Instant::now(), traffic.reliable().progress());
+            let lost = match drive(traffic, &mut connection).await {
                 End::Lost(error) => error,
                 End::Over(error) => {
                     drop(timeout(GOODBYE_LIMIT, connection.close()).await);
@@ -117,9 +78,11 @@ impl Carrier {
                 return Error::Closed;
             }
             let lost_at = Instant::now();
-            if since.elapsed() >= STABLE || traffic.progress() > progress {
+            if since.elapsed() >= STABLE || traffic.reliable().progress() > progress {
                 self.outage = None;
-            } else if let Some(outage) = self.outage.as_mut().filter(|_| !traffic.has_unsent()) {
+            } else if let Some(outage) =
+                self.outage.as_mut().filter(|_| traffic.reliable().outgoing().outstanding() == 0)
+            {
                 // Nothing waited to get through, so nothing failed to: the time is not over for that.
                 outage.since = lost_at;
             }
@@ -154,7 +117,7 @@ impl Carrier {
             outage.pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
             let attempt = {
                 let old_url = self.token.url.clone();
-                let open_frame = traffic.open_frame(&self.token.token);
+                let open_frame = traffic.reliable().open_frame(&self.token.token);
                 let (control, tls) = (Arc::clone(&self.control), self.options.tls.clone());
                 let session_id = self.token.session_id.clone();
                 async move {
