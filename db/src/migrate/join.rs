@@ -4,8 +4,8 @@
 //! had. That it may still be at work is no danger, only a wait: each tenant has its own lock and its own history.
 
 mod desk;
-mod ghost;
 mod name;
+mod orphaned_session;
 mod report;
 mod roll;
 mod sql;
@@ -79,7 +79,7 @@ pub async fn join(
     desk.enrol(targets, &options.run).await?;
     events.note(format!("run `{run}`: this is runner `{runner}`"));
     let mut run_options = options.run.clone();
-    run_options.connect.application_name = ghost::application_name(run);
+    run_options.connect.application_name = orphaned_session::application_name(run);
     let mut worker = Worker {
         task: Arc::new(Task {
             server: server.clone(),
@@ -190,8 +190,12 @@ impl Worker<'_> {
         }
         let (task, target, is_first) = (Arc::clone(&self.task), target.clone(), taken.attempts == 1);
         let handle = self.running.spawn(async move {
-            let has_ghost = !is_first && target.no_login.is_none();
-            let kept = if has_ghost { ghost::lay(&task, &target.login).await } else { None };
+            let may_have_orphan = !is_first && target.no_login.is_none();
+            let kept = if may_have_orphan {
+                orphaned_session::end_orphans(&task, &target.login).await
+            } else {
+                None
+            };
             task::migrate(task, target, kept).await
         });
         self.in_flight.insert(handle.id(), InFlight { taken, is_lost: false });

@@ -32,7 +32,7 @@ const END_IDLE: &str = "
 
 /// Ends what other runners of the run have left in the tenant's database, and waits for what is still at work there;
 /// returns the connection over which that was seen.
-pub(super) async fn lay(task: &Arc<Task>, login: &Login) -> Option<Session> {
+pub(super) async fn end_orphans(task: &Arc<Task>, login: &Login) -> Option<Session> {
     tokio::select! {
         () = task.options.stop.raised() => None,
         // Whatever is wrong here will be wrong with the migration as well, and be reported there.
