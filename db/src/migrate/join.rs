@@ -7,7 +7,7 @@ mod desk;
 mod name;
 mod orphaned_session;
 mod report;
-mod roll;
+mod run_spec;
 mod sql;
 mod stored;
 

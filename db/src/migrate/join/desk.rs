@@ -17,7 +17,7 @@ use super::super::plan::Late;
 use super::super::target::Target;
 use super::super::{Retry, retry};
 use super::stored::{Entry, Stored};
-use super::{Joined, RunName, roll, sql};
+use super::{Joined, RunName, run_spec, sql};
 use crate::{ConnectOptions, Error, Kind, Login, Server, Session, connect, lock};
 
 /// How long the admin's database may take to answer before its connection counts as lost.
@@ -111,9 +111,9 @@ impl<'a> Desk<'a> {
             }
         }
         self.query(sql::FORGET, &[], "forget old runs").await?;
-        let rows = roll::rows(targets, options);
+        let rows = run_spec::rows(targets, options);
         let (run, runner) = (self.run.as_str(), self.runner);
-        let fingerprint = roll::fingerprint(targets);
+        let fingerprint = run_spec::fingerprint(targets);
         let budget = i64::try_from(options.error_budget).unwrap_or(i64::MAX);
         let on_error = match options.on_error {
             OnError::Continue => "continue",
@@ -175,7 +175,7 @@ impl<'a> Desk<'a> {
                     return Err(self
                         .refuse(format!("its tenant `{tenant}` is not among yours; join with all of them")));
                 }
-                Some(target) if roll::set_name(target) != set => {
+                Some(target) if run_spec::set_name(target) != set => {
                     return Err(
                         self.refuse(format!("its tenant `{tenant}` has another set of migrations there"))
                     );
