@@ -59,7 +59,7 @@ impl fmt::Display for Counts {
 }
 
 /// One runner's place at the table.
-pub(super) struct Desk<'a> {
+pub(super) struct LeaseStore<'a> {
     server: &'a Server,
     admin: &'a Login,
     run: &'a RunName,
@@ -70,7 +70,7 @@ pub(super) struct Desk<'a> {
     session: Option<Session>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> LeaseStore<'a> {
     pub(super) fn new(
         server: &'a Server,
         admin: &'a Login,
@@ -78,9 +78,9 @@ impl<'a> Desk<'a> {
         runner: &'a str,
         (lease, tries): (Duration, u32),
         events: &'a Events,
-    ) -> Desk<'a> {
+    ) -> LeaseStore<'a> {
         let (lease, tries) = (lease.as_secs_f64(), i32::try_from(tries).unwrap_or(i32::MAX));
-        Desk { server, admin, run, runner, lease, tries, events, session: None }
+        LeaseStore { server, admin, run, runner, lease, tries, events, session: None }
     }
 
     pub(super) fn subject(&self) -> String {
