@@ -76,7 +76,7 @@ pub async fn join(
 ) -> Result<Joined, Error> {
     let runner = format!("{}-{:08x}", options.runner, rand::random::<u32>());
     let mut store = LeaseStore::new(server, admin, run, &runner, (options.lease, options.tries), events);
-    store.enrol(targets, &options.run).await?;
+    store.register(targets, &options.run).await?;
     events.note(format!("run `{run}`: this is runner `{runner}`"));
     let mut run_options = options.run.clone();
     run_options.connect.application_name = orphaned_session::application_name(run);

@@ -94,7 +94,7 @@ impl<'a> LeaseStore<'a> {
     }
 
     /// Begins the run, or sees that it was begun with the same.
-    pub(super) async fn enrol(&mut self, targets: &[Target], options: &RunOptions) -> Result<(), Error> {
+    pub(super) async fn register(&mut self, targets: &[Target], options: &RunOptions) -> Result<(), Error> {
         let there = self.query(sql::IS_THERE, &[], "look for the table of runs").await?;
         let (is_there, foreign): (bool, Option<String>) =
             there.first().map_or((false, None), |row| (row.get(0), row.get(1)));
