@@ -5,13 +5,13 @@
 //! `engine` sends all that is pending in one transaction. One that is up to date costs the first alone.
 
 mod aside;
-mod bare;
 mod capacity;
 mod engine;
 mod enter;
 mod history;
 mod join;
 mod message;
+mod no_transaction;
 mod options;
 mod outcome;
 mod partition;

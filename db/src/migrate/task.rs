@@ -15,7 +15,7 @@ use super::options::RunOptions;
 use super::outcome::{Outcome, TenantReport};
 use super::segment::{self, Segment};
 use super::target::Target;
-use super::{bare, connect, plan, retry, subject};
+use super::{connect, no_transaction, plan, retry, subject};
 use crate::migration::MigrationSet;
 use crate::{Error, Migration, Server, Session, lock};
 
@@ -186,10 +186,10 @@ async fn apply(
                 let work = engine::commit(session, tenant, table, files, (Work::Apply, &group));
                 within_grace(task, session, tenant, work, rolled_back(tenant)).await?;
             }
-            Segment::Bare(at) => {
+            Segment::NoTransaction(at) => {
                 progress.is_half_done = true;
                 progress.in_doubt = vec![at];
-                let work = bare::run(session, tenant, table, files, at);
+                let work = no_transaction::run(session, tenant, table, files, at);
                 // What it did before it was cancelled stays, so that it is told, and nobody begins it again by itself.
                 within_grace(task, session, tenant, work, identity).await?;
                 progress.is_half_done = false;

@@ -85,8 +85,8 @@ async fn find_invalid(session: &Session, file: &Migration) -> Result<Vec<String>
 
 /// Returns whether the text holds the index's name; `REINDEX CONCURRENTLY` adds an ending of its own to it.
 fn names(sql: &str, index: &str) -> bool {
-    let bare = index.trim_end_matches(|c: char| c.is_ascii_digit());
-    let stem = ["_ccnew", "_ccold"].iter().find_map(|end| bare.strip_suffix(end)).unwrap_or(index);
+    let base = index.trim_end_matches(|c: char| c.is_ascii_digit());
+    let stem = ["_ccnew", "_ccold"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(index);
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     // Unquoted names are folded to lower case.
     let (sql, stem) = (sql.to_lowercase(), stem.to_lowercase());
