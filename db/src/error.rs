@@ -254,7 +254,7 @@ pub enum Error {
     },
     /// A program that takes no lock of ours recorded the same migration at the same time. Nothing of ours stays.
     #[error("another program migrates tenant `{tenant}` at the same time")]
-    Overtaken {
+    HistoryConflict {
         /// The tenant.
         tenant: String,
     },

@@ -36,7 +36,7 @@ impl Error {
             | Error::Unfinished { .. }
             | Error::InvalidIndex { .. }
             | Error::NotRecorded { .. }
-            | Error::Overtaken { .. }
+            | Error::HistoryConflict { .. }
             | Error::Interrupted { .. }
             | Error::Recorded(_)
             | Error::Panicked { .. } => Kind::Failed,
@@ -81,7 +81,7 @@ impl Error {
             | Error::Diverged { .. }
             | Error::InvalidIndex { .. }
             | Error::NotRecorded { .. }
-            | Error::Overtaken { .. }
+            | Error::HistoryConflict { .. }
             | Error::Forbidden { .. }
             | Error::NoLogin { .. }
             | Error::Interrupted { .. }

@@ -37,7 +37,7 @@ pub(super) fn reason(error: &Error) -> Option<&'static str> {
     if let Error::Dial { .. } = error {
         return Some("no connection");
     }
-    if let Error::Overtaken { .. } = error {
+    if let Error::HistoryConflict { .. } = error {
         return Some("another program was quicker");
     }
     match error.cause()? {

@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn what_a_lost_connection_had_committed_counts_as_applied() {
         let files: Vec<_> = (0..3).map(|at| parse(&format!("V{at}__a.sql"), b"SELECT 1;").unwrap()).collect();
-        let refused = Error::Overtaken { tenant: "t".to_owned() };
+        let refused = Error::HistoryConflict { tenant: "t".to_owned() };
         let mut progress = Progress::default();
         progress.look(&[0, 1, 2]);
         progress.in_doubt = vec![0];
