@@ -14,7 +14,7 @@ use super::outcome::{Outcome, TenantReport, Withheld};
 use super::plan::{self, Compared, TenantPlan};
 use super::target::Target;
 use super::task::{self, Task};
-use super::{connect, enter, subject};
+use super::{connect, lock_and_read, subject};
 use crate::migration::MigrationSet;
 use crate::{Error, Login, Migration, Server, Session};
 
@@ -191,9 +191,9 @@ async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> 
                 let Target { login, set, .. } = target;
                 let session = connect(&server, &login, &connect_options).await?;
                 let history = match check {
-                    Check::AllFirst => enter::inspect(&session, &login.database, &set.table).await,
+                    Check::AllFirst => lock_and_read::inspect(&session, &login.database, &set.table).await,
                     // Whoever only wants to see the plan needs no right to write.
-                    Check::EachInTurn => enter::look(&session, &login.database, &set.table).await,
+                    Check::EachInTurn => lock_and_read::look(&session, &login.database, &set.table).await,
                 };
                 let kept = if keep && history.is_ok() {
                     Some(session)

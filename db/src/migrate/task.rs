@@ -9,7 +9,7 @@ use stack::{Event, Events};
 
 use super::aside::Aside;
 use super::engine;
-use super::enter::{self, Patience};
+use super::lock_and_read::{self, LockWait};
 use super::message::Work;
 use super::options::RunOptions;
 use super::outcome::{Outcome, TenantReport};
@@ -171,15 +171,16 @@ async fn apply(
     progress: &mut Progress,
 ) -> Result<(), Error> {
     let (options, files) = (&task.options, &set.migrations);
-    let patience = Patience { limit: options.lock_limit, stop: &options.stop, events: &task.events };
-    let mut entered = task.aside.wait(enter::enter(session, tenant, &set.table, &patience)).await?;
-    let compared = plan::compare(tenant, &entered.history, files, options.late).accept()?;
+    let wait = LockWait { limit: options.lock_limit, stop: &options.stop, events: &task.events };
+    let mut locked =
+        task.aside.wait(lock_and_read::lock_and_read(session, tenant, &set.table, &wait)).await?;
+    let compared = plan::compare(tenant, &locked.history, files, options.late).accept()?;
     progress.look(&compared.pending);
     for segment in segment::cut(files, &compared.pending) {
         if options.stop.is_raised() {
             return Err(interrupted(tenant, "it stopped between two transactions"));
         }
-        let table = &entered.table;
+        let table = &locked.table;
         match segment {
             Segment::Transaction(group) => {
                 progress.in_doubt.clone_from(&group);
@@ -196,7 +197,7 @@ async fn apply(
             }
         }
         progress.commit();
-        entered.table.exists = true;
+        locked.table.exists = true;
     }
     Ok(())
 }

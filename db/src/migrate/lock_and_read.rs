@@ -15,13 +15,13 @@ use crate::quote::{ident, literal};
 use crate::{Error, Session, path};
 
 /// A tenant whose lock is ours, as it is.
-pub(super) struct Entered {
+pub(super) struct Locked {
     pub(super) history: Vec<Row>,
     pub(super) table: Table,
 }
 
 /// How long to ask for the lock, and who is told meanwhile.
-pub(super) struct Patience<'a> {
+pub(super) struct LockWait<'a> {
     pub(super) limit: Duration,
     pub(super) stop: &'a Stop,
     pub(super) events: &'a Events,
@@ -72,31 +72,31 @@ fn look_sql(table: &str) -> String {
 /// # Errors
 /// [`Error::Locked`] names who still holds it; [`Error::Misplaced`] if the history is elsewhere or there are several;
 /// [`Error::Forbidden`] if the role could not record anything.
-pub(super) async fn enter(
+pub(super) async fn lock_and_read(
     session: &Session,
     tenant: &str,
     table: &str,
-    patience: &Patience<'_>,
-) -> Result<Entered, Error> {
+    wait: &LockWait<'_>,
+) -> Result<Locked, Error> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
-    let mut wait = Wait::new(LOCK, super::subject(tenant), patience.events);
+    let mut told = Wait::new(LOCK, super::subject(tenant), wait.events);
     // Two messages: in one, both would see the database as it was before the lock, if its default isolation says so.
     let (take, look) = (LOCK.try_sql(), look_sql(table));
     loop {
         let client = session.client();
         let asked = join(join(ask(client, &take), ask(client, &look)), find_holder(session, start.elapsed()));
         // Until it is read nothing is written, and whoever waits for that stands aside.
-        let ((lock, seen), holder) = in_time(tenant, patience.limit.max(LOOK_LIMIT), asked).await?;
+        let ((lock, seen), holder) = in_time(tenant, wait.limit.max(LOOK_LIMIT), asked).await?;
         if let Some(error) = lock.1 {
             return Err(failed("ask for the lock", error));
         }
         if lock.0.first().is_some_and(|row| is_true(row, 0)) {
             let (history, place) = parse(tenant, table, Right::Record, seen)?;
-            return Ok(Entered { history, table: place.table(tenant, table)? });
+            return Ok(Locked { history, table: place.table(tenant, table)? });
         }
         let holder = holder?;
-        if start.elapsed() >= patience.limit {
+        if start.elapsed() >= wait.limit {
             let holder = match holder {
                 Some(holder) => Some(holder),
                 None => lock::find_holder(session, LOCK).await?,
@@ -104,13 +104,13 @@ pub(super) async fn enter(
             let holder = holder.map_or_else(|| "another session".to_owned(), |holder| holder.to_string());
             return Err(Error::Locked { lock: LOCK.name, holder, waited: start.elapsed() });
         }
-        wait.tell(holder);
+        told.tell(holder);
         tokio::select! {
-            () = patience.stop.raised() => {
+            () = wait.stop.raised() => {
                 let state = "nothing was begun".to_owned();
                 return Err(Error::Interrupted { tenant: tenant.to_owned(), state });
             }
-            () = tokio::time::sleep(pause.min(patience.limit.saturating_sub(start.elapsed()))) => {}
+            () = tokio::time::sleep(pause.min(wait.limit.saturating_sub(start.elapsed()))) => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
