@@ -15,6 +15,7 @@ mod no_transaction;
 mod options;
 mod outcome;
 mod partition;
+mod place;
 mod plan;
 mod repair;
 mod retry;
