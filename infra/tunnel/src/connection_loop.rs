@@ -23,17 +23,17 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// What connects a session.
 #[derive(Clone)]
-pub(crate) struct CarrierOptions {
+pub(crate) struct ConnectionOptions {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) resume_limit: Duration,
     pub(crate) events: Events,
 }
 
 /// A session that the service has started.
-pub(crate) struct Carrier {
+pub(crate) struct ConnectionLoop {
     control: Arc<dyn Control>,
     token: SessionToken,
-    options: CarrierOptions,
+    options: ConnectionOptions,
     outage: Option<Outage>,
 }
 
@@ -42,13 +42,16 @@ struct Outage {
     pause: Duration,
 }
 
-impl Carrier {
+impl ConnectionLoop {
     /// Asks the service for a session.
-    pub(crate) async fn start(control: Arc<dyn Control>, options: CarrierOptions) -> Result<Carrier, Error> {
+    pub(crate) async fn start(
+        control: Arc<dyn Control>,
+        options: ConnectionOptions,
+    ) -> Result<ConnectionLoop, Error> {
         let token = control.start().await;
         let token = token.map_err(|error| Error::Control { action: "start", source: Arc::from(error) })?;
         options.events.emit(Event::Started { session_id: token.session_id.clone() });
-        Ok(Carrier { control, token, options, outage: None })
+        Ok(ConnectionLoop { control, token, options, outage: None })
     }
 
     pub(crate) fn session_id(&self) -> &str {
@@ -56,7 +59,7 @@ impl Carrier {
     }
 
     /// Carries the traffic, through every lost connection; returns why the session is over.
-    pub(crate) async fn carry(&mut self, traffic: &mut impl Traffic) -> Error {
+    pub(crate) async fn run(&mut self, traffic: &mut impl Traffic) -> Error {
         let open = traffic.reliable().open_frame(&self.token.token).to_payload();
         let (control, tls) = (Arc::clone(&self.control), self.options.tls.clone());
         let opening = sign_and_open(control, self.token.url.clone(), open, tls);

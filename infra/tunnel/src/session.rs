@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::channel::{Channel, ChannelOptions};
-use crate::connection_loop::{Carrier, CarrierOptions};
+use crate::connection_loop::{ConnectionLoop, ConnectionOptions};
 use crate::control::Control;
 use crate::error::Error;
 use crate::link::{Link, Opening};
@@ -65,19 +65,19 @@ impl Session {
     /// Starts a session and carries it to its end.
     pub(crate) async fn run(control: Arc<dyn Control>, options: Options, link: Link) {
         // Not given up when the tunnel is closed meanwhile: what the service starts must also be ended.
-        let carrier = CarrierOptions {
+        let connection_loop = ConnectionOptions {
             tls: options.tls.clone(),
             resume_limit: options.resume_limit,
             events: options.events.clone(),
         };
-        let mut carrier = match Carrier::start(control, carrier).await {
-            Ok(carrier) => carrier,
+        let mut connection_loop = match ConnectionLoop::start(control, connection_loop).await {
+            Ok(connection_loop) => connection_loop,
             Err(error) => {
                 link.end(&error);
                 return;
             }
         };
-        let session_id = carrier.session_id().to_owned();
+        let session_id = connection_loop.session_id().to_owned();
         lock(&link.state).session_id.clone_from(&session_id);
         let now = Instant::now();
         let channel = ChannelOptions {
@@ -101,8 +101,8 @@ impl Session {
             cursor: 0,
             closing: None,
         };
-        let error = carrier.carry(&mut session).await;
-        session.finish(&carrier, error).await;
+        let error = connection_loop.run(&mut session).await;
+        session.finish(&connection_loop, error).await;
     }
 
     /// Returns when the session has been without streams for too long.
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// Ends every stream and the session, and tells everybody who waits.
-    async fn finish(mut self, carrier: &Carrier, error: Error) {
+    async fn finish(mut self, connection_loop: &ConnectionLoop, error: Error) {
         self.link.requests.close();
         while let Ok(request) = self.link.requests.try_recv() {
             self.on_request(Some(request));
@@ -142,7 +142,7 @@ impl Session {
         self.link.progress.send_modify(|progress| progress.ended = Some(error.clone()));
         // Only now: whoever asked for a stream looks why it was not opened.
         self.waiting.clear();
-        let told = carrier.finish(&error).await;
+        let told = connection_loop.finish(&error).await;
         if let Some(done) = self.closing.and_then(|closing| closing.done) {
             drop(done.send(told));
         }

@@ -18,7 +18,7 @@ use super::options::ShellOptions;
 use super::payload::TerminalSize;
 use crate::PAYLOAD_SIZE;
 use crate::cipher::DataKey;
-use crate::connection_loop::{Carrier, CarrierOptions};
+use crate::connection_loop::{ConnectionLoop, ConnectionOptions};
 use crate::control::{BoxFuture, Control, ControlError};
 use crate::error::Error;
 use crate::event::Event;
@@ -70,19 +70,19 @@ struct Closing {
 impl Session {
     /// Starts a session and carries it to its end.
     pub(super) async fn run(control: Arc<dyn Control>, options: ShellOptions, ends: Ends) {
-        let carrier = CarrierOptions {
+        let connection_loop = ConnectionOptions {
             tls: options.tls.clone(),
             resume_limit: options.resume_limit,
             events: options.events.clone(),
         };
-        let mut carrier = match Carrier::start(Arc::clone(&control), carrier).await {
-            Ok(carrier) => carrier,
+        let mut connection_loop = match ConnectionLoop::start(Arc::clone(&control), connection_loop).await {
+            Ok(connection_loop) => connection_loop,
             Err(error) => {
                 ends.progress.send_modify(|progress| progress.ended = Some(error));
                 return;
             }
         };
-        let session_id = carrier.session_id().to_owned();
+        let session_id = connection_loop.session_id().to_owned();
         let reliable = Reliable::new(PAYLOAD_SIZE, options.window, Instant::now().into_std());
         let mut session = Session {
             channel: Channel::new(reliable, session_id.clone(), options.target.clone()),
@@ -96,8 +96,8 @@ impl Session {
             undelivered: VecDeque::new(),
             closing: None,
         };
-        let why = carrier.carry(&mut session).await;
-        session.finish(&carrier, why).await;
+        let why = connection_loop.run(&mut session).await;
+        session.finish(&connection_loop, why).await;
     }
 
     /// Data that came before the shell listens would be lost.
@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// Hands out what came last, tells the service, and then whoever waits for the end.
-    async fn finish(self, carrier: &Carrier, why: Error) {
+    async fn finish(self, connection_loop: &ConnectionLoop, why: Error) {
         let Session { mut ends, undelivered, closing, .. } = self;
         let is_wanted = closing.is_none();
         let deliver = async {
@@ -150,7 +150,7 @@ impl Session {
                 }
             }
         };
-        let ((), told) = tokio::join!(deliver, carrier.finish(&why));
+        let ((), told) = tokio::join!(deliver, connection_loop.finish(&why));
         ends.progress.send_modify(|progress| progress.ended = Some(why));
         let asked_late = std::iter::from_fn(|| ends.close.try_recv().ok());
         for done in closing.and_then(|closing| closing.done).into_iter().chain(asked_late) {
