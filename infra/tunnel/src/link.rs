@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::error::Error;
 use crate::pipe::Pipe;
-use crate::seat::Seat;
+use crate::slot::Slot;
 use crate::state::SessionState;
 use crate::unread::Budget;
 
@@ -23,7 +23,7 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) pipe: Arc<Pipe>,
-    pub(crate) seat: Seat,
+    pub(crate) slot: Slot,
     pub(crate) opened: oneshot::Sender<()>,
 }
 

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::link::{Link, Progress, Request};
 use crate::options::Options;
 use crate::pipe::Pipe;
-use crate::seat::{Seat, Seats};
 use crate::session::Session;
+use crate::slot::{Slot, Slots};
 use crate::state::{Phase, SessionState, State};
 use crate::unread::Budget;
 
@@ -21,21 +21,21 @@ pub(crate) struct Pool {
     control: Arc<dyn Control>,
     options: Options,
     budget: Arc<Budget>,
-    slots: Mutex<Slots>,
+    sessions: Mutex<Sessions>,
 }
 
 #[derive(Debug, Default)]
-struct Slots {
-    sessions: Vec<Slot>,
+struct Sessions {
+    open: Vec<PooledSession>,
     /// What sessions that have ended did.
     past: State,
     closed: bool,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct PooledSession {
     reach: Reach,
-    seats: Seats,
+    slots: Slots,
     state: Arc<Mutex<SessionState>>,
     task: JoinHandle<()>,
 }
@@ -71,7 +71,7 @@ pub(crate) enum Choice {
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub(crate) session: Reach,
-    pub(crate) seat: Seat,
+    pub(crate) slot: Slot,
     pub(crate) pipe: Arc<Pipe>,
     /// Another session carries streams already, and this one does not yet.
     pub(crate) alternative: bool,
@@ -80,42 +80,42 @@ pub(crate) struct Chosen {
 impl Pool {
     pub(crate) fn new(control: Arc<dyn Control>, options: Options) -> Pool {
         let budget = Arc::new(Budget::new(options.read_buffer, options.spool));
-        Pool { control, options, budget, slots: Mutex::default() }
+        Pool { control, options, budget, sessions: Mutex::default() }
     }
 
     /// Starts the first session.
     pub(crate) fn start(&self) -> Reach {
-        let mut slots = self.lock();
-        self.start_in(&mut slots);
-        slots.sessions[0].reach.clone()
+        let mut sessions = self.lock();
+        self.start_in(&mut sessions);
+        sessions.open[0].reach.clone()
     }
 
     /// Returns a session for a stream; `None` once the tunnel is closed.
     pub(crate) fn choose(&self, choice: Choice) -> Option<Chosen> {
-        let mut slots = self.lock();
-        if slots.closed {
+        let mut sessions = self.lock();
+        if sessions.closed {
             return None;
         }
-        slots.sweep();
-        let live = slots.least_loaded(|phase| phase == Phase::Live);
+        sessions.sweep();
+        let live = sessions.least_loaded(|phase| phase == Phase::Live);
         let index = match (choice, live) {
             (Choice::Live, Some(live)) => live,
             (Choice::Live | Choice::Best, _) => {
-                let best = slots.least_loaded(|phase| !matches!(phase, Phase::Resuming | Phase::Stuck));
-                let is_free = best.is_some_and(|best| slots.sessions[best].seats.taken() == 0);
-                if !is_free && slots.sessions.len() < self.options.sessions.get() {
-                    self.start_in(&mut slots);
-                    slots.sessions.len() - 1
+                let best = sessions.least_loaded(|phase| !matches!(phase, Phase::Resuming | Phase::Stuck));
+                let is_free = best.is_some_and(|best| sessions.open[best].slots.taken() == 0);
+                if !is_free && sessions.open.len() < self.options.sessions.get() {
+                    self.start_in(&mut sessions);
+                    sessions.open.len() - 1
                 } else {
                     // All sessions that there may be are in use, or are being resumed, or wait for the target.
-                    best.or_else(|| slots.least_loaded(|_| true)).unwrap_or(0)
+                    best.or_else(|| sessions.least_loaded(|_| true)).unwrap_or(0)
                 }
             }
         };
-        let chosen = &slots.sessions[index];
+        let chosen = &sessions.open[index];
         Some(Chosen {
             session: chosen.reach.clone(),
-            seat: chosen.seats.take(),
+            slot: chosen.slots.take(),
             pipe: Arc::new(Pipe::new(Arc::clone(&chosen.reach.changed), Arc::clone(&self.budget))),
             alternative: live.is_some_and(|live| live != index) && chosen.phase() != Phase::Live,
         })
@@ -127,10 +127,10 @@ impl Pool {
     }
 
     pub(crate) fn state(&self) -> State {
-        let mut slots = self.lock();
-        slots.sweep();
-        let mut state = slots.past.clone();
-        state.sessions = slots.sessions.iter().map(|slot| lock(&slot.state).clone()).collect();
+        let mut sessions = self.lock();
+        sessions.sweep();
+        let mut state = sessions.past.clone();
+        state.sessions = sessions.open.iter().map(|session| lock(&session.state).clone()).collect();
         for session in state.sessions.clone() {
             state.count(&session);
         }
@@ -141,12 +141,12 @@ impl Pool {
 
     /// Starts no more sessions and gives up those there are, to be closed.
     pub(crate) fn drain(&self) -> Vec<(Reach, JoinHandle<()>)> {
-        let mut slots = self.lock();
-        slots.closed = true;
-        std::mem::take(&mut slots.sessions).into_iter().map(|slot| (slot.reach, slot.task)).collect()
+        let mut sessions = self.lock();
+        sessions.closed = true;
+        std::mem::take(&mut sessions.open).into_iter().map(|session| (session.reach, session.task)).collect()
     }
 
-    fn start_in(&self, slots: &mut Slots) {
+    fn start_in(&self, sessions: &mut Sessions) {
         let (requests, receiver) = mpsc::unbounded_channel();
         let (sender, progress) = watch::channel(Progress::default());
         let changed = Arc::new(Notify::new());
@@ -158,42 +158,42 @@ impl Pool {
             requests: receiver,
             progress: sender,
             // The first stays, so that the next connection finds it open.
-            idle_limit: (!slots.sessions.is_empty()).then_some(self.options.idle_limit),
+            idle_limit: (!sessions.open.is_empty()).then_some(self.options.idle_limit),
         };
-        slots.past.sessions_opened += 1;
-        slots.sessions.push(Slot {
+        sessions.past.sessions_opened += 1;
+        sessions.open.push(PooledSession {
             reach: Reach { requests, progress, changed },
-            seats: Seats::default(),
+            slots: Slots::default(),
             state,
             task: tokio::spawn(Session::run(Arc::clone(&self.control), self.options.clone(), link)),
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slots> {
-        lock(&self.slots)
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        lock(&self.sessions)
     }
 }
 
-impl Slots {
+impl Sessions {
     /// Forgets sessions that have ended, but not what they did.
     fn sweep(&mut self) {
         let past = &mut self.past;
-        self.sessions.retain(|slot| {
-            let has_ended = slot.reach.progress.borrow().ended.is_some();
+        self.open.retain(|session| {
+            let has_ended = session.reach.progress.borrow().ended.is_some();
             if has_ended {
-                past.count(&lock(&slot.state));
+                past.count(&lock(&session.state));
             }
             !has_ended
         });
     }
 
     fn least_loaded(&self, fits: impl Fn(Phase) -> bool) -> Option<usize> {
-        let fitting = self.sessions.iter().enumerate().filter(|(_, slot)| fits(slot.phase()));
-        fitting.min_by_key(|(_, slot)| slot.seats.taken()).map(|(index, _)| index)
+        let fitting = self.open.iter().enumerate().filter(|(_, session)| fits(session.phase()));
+        fitting.min_by_key(|(_, session)| session.slots.taken()).map(|(index, _)| index)
     }
 }
 
-impl Slot {
+impl PooledSession {
     fn phase(&self) -> Phase {
         lock(&self.state).phase
     }

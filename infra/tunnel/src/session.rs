@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::link::{Link, Opening};
 use crate::options::Options;
 use crate::pipe::{End as StreamEnd, Pipe};
-use crate::seat::Seat;
+use crate::slot::Slot;
 use crate::state::{Phase, SessionState};
 
 /// How long closing waits for what is still to be sent.
@@ -43,7 +43,7 @@ struct Open {
     pipe: Arc<Pipe>,
     /// Counts it for the tunnel's choice, as long as something may still be written to it: one that only waits for the
     /// other end carries next to nothing.
-    seat: Option<Seat>,
+    slot: Option<Slot>,
 }
 
 /// What is shown of the session, kept here so that a frame costs no lock.

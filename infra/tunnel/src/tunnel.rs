@@ -60,12 +60,12 @@ impl Tunnel {
     pub async fn connect(&self) -> Result<Stream, Error> {
         let mut choice = Choice::Best;
         loop {
-            let Some(Chosen { session, seat, pipe, alternative }) = self.pool.choose(choice) else {
+            let Some(Chosen { session, slot, pipe, alternative }) = self.pool.choose(choice) else {
                 return Err(Error::Closed);
             };
             let (opened, is_opened) = oneshot::channel();
             // A session that has ended drops what it is sent, and `opened` tells.
-            drop(session.requests.send(Request::Open(Opening { pipe: Arc::clone(&pipe), seat, opened })));
+            drop(session.requests.send(Request::Open(Opening { pipe: Arc::clone(&pipe), slot, opened })));
             let patience = if alternative { PATIENCE } else { Duration::MAX };
             match timeout(patience, is_opened).await {
                 Ok(Ok(())) => return Ok(Stream::new(pipe)),

@@ -45,11 +45,11 @@ impl Traffic for Session {
             self.on_request(Some(request));
         }
         if self.channel.is_ready() {
-            for Opening { pipe, seat, opened } in std::mem::take(&mut self.waiting) {
+            for Opening { pipe, slot, opened } in std::mem::take(&mut self.waiting) {
                 // Whoever asked may have gone elsewhere meanwhile.
                 if opened.send(()).is_ok() {
                     let (stream, actions) = self.channel.open_stream(now.into_std());
-                    self.streams.insert(stream, Open { pipe, seat: Some(seat) });
+                    self.streams.insert(stream, Open { pipe, slot: Some(slot) });
                     self.counted.streams_opened += 1;
                     self.apply(actions, connection);
                 }
@@ -190,7 +190,7 @@ impl Session {
                     Input::Finished => {
                         self.channel.finish_stream(stream, now.into_std());
                         if let Some(open) = self.streams.get_mut(&stream) {
-                            open.seat = None;
+                            open.slot = None;
                         }
                     }
                     Input::Dropped => {
