@@ -34,7 +34,7 @@ struct Sessions {
 
 #[derive(Debug)]
 struct PooledSession {
-    reach: Reach,
+    handle: SessionHandle,
     slots: Slots,
     state: Arc<Mutex<SessionState>>,
     task: JoinHandle<()>,
@@ -42,13 +42,13 @@ struct PooledSession {
 
 /// How to reach a session.
 #[derive(Clone, Debug)]
-pub(crate) struct Reach {
+pub(crate) struct SessionHandle {
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     progress: watch::Receiver<Progress>,
     changed: Arc<Notify>,
 }
 
-impl Reach {
+impl SessionHandle {
     /// Waits until the session has come that far; one whose task is gone has ended.
     pub(crate) async fn until(mut self, reached: impl FnMut(&Progress) -> bool) -> Progress {
         match self.progress.wait_for(reached).await {
@@ -70,7 +70,7 @@ pub(crate) enum Choice {
 /// A session for a stream.
 #[derive(Debug)]
 pub(crate) struct Chosen {
-    pub(crate) session: Reach,
+    pub(crate) session: SessionHandle,
     pub(crate) slot: Slot,
     pub(crate) pipe: Arc<Pipe>,
     /// Another session carries streams already, and this one does not yet.
@@ -84,10 +84,10 @@ impl Pool {
     }
 
     /// Starts the first session.
-    pub(crate) fn start(&self) -> Reach {
+    pub(crate) fn start(&self) -> SessionHandle {
         let mut sessions = self.lock();
         self.start_in(&mut sessions);
-        sessions.open[0].reach.clone()
+        sessions.open[0].handle.clone()
     }
 
     /// Returns a session for a stream; `None` once the tunnel is closed.
@@ -114,9 +114,9 @@ impl Pool {
         };
         let chosen = &sessions.open[index];
         Some(Chosen {
-            session: chosen.reach.clone(),
+            session: chosen.handle.clone(),
             slot: chosen.slots.take(),
-            pipe: Arc::new(Pipe::new(Arc::clone(&chosen.reach.changed), Arc::clone(&self.budget))),
+            pipe: Arc::new(Pipe::new(Arc::clone(&chosen.handle.changed), Arc::clone(&self.budget))),
             alternative: live.is_some_and(|live| live != index) && chosen.phase() != Phase::Live,
         })
     }
@@ -140,10 +140,10 @@ impl Pool {
     }
 
     /// Starts no more sessions and gives up those there are, to be closed.
-    pub(crate) fn drain(&self) -> Vec<(Reach, JoinHandle<()>)> {
+    pub(crate) fn drain(&self) -> Vec<(SessionHandle, JoinHandle<()>)> {
         let mut sessions = self.lock();
         sessions.closed = true;
-        std::mem::take(&mut sessions.open).into_iter().map(|session| (session.reach, session.task)).collect()
+        std::mem::take(&mut sessions.open).into_iter().map(|session| (session.handle, session.task)).collect()
     }
 
     fn start_in(&self, sessions: &mut Sessions) {
@@ -162,7 +162,7 @@ impl Pool {
         };
         sessions.past.sessions_opened += 1;
         sessions.open.push(PooledSession {
-            reach: Reach { requests, progress, changed },
+            handle: SessionHandle { requests, progress, changed },
             slots: Slots::default(),
             state,
             task: tokio::spawn(Session::run(Arc::clone(&self.control), self.options.clone(), link)),
@@ -179,7 +179,7 @@ impl Sessions {
     fn sweep(&mut self) {
         let past = &mut self.past;
         self.open.retain(|session| {
-            let has_ended = session.reach.progress.borrow().ended.is_some();
+            let has_ended = session.handle.progress.borrow().ended.is_some();
             if has_ended {
                 past.count(&lock(&session.state));
             }
