@@ -34,7 +34,7 @@ mod session;
 mod shell;
 mod slot;
 mod smux;
-mod spool;
+mod spill_file;
 mod state;
 mod stream;
 mod tls;

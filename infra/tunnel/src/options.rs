@@ -28,7 +28,7 @@ pub struct Options {
     pub read_buffer: usize,
     /// The most unread bytes kept in temporary files, over all streams. Beyond it the websockets are not read any
     /// more.
-    pub spool: usize,
+    pub spill_file: usize,
     /// How long a stream whose input has ended waits for more output.
     pub quiet: Duration,
     /// How often to keep an open but silent stream from the service's idle timeout; `None` for never.
@@ -66,7 +66,7 @@ impl Options {
             payload_size: PAYLOAD_SIZE,
             window: 1 << 20,
             read_buffer: 8 << 20,
-            spool: 1 << 30,
+            spill_file: 1 << 30,
             quiet: Duration::from_secs(5),
             keep_alive: None,
             answer_within: None,

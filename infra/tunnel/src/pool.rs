@@ -79,7 +79,7 @@ pub(crate) struct Chosen {
 
 impl Pool {
     pub(crate) fn new(control: Arc<dyn Control>, options: Options) -> Pool {
-        let budget = Arc::new(Budget::new(options.read_buffer, options.spool));
+        let budget = Arc::new(Budget::new(options.read_buffer, options.spill_file));
         Pool { control, options, budget, sessions: Mutex::default() }
     }
 
@@ -135,7 +135,7 @@ impl Pool {
             state.count(&session);
         }
         state.unread_bytes = self.budget.memory();
-        state.spooled_bytes = self.budget.spooled();
+        state.spooled_bytes = self.budget.spilled();
         state
     }
 

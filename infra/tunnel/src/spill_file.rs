@@ -14,7 +14,7 @@ const CHUNK: u64 = 64 << 10;
 
 /// A queue of bytes in temporary files that have no name: they are gone with the process, however it ends.
 #[derive(Debug, Default)]
-pub(crate) struct Spool {
+pub(crate) struct SpillFile {
     segments: VecDeque<Segment>,
 }
 
@@ -25,7 +25,7 @@ struct Segment {
     written: u64,
 }
 
-impl Spool {
+impl SpillFile {
     pub(crate) fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn files_that_were_read_are_given_back() {
-        let mut spool = Spool::default();
+        let mut spool = SpillFile::default();
         let block = vec![5; 1 << 20];
         for _ in 0..40 {
             spool.push(&block).unwrap();
@@ -95,7 +95,7 @@ mod tests {
             // A length and a first byte for each: to make up every byte took longer than all else.
             steps in proptest::collection::vec((1..9000_usize, any::<u8>(), 0..3_u8), 1..40),
         ) {
-            let mut spool = Spool::default();
+            let mut spool = SpillFile::default();
             let (mut put, mut got) = (Vec::new(), Vec::new());
             for (length, first, pops) in steps {
                 let bytes: Vec<u8> = (0..=u8::MAX).cycle().skip(first.into()).take(length).collect();
