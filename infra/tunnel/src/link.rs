@@ -7,9 +7,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::error::Error;
 use crate::pipe::Pipe;
+use crate::receive_buffer::Budget;
 use crate::slot::Slot;
 use crate::state::SessionState;
-use crate::unread::Budget;
 
 /// What the tunnel asks of a session.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 
 use crate::error::Error;
-use crate::unread::{Budget, Unread};
+use crate::receive_buffer::{Budget, ReceiveBuffer};
 
 /// What a stream takes from its writer before the writer waits.
 const OUTBOUND: usize = 64 << 10;
@@ -24,7 +24,7 @@ pub(crate) struct Pipe {
 
 #[derive(Debug)]
 struct State {
-    inbound: Unread,
+    inbound: ReceiveBuffer,
     outbound: BytesMut,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -53,7 +53,7 @@ pub(crate) enum End {
 impl Pipe {
     pub(crate) fn new(changed: Arc<Notify>, budget: Arc<Budget>) -> Pipe {
         let state = State {
-            inbound: Unread::new(budget),
+            inbound: ReceiveBuffer::new(budget),
             outbound: BytesMut::new(),
             reader: None,
             writer: None,

@@ -11,10 +11,10 @@ use crate::error::Error;
 use crate::link::{Link, Progress, Request};
 use crate::options::Options;
 use crate::pipe::Pipe;
+use crate::receive_buffer::Budget;
 use crate::session::Session;
 use crate::slot::{Slot, Slots};
 use crate::state::{Phase, SessionState, State};
-use crate::unread::Budget;
 
 /// Starts sessions and knows those that have not ended.
 pub(crate) struct Pool {

@@ -59,7 +59,7 @@ impl Budget {
 
 /// The bytes of one stream.
 #[derive(Debug)]
-pub(crate) struct Unread {
+pub(crate) struct ReceiveBuffer {
     budget: Arc<Budget>,
     /// These come first,
     head: VecDeque<Bytes>,
@@ -71,9 +71,9 @@ pub(crate) struct Unread {
     tail: VecDeque<Bytes>,
 }
 
-impl Unread {
-    pub(crate) fn new(budget: Arc<Budget>) -> Unread {
-        Unread {
+impl ReceiveBuffer {
+    pub(crate) fn new(budget: Arc<Budget>) -> ReceiveBuffer {
+        ReceiveBuffer {
             budget,
             head: VecDeque::new(),
             head_bytes: 0,
@@ -155,7 +155,7 @@ impl Unread {
     }
 }
 
-impl Drop for Unread {
+impl Drop for ReceiveBuffer {
     fn drop(&mut self) {
         self.clear();
     }
@@ -175,23 +175,23 @@ mod tests {
             steps in proptest::collection::vec((0_usize..2000, 0_usize..2000), 1..60),
         ) {
             let budget = Arc::new(Budget::new(memory, spill));
-            let mut unread = Unread::new(Arc::clone(&budget));
+            let mut received = ReceiveBuffer::new(Arc::clone(&budget));
             let (mut next, mut got) = (0_usize, Vec::new());
             for (length, wanted) in steps {
                 let bytes: Vec<u8> = (next..next + length).map(|at| (at % 251) as u8).collect();
                 next += length;
-                unread.push(bytes.into());
+                received.push(bytes.into());
                 prop_assert!(budget.spilled() <= spill);
                 prop_assert_eq!(budget.memory() + budget.spilled(), next - got.len());
                 let mut buffer = vec![0; wanted];
                 let mut buf = ReadBuf::new(&mut buffer);
-                let read = unread.read(&mut buf).unwrap();
+                let read = received.read(&mut buf).unwrap();
                 prop_assert_eq!(read, buf.filled().len());
                 got.extend_from_slice(buf.filled());
             }
             let mut buffer = vec![0; next];
             let mut buf = ReadBuf::new(&mut buffer);
-            unread.read(&mut buf).unwrap();
+            received.read(&mut buf).unwrap();
             got.extend_from_slice(buf.filled());
             prop_assert!(got.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
             prop_assert_eq!(got.len(), next);
@@ -202,13 +202,13 @@ mod tests {
     #[test]
     fn what_is_dropped_gives_its_room_back() {
         let budget = Arc::new(Budget::new(100, 100));
-        let mut unread = Unread::new(Arc::clone(&budget));
+        let mut received = ReceiveBuffer::new(Arc::clone(&budget));
         for _ in 0..5 {
-            unread.push(vec![0; 60].into());
+            received.push(vec![0; 60].into());
         }
         assert_eq!((budget.memory(), budget.spilled()), (240, 60));
         assert!(budget.is_full());
-        drop(unread);
+        drop(received);
         assert_eq!((budget.memory(), budget.spilled()), (0, 0));
     }
 }
