@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::duplex::Duplex;
 use crate::error::Error;
-use crate::pipe::Pipe;
 use crate::receive_buffer::Budget;
 use crate::slot::Slot;
 use crate::state::SessionState;
@@ -22,7 +22,7 @@ pub(crate) enum Request {
 /// may take the stream.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    pub(crate) pipe: Arc<Pipe>,
+    pub(crate) duplex: Arc<Duplex>,
     pub(crate) slot: Slot,
     pub(crate) opened: oneshot::Sender<()>,
 }

@@ -7,10 +7,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::control::Control;
+use crate::duplex::Duplex;
 use crate::error::Error;
 use crate::link::{Link, Progress, Request};
 use crate::options::Options;
-use crate::pipe::Pipe;
 use crate::receive_buffer::Budget;
 use crate::session::Session;
 use crate::slot::{Slot, Slots};
@@ -72,7 +72,7 @@ pub(crate) enum Choice {
 pub(crate) struct Chosen {
     pub(crate) session: SessionHandle,
     pub(crate) slot: Slot,
-    pub(crate) pipe: Arc<Pipe>,
+    pub(crate) duplex: Arc<Duplex>,
     /// Another session carries streams already, and this one does not yet.
     pub(crate) alternative: bool,
 }
@@ -116,7 +116,7 @@ impl Pool {
         Some(Chosen {
             session: chosen.handle.clone(),
             slot: chosen.slots.take(),
-            pipe: Arc::new(Pipe::new(Arc::clone(&chosen.handle.changed), Arc::clone(&self.budget))),
+            duplex: Arc::new(Duplex::new(Arc::clone(&chosen.handle.changed), Arc::clone(&self.budget))),
             alternative: live.is_some_and(|live| live != index) && chosen.phase() != Phase::Live,
         })
     }

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use crate::channel::{Channel, ChannelOptions};
 use crate::connection_loop::{ConnectionLoop, ConnectionOptions};
 use crate::control::Control;
+use crate::duplex::{Duplex, End as StreamEnd};
 use crate::error::Error;
 use crate::link::{Link, Opening};
 use crate::options::Options;
-use crate::pipe::{End as StreamEnd, Pipe};
 use crate::slot::Slot;
 use crate::state::{Phase, SessionState};
 
@@ -40,7 +40,7 @@ pub(crate) struct Session {
 
 /// A stream that the agent knows.
 struct Open {
-    pipe: Arc<Pipe>,
+    duplex: Arc<Duplex>,
     /// Counts it for the tunnel's choice, as long as something may still be written to it: one that only waits for the
     /// other end carries next to nothing.
     slot: Option<Slot>,
@@ -136,7 +136,7 @@ impl Session {
         while let Ok(request) = self.link.requests.try_recv() {
             self.on_request(Some(request));
         }
-        self.streams.values().for_each(|open| open.pipe.end(StreamEnd::Failed(error.clone())));
+        self.streams.values().for_each(|open| open.duplex.end(StreamEnd::Failed(error.clone())));
         self.streams.clear();
         self.tell_state();
         self.link.progress.send_modify(|progress| progress.ended = Some(error.clone()));

@@ -60,15 +60,15 @@ impl Tunnel {
     pub async fn connect(&self) -> Result<Stream, Error> {
         let mut choice = Choice::Best;
         loop {
-            let Some(Chosen { session, slot, pipe, alternative }) = self.pool.choose(choice) else {
+            let Some(Chosen { session, slot, duplex, alternative }) = self.pool.choose(choice) else {
                 return Err(Error::Closed);
             };
             let (opened, is_opened) = oneshot::channel();
             // A session that has ended drops what it is sent, and `opened` tells.
-            drop(session.requests.send(Request::Open(Opening { pipe: Arc::clone(&pipe), slot, opened })));
+            drop(session.requests.send(Request::Open(Opening { duplex: Arc::clone(&duplex), slot, opened })));
             let patience = if alternative { PATIENCE } else { Duration::MAX };
             match timeout(patience, is_opened).await {
-                Ok(Ok(())) => return Ok(Stream::new(pipe)),
+                Ok(Ok(())) => return Ok(Stream::new(duplex)),
                 Err(_elapsed) => choice = Choice::Live,
                 Ok(Err(_dropped)) => {
                     let Progress { was_ready, ended } =

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use super::{CLOSE_LIMIT, Closing, Open, Session, lock};
 use crate::channel::Action;
+use crate::duplex::{End as StreamEnd, Input};
 use crate::error::Error;
 use crate::event::Event;
 use crate::link::{Opening, Request};
 use crate::message::Message;
 use crate::mux::DOUBT;
-use crate::pipe::{End as StreamEnd, Input};
 use crate::reliable::Reliable;
 use crate::state::Phase;
 use crate::traffic::{End, Traffic};
@@ -45,11 +45,11 @@ impl Traffic for Session {
             self.on_request(Some(request));
         }
         if self.channel.is_ready() {
-            for Opening { pipe, slot, opened } in std::mem::take(&mut self.waiting) {
+            for Opening { duplex, slot, opened } in std::mem::take(&mut self.waiting) {
                 // Whoever asked may have gone elsewhere meanwhile.
                 if opened.send(()).is_ok() {
                     let (stream, actions) = self.channel.open_stream(now.into_std());
-                    self.streams.insert(stream, Open { pipe, slot: Some(slot) });
+                    self.streams.insert(stream, Open { duplex, slot: Some(slot) });
                     self.counted.streams_opened += 1;
                     self.apply(actions, connection);
                 }
@@ -177,7 +177,7 @@ impl Session {
             let turns: Vec<u32> =
                 after.chain(self.streams.range(..=self.cursor)).map(|(id, _)| *id).collect();
             for stream in turns {
-                let (bytes, input) = self.streams[&stream].pipe.take(self.channel.room().min(TURN));
+                let (bytes, input) = self.streams[&stream].duplex.take(self.channel.room().min(TURN));
                 if !bytes.is_empty() {
                     moved = true;
                     self.cursor = stream;
@@ -220,7 +220,7 @@ impl Session {
                 Action::Deliver { stream, payload } => {
                     self.counted.bytes_received += payload.len() as u64;
                     if let Some(open) = self.streams.get(&stream) {
-                        open.pipe.deliver(payload);
+                        open.duplex.deliver(payload);
                     }
                 }
                 Action::StreamClosed { stream } => self.end_stream(stream, StreamEnd::Eof),
@@ -254,7 +254,7 @@ impl Session {
 
     fn end_stream(&mut self, stream: u32, end: StreamEnd) {
         if let Some(open) = self.streams.remove(&stream) {
-            open.pipe.end(end);
+            open.duplex.end(end);
         }
     }
 
@@ -262,7 +262,7 @@ impl Session {
     fn close_step(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
         let closing = self.closing.as_mut()?;
         let late = now >= closing.deadline;
-        if !closing.asked && (late || self.streams.values().all(|open| open.pipe.is_drained())) {
+        if !closing.asked && (late || self.streams.values().all(|open| open.duplex.is_drained())) {
             closing.asked = true;
             let actions = self.channel.terminate(now.into_std());
             self.apply(actions, connection);

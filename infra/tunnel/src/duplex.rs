@@ -16,7 +16,7 @@ const OUTBOUND: usize = 64 << 10;
 
 /// The two queues of one stream.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub(crate) struct Duplex {
     /// Wakes the task of the stream's session.
     changed: Arc<Notify>,
     state: Mutex<State>,
@@ -50,8 +50,8 @@ pub(crate) enum End {
     Failed(Error),
 }
 
-impl Pipe {
-    pub(crate) fn new(changed: Arc<Notify>, budget: Arc<Budget>) -> Pipe {
+impl Duplex {
+    pub(crate) fn new(changed: Arc<Notify>, budget: Arc<Budget>) -> Duplex {
         let state = State {
             inbound: ReceiveBuffer::new(budget),
             outbound: BytesMut::new(),
@@ -60,7 +60,7 @@ impl Pipe {
             input: Input::Open,
             end: None,
         };
-        Pipe { changed, state: Mutex::new(state) }
+        Duplex { changed, state: Mutex::new(state) }
     }
 
     /// Returns up to `limit` bytes to send, and what the owner will still do once they are sent.
