@@ -1,4 +1,4 @@
-//! Advisory locks: one works on a role or a tenant's database at a time, and one migrates a database at a time.
+//! Advisory locks: only one program at a time works on a role or on a tenant's database, or migrates a database.
 
 mod holder;
 mod intruder;
@@ -21,16 +21,16 @@ pub(crate) use self::wait::Wait;
 /// How long to wait for a lock. Longer than the server takes to end the session of a program that was killed, which frees it.
 pub const LOCK_LIMIT: Duration = Duration::from_secs(60);
 
-/// A session that has just said goodbye may hold its lock for a moment longer.
+/// The first pause is short: a session that has just closed may hold its lock for a moment longer.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Takes the lock, asking again until `limit` has passed.
+/// Takes the lock. Asks again until `limit` has passed.
 ///
-/// Asking beats waiting: a waiting `pg_advisory_lock` is cut off by `lock_timeout`, and its snapshot can deadlock
-/// with the holder's `CREATE INDEX CONCURRENTLY`.
+/// It asks and does not wait in the server: a waiting `pg_advisory_lock` is cut off by `lock_timeout`, and its snapshot can
+/// deadlock with the holder's `CREATE INDEX CONCURRENTLY`.
 ///
-/// A session that holds it and whose role could do nothing that the lock is for is ended.
+/// It ends the session of a holder whose role has no use for the lock.
 ///
 /// # Errors
 /// [`Error::Locked`] names who still holds it.

@@ -18,9 +18,9 @@ pub struct Holder {
     pub application: String,
     /// When it connected, by the server's clock; only its own role and monitors may know.
     pub since: Option<String>,
-    /// What it does, and since how many seconds: `active for 12 s`.
+    /// What it does, and for how many seconds: `active for 12 s`.
     pub doing: Option<String>,
-    /// For how long it has said nothing, if the server waits for it.
+    /// For how long it has been silent, if the server waits for it.
     pub silent: Option<Duration>,
 }
 
@@ -30,8 +30,8 @@ impl Holder {
         self.pid == other.pid && self.since == other.since
     }
 
-    /// Returns how long it may hold the lock still if its program is gone, as the end of a sentence. Of other programs that is
-    /// not known: only ours have the server end what is silent.
+    /// Returns, as the end of a sentence, how long it can still hold the lock if its program is gone. For other programs that
+    /// is not known: only our own sessions tell the server to end them when they are silent.
     pub(super) fn end(&self) -> String {
         if !session::is_ours(&self.application) {
             return String::new();

@@ -12,8 +12,8 @@ impl Lock {
     /// Returns a statement that fails with [`NOT_HELD`] unless its own backend holds the lock: a pooler in between
     /// may have sent the transaction to another one.
     ///
-    /// Only who holds a lock can give it back. The transaction's own hold on it, which ends with the transaction, keeps
-    /// others out meanwhile. `pg_locks` says it as well, but has to visit every lock of the server for that.
+    /// Only the holder can give a lock back. While the statement does so, a lock of the transaction's own keeps others out;
+    /// it ends with the transaction. `pg_locks` would tell as well, but it visits every lock of the server.
     pub(crate) fn guard(self) -> String {
         let key = self.key;
         format!(
@@ -23,7 +23,8 @@ impl Lock {
         )
     }
 
-    /// Returns what gives the lock back after whatever failed: a message that is cut short leaves its transaction open.
+    /// Returns the statements that give the lock back after any failure: a message that is cut short leaves its transaction
+    /// open.
     pub(crate) fn give_back_sql(self) -> String {
         format!("ROLLBACK; SELECT pg_catalog.pg_advisory_unlock({})", self.key)
     }
@@ -67,8 +68,8 @@ impl Lock {
     }
 }
 
-/// Returns the key of a name: the mark of our locks, and 48 bits of its hash. Two names that share one wait for each other
-/// once in a great while.
+/// Returns the key of a name: the mark of our locks, and 48 bits of the name's hash. Two names with the same key only wait
+/// for each other, which is rare.
 fn key(kind: u8, name: &str) -> i64 {
     let hash = crate::hash::of(std::iter::once(kind).chain(name.bytes()));
     0x6472_0000_0000_0000 | i64::try_from(hash >> 16).expect("invariant: 48 bits are left")

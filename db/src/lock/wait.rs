@@ -1,4 +1,4 @@
-//! What is told while somebody waits for a lock.
+//! Reports who holds a lock while we wait for it.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use super::holder::Holder;
 use super::key::Lock;
 
-/// How often a wait is told again while the same session holds the lock: the seconds that are left count down.
+/// How often a wait is reported again while the same session holds the lock: the seconds that are left count down.
 const TELL_AGAIN: Duration = Duration::from_secs(5);
-/// A wait that is longer than that is told to those as well who see no steps.
+/// A longer wait is also reported as a note, for output that shows no steps.
 const NOTE_AFTER: Duration = Duration::from_secs(2);
 
-/// Tells those who wait for a lock who holds it, and how that ends.
+/// Reports who holds the lock, and when the holder's session would end.
 pub(crate) struct Wait<'a> {
     lock: Lock,
     subject: String,
@@ -28,7 +28,7 @@ impl<'a> Wait<'a> {
         Wait { lock, subject, events, began: Instant::now(), told: None, noted: false }
     }
 
-    /// Tells of the one who was just seen to hold it; nothing if that was told a moment ago.
+    /// Reports the holder that was just seen, unless it was reported a moment ago.
     pub(crate) fn tell(&mut self, holder: Option<Holder>) {
         let Some(holder) = holder else { return };
         let is_known = self.told.as_ref().is_some_and(|(told, _)| holder.is_same(told));

@@ -1,4 +1,4 @@
-//! The first round trip: the lock, and what is there once it is ours.
+//! The first round trip: takes the lock and reads the history.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use super::place::{Place, is_true, place};
 use crate::lock::{self, FIRST_PAUSE, Holder, LONGEST_PAUSE, Lock, Wait};
 use crate::{Error, Session, path};
 
-/// A tenant whose lock is ours, as it is.
+/// A tenant whose lock we hold, with its history.
 pub(super) struct Locked {
     pub(super) history: Vec<Row>,
     pub(super) table: Table,
 }
 
-/// How long to ask for the lock, and who is told meanwhile.
+/// How long to wait for the lock, what stops the wait, and who is told about it.
 pub(super) struct LockWait<'a> {
     pub(super) limit: Duration,
     pub(super) stop: &'a Stop,
@@ -29,15 +29,15 @@ pub(super) struct LockWait<'a> {
 
 const LOCK: Lock = lock::MIGRATIONS;
 
-/// Returns what looks for the history and reads it, where the tenant's own `search_path` leads.
+/// Returns the statements that find and read the history, by the tenant's own `search_path`.
 fn look_sql(table: &str) -> String {
     format!("{}; {}; {}", path::RESET, place(table), history::read(table))
 }
 
 /// Takes the lock and reads the history in one round trip; asks again while somebody else holds the lock.
 ///
-/// The server answers in order: a history that comes with the lock was read when the lock was ours. One that comes
-/// without it is stale and thrown away.
+/// The server answers in order: a history that comes with the lock was read while we held it. A history that comes
+/// without the lock is stale and is thrown away.
 ///
 /// # Errors
 /// [`Error::Locked`] names who still holds it; [`Error::Misplaced`] if the history is elsewhere or there are several;
@@ -51,12 +51,12 @@ pub(super) async fn lock_and_read(
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut told = Wait::new(LOCK, super::subject(tenant), wait.events);
-    // Two messages: in one, both would see the database as it was before the lock, if its default isolation says so.
+    // Two messages: in one, a database whose default isolation is stricter would show the history as it was before the lock.
     let (take, look) = (LOCK.try_sql(), look_sql(table));
     loop {
         let client = session.client();
         let asked = join(join(ask(client, &take), ask(client, &look)), find_holder(session, start.elapsed()));
-        // Until it is read nothing is written, and whoever waits for that stands aside.
+        // Nothing is written yet: if the server is slow, another tenant may take this one's place meanwhile.
         let ((lock, seen), holder) = in_time(tenant, wait.limit.max(LOOK_LIMIT), asked).await?;
         if let Some(error) = lock.1 {
             return Err(failed("ask for the lock", error));
@@ -120,10 +120,10 @@ async fn in_time<T>(tenant: &str, limit: Duration, work: impl Future<Output = T>
     tokio::time::timeout(limit, work).await.map_err(slow)
 }
 
-/// What a message brought, and what it came to nothing with.
+/// The rows that a message brought, and the error that ended it.
 type Answer = (Vec<SimpleQueryRow>, Option<tokio_postgres::Error>);
 
-/// Asks in one message: rows come as text, whatever their type, and before an error those of the statements before it.
+/// Asks in one message. Rows come as text, whatever their type; if a statement fails, those of the statements before it come.
 async fn ask(client: &Client, sql: &str) -> Answer {
     let mut rows = Vec::new();
     let answer = match client.simple_query_raw(sql).await {
@@ -141,7 +141,7 @@ async fn ask(client: &Client, sql: &str) -> Answer {
     (rows, None)
 }
 
-/// What is to be done with the history.
+/// What the caller will do with the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Right {
     Read,
@@ -158,7 +158,7 @@ fn parse(tenant: &str, table: &str, right: Right, (rows, error): Answer) -> Resu
         });
     };
     let place = Place::parse(place).ok_or_else(|| broken("the server did not say where else it is"))?;
-    // What is not found by its name alone may be elsewhere: that comes first.
+    // Checked first: a history that its name alone does not find may be elsewhere.
     place.check(tenant, table)?;
     if right == Right::Record {
         place.table(tenant, table)?;
@@ -166,7 +166,7 @@ fn parse(tenant: &str, table: &str, right: Right, (rows, error): Answer) -> Resu
     Ok((history::parse(table, rows, error)?, place))
 }
 
-/// Who holds the lock is asked for from the second time on: the first time, hardly anybody does.
+/// Returns the holder, from the second attempt on: at the first, the lock is nearly always free.
 async fn find_holder(session: &Session, waited: Duration) -> Result<Option<Holder>, Error> {
     if waited < FIRST_PAUSE {
         return Ok(None);

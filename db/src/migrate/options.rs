@@ -18,21 +18,21 @@ pub struct RunOptions {
     pub lock_limit: Duration,
     /// How to connect; `lock_timeout` and `statement_timeout` hold for every migration, `search_path` is always the tenant's own.
     pub connect: ConnectOptions,
-    /// How often locks that are not to be had, deadlocks and lost connections are tried again.
+    /// How often a tenant is tried again after a lock timeout, a deadlock or a lost connection.
     pub retry: Retry,
     /// What becomes of files that came too late.
     pub late: Late,
-    /// Whether all tenants are looked at before the first is written to.
+    /// Whether all tenants are checked before the first is written to.
     pub check: Check,
-    /// The waves, one after the other; none is one of everybody. Tenants in none of them are not started.
+    /// The waves, one after the other. An empty list is one wave of all tenants. A tenant in no wave is not started.
     pub waves: Vec<Wave>,
     /// How many tenants may fail before the next wave is held back.
     pub error_budget: usize,
     /// What becomes of a wave in which more fail than that.
     pub on_error: OnError,
-    /// Raised by whoever wants the run to stop.
+    /// The flag that asks the run to stop.
     pub stop: Stop,
-    /// How long after that a transaction in flight may still take before it is cancelled.
+    /// How long a transaction in flight may still take after that, before it is cancelled.
     pub grace: Duration,
 }
 
@@ -59,10 +59,10 @@ impl Default for RunOptions {
     }
 }
 
-/// Whether all tenants are looked at before the first is written to.
+/// Whether all tenants are checked before the first is written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Check {
-    /// Each tenant is looked at when its turn comes.
+    /// Each tenant is checked when its turn comes.
     #[default]
     EachInTurn,
     /// All first, which costs a round trip a tenant, and a connection where there are more tenants than `jobs`.
@@ -73,8 +73,8 @@ pub enum Check {
 /// Tenants that are migrated before others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wave {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Whose turn it is: places in the list of logins.
+    /// Its tenants, as places in the list of logins.
     pub places: Vec<usize>,
 }

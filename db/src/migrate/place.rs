@@ -1,4 +1,4 @@
-//! Where a tenant's history is: one place, that of its `search_path`, or what to do about it.
+//! Where a tenant's history is. It must be in one place, where `search_path` leads; if not, the error says how to fix that.
 
 use tokio_postgres::SimpleQueryRow;
 
@@ -9,9 +9,9 @@ use crate::quote::{ident, literal};
 /// Returns a query for where the history is, where it would be made, whether this role may, and where else there is a
 /// table of that name.
 ///
-/// Functions, and one catalog by its index: a new backend has yet to learn what a join over the catalogs is, for most of a
-/// millisecond. A view that `search_path` leads to is somebody's way to a history elsewhere. Foreign tables, which
-/// `IMPORT FOREIGN SCHEMA` makes of another database's history, are none.
+/// It uses functions, and one catalog by its index: to plan a join over the catalogs costs a new backend most of a
+/// millisecond. A view that `search_path` leads to is taken for a deliberate way to a history elsewhere. Foreign tables, which
+/// `IMPORT FOREIGN SCHEMA` makes of another database's history, do not count.
 ///
 /// It must see the tenant's own `search_path`, and so names everything else with its schema: `IN`, `IS DISTINCT FROM` and
 /// `CASE .. WHEN` would look for an operator `=` where that path leads.
@@ -141,10 +141,10 @@ impl Place {
     }
 }
 
-/// Returns the command that runs a statement at a tenant's, as it is typed in a shell.
+/// Returns the command, as typed in a shell, that runs a statement in a tenant's database.
 ///
-/// The tenant chose the names in it. With a control character in one, which no quotes make safe to paste, the statement
-/// alone is told.
+/// The tenant chose the names in it. If one holds a control character, which no quotes make safe to paste, it returns the
+/// statement alone.
 fn typed(tenant: &str, sql: &str) -> String {
     let quoted = if sql.chars().any(char::is_control) { None } else { shlex::try_quote(sql).ok() };
     match quoted {

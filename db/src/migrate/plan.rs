@@ -1,3 +1,5 @@
+//! Compares the files with the history: what is pending, what has changed, what came too late.
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

@@ -1,3 +1,5 @@
+//! Which failures are tried again, how often and how soon.
+
 use std::time::Duration;
 
 use crate::{Cause, Error};

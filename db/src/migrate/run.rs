@@ -1,4 +1,4 @@
-//! Many tenants: so many at a time, wave by wave, and each one's trouble its own.
+//! Migrates many tenants, wave by wave, with a limit on how many run at a time. A tenant that fails stops no other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,12 +30,13 @@ pub async fn run(
     run_sets(server, &targets, options, events).await
 }
 
-/// Migrates every tenant with its own set, as its own role so that all it makes belongs to it.
+/// Migrates every tenant with its own set, as its own role, so that the role owns what the files create.
 ///
-/// Returns one report for each target, in their order; a failed tenant does not stop the others of its wave. Waves,
-/// budget and `jobs` are over all sets.
-/// Dropping the future ends every connection: whether the server still commits what it has got is then open, which
-/// [`RunOptions::stop`] avoids.
+/// Returns one report for each target, in their order. A failed tenant does not stop the others of its wave. Waves,
+/// error budget and `jobs` apply to all sets together.
+///
+/// Dropping the future ends every connection, and then nobody knows whether the server still commits what it has received.
+/// [`RunOptions::stop`] avoids that.
 pub async fn run_sets(
     server: &Server,
     targets: &[Target],
@@ -73,14 +74,14 @@ pub async fn plan_all(
 struct Fleet<'a> {
     task: Arc<Task>,
     targets: &'a [Target],
-    /// Connections from the check, while there are no more of them than may be open anyway.
+    /// Connections that the check opened, kept if there are no more than `jobs`.
     kept: HashMap<usize, Session>,
     reports: Vec<Option<TenantReport>>,
     failed: usize,
 }
 
 impl Fleet<'_> {
-    /// Migrates wave by wave; returns why whoever has no report yet has none.
+    /// Migrates wave by wave. Returns why the tenants without a report have none.
     async fn migrate(&mut self) -> Withheld {
         let task = Arc::clone(&self.task);
         if task.options.check == Check::AllFirst && !self.check_all().await {
@@ -119,7 +120,7 @@ impl Fleet<'_> {
             } else if task.options.on_error == OnError::Stop && self.failed > task.options.error_budget {
                 withheld = Some(Withheld::ErrorBudget);
             }
-            // Only so many tasks as may work exist at all: thousands of tenants cost the memory of a few.
+            // No more tasks exist than may run: thousands of tenants cost the memory of a few.
             while running.len() < task.aside.places(task.options.jobs.max(1)) && withheld.is_none() {
                 let Some(place) = waiting.next() else { break };
                 if self.reports[place].is_some() {
@@ -144,11 +145,11 @@ impl Fleet<'_> {
             self.failed += usize::from(matches!(report.outcome, Outcome::Failed { .. }));
             self.reports[place] = Some(report);
         }
-        // A wish that came when nobody was waiting any more has held nobody back.
+        // If no tenant was waiting any more, the stop held nobody back.
         withheld.filter(|withheld| *withheld == Withheld::Interrupted || waiting.peek().is_some())
     }
 
-    /// Looks at everybody; returns whether all could be migrated.
+    /// Checks all tenants. Returns whether all could be migrated.
     async fn check_all(&mut self) -> bool {
         let task = Arc::clone(&self.task);
         let looked = look_all(&task.server, self.targets, &task.options).await;
@@ -174,7 +175,7 @@ impl Fleet<'_> {
 /// What a tenant needs, and the connection over which it was seen.
 type Looked = (Compared, Option<Session>);
 
-/// Looks at each tenant, without the lock; keeps the connections if there are no more than `jobs`.
+/// Reads each tenant's history, without the lock. Keeps the connections if there are no more than `jobs`.
 async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> Vec<Result<Looked, Error>> {
     let keep = targets.len() <= options.jobs;
     let mut looked: Vec<Option<Result<Looked, Error>>> = targets.iter().map(|_| None).collect();
@@ -192,7 +193,7 @@ async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> 
                 let session = connect(&server, &login, &connect_options).await?;
                 let history = match check {
                     Check::AllFirst => lock_and_read::inspect(&session, &login.database, &set.table).await,
-                    // Whoever only wants to see the plan needs no right to write.
+                    // A plan needs no right to write.
                     Check::EachInTurn => lock_and_read::look(&session, &login.database, &set.table).await,
                 };
                 let kept = if keep && history.is_ok() {

@@ -1,16 +1,18 @@
+//! Cuts what is pending into transactions.
+
 use crate::Migration;
 use crate::migration::Mode;
 
-/// What is committed together; numbers are places in the list of files.
+/// Files that are committed together, as places in the list of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
-    /// One transaction: none or all.
+    /// One transaction: all of them or none.
     Transaction(Vec<usize>),
     /// One file outside of any transaction, one statement after the other.
     NoTransaction(usize),
 }
 
-/// Cuts what is pending into as few transactions as the files allow, keeping their order.
+/// Cuts the pending files into as few transactions as they allow, in their order.
 pub(super) fn cut(migrations: &[Migration], pending: &[usize]) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut is_open = false;

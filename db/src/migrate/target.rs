@@ -10,9 +10,9 @@ use crate::{Error, Login};
 pub struct Target {
     /// How the tenant's role logs in.
     pub login: Login,
-    /// The set, shared by all who have it.
+    /// The set; tenants with the same set share it.
     pub set: Arc<MigrationSet>,
-    /// Why nobody can log in, and the command that mends it: the tenant fails with that when its turn comes, and alone.
+    /// Why nobody can log in, and the command that fixes it. The tenant fails with that when its turn comes; others go on.
     pub no_login: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl Target {
         logins.iter().map(target).collect()
     }
 
-    /// Tells whether anybody can log in.
+    /// Checks that there is a login.
     ///
     /// # Errors
     /// [`Error::NoLogin`] if not.

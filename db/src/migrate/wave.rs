@@ -1,3 +1,5 @@
+//! Assigns tenants to the waves of the configuration.
+
 use stack::spec;
 
 use super::options::Wave;

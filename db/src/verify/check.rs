@@ -1,4 +1,4 @@
-//! What a check found.
+//! The result of one check.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl Verification {
     }
 }
 
-/// One thing that was looked at or tried.
+/// One thing that was read or tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What must hold: `owner`, `encoding`, `stranger refused`.

@@ -1,4 +1,4 @@
-//! Roles that must not get into a tenant's database try to.
+//! Checks that other roles cannot connect to a tenant's database, by trying.
 
 use rand::Rng;
 use stack::Secret;
@@ -7,10 +7,10 @@ use super::check::{Check, fail, pass, unknown};
 use crate::quote::{ident, literal};
 use crate::{ConnectOptions, Error, Login, Server, Session, TenantSpec, connect, role};
 
-/// The prefix of the roles that try to get in where they must not.
+/// The prefix of the roles that are created for the check.
 const STRANGER: &str = "drawbridge_stranger_";
 
-/// Lets roles that must not get in try it: those of the other tenants, or else one made for this.
+/// Tries to connect as roles that must be refused: those of the other tenants, or else one created for the check.
 pub(super) async fn strangers_stay_out(
     server: &Server,
     session: &Session,
@@ -27,7 +27,7 @@ pub(super) async fn strangers_stay_out(
     for other in others {
         let login = Login { database: tenant.name.clone(), ..other.login() };
         let tried = connect(server, &login, &ConnectOptions::default()).await;
-        // One that cannot log in anywhere says nothing about this database; it has a check of its own.
+        // A role that cannot log in anywhere proves nothing about this database; its login is checked elsewhere.
         let is_its_own = |error: &Error| matches!(error.sqlstate(), Some("28P01" | "28000"));
         if !tried.as_ref().is_err_and(is_its_own) {
             checks.push(stays_out(&login, tried).await);
@@ -47,7 +47,7 @@ async fn stays_out(login: &Login, tried: Result<Session, Error>) -> Check {
             session.close().await;
             fail(REFUSED, format!("`{}` got in", login.user))
         }
-        // This comes after the password was accepted: the privilege alone kept it out.
+        // The server says so after it accepted the password: only the missing privilege refused the role.
         Err(error) if error.sqlstate() == Some("42501") => {
             pass(REFUSED, format!("`{}` logged in and was refused: {}", login.user, said(&error)))
         }
@@ -64,7 +64,7 @@ async fn made_stranger_stays_out(server: &Server, session: &Session, tenant: &Te
         password: Secret::new(random() + &random()),
         database: tenant.name.clone(),
     };
-    // The date makes a role harmless, and known as left over, should we die before it is dropped.
+    // If we are killed before the role is dropped, the date makes it harmless and shows that it is left over.
     let sql = format!(
         "CREATE ROLE {} LOGIN CONNECTION LIMIT 1 PASSWORD {} VALID UNTIL {}",
         ident(&login.user),

@@ -1,4 +1,4 @@
-//! The server refuses a connection without TLS, and its certificate fits no other name.
+//! Checks that the server refuses a connection without TLS, and that its certificate fits no other name.
 
 use std::error::Error as _;
 
@@ -8,7 +8,7 @@ use tokio_postgres::config::{Config, SslMode};
 use super::check::{Check, fail, pass, unknown};
 use crate::{ConnectOptions, Error, Server, TenantSpec, connect};
 
-/// Asks for the database without TLS and without a password: the server must refuse before it asks for one.
+/// Connects without TLS and without a password: the server must refuse before it asks for one.
 pub(super) async fn plain_is_refused(server: &Server, tenant: &TenantSpec, reachable: bool) -> Check {
     const NAME: &str = "plain connection refused";
     let stream = match server.dial.dial().await {
@@ -38,7 +38,7 @@ fn was_hung_up(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
 }
 
-/// Asks the same server for another name: its certificate must not do.
+/// Connects to the same server by another name: its certificate must not be accepted.
 pub(super) async fn wrong_name_is_refused(server: &Server, tenant: &TenantSpec, reachable: bool) -> Check {
     const NAME: &str = "wrong server name refused";
     let wrong = Server { host: format!("not-{}", server.host), ..server.clone() };

@@ -1,4 +1,4 @@
-//! The way of a session over the network: a connection, and another one whenever it is lost.
+//! Connects a session, and connects it again whenever the connection is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::websocket::Connection;
 
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
-/// A connection that lasted this long, or got anything through, ends an outage; any other goes on with the same backoff.
+/// A connection that lasts this long, or gets anything through, ends an outage. After any other the same back-off goes on.
 const STABLE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub(crate) struct ConnectionOptions {
     pub(crate) events: Events,
 }
 
-/// A session that the service has started.
+/// A session that the service has started, and its outages.
 pub(crate) struct ConnectionLoop {
     control: Arc<dyn Control>,
     token: SessionToken,
@@ -86,13 +86,13 @@ impl ConnectionLoop {
             } else if let Some(outage) =
                 self.outage.as_mut().filter(|_| traffic.reliable().outgoing().outstanding() == 0)
             {
-                // Nothing waited to get through, so nothing failed to: the time is not over for that.
+                // Nothing was waiting to be sent, so the limit does not run.
                 outage.since = lost_at;
             }
             let session_id = self.token.session_id.clone();
             self.options.events.emit(Event::Lost { session_id: session_id.clone(), why: lost.clone() });
             traffic.on_lost();
-            // It may still be open: it was given up because the agent is silent on it.
+            // It may still be open: we also give up a connection on which the agent is silent.
             drop(connection);
             connection = match self.resume(traffic, lost).await {
                 Ok(connection) => connection,
@@ -135,7 +135,7 @@ impl ConnectionLoop {
                 }
                 Some(Ok(None)) => return Err(Error::SessionEnded { output: String::new() }),
                 Some(Err(error)) => {
-                    // Told at once: whoever has to log in again must not learn it when the time is over.
+                    // Reported at once: a user who must log in again has to know before the limit is over.
                     if error.chain() != last.chain() {
                         let session_id = self.token.session_id.clone();
                         self.options.events.emit(Event::ResumeFailed { session_id, why: error.clone() });

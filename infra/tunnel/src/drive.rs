@@ -1,4 +1,4 @@
-//! One connection: frames in, frames out, and whatever the session has to do in between.
+//! The loop over one connection: it gives the session its turns, reads frames, sends heartbeats and waits.
 
 use std::time::SystemTime;
 
@@ -24,7 +24,7 @@ pub(crate) async fn drive(traffic: &mut impl Traffic, connection: &mut Connectio
         }
         let reading = traffic.reading();
         if reading == Reading::Stopped {
-            // It is we who do not listen.
+            // We do not read, so silence says nothing about the agent or the connection.
             heartbeat.on_heard(now.into_std());
             traffic.reliable().on_heard(now.into_std());
         }

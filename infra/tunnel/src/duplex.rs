@@ -1,4 +1,4 @@
-//! What lies between a stream's owner and the task that owns the websocket.
+//! The two queues between a stream's owner and the task that owns the websocket.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -27,7 +27,7 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Sessions {
     open: Vec<PooledSession>,
-    /// What sessions that have ended did.
+    /// The totals of sessions that have ended.
     past: State,
     closed: bool,
 }
@@ -58,7 +58,7 @@ impl SessionHandle {
     }
 }
 
-/// Which sessions come into question.
+/// Which sessions may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// The one with the fewest streams, or a new one if all are in use.
@@ -139,7 +139,7 @@ impl Pool {
         state
     }
 
-    /// Starts no more sessions and gives up those there are, to be closed.
+    /// Starts no more sessions, and returns those there are, to be closed.
     pub(crate) fn drain(&self) -> Vec<(SessionHandle, JoinHandle<()>)> {
         let mut sessions = self.lock();
         sessions.closed = true;
@@ -175,7 +175,7 @@ impl Pool {
 }
 
 impl Sessions {
-    /// Forgets sessions that have ended, but not what they did.
+    /// Removes sessions that have ended, and keeps their totals.
     fn sweep(&mut self) {
         let past = &mut self.past;
         self.open.retain(|session| {

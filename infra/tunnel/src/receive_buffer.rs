@@ -1,4 +1,4 @@
-//! What came on a stream and nobody has read yet: first in memory, then on disk.
+//! Bytes that a stream received and nobody has read yet: first in memory, then on disk.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,8 +1,8 @@
 //! Messages that came before their turn: the first in memory, the others in a temporary file.
 //!
-//! An agent sends a thousand messages a second and, of those that were lost, only the oldest again, ten times a
-//! second: behind a gap of a hundred messages lie ten thousand. A message without room here is not acknowledged, and
-//! then comes at that pace, too; so there must be room.
+//! An agent sends a thousand messages a second. Of lost messages it repeats only the oldest, ten times a second: behind a
+//! gap of a hundred messages, ten thousand wait. A message without room here is not acknowledged, and is repeated at the same
+//! slow pace; so there must be room.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Who uses a session.
+//! Counts the streams that use a session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! What a session carries, whatever its streams or its terminal look like.
+//! The trait of a session, as the connection loop sees it: port sessions and shells implement it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::reliable::Reliable;
 use crate::websocket::{Connection, Reading};
 
-/// What a session carries over its connections.
+/// A session that connections carry.
 pub(crate) trait Traffic: Send {
     /// Returns the layer that numbers and repeats its messages.
     fn reliable(&mut self) -> &mut Reliable;
@@ -17,24 +17,24 @@ pub(crate) trait Traffic: Send {
     /// Returns how long the session may take from its connection to the end of the handshake.
     fn handshake_limit(&self) -> Duration;
 
-    /// Says whether the handshake is complete and the session carries what it is for.
+    /// Says whether the handshake is complete and the session can be used.
     fn is_ready(&self) -> bool;
 
     /// Does everything that can be done without waiting.
     fn turn(&mut self, connection: &mut Connection, now: Instant) -> Option<End>;
 
-    /// Takes what came.
+    /// Takes a frame that came.
     fn on_frame(&mut self, frame: Bytes, connection: &mut Connection) -> Option<End>;
 
-    /// Says whether there is room for what comes.
+    /// Says whether the connection should be read now.
     fn reading(&self) -> Reading;
 
     /// Returns when the next turn is due, whatever happens.
     fn next_timer(&self, now: Instant) -> Option<Instant>;
 
-    /// Waits until there is something to do besides what comes over the connection; the next turn does it.
+    /// Waits until there is something to do other than to read the connection. The next turn does it.
     ///
-    /// It may be dropped at any time; nothing is lost.
+    /// The future may be dropped at any time; nothing is lost.
     fn wait(&mut self, reading: Reading) -> impl Future<Output = ()> + Send;
 
     /// Waits for `future`; `None` when the session is closed at this end meanwhile.
@@ -57,12 +57,12 @@ pub(crate) trait Traffic: Send {
 pub(crate) enum End {
     /// It broke; the session may live on.
     Lost(Error),
-    /// The session is over, or shall be.
+    /// The session is over, or is to end.
     Over(Error),
 }
 
 impl End {
-    /// The connection is given up: only the service still answers on it.
+    /// The connection is given up because only the service still answers on it, and not the agent.
     pub(crate) fn silent(silence: Duration) -> End {
         End::Lost(Error::Lost {
             why: format!("the bastion's agent has acknowledged nothing for {} seconds", silence.as_secs()),

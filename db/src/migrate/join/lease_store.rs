@@ -1,5 +1,5 @@
-//! The table that runners take tenants from, in the admin's database. Every change is one statement, by the server's
-//! clock, and can be sent again when its answer was lost.
+//! The table in the admin's database that gives out leases of tenants. Every change is one statement, uses the server's
+//! clock, and can be sent again if its answer is lost.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// A minute, about, in which a tunnel or a server comes back.
 const PATIENCE: Retry = Retry { attempts: 10, first_pause: Duration::from_millis(250) };
 
-/// A tenant that this runner was given.
+/// A tenant that this runner has leased.
 pub(super) struct Taken {
     pub(super) tenant: String,
     pub(super) attempts: i32,
@@ -58,7 +58,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// One runner's place at the table.
+/// The table, as one runner uses it.
 pub(super) struct LeaseStore<'a> {
     server: &'a Server,
     admin: &'a Login,

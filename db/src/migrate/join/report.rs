@@ -1,10 +1,10 @@
-//! The report of a whole run, by whichever runners.
+//! The report of a whole run.
 
 use std::time::Duration;
 
 use super::super::outcome::TenantReport;
 
-/// What became of a run, whoever did it.
+/// The result of a run, over all its runners.
 #[derive(Debug)]
 pub struct Joined {
     /// One for each tenant of the run, in the order of its first runner.

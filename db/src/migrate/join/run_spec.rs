@@ -1,4 +1,4 @@
-//! What a run is begun with.
+//! What a run is begun with: its tenants, their waves and their files.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What a session does in its turn: streams are opened, written and closed, and frames are taken.
+//! What a port session does in its turn: it opens, writes and closes streams, and takes frames.
 
 use std::future::pending;
 use std::pin::pin;
@@ -38,7 +38,7 @@ impl Traffic for Session {
     }
 
     fn turn(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
-        // Not left to the select alone: while frames keep coming, nothing else would have its turn there.
+        // `wait` is not enough: while frames keep coming, it is never reached.
         while self.closing.is_none()
             && let Ok(request) = self.link.requests.try_recv()
         {
@@ -46,7 +46,7 @@ impl Traffic for Session {
         }
         if self.channel.is_ready() {
             for Opening { duplex, slot, opened } in std::mem::take(&mut self.waiting) {
-                // Whoever asked may have gone elsewhere meanwhile.
+                // The caller may have taken another session meanwhile.
                 if opened.send(()).is_ok() {
                     let (stream, actions) = self.channel.open_stream(now.into_std());
                     self.streams.insert(stream, Open { duplex, slot: Some(slot) });
@@ -105,7 +105,7 @@ impl Traffic for Session {
                 return pending().await;
             }
             let mut room = pin!(budget.room.notified());
-            // Before the look: room that comes after it must not be missed.
+            // Enabled before the check: room that becomes free after it must not be missed.
             room.as_mut().enable();
             if budget.is_full() {
                 room.await;

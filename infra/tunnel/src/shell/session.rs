@@ -52,13 +52,13 @@ pub(super) struct Session {
     options: ShellOptions,
     ends: Ends,
     channel: Channel,
-    /// The data key that was asked for.
+    /// The request for a data key, until it is answered.
     key: Option<BoxFuture<'static, Result<DataKey, ControlError>>>,
-    /// What became of that, until the next turn.
+    /// The answer, until the next turn.
     given_key: Option<Result<DataKey, ControlError>>,
-    /// What was typed, until the next turn.
+    /// Input that was received, until the next turn.
     typed: Option<Input>,
-    /// What came and was not taken yet.
+    /// Events that nobody has taken yet.
     undelivered: VecDeque<ShellEvent>,
     closing: Option<Closing>,
 }
@@ -100,7 +100,7 @@ impl Session {
         session.finish(&connection_loop, why).await;
     }
 
-    /// Data that came before the shell listens would be lost.
+    /// Says whether input may be sent: the agent throws away what comes before the shell listens.
     fn may_type(&self) -> bool {
         let is_held = self.channel.hold_until().is_some_and(|until| Instant::now().into_std() < until);
         self.channel.is_ready() && !is_held && self.channel.room() > 0
@@ -139,7 +139,7 @@ impl Session {
         None
     }
 
-    /// Hands out what came last, tells the service, and then whoever waits for the end.
+    /// Hands out the last events, tells the service, and then everybody who waits for the end.
     async fn finish(self, connection_loop: &ConnectionLoop, why: Error) {
         let Session { mut ends, undelivered, closing, .. } = self;
         let is_wanted = closing.is_none();
@@ -189,7 +189,7 @@ impl Traffic for Session {
         if let Some(end) = self.apply(actions, connection) {
             return Some(end);
         }
-        // Not left to the select alone: while frames keep coming, nothing else would have its turn there.
+        // `wait` is not enough: while frames keep coming, it is never reached.
         while self.may_type()
             && let Ok(input) = self.ends.input.try_recv()
         {
@@ -201,7 +201,7 @@ impl Traffic for Session {
                 break;
             }
         }
-        // Not left to the wait alone, for the same reason.
+        // For the same reason.
         self.closing =
             closed(&mut self.ends.close, &self.ends.output).now_or_never().map(|done| Closing { done });
         self.closing.is_some().then_some(End::Over(Error::Closed))
@@ -268,7 +268,7 @@ impl Traffic for Session {
     }
 }
 
-/// Waits for the data key that was asked for, if one was.
+/// Waits for the data key, if one was requested.
 async fn asked<T>(key: &mut Option<BoxFuture<'static, T>>) -> T {
     match key {
         Some(key) => key.await,
@@ -281,7 +281,7 @@ async fn has_room(output: &mpsc::Sender<ShellEvent>) {
     drop(output.reserve().await);
 }
 
-/// Waits until the session is to end: somebody asks for it, or nobody takes what comes any more.
+/// Waits until the session is to end: somebody asks for that, or nobody takes its events any more.
 async fn closed(
     close: &mut mpsc::UnboundedReceiver<Done>,
     output: &mpsc::Sender<ShellEvent>,
