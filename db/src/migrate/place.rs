@@ -1,44 +1,21 @@
-//! The first round trip: the lock, and what is there once it is ours.
+//! Where a tenant's history is. It must be in one place, where `search_path` leads; if not, the error says how to fix that.
 
-use std::time::Duration;
+use tokio_postgres::SimpleQueryRow;
 
-use futures_util::future::join;
-use futures_util::{StreamExt, pin_mut};
-use stack::Events;
-use tokio::time::Instant;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
-
-use super::Stop;
-use super::history::{self, Row, Table};
-use crate::lock::{self, FIRST_PAUSE, Holder, LONGEST_PAUSE, Lock, Wait};
+use super::history::Table;
+use crate::Error;
 use crate::quote::{ident, literal};
-use crate::{Error, Session, path};
-
-/// A tenant whose lock is ours, as it is.
-pub(super) struct Entered {
-    pub(super) history: Vec<Row>,
-    pub(super) table: Table,
-}
-
-/// How long to ask for the lock, and who is told meanwhile.
-pub(super) struct Patience<'a> {
-    pub(super) limit: Duration,
-    pub(super) stop: &'a Stop,
-    pub(super) events: &'a Events,
-}
-
-const LOCK: Lock = lock::MIGRATIONS;
 
 /// Returns a query for where the history is, where it would be made, whether this role may, and where else there is a
 /// table of that name.
 ///
-/// Functions, and one catalog by its index: a new backend has yet to learn what a join over the catalogs is, for most of a
-/// millisecond. A view that `search_path` leads to is somebody's way to a history elsewhere. Foreign tables, which
-/// `IMPORT FOREIGN SCHEMA` makes of another database's history, are none.
+/// It uses functions, and one catalog by its index: to plan a join over the catalogs costs a new backend most of a
+/// millisecond. A view that `search_path` leads to is taken for a deliberate way to a history elsewhere. Foreign tables, which
+/// `IMPORT FOREIGN SCHEMA` makes of another database's history, do not count.
 ///
 /// It must see the tenant's own `search_path`, and so names everything else with its schema: `IN`, `IS DISTINCT FROM` and
 /// `CASE .. WHEN` would look for an operator `=` where that path leads.
-fn place(table: &str) -> String {
+pub(super) fn place(table: &str) -> String {
     let (name, table) = (literal(table), literal(&ident(table)));
     let found = format!("pg_catalog.to_regclass({table})");
     let object =
@@ -59,174 +36,21 @@ fn place(table: &str) -> String {
     )
 }
 
-/// Returns what looks for the history and reads it, where the tenant's own `search_path` leads.
-fn look_sql(table: &str) -> String {
-    format!("{}; {}; {}", path::RESET, place(table), history::read(table))
-}
-
-/// Takes the lock and reads the history in one round trip; asks again while somebody else holds the lock.
-///
-/// The server answers in order: a history that comes with the lock was read when the lock was ours. One that comes
-/// without it is stale and thrown away.
-///
-/// # Errors
-/// [`Error::Locked`] names who still holds it; [`Error::Misplaced`] if the history is elsewhere or there are several;
-/// [`Error::Forbidden`] if the role could not record anything.
-pub(super) async fn enter(
-    session: &Session,
-    tenant: &str,
-    table: &str,
-    patience: &Patience<'_>,
-) -> Result<Entered, Error> {
-    let start = Instant::now();
-    let mut pause = FIRST_PAUSE;
-    let mut wait = Wait::new(LOCK, super::subject(tenant), patience.events);
-    // Two messages: in one, both would see the database as it was before the lock, if its default isolation says so.
-    let (take, look) = (LOCK.try_sql(), look_sql(table));
-    loop {
-        let client = session.client();
-        let asked = join(join(ask(client, &take), ask(client, &look)), find_holder(session, start.elapsed()));
-        // Until it is read nothing is written, and whoever waits for that stands aside.
-        let ((lock, seen), holder) = in_time(tenant, patience.limit.max(LOOK_LIMIT), asked).await?;
-        if let Some(error) = lock.1 {
-            return Err(failed("ask for the lock", error));
-        }
-        if lock.0.first().is_some_and(|row| is_true(row, 0)) {
-            let (history, place) = parse(tenant, table, Right::Record, seen)?;
-            return Ok(Entered { history, table: place.table(tenant, table)? });
-        }
-        let holder = holder?;
-        if start.elapsed() >= patience.limit {
-            let holder = match holder {
-                Some(holder) => Some(holder),
-                None => lock::find_holder(session, LOCK).await?,
-            };
-            let holder = holder.map_or_else(|| "another session".to_owned(), |holder| holder.to_string());
-            return Err(Error::Locked { lock: LOCK.name, holder, waited: start.elapsed() });
-        }
-        wait.tell(holder);
-        tokio::select! {
-            () = patience.stop.raised() => {
-                let state = "nothing was begun".to_owned();
-                return Err(Error::Interrupted { tenant: tenant.to_owned(), state });
-            }
-            () = tokio::time::sleep(pause.min(patience.limit.saturating_sub(start.elapsed()))) => {}
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// Reads the history in one round trip, without the lock: it may be stale in the next moment.
-pub(super) async fn look(session: &Session, tenant: &str, table: &str) -> Result<Vec<Row>, Error> {
-    see(session, tenant, table, Right::Read).await.map(|(history, _)| history)
-}
-
-/// Reads the history and checks the rights to record in one round trip, without the lock.
-pub(super) async fn inspect(session: &Session, tenant: &str, table: &str) -> Result<Vec<Row>, Error> {
-    see(session, tenant, table, Right::Record).await.map(|(history, _)| history)
-}
-
-/// Returns the schema of the history, if there is one, and how many migrations are in it.
-pub(crate) async fn find(
-    session: &Session,
-    tenant: &str,
-    table: &str,
-) -> Result<(Option<String>, usize), Error> {
-    let (history, place) = see(session, tenant, table, Right::Read).await?;
-    Ok((place.found, history.len()))
-}
-
-async fn see(session: &Session, tenant: &str, table: &str, right: Right) -> Result<(Vec<Row>, Place), Error> {
-    let sql = look_sql(table);
-    let answer = in_time(tenant, LOOK_LIMIT, ask(session.client(), &sql)).await?;
-    parse(tenant, table, right, answer)
-}
-
-/// A history that is a view may take as long as its owner likes.
-const LOOK_LIMIT: Duration = Duration::from_secs(10);
-
-async fn in_time<T>(tenant: &str, limit: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
-    let slow = |_| Error::Slow { tenant: tenant.to_owned(), doing: "read the history", limit };
-    tokio::time::timeout(limit, work).await.map_err(slow)
-}
-
-/// What a message brought, and what it came to nothing with.
-type Answer = (Vec<SimpleQueryRow>, Option<tokio_postgres::Error>);
-
-/// Asks in one message: rows come as text, whatever their type, and before an error those of the statements before it.
-async fn ask(client: &Client, sql: &str) -> Answer {
-    let mut rows = Vec::new();
-    let answer = match client.simple_query_raw(sql).await {
-        Ok(answer) => answer,
-        Err(error) => return (rows, Some(error)),
-    };
-    pin_mut!(answer);
-    while let Some(message) = answer.next().await {
-        match message {
-            Ok(SimpleQueryMessage::Row(row)) => rows.push(row),
-            Ok(_) => {}
-            Err(error) => return (rows, Some(error)),
-        }
-    }
-    (rows, None)
-}
-
-fn is_true(row: &SimpleQueryRow, at: usize) -> bool {
-    matches!(row.try_get(at), Ok(Some("t")))
-}
-
-/// What is to be done with the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Right {
-    Read,
-    Record,
-}
-
-/// Returns the history and where it is, from the answer to both questions.
-fn parse(tenant: &str, table: &str, right: Right, (rows, error): Answer) -> Result<(Vec<Row>, Place), Error> {
-    let broken = |reason: &str| Error::History { table: table.to_owned(), reason: reason.to_owned() };
-    let Some((place, rows)) = rows.split_first() else {
-        return Err(match error {
-            Some(error) => failed("look for the history", error),
-            None => broken("the server did not say where it is"),
-        });
-    };
-    let place = Place::parse(place).ok_or_else(|| broken("the server did not say where else it is"))?;
-    // What is not found by its name alone may be elsewhere: that comes first.
-    place.check(tenant, table)?;
-    if right == Right::Record {
-        place.table(tenant, table)?;
-    }
-    Ok((history::parse(table, rows, error)?, place))
-}
-
-/// Who holds the lock is asked for from the second time on: the first time, hardly anybody does.
-async fn find_holder(session: &Session, waited: Duration) -> Result<Option<Holder>, Error> {
-    if waited < FIRST_PAUSE {
-        return Ok(None);
-    }
-    lock::find_holder(session, LOCK).await
-}
-
-fn failed(doing: &str, error: tokio_postgres::Error) -> Error {
-    Error::Statement { doing: doing.to_owned(), source: error.into() }
-}
-
 /// Where the history is and is looked for.
-struct Place {
+pub(super) struct Place {
     role: String,
     /// The schema in which a table would be made.
     here: Option<String>,
     may_create: bool,
     /// The schema in which the history is found by its name alone.
-    found: Option<String>,
+    pub(super) found: Option<String>,
     may_insert: bool,
     /// The other schemas with a table of that name, quoted where that is needed.
     elsewhere: Vec<String>,
 }
 
 impl Place {
-    fn parse(row: &SimpleQueryRow) -> Option<Place> {
+    pub(super) fn parse(row: &SimpleQueryRow) -> Option<Place> {
         // In a database without an encoding a name may be no text.
         let text = |at: usize| row.try_get(at).ok().flatten().map(str::to_owned);
         Some(Place {
@@ -243,7 +67,7 @@ impl Place {
     }
 
     /// Refuses a history that is elsewhere than where `search_path` leads, or in several places.
-    fn check(&self, tenant: &str, table: &str) -> Result<(), Error> {
+    pub(super) fn check(&self, tenant: &str, table: &str) -> Result<(), Error> {
         let Some(first) = self.elsewhere.first() else { return Ok(()) };
         let table = ident_if_needed(table);
         let found = self.found.as_deref().map(ident_if_needed);
@@ -288,7 +112,7 @@ impl Place {
     }
 
     /// Returns the table to record in, if the role may do that.
-    fn table(&self, tenant: &str, table: &str) -> Result<Table, Error> {
+    pub(super) fn table(&self, tenant: &str, table: &str) -> Result<Table, Error> {
         let role = &self.role;
         let forbid =
             |reason: String| Error::Forbidden { tenant: tenant.to_owned(), role: role.clone(), reason };
@@ -317,10 +141,10 @@ impl Place {
     }
 }
 
-/// Returns the command that runs a statement at a tenant's, as it is typed in a shell.
+/// Returns the command, as typed in a shell, that runs a statement in a tenant's database.
 ///
-/// The tenant chose the names in it. With a control character in one, which no quotes make safe to paste, the statement
-/// alone is told.
+/// The tenant chose the names in it. If one holds a control character, which no quotes make safe to paste, it returns the
+/// statement alone.
 fn typed(tenant: &str, sql: &str) -> String {
     let quoted = if sql.chars().any(char::is_control) { None } else { shlex::try_quote(sql).ok() };
     match quoted {
@@ -342,6 +166,10 @@ fn ident_if_needed(name: &str) -> String {
         true => name.to_owned(),
         false => ident(name),
     }
+}
+
+pub(super) fn is_true(row: &SimpleQueryRow, at: usize) -> bool {
+    matches!(row.try_get(at), Ok(Some("t")))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The table that runners take tenants from, in the admin's database. Every change is one statement, by the server's
-//! clock, and can be sent again when its answer was lost.
+//! The table in the admin's database that gives out leases of tenants. Every change is one statement, uses the server's
+//! clock, and can be sent again if its answer is lost.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::super::options::RunOptions;
 use super::super::outcome::{Outcome, TenantReport, Withheld};
 use super::super::plan::Late;
-use super::super::run::RunOptions;
+use super::super::target::Target;
 use super::super::{Retry, retry};
 use super::stored::{Entry, Stored};
-use super::{Joined, RunName, Target, roll, sql};
+use super::{Joined, RunName, run_spec, sql};
 use crate::{ConnectOptions, Error, Kind, Login, Server, Session, connect, lock};
 
 /// How long the admin's database may take to answer before its connection counts as lost.
@@ -24,7 +25,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// A minute, about, in which a tunnel or a server comes back.
 const PATIENCE: Retry = Retry { attempts: 10, first_pause: Duration::from_millis(250) };
 
-/// A tenant that this runner was given.
+/// A tenant that this runner has leased.
 pub(super) struct Taken {
     pub(super) tenant: String,
     pub(super) attempts: i32,
@@ -57,8 +58,8 @@ impl fmt::Display for Counts {
     }
 }
 
-/// One runner's place at the table.
-pub(super) struct Desk<'a> {
+/// The table, as one runner uses it.
+pub(super) struct LeaseStore<'a> {
     server: &'a Server,
     admin: &'a Login,
     run: &'a RunName,
@@ -69,7 +70,7 @@ pub(super) struct Desk<'a> {
     session: Option<Session>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> LeaseStore<'a> {
     pub(super) fn new(
         server: &'a Server,
         admin: &'a Login,
@@ -77,9 +78,9 @@ impl<'a> Desk<'a> {
         runner: &'a str,
         (lease, tries): (Duration, u32),
         events: &'a Events,
-    ) -> Desk<'a> {
+    ) -> LeaseStore<'a> {
         let (lease, tries) = (lease.as_secs_f64(), i32::try_from(tries).unwrap_or(i32::MAX));
-        Desk { server, admin, run, runner, lease, tries, events, session: None }
+        LeaseStore { server, admin, run, runner, lease, tries, events, session: None }
     }
 
     pub(super) fn subject(&self) -> String {
@@ -93,7 +94,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Begins the run, or sees that it was begun with the same.
-    pub(super) async fn enrol(&mut self, targets: &[Target], options: &RunOptions) -> Result<(), Error> {
+    pub(super) async fn register(&mut self, targets: &[Target], options: &RunOptions) -> Result<(), Error> {
         let there = self.query(sql::IS_THERE, &[], "look for the table of runs").await?;
         let (is_there, foreign): (bool, Option<String>) =
             there.first().map_or((false, None), |row| (row.get(0), row.get(1)));
@@ -110,9 +111,9 @@ impl<'a> Desk<'a> {
             }
         }
         self.query(sql::FORGET, &[], "forget old runs").await?;
-        let rows = roll::rows(targets, options);
+        let rows = run_spec::rows(targets, options);
         let (run, runner) = (self.run.as_str(), self.runner);
-        let fingerprint = roll::fingerprint(targets);
+        let fingerprint = run_spec::fingerprint(targets);
         let budget = i64::try_from(options.error_budget).unwrap_or(i64::MAX);
         let on_error = match options.on_error {
             OnError::Continue => "continue",
@@ -174,7 +175,7 @@ impl<'a> Desk<'a> {
                     return Err(self
                         .refuse(format!("its tenant `{tenant}` is not among yours; join with all of them")));
                 }
-                Some(target) if roll::set_name(target) != set => {
+                Some(target) if run_spec::set_name(target) != set => {
                     return Err(
                         self.refuse(format!("its tenant `{tenant}` has another set of migrations there"))
                     );

@@ -1,78 +1,39 @@
-//! The way of a session over the network: a connection, and another one whenever it is lost.
+//! Connects a session, and connects it again whenever the connection is lost.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustls::ClientConfig;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connect::{reopen, sign_and_open};
 use crate::control::{Control, SessionToken};
+use crate::drive::drive;
 use crate::error::Error;
 use crate::event::{Event, Events};
-use crate::payload::{OpenDataChannel, Token};
+use crate::traffic::{End, Traffic};
 use crate::websocket::Connection;
 
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
-/// A connection that lasted this long, or got anything through, ends an outage; any other goes on with the same backoff.
+/// A connection that lasts this long, or gets anything through, ends an outage. After any other the same back-off goes on.
 const STABLE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a session carries over its connections.
-pub(crate) trait Traffic: Send {
-    /// Returns the first frame of a connection.
-    fn open_frame(&self, token: &Token) -> OpenDataChannel;
-
-    /// Carries the session over one connection until that is over.
-    fn drive(&mut self, connection: &mut Connection) -> impl Future<Output = End> + Send;
-
-    /// Waits for `future`; `None` when the session is closed at this end meanwhile.
-    fn unless_closed<T: Send>(
-        &mut self,
-        future: impl Future<Output = T> + Send,
-    ) -> impl Future<Output = Option<T>> + Send;
-
-    /// Says whether the session is closed at this end.
-    fn is_closing(&self) -> bool;
-
-    /// Returns a number that grows with every message that got through, either way.
-    fn progress(&self) -> u64;
-
-    /// Says whether something waits to be acknowledged.
-    fn has_unsent(&self) -> bool;
-
-    /// The connection was lost.
-    fn on_lost(&mut self);
-
-    /// There is a new connection; returns what must be written on it first.
-    fn on_resumed(&mut self) -> Vec<Bytes>;
-}
-
-/// Why one connection is over.
-pub(crate) enum End {
-    /// It broke; the session may live on.
-    Lost(Error),
-    /// The session is over, or shall be.
-    Over(Error),
-}
-
 /// What connects a session.
 #[derive(Clone)]
-pub(crate) struct CarrierOptions {
+pub(crate) struct ConnectionOptions {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) resume_limit: Duration,
     pub(crate) events: Events,
 }
 
-/// A session that the service has started.
-pub(crate) struct Carrier {
+/// A session that the service has started, and its outages.
+pub(crate) struct ConnectionLoop {
     control: Arc<dyn Control>,
     token: SessionToken,
-    options: CarrierOptions,
+    options: ConnectionOptions,
     outage: Option<Outage>,
 }
 
@@ -81,13 +42,16 @@ struct Outage {
     pause: Duration,
 }
 
-impl Carrier {
+impl ConnectionLoop {
     /// Asks the service for a session.
-    pub(crate) async fn start(control: Arc<dyn Control>, options: CarrierOptions) -> Result<Carrier, Error> {
+    pub(crate) async fn start(
+        control: Arc<dyn Control>,
+        options: ConnectionOptions,
+    ) -> Result<ConnectionLoop, Error> {
         let token = control.start().await;
         let token = token.map_err(|error| Error::Control { action: "start", source: Arc::from(error) })?;
         options.events.emit(Event::Started { session_id: token.session_id.clone() });
-        Ok(Carrier { control, token, options, outage: None })
+        Ok(ConnectionLoop { control, token, options, outage: None })
     }
 
     pub(crate) fn session_id(&self) -> &str {
@@ -95,8 +59,8 @@ impl Carrier {
     }
 
     /// Carries the traffic, through every lost connection; returns why the session is over.
-    pub(crate) async fn carry(&mut self, traffic: &mut impl Traffic) -> Error {
-        let open = traffic.open_frame(&self.token.token).to_payload();
+    pub(crate) async fn run(&mut self, traffic: &mut impl Traffic) -> Error {
+        let open = traffic.reliable().open_frame(&self.token.token).to_payload();
         let (control, tls) = (Arc::clone(&self.control), self.options.tls.clone());
         let opening = sign_and_open(control, self.token.url.clone(), open, tls);
         let mut connection = match traffic.unless_closed(opening).await {
@@ -105,8 +69,8 @@ impl Carrier {
             None => return Error::Closed,
         };
         loop {
-            let (since, progress) = (Instant::now(), traffic.progress());
-            let lost = match traffic.drive(&mut connection).await {
+            let (since, progress) = (Instant::now(), traffic.reliable().progress());
+            let lost = match drive(traffic, &mut connection).await {
                 End::Lost(error) => error,
                 End::Over(error) => {
                     drop(timeout(GOODBYE_LIMIT, connection.close()).await);
@@ -117,16 +81,18 @@ impl Carrier {
                 return Error::Closed;
             }
             let lost_at = Instant::now();
-            if since.elapsed() >= STABLE || traffic.progress() > progress {
+            if since.elapsed() >= STABLE || traffic.reliable().progress() > progress {
                 self.outage = None;
-            } else if let Some(outage) = self.outage.as_mut().filter(|_| !traffic.has_unsent()) {
-                // Nothing waited to get through, so nothing failed to: the time is not over for that.
+            } else if let Some(outage) =
+                self.outage.as_mut().filter(|_| traffic.reliable().outgoing().outstanding() == 0)
+            {
+                // Nothing was waiting to be sent, so the limit does not run.
                 outage.since = lost_at;
             }
             let session_id = self.token.session_id.clone();
             self.options.events.emit(Event::Lost { session_id: session_id.clone(), why: lost.clone() });
             traffic.on_lost();
-            // It may still be open: it was given up because the agent is silent on it.
+            // It may still be open: we also give up a connection on which the agent is silent.
             drop(connection);
             connection = match self.resume(traffic, lost).await {
                 Ok(connection) => connection,
@@ -154,7 +120,7 @@ impl Carrier {
             outage.pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
             let attempt = {
                 let old_url = self.token.url.clone();
-                let open_frame = traffic.open_frame(&self.token.token);
+                let open_frame = traffic.reliable().open_frame(&self.token.token);
                 let (control, tls) = (Arc::clone(&self.control), self.options.tls.clone());
                 let session_id = self.token.session_id.clone();
                 async move {
@@ -169,7 +135,7 @@ impl Carrier {
                 }
                 Some(Ok(None)) => return Err(Error::SessionEnded { output: String::new() }),
                 Some(Err(error)) => {
-                    // Told at once: whoever has to log in again must not learn it when the time is over.
+                    // Reported at once: a user who must log in again has to know before the limit is over.
                     if error.chain() != last.chain() {
                         let session_id = self.token.session_id.clone();
                         self.options.events.emit(Event::ResumeFailed { session_id, why: error.clone() });

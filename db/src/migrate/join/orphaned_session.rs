@@ -1,5 +1,5 @@
-//! What a dead runner leaves on the server: its connections. Behind a tunnel nobody closes them: the session of a client
-//! that was killed stays open at its far end for minutes, and with it the tenant's lock.
+//! Ends the sessions that a dead runner leaves on the server. Behind a tunnel nobody closes them: the session of a client
+//! that was killed stays open for minutes, and keeps the tenant's lock.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ pub(super) fn application_name(run: &RunName) -> String {
     name
 }
 
-/// Whoever has the lease of a tenant and has not begun with it knows that connections of the run are nobody's. Any role may
-/// end its own, and those of roles that it is a member of, as a second user is of the first. What they still do was sent to the end,
-/// COMMIT included, and is work that is not to be lost.
+/// A runner that has the lease of a tenant and has not begun knows that the run's other sessions there are orphaned. A role may
+/// end its own sessions, and those of roles that it is a member of, as a second user is of the first. A session that still works
+/// is left to finish: all of its work was sent, COMMIT included.
 const END_IDLE: &str = "
     SELECT pid, state || ' for ' || extract(epoch FROM clock_timestamp() - state_change)::int8 || ' s',
            CASE WHEN state LIKE 'idle%' THEN pg_terminate_backend(pid) END
@@ -30,12 +30,12 @@ const END_IDLE: &str = "
     WHERE datname = current_database() AND pg_has_role(session_user, usename, 'USAGE') AND application_name = $1
       AND pid <> pg_backend_pid() ORDER BY state LIKE 'idle%', pid";
 
-/// Ends what other runners of the run have left in the tenant's database, and waits for what is still at work there;
-/// returns the connection over which that was seen.
-pub(super) async fn lay(task: &Arc<Task>, login: &Login) -> Option<Session> {
+/// Ends idle sessions that other runners of the run left in the tenant's database, and waits for those that still work.
+/// Returns the connection that it used.
+pub(super) async fn end_orphans(task: &Arc<Task>, login: &Login) -> Option<Session> {
     tokio::select! {
         () = task.options.stop.raised() => None,
-        // Whatever is wrong here will be wrong with the migration as well, and be reported there.
+        // The migration would meet the same error, and reports it.
         session = Box::pin(end_all(task, login)) => session.ok(),
     }
 }

@@ -14,7 +14,7 @@ const CHUNK: u64 = 64 << 10;
 
 /// A queue of bytes in temporary files that have no name: they are gone with the process, however it ends.
 #[derive(Debug, Default)]
-pub(crate) struct Spool {
+pub(crate) struct SpillFile {
     segments: VecDeque<Segment>,
 }
 
@@ -25,7 +25,7 @@ struct Segment {
     written: u64,
 }
 
-impl Spool {
+impl SpillFile {
     pub(crate) fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
@@ -72,21 +72,21 @@ mod tests {
 
     #[test]
     fn files_that_were_read_are_given_back() {
-        let mut spool = Spool::default();
+        let mut queue = SpillFile::default();
         let block = vec![5; 1 << 20];
         for _ in 0..40 {
-            spool.push(&block).unwrap();
+            queue.push(&block).unwrap();
         }
-        assert_eq!(spool.segments.len(), 3);
+        assert_eq!(queue.segments.len(), 3);
         let mut left = 40 << 20;
         while left > 20 << 20 {
-            left -= spool.pop().unwrap().len();
+            left -= queue.pop().unwrap().len();
         }
-        assert_eq!(spool.segments.len(), 2);
+        assert_eq!(queue.segments.len(), 2);
         while left > 0 {
-            left -= spool.pop().unwrap().len();
+            left -= queue.pop().unwrap().len();
         }
-        assert!(spool.is_empty());
+        assert!(queue.is_empty());
     }
 
     proptest! {
@@ -95,18 +95,18 @@ mod tests {
             // A length and a first byte for each: to make up every byte took longer than all else.
             steps in proptest::collection::vec((1..9000_usize, any::<u8>(), 0..3_u8), 1..40),
         ) {
-            let mut spool = Spool::default();
+            let mut queue = SpillFile::default();
             let (mut put, mut got) = (Vec::new(), Vec::new());
             for (length, first, pops) in steps {
                 let bytes: Vec<u8> = (0..=u8::MAX).cycle().skip(first.into()).take(length).collect();
-                spool.push(&bytes).unwrap();
+                queue.push(&bytes).unwrap();
                 put.extend(bytes);
                 for _ in 0..pops {
-                    got.extend_from_slice(&spool.pop().unwrap());
+                    got.extend_from_slice(&queue.pop().unwrap());
                 }
             }
-            while !spool.is_empty() {
-                got.extend_from_slice(&spool.pop().unwrap());
+            while !queue.is_empty() {
+                got.extend_from_slice(&queue.pop().unwrap());
             }
             prop_assert!(put == got);
         }

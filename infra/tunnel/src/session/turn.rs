@@ -1,102 +1,55 @@
-//! One connection: frames in, frames out, streams in turns.
+//! What a port session does in its turn: it opens, writes and closes streams, and takes frames.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{CLOSE_LIMIT, Closing, Open, Session, lock};
-use crate::carrier::End;
 use crate::channel::Action;
+use crate::duplex::{End as StreamEnd, Input};
 use crate::error::Error;
 use crate::event::Event;
-use crate::heartbeat::Heartbeat;
 use crate::link::{Opening, Request};
 use crate::message::Message;
 use crate::mux::DOUBT;
-use crate::pipe::{End as StreamEnd, Input};
+use crate::reliable::Reliable;
 use crate::state::Phase;
+use crate::traffic::{End, Traffic};
 use crate::websocket::{Connection, Reading};
 
 /// How much of one stream is sent before the next has its turn.
 const TURN: usize = 32 << 10;
 
-impl Session {
-    /// Carries the session over one connection until that is over.
-    pub(super) async fn drive_one(&mut self, connection: &mut Connection) -> End {
-        let mut heartbeat = Heartbeat::new(Instant::now().into_std(), SystemTime::now());
-        let budget = Arc::clone(&self.link.budget);
-        let ready_by = Instant::now() + self.options.handshake_limit;
-        loop {
-            let now = Instant::now();
-            if let Some(end) = self.turn(connection, now) {
-                return end;
-            }
-            if self.idle_end().is_some_and(|at| at <= now) {
-                self.closing.get_or_insert(Closing { deadline: now + CLOSE_LIMIT, asked: false, done: None });
-                continue;
-            }
-            if !self.channel.is_ready() && now >= ready_by {
-                return End::Over(Error::HandshakeTimedOut { limit: self.options.handshake_limit });
-            }
-            let mut room = pin!(budget.room.notified());
-            // Before the look: room that comes after it must not be missed.
-            room.as_mut().enable();
-            let reading = if budget.is_full() { Reading::Stopped } else { Reading::Open };
-            if reading == Reading::Stopped {
-                // It is we who do not listen.
-                heartbeat.on_heard(now.into_std());
-                self.channel.on_deaf(now.into_std());
-            }
-            if let Err(dead) = connection.beat(&mut heartbeat, now) {
-                return End::Lost(dead);
-            }
-            let timers = [
-                self.channel.next_timer().map(Instant::from_std),
-                self.closing.as_ref().map(|closing| closing.deadline),
-                self.idle_end(),
-                (!self.channel.is_ready()).then_some(ready_by),
-            ];
-            let wake_at =
-                timers.into_iter().flatten().fold(Instant::from_std(heartbeat.next()), Instant::min);
-            tokio::select! {
-                biased;
-                received = connection.next(reading) => {
-                    let frames = match received {
-                        Ok(frames) => frames,
-                        Err(error) => return End::Lost(error),
-                    };
-                    heartbeat.on_heard(Instant::now().into_std());
-                    for frame in frames {
-                        if let Some(end) = self.on_frame(frame, connection) {
-                            return end;
-                        }
-                    }
-                }
-                request = self.link.requests.recv(), if self.closing.is_none() => self.on_request(request),
-                () = self.link.changed.notified() => (),
-                () = room, if reading == Reading::Stopped => (),
-                () = sleep_until(wake_at) => (),
-            }
-        }
+impl Traffic for Session {
+    fn reliable(&mut self) -> &mut Reliable {
+        self.channel.reliable()
     }
 
-    /// Does everything that can be done without waiting.
+    fn handshake_limit(&self) -> Duration {
+        self.options.handshake_limit
+    }
+
+    fn is_ready(&self) -> bool {
+        self.channel.is_ready()
+    }
+
     fn turn(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
-        // Not left to the select alone: while frames keep coming, nothing else would have its turn there.
+        // `wait` is not enough: while frames keep coming, it is never reached.
         while self.closing.is_none()
             && let Ok(request) = self.link.requests.try_recv()
         {
             self.on_request(Some(request));
         }
         if self.channel.is_ready() {
-            for Opening { pipe, seat, opened } in std::mem::take(&mut self.waiting) {
-                // Whoever asked may have gone elsewhere meanwhile.
+            for Opening { duplex, slot, opened } in std::mem::take(&mut self.waiting) {
+                // The caller may have taken another session meanwhile.
                 if opened.send(()).is_ok() {
                     let (stream, actions) = self.channel.open_stream(now.into_std());
-                    self.streams.insert(stream, Open { pipe, seat: Some(seat) });
+                    self.streams.insert(stream, Open { duplex, slot: Some(slot) });
                     self.counted.streams_opened += 1;
                     self.apply(actions, connection);
                 }
@@ -113,6 +66,9 @@ impl Session {
             }
         }
         self.tell_state();
+        if self.idle_end().is_some_and(|at| at <= now) {
+            self.closing = Some(Closing { deadline: now + CLOSE_LIMIT, asked: false, done: None });
+        }
         self.close_step(connection, now)
     }
 
@@ -132,6 +88,74 @@ impl Session {
         }
     }
 
+    fn reading(&self) -> Reading {
+        if self.link.budget.is_full() { Reading::Stopped } else { Reading::Open }
+    }
+
+    fn next_timer(&self, _: Instant) -> Option<Instant> {
+        let closing = self.closing.as_ref().map(|closing| closing.deadline);
+        let timers = [self.channel.next_timer().map(Instant::from_std), closing, self.idle_end()];
+        timers.into_iter().flatten().min()
+    }
+
+    async fn wait(&mut self, reading: Reading) {
+        let budget = Arc::clone(&self.link.budget);
+        let has_room = async {
+            if reading == Reading::Open {
+                return pending().await;
+            }
+            let mut room = pin!(budget.room.notified());
+            // Enabled before the check: room that becomes free after it must not be missed.
+            room.as_mut().enable();
+            if budget.is_full() {
+                room.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            request = self.link.requests.recv(), if self.closing.is_none() => self.on_request(request),
+            () = self.link.changed.notified() => (),
+            () = has_room => (),
+        }
+    }
+
+    /// Streams may still be asked for meanwhile.
+    async fn unless_closed<T: Send>(&mut self, future: impl Future<Output = T> + Send) -> Option<T> {
+        let mut future = pin!(future);
+        while self.closing.is_none() {
+            tokio::select! {
+                biased;
+                output = &mut future => return Some(output),
+                request = self.link.requests.recv() => self.on_request(request),
+            }
+        }
+        None
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    fn on_lost(&mut self) {
+        self.channel.on_disconnect(Instant::now().into_std());
+        lock(&self.link.state).phase = Phase::Resuming;
+    }
+
+    fn on_resumed(&mut self) -> Vec<Bytes> {
+        {
+            let mut state = lock(&self.link.state);
+            state.resumes += 1;
+            state.phase = if self.channel.is_ready() { Phase::Live } else { Phase::Opening };
+        }
+        // A resumed channel only sends.
+        let actions = self.channel.on_reconnect(Instant::now().into_std()).into_iter();
+        actions
+            .filter_map(|action| if let Action::Send(frame) = action { Some(frame) } else { None })
+            .collect()
+    }
+}
+
+impl Session {
     pub(super) fn on_request(&mut self, request: Option<Request>) {
         let done = match request {
             Some(Request::Open(opening)) => {
@@ -153,7 +177,7 @@ impl Session {
             let turns: Vec<u32> =
                 after.chain(self.streams.range(..=self.cursor)).map(|(id, _)| *id).collect();
             for stream in turns {
-                let (bytes, input) = self.streams[&stream].pipe.take(self.channel.room().min(TURN));
+                let (bytes, input) = self.streams[&stream].duplex.take(self.channel.room().min(TURN));
                 if !bytes.is_empty() {
                     moved = true;
                     self.cursor = stream;
@@ -166,7 +190,7 @@ impl Session {
                     Input::Finished => {
                         self.channel.finish_stream(stream, now.into_std());
                         if let Some(open) = self.streams.get_mut(&stream) {
-                            open.seat = None;
+                            open.slot = None;
                         }
                     }
                     Input::Dropped => {
@@ -196,7 +220,7 @@ impl Session {
                 Action::Deliver { stream, payload } => {
                     self.counted.bytes_received += payload.len() as u64;
                     if let Some(open) = self.streams.get(&stream) {
-                        open.pipe.deliver(payload);
+                        open.duplex.deliver(payload);
                     }
                 }
                 Action::StreamClosed { stream } => self.end_stream(stream, StreamEnd::Eof),
@@ -218,7 +242,7 @@ impl Session {
                     return Some(End::Over(Error::Unanswered { target, limit }));
                 }
                 Action::Closed(error) => return Some(End::Over(error)),
-                Action::Reconnect { silence } => return Some(End::Lost(silent(silence))),
+                Action::Reconnect { silence } => return Some(End::silent(silence)),
                 Action::Stalled { silence } => {
                     let session_id = self.session_id.clone();
                     self.options.events.emit(Event::Stalled { session_id, silence });
@@ -230,7 +254,7 @@ impl Session {
 
     fn end_stream(&mut self, stream: u32, end: StreamEnd) {
         if let Some(open) = self.streams.remove(&stream) {
-            open.pipe.end(end);
+            open.duplex.end(end);
         }
     }
 
@@ -238,7 +262,7 @@ impl Session {
     fn close_step(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
         let closing = self.closing.as_mut()?;
         let late = now >= closing.deadline;
-        if !closing.asked && (late || self.streams.values().all(|open| open.pipe.is_drained())) {
+        if !closing.asked && (late || self.streams.values().all(|open| open.duplex.is_drained())) {
             closing.asked = true;
             let actions = self.channel.terminate(now.into_std());
             self.apply(actions, connection);
@@ -250,12 +274,5 @@ impl Session {
 
     fn said_farewell(&self) -> bool {
         self.closing.as_ref().is_some_and(|closing| closing.asked)
-    }
-}
-
-/// Returns why a connection is given up on which only the service still answers.
-pub(crate) fn silent(silence: Duration) -> Error {
-    Error::Lost {
-        why: format!("the bastion's agent has acknowledged nothing for {} seconds", silence.as_secs()),
     }
 }

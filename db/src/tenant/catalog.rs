@@ -1,4 +1,4 @@
-//! What only a look into a tenant's database shows: extensions, and who may do and owns what.
+//! What only the catalogs of a tenant's own database show: extensions, grants and owners.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::quote::{self, ident};
 use crate::verify::{Check, Verdict};
 use crate::{ConnectOptions, Error, Login, Server, Session, connect};
 
-/// More objects than that are a number.
+/// How many objects are named; more are counted.
 const OBJECTS: usize = 3;
 
 /// What is in a tenant's database, as its owner sees it.
@@ -86,7 +86,7 @@ fn check(name: &'static str, verdict: Verdict, evidence: String) -> Check {
     Check { name, verdict, evidence }
 }
 
-/// A database with a million objects is not looked at for longer, as others are to be looked at as well.
+/// The limit for one database: one with a million objects must not hold up the others.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Returns how to connect to a tenant's database to look at it.

@@ -1,16 +1,16 @@
-//! Who uses a session.
+//! Counts the streams that use a session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many streams a session has or was promised.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seats(Arc<AtomicUsize>);
+pub(crate) struct Slots(Arc<AtomicUsize>);
 
-impl Seats {
-    pub(crate) fn take(&self) -> Seat {
+impl Slots {
+    pub(crate) fn take(&self) -> Slot {
         self.0.fetch_add(1, Ordering::AcqRel);
-        Seat(self.clone())
+        Slot(self.clone())
     }
 
     pub(crate) fn taken(&self) -> usize {
@@ -18,11 +18,11 @@ impl Seats {
     }
 }
 
-/// One stream's seat; free again when it is dropped.
+/// One stream's slot; free again when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat(Seats);
+pub(crate) struct Slot(Slots);
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::AcqRel);
     }

@@ -1,4 +1,4 @@
-//! What came on a stream and nobody has read yet: first in memory, then on disk.
+//! Bytes that a stream received and nobody has read yet: first in memory, then on disk.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 
-use crate::spool::Spool;
+use crate::spill_file::SpillFile;
 
 /// What one stream keeps in memory before it goes to disk, so that a reader that has stopped leaves room for others.
 const STREAM_MEMORY: usize = 1 << 20;
@@ -21,18 +21,18 @@ pub(crate) struct Budget {
     pub(crate) room: Notify,
     memory: AtomicUsize,
     memory_limit: usize,
-    spooled: AtomicUsize,
-    spool_limit: usize,
+    spilled: AtomicUsize,
+    spill_limit: usize,
 }
 
 impl Budget {
-    pub(crate) fn new(memory_limit: usize, spool_limit: usize) -> Budget {
+    pub(crate) fn new(memory_limit: usize, spill_limit: usize) -> Budget {
         Budget {
             room: Notify::new(),
             memory: AtomicUsize::new(0),
             memory_limit,
-            spooled: AtomicUsize::new(0),
-            spool_limit,
+            spilled: AtomicUsize::new(0),
+            spill_limit,
         }
     }
 
@@ -45,8 +45,8 @@ impl Budget {
         self.memory.load(Ordering::Acquire)
     }
 
-    pub(crate) fn spooled(&self) -> usize {
-        self.spooled.load(Ordering::Acquire)
+    pub(crate) fn spilled(&self) -> usize {
+        self.spilled.load(Ordering::Acquire)
     }
 
     fn give_back(&self, bytes: usize) {
@@ -59,26 +59,26 @@ impl Budget {
 
 /// The bytes of one stream.
 #[derive(Debug)]
-pub(crate) struct Unread {
+pub(crate) struct ReceiveBuffer {
     budget: Arc<Budget>,
     /// These come first,
     head: VecDeque<Bytes>,
     head_bytes: usize,
     /// then these,
-    spool: Spool,
-    spool_bytes: usize,
+    spill_file: SpillFile,
+    spilled_bytes: usize,
     /// then those that the disk did not take.
     tail: VecDeque<Bytes>,
 }
 
-impl Unread {
-    pub(crate) fn new(budget: Arc<Budget>) -> Unread {
-        Unread {
+impl ReceiveBuffer {
+    pub(crate) fn new(budget: Arc<Budget>) -> ReceiveBuffer {
+        ReceiveBuffer {
             budget,
             head: VecDeque::new(),
             head_bytes: 0,
-            spool: Spool::default(),
-            spool_bytes: 0,
+            spill_file: SpillFile::default(),
+            spilled_bytes: 0,
             tail: VecDeque::new(),
         }
     }
@@ -89,7 +89,7 @@ impl Unread {
             return;
         }
         let length = bytes.len();
-        let in_memory = self.spool.is_empty() && self.tail.is_empty();
+        let in_memory = self.spill_file.is_empty() && self.tail.is_empty();
         if in_memory
             && self.head_bytes + length <= STREAM_MEMORY
             && self.budget.memory() + length <= self.budget.memory_limit
@@ -98,11 +98,11 @@ impl Unread {
             self.head_bytes += length;
             self.head.push_back(bytes);
         } else if self.tail.is_empty()
-            && self.budget.spooled() + length <= self.budget.spool_limit
-            && self.spool.push(&bytes).is_ok()
+            && self.budget.spilled() + length <= self.budget.spill_limit
+            && self.spill_file.push(&bytes).is_ok()
         {
-            self.budget.spooled.fetch_add(length, Ordering::AcqRel);
-            self.spool_bytes += length;
+            self.budget.spilled.fetch_add(length, Ordering::AcqRel);
+            self.spilled_bytes += length;
         } else {
             self.budget.memory.fetch_add(length, Ordering::AcqRel);
             self.tail.push_back(bytes);
@@ -133,18 +133,18 @@ impl Unread {
     pub(crate) fn clear(&mut self) {
         let tail: usize = self.tail.drain(..).map(|bytes| bytes.len()).sum();
         self.budget.give_back(self.head_bytes + tail);
-        self.budget.spooled.fetch_sub(self.spool_bytes, Ordering::AcqRel);
+        self.budget.spilled.fetch_sub(self.spilled_bytes, Ordering::AcqRel);
         self.head.clear();
-        self.spool = Spool::default();
-        (self.head_bytes, self.spool_bytes) = (0, 0);
+        self.spill_file = SpillFile::default();
+        (self.head_bytes, self.spilled_bytes) = (0, 0);
     }
 
     fn refill(&mut self) -> io::Result<()> {
-        if !self.spool.is_empty() {
-            let chunk = self.spool.pop()?;
-            self.budget.spooled.fetch_sub(chunk.len(), Ordering::AcqRel);
+        if !self.spill_file.is_empty() {
+            let chunk = self.spill_file.pop()?;
+            self.budget.spilled.fetch_sub(chunk.len(), Ordering::AcqRel);
             self.budget.memory.fetch_add(chunk.len(), Ordering::AcqRel);
-            self.spool_bytes -= chunk.len();
+            self.spilled_bytes -= chunk.len();
             self.head_bytes += chunk.len();
             self.head.push_back(chunk);
         } else if let Some(bytes) = self.tail.pop_front() {
@@ -155,7 +155,7 @@ impl Unread {
     }
 }
 
-impl Drop for Unread {
+impl Drop for ReceiveBuffer {
     fn drop(&mut self) {
         self.clear();
     }
@@ -171,44 +171,44 @@ mod tests {
         #[test]
         fn nothing_is_lost_whatever_the_limits(
             memory in 0_usize..5000,
-            spool in 0_usize..5000,
+            spill in 0_usize..5000,
             steps in proptest::collection::vec((0_usize..2000, 0_usize..2000), 1..60),
         ) {
-            let budget = Arc::new(Budget::new(memory, spool));
-            let mut unread = Unread::new(Arc::clone(&budget));
+            let budget = Arc::new(Budget::new(memory, spill));
+            let mut received = ReceiveBuffer::new(Arc::clone(&budget));
             let (mut next, mut got) = (0_usize, Vec::new());
             for (length, wanted) in steps {
                 let bytes: Vec<u8> = (next..next + length).map(|at| (at % 251) as u8).collect();
                 next += length;
-                unread.push(bytes.into());
-                prop_assert!(budget.spooled() <= spool);
-                prop_assert_eq!(budget.memory() + budget.spooled(), next - got.len());
+                received.push(bytes.into());
+                prop_assert!(budget.spilled() <= spill);
+                prop_assert_eq!(budget.memory() + budget.spilled(), next - got.len());
                 let mut buffer = vec![0; wanted];
                 let mut buf = ReadBuf::new(&mut buffer);
-                let read = unread.read(&mut buf).unwrap();
+                let read = received.read(&mut buf).unwrap();
                 prop_assert_eq!(read, buf.filled().len());
                 got.extend_from_slice(buf.filled());
             }
             let mut buffer = vec![0; next];
             let mut buf = ReadBuf::new(&mut buffer);
-            unread.read(&mut buf).unwrap();
+            received.read(&mut buf).unwrap();
             got.extend_from_slice(buf.filled());
             prop_assert!(got.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
             prop_assert_eq!(got.len(), next);
-            prop_assert_eq!((budget.memory(), budget.spooled()), (0, 0));
+            prop_assert_eq!((budget.memory(), budget.spilled()), (0, 0));
         }
     }
 
     #[test]
     fn what_is_dropped_gives_its_room_back() {
         let budget = Arc::new(Budget::new(100, 100));
-        let mut unread = Unread::new(Arc::clone(&budget));
+        let mut received = ReceiveBuffer::new(Arc::clone(&budget));
         for _ in 0..5 {
-            unread.push(vec![0; 60].into());
+            received.push(vec![0; 60].into());
         }
-        assert_eq!((budget.memory(), budget.spooled()), (240, 60));
+        assert_eq!((budget.memory(), budget.spilled()), (240, 60));
         assert!(budget.is_full());
-        drop(unread);
-        assert_eq!((budget.memory(), budget.spooled()), (0, 0));
+        drop(received);
+        assert_eq!((budget.memory(), budget.spilled()), (0, 0));
     }
 }

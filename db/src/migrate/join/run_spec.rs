@@ -1,10 +1,10 @@
-//! What a run is begun with.
+//! What a run is begun with: its tenants, their waves and their files.
 
 use serde_json::json;
 
+use super::super::options::RunOptions;
 use super::super::outcome::Withheld;
-use super::super::run::RunOptions;
-use super::Target;
+use super::super::target::Target;
 use super::stored::Stored;
 
 /// Returns the rows of a new run, as JSON.

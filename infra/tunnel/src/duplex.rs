@@ -1,4 +1,4 @@
-//! What lies between a stream's owner and the task that owns the websocket.
+//! The two queues between a stream's owner and the task that owns the websocket.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,14 @@ use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 
 use crate::error::Error;
-use crate::unread::{Budget, Unread};
+use crate::receive_buffer::{Budget, ReceiveBuffer};
 
 /// What a stream takes from its writer before the writer waits.
 const OUTBOUND: usize = 64 << 10;
 
 /// The two queues of one stream.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub(crate) struct Duplex {
     /// Wakes the task of the stream's session.
     changed: Arc<Notify>,
     state: Mutex<State>,
@@ -24,7 +24,7 @@ pub(crate) struct Pipe {
 
 #[derive(Debug)]
 struct State {
-    inbound: Unread,
+    inbound: ReceiveBuffer,
     outbound: BytesMut,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -50,17 +50,17 @@ pub(crate) enum End {
     Failed(Error),
 }
 
-impl Pipe {
-    pub(crate) fn new(changed: Arc<Notify>, budget: Arc<Budget>) -> Pipe {
+impl Duplex {
+    pub(crate) fn new(changed: Arc<Notify>, budget: Arc<Budget>) -> Duplex {
         let state = State {
-            inbound: Unread::new(budget),
+            inbound: ReceiveBuffer::new(budget),
             outbound: BytesMut::new(),
             reader: None,
             writer: None,
             input: Input::Open,
             end: None,
         };
-        Pipe { changed, state: Mutex::new(state) }
+        Duplex { changed, state: Mutex::new(state) }
     }
 
     /// Returns up to `limit` bytes to send, and what the owner will still do once they are sent.

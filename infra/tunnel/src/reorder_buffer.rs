@@ -1,8 +1,8 @@
 //! Messages that came before their turn: the first in memory, the others in a temporary file.
 //!
-//! An agent sends a thousand messages a second and, of those that were lost, only the oldest again, ten times a
-//! second: behind a gap of a hundred messages lie ten thousand. A message without room here is not acknowledged, and
-//! then comes at that pace, too; so there must be room.
+//! An agent sends a thousand messages a second. Of lost messages it repeats only the oldest, ten times a second: behind a
+//! gap of a hundred messages, ten thousand wait. A message without room here is not acknowledged, and is repeated at the same
+//! slow pace; so there must be room.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,15 +22,15 @@ const MOST_MESSAGES: usize = 65_536;
 
 /// Messages by number. A file is gone with the process, however that ends, and as soon as nothing is missing any more.
 #[derive(Debug, Default)]
-pub(crate) struct Early {
-    messages: BTreeMap<i64, Held>,
+pub(crate) struct ReorderBuffer {
+    messages: BTreeMap<i64, Buffered>,
     memory: usize,
     file: Option<File>,
     written: u64,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Buffered {
     /// Without its payload if that lies in the file.
     message: Message,
     place: Option<Place>,
@@ -42,7 +42,7 @@ struct Place {
     length: usize,
 }
 
-impl Early {
+impl ReorderBuffer {
     pub(crate) fn contains(&self, sequence: i64) -> bool {
         self.messages.contains_key(&sequence)
     }
@@ -66,7 +66,7 @@ impl Early {
                 Err(_) => return false,
             }
         };
-        self.messages.insert(message.sequence, Held { message, place });
+        self.messages.insert(message.sequence, Buffered { message, place });
         true
     }
 
@@ -75,7 +75,7 @@ impl Early {
     /// # Errors
     /// When the file cannot be read. The message was acknowledged, so it is lost.
     pub(crate) fn take(&mut self, sequence: i64) -> io::Result<Option<Message>> {
-        let Some(Held { mut message, place }) = self.messages.remove(&sequence) else { return Ok(None) };
+        let Some(Buffered { mut message, place }) = self.messages.remove(&sequence) else { return Ok(None) };
         match place {
             None => self.memory -= message.payload.len(),
             Some(place) => message.payload = self.read(place)?,

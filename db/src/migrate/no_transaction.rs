@@ -1,4 +1,4 @@
-//! A file outside of any transaction: one statement after the other, then its row of history.
+//! Runs a file outside of any transaction: one statement after the other, then its row of history.
 
 use futures_util::{TryStreamExt, pin_mut};
 
@@ -29,7 +29,7 @@ pub(super) async fn run(
             // PostgreSQL counts from where the statement begins.
             begins + refusal.position.map_or(0, |position| lines_before(sql, position))
         });
-        // If the connection is gone, nobody can say what it left.
+        // If the connection is lost, we cannot see what the file left.
         let invalid = find_invalid(session, file).await.unwrap_or_default();
         let (tenant, migration) = (tenant.to_owned(), file.to_string());
         return Err(Error::Unfinished { tenant, migration, line, invalid, source: cause });
@@ -50,8 +50,8 @@ async fn one(session: &Session, sql: &str) -> Result<(), tokio_postgres::Error> 
     Ok(())
 }
 
-/// Checks the lock, and lets statements wait: an index that gives up in its middle is left invalid. The file is to find what
-/// any other program would.
+/// Checks the lock, and lifts `lock_timeout`: an index whose creation times out is left invalid. `search_path` is the tenant's
+/// own, as for any other program.
 async fn check_lock(session: &Session, tenant: &str) -> Result<(), Error> {
     let sql = format!("{}; SET lock_timeout = 0; {}", path::RESET, lock::MIGRATIONS.guard());
     match one(session, &sql).await {
@@ -85,8 +85,8 @@ async fn find_invalid(session: &Session, file: &Migration) -> Result<Vec<String>
 
 /// Returns whether the text holds the index's name; `REINDEX CONCURRENTLY` adds an ending of its own to it.
 fn names(sql: &str, index: &str) -> bool {
-    let bare = index.trim_end_matches(|c: char| c.is_ascii_digit());
-    let stem = ["_ccnew", "_ccold"].iter().find_map(|end| bare.strip_suffix(end)).unwrap_or(index);
+    let base = index.trim_end_matches(|c: char| c.is_ascii_digit());
+    let stem = ["_ccnew", "_ccold"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(index);
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     // Unquoted names are folded to lower case.
     let (sql, stem) = (sql.to_lowercase(), stem.to_lowercase());
