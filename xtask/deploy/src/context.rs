@@ -9,7 +9,7 @@ use xtask::Global;
 
 use crate::access::Access;
 use crate::ending::Ending;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::view::View;
 use crate::{names, place, power, registry, running};
 
@@ -77,7 +77,7 @@ impl Context {
         let cloud = tokio::select! {
             cloud = Box::pin(self.access.connect(&self.stack)) => cloud?,
             () = self.stop.raised() => {
-                return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")));
+                return Err(Failure::interrupted());
             }
         };
         let (identity, inventory) =
@@ -100,7 +100,7 @@ impl Context {
         names::check(self, &inventory)?;
         names::warn(self, &inventory);
         let inventory = Box::pin(power::wake(self, &cloud, inventory)).await?;
-        self.ending.set_farewell(running::look(self, &cloud, &inventory));
+        self.ending.set_farewell(running::look(&self.stack, &cloud, &inventory));
         Ok((cloud, inventory))
     }
 
@@ -110,7 +110,7 @@ impl Context {
     /// Exit 130.
     pub fn check_interrupted(&self) -> Result<(), Failure> {
         if self.stop.is_raised() {
-            return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")));
+            return Err(Failure::interrupted());
         }
         Ok(())
     }

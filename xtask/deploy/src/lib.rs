@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod alone;
+pub mod apply;
 pub mod bridge;
 mod cause;
 pub mod child;

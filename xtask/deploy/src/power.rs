@@ -5,10 +5,10 @@ use aws::{ApplyOptions, Cloud};
 use stack::Inventory;
 use stack::inventory::Instance;
 
+use crate::apply::apply;
 use crate::confirm;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::running;
 use crate::text::{Text, put_line};
 
 /// Starts the bastion if it is stopped, waits until it takes sessions, and returns what exists then.
@@ -25,10 +25,7 @@ pub async fn wake(context: &Context, cloud: &Cloud, inventory: Inventory) -> Res
     if let Some(bastion) = inventory.bastion() {
         context.view.say(format!("bastion {} is {}; it is started", bastion.id, bastion.state));
     }
-    let options = ApplyOptions::default();
-    let applied =
-        aws::apply(cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
-    Box::pin(running::applied(context, cloud, applied)).await
+    Box::pin(apply(context, cloud, &plan, inventory, &ApplyOptions::default())).await
 }
 
 /// Returns who has a session with any of these instances.

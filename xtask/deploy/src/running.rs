@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::{ApplyError, Cloud};
+use aws::Cloud;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::tz::TimeZone;
@@ -13,9 +13,6 @@ use stack::inventory::{DatabaseInstance, Instance};
 use stack::spec::KEPT;
 use stack::{Inventory, Stack};
 use tokio::time::timeout;
-
-use crate::context::Context;
-use crate::failure::{self, Failure};
 
 /// How long the last look may take: whoever waits for the end of a task waits for this as well.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
@@ -122,9 +119,9 @@ fn database(inventory: &Inventory) -> Option<String> {
 pub type Look = Arc<dyn Fn() -> BoxFuture<'static, Option<Running>> + Send + Sync>;
 
 /// Returns a look at the bastion that runs now, to be taken when the task ends; `None` if none runs.
-pub fn look(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Option<Look> {
-    of_bastion(&context.stack, inventory)?;
-    let (stack, cloud, seen) = (context.stack.clone(), cloud.clone(), inventory.bastion()?.clone());
+pub fn look(stack: &Arc<Stack>, cloud: &Cloud, inventory: &Inventory) -> Option<Look> {
+    of_bastion(stack, inventory)?;
+    let (stack, cloud, seen) = (stack.clone(), cloud.clone(), inventory.bastion()?.clone());
     Some(Arc::new(move || {
         let (stack, cloud, seen) = (stack.clone(), cloud.clone(), seen.clone());
         async move { again(&stack, &cloud, seen).await }.boxed()
@@ -146,33 +143,15 @@ async fn again(stack: &Stack, cloud: &Cloud, seen: Instance) -> Option<Running> 
     of_bastion(stack, &Inventory { instances, ..Inventory::default() })
 }
 
-/// Carries out a plan; if that fails, the failure says what runs and costs then.
-///
-/// # Errors
-/// The step that failed, with its exit code and hints.
-pub async fn applied(
-    context: &Context,
-    cloud: &Cloud,
-    applying: impl Future<Output = Result<Inventory, ApplyError>>,
-) -> Result<Inventory, Failure> {
-    match Box::pin(applying).await {
-        Ok(inventory) => Ok(inventory),
-        Err(error) => {
-            let running = now(context, cloud, &error.inventory).await;
-            Err(failure::of_apply(error).still_running(running))
-        }
-    }
-}
-
 /// Looks at what runs and costs now. If that cannot be seen, it is what was there when it was last seen, and says so.
-pub async fn now(context: &Context, cloud: &Cloud, known: &Inventory) -> Vec<Running> {
-    if of(&context.stack, known).is_empty() {
+pub async fn now(stack: &Stack, cloud: &Cloud, known: &Inventory) -> Vec<Running> {
+    if of(stack, known).is_empty() {
         return Vec::new();
     }
-    match timeout(LOOK_WITHIN, Box::pin(aws::observe(cloud, &context.stack))).await {
-        Ok(Ok(inventory)) => of(&context.stack, &inventory),
+    match timeout(LOOK_WITHIN, Box::pin(aws::observe(cloud, stack))).await {
+        Ok(Ok(inventory)) => of(stack, &inventory),
         Ok(Err(_)) | Err(_) => {
-            let mut running = of(&context.stack, known);
+            let mut running = of(stack, known);
             let text = "what still runs could not be looked at again, and is as it was last seen";
             running.push(Running::Told(format!("{text}; `cargo xtask status` tells")));
             running

@@ -99,7 +99,7 @@ impl Ssm {
         });
         context.ending.remember(ssm.clone());
         // Not left to the tunnel: the inventory may tell why it fails.
-        let first = ssm.begin().await.map_err(|error| cause::of_session(error, context, inventory))?;
+        let first = ssm.begin().await.map_err(|error| cause::of_session(error, &context.stack, inventory))?;
         *lock(&ssm.first) = Some(first);
         Ok(ssm)
     }

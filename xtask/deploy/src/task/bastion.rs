@@ -49,7 +49,7 @@ async fn shell(context: &Context, args: &xtask::BastionShell) -> Result<ExitCode
     options.events = control.events(Shown::NotTheEnd);
     let mut shell = Shell::start(control.clone(), options);
     let outcome = tokio::select! {
-        () = context.stop.raised() => Err(interrupted()),
+        () = context.stop.raised() => Err(Failure::interrupted()),
         ready = shell.ready() => match ready {
             Ok(()) if is_terminal => terminal(context, &mut shell).await,
             Ok(()) => command(context, &mut shell).await,
@@ -70,7 +70,7 @@ async fn terminal(context: &Context, shell: &mut Shell) -> Result<ExitCode, Fail
         printed = print(shell) => printed?,
         failed = follow_size(&handle) => return Err(failed.into()),
         () = type_in(&handle) => unreachable!("invariant: it never ends"),
-        () = context.stop.raised() => return Err(interrupted()),
+        () = context.stop.raised() => return Err(Failure::interrupted()),
     };
     drop(raw);
     drop(lent);
@@ -95,7 +95,7 @@ async fn command(context: &Context, shell: &mut Shell) -> Result<ExitCode, Failu
             // Without this it would go on there.
             drop(handle.write(CTRL_C.into()).await);
             drop(timeout(LAST_WORDS, print(shell)).await);
-            return Err(interrupted());
+            return Err(Failure::interrupted());
         }
     };
     drop(lent);
@@ -197,10 +197,6 @@ async fn follow_size(handle: &ShellHandle) -> io::Error {
         }
         changed.recv().await;
     }
-}
-
-fn interrupted() -> Failure {
-    Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted"))
 }
 
 fn unopened(error: Error) -> Failure {

@@ -16,7 +16,7 @@ use crate::sets::Sets;
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
 use crate::text::Text;
 use crate::view::{seconds, tell};
-use crate::{place, registry, table};
+use crate::{place, program, registry, table};
 
 /// Returns the demo's own stack: what is tried out here must not be the production that the stack file describes.
 ///
@@ -29,7 +29,7 @@ pub fn stack() -> Result<Stack, Failure> {
 /// Runs every part in turn and sums up. Whatever fails, the sandbox is stopped, unless it is to be kept.
 pub async fn run(args: &xtask::Demo, mut context: Context) -> Result<ExitCode, Failure> {
     let name =
-        if args.keep { sandbox_task::DEFAULT.to_owned() } else { format!("demo-{}", std::process::id()) };
+        if args.keep { program::DEFAULT_SANDBOX.to_owned() } else { format!("demo-{}", std::process::id()) };
     let mut parts = Parts { context: context.clone(), done: Vec::new() };
 
     let (access, own) =

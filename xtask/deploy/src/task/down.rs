@@ -11,11 +11,11 @@ use stack::{Component, Inventory, Plan, Receipt, Resource};
 
 use crate::alone::{self, Belief, Outcome};
 use crate::context::Context;
-use crate::failure::{self, Exit, Failure};
+use crate::failure::{Exit, Failure};
 use crate::running::{self, Running};
 use crate::task::{audit, plan};
 use crate::text::{Text, put_line};
-use crate::{confirm, power, report, view};
+use crate::{cause, confirm, power, report, view};
 
 /// A teardown: what is to go, how, and where.
 struct Job<'a> {
@@ -46,7 +46,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
             let receipt =
                 Receipt::new(head(context, account, began_at)?, &nothing, evidence, Audit::default());
             let given = give(context, args.receipt.as_deref(), &receipt);
-            let hints = failure::hints(&error);
+            let hints = cause::hints(&error);
             let failure = Failure::new(Exit::Leftovers, error)
                 .hint("nothing was deleted: allow what was refused, then run `cargo xtask down` again");
             let failure = hints.into_iter().fold(failure, Failure::hint);
@@ -195,7 +195,7 @@ impl Job<'_> {
         if receipt.verdict == Verdict::Gone {
             return Vec::new();
         }
-        running::now(self.context, self.cloud, &teardown.inventory).await
+        running::now(&self.context.stack, self.cloud, &teardown.inventory).await
     }
 
     /// The rest of the stack stays, so only what was to go must be gone.
@@ -325,7 +325,7 @@ fn failure(receipt: &Receipt, teardown: &Teardown, still_running: Vec<Running>) 
     } else {
         (Exit::Leftovers, text)
     };
-    let hints = teardown.failed.iter().flat_map(|(_, error)| failure::hints(error));
+    let hints = teardown.failed.iter().flat_map(|(_, error)| cause::hints(error));
     let failure = hints.fold(Failure::new(exit, anyhow::Error::msg(text)), Failure::hint);
     Some(
         failure

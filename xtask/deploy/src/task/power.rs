@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aws::Cloud;
+use aws::{ApplyOptions, Cloud};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use stack::Inventory;
 use stack::inventory::Instance;
 use stack::spec::KEPT;
 
+use crate::apply::apply;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::text::Text;
@@ -22,10 +23,8 @@ pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
     let plan = stack::plan::start(&context.stack, &inventory)
         .ok_or_else(|| Failure::new(Exit::Failure, anyhow::Error::msg("the bastion cannot be mended")))
         .map_err(|failure| failure.hint("run `cargo xtask up bastion` to replace it"))?;
-    let options = aws::ApplyOptions::default();
-    let applied =
-        aws::apply(&cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
-    let inventory = Box::pin(running::applied(context, &cloud, applied)).await?;
+    let options = ApplyOptions::default();
+    let inventory = Box::pin(apply(context, &cloud, &plan, inventory, &options)).await?;
     let bastion = find(&inventory)?;
     let outcome = if plan.is_empty() { "unchanged" } else { "started" };
     let text = Text::of(format_args!("{outcome}: bastion {} takes sessions", bastion.id));
@@ -34,7 +33,7 @@ pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
         &text,
         &json!({ "bastion": bastion.id, "outcome": outcome, "was": was, "state": bastion.state }),
     )?;
-    context.ending.set_farewell(running::look(context, &cloud, &inventory));
+    context.ending.set_farewell(running::look(&context.stack, &cloud, &inventory));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -128,7 +127,7 @@ async fn set_keep(
         _ => format!("extended: bastion {} does not stop by itself before {until}", bastion.id),
     };
     view::result(context.json, &Text::of(text), &json!({ "bastion": bastion.id, "keep_until": until }))?;
-    context.ending.set_farewell(running::look(context, cloud, inventory));
+    context.ending.set_farewell(running::look(&context.stack, cloud, inventory));
     Ok(())
 }
 

@@ -14,13 +14,14 @@ use stack::{Component, Event, Inventory};
 use xtask::BastionAfter;
 
 use crate::alone::{self, Belief};
+use crate::apply::apply;
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::report::{self, release::Release};
 use crate::sets::Sets;
 use crate::task::{migrate, tenant, up};
-use crate::{confirm, file, place, power, program, registry, running, view};
+use crate::{confirm, file, place, power, program, registry, view};
 
 /// Where GitHub collects what it shows of a run.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -257,9 +258,9 @@ async fn put_away(
             if !plan.surprises(&seen).is_empty() || is_used().await? {
                 return Ok("left to others");
             }
-            let (options, events, stop) = (ApplyOptions::default(), &context.events, &context.stop);
-            let applied = aws::apply(cloud, &context.stack, &plan, inventory, &options, events, stop);
-            Box::pin(running::applied(context, cloud, applied)).await.map(|_| "destroyed")
+            let options = ApplyOptions::default();
+            let applied = apply(context, cloud, &plan, inventory, &options);
+            Box::pin(applied).await.map(|_| "destroyed")
         };
         let belief = Belief::UnlessLocked;
         Box::pin(alone::change(context, cloud, ("release", belief), inventory.clone(), work)).await?

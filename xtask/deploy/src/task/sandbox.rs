@@ -15,12 +15,9 @@ use crate::text::{Text, put_line};
 use crate::view::{self, View};
 use crate::{place, program};
 
-/// The name of the sandbox that `--sandbox` without a name means.
-pub const DEFAULT: &str = "default";
-
 /// Runs one of the sandbox's tasks.
 pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> Result<ExitCode, Failure> {
-    let name = global.sandbox.as_deref().unwrap_or(DEFAULT);
+    let name = global.sandbox.as_deref().unwrap_or(program::DEFAULT_SANDBOX);
     let dir = folder(name)?;
     match task {
         xtask::Sandbox::Start(args) => Ok(told(name, &start(name, args, view).await?, global.json)?),
@@ -174,7 +171,7 @@ async fn prepare(view: &View) -> Result<(), Failure> {
 }
 
 fn told(name: &str, running: &detached::Running, json: bool) -> std::io::Result<ExitCode> {
-    let flag = if name == DEFAULT { String::new() } else { format!("={name}") };
+    let flag = if name == program::DEFAULT_SANDBOX { String::new() } else { format!("={name}") };
     let mut text = Text::of(format_args!("sandbox `{name}` runs at {}", running.endpoint));
     put_line!(text, "add `--sandbox{flag}` to any task, or: eval \"$(cargo xtask sandbox env)\"");
     view::result(json, &text, &json!({ "sandbox": name, "endpoint": running.endpoint, "pid": running.pid }))?;

@@ -12,7 +12,7 @@ use stack::spec::Rotation;
 
 use crate::bridge::Bridge;
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::task::tenant;
 use crate::text::Text;
 use crate::{confirm, registry, table, view};
@@ -146,7 +146,7 @@ fn show(context: &Context, mut rotated: Vec<Rotated>) -> Result<(), Failure> {
             Err(failure.hint(format!("{next}; until then {stage}")))
         }
         _ if interrupted => {
-            Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")).hint(next))
+            Err(Failure::interrupted().hint(next))
         }
         _ => tenant::verdict(failed, all).map_err(|failure| failure.hint(next)),
     }

@@ -8,6 +8,7 @@ use stack::plan::{Action, Step, Unknown};
 use stack::{Component, Inventory, Plan, Resource};
 
 use crate::alone::{self, Belief, Outcome};
+use crate::apply::apply;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::task::{plan, power};
@@ -189,9 +190,8 @@ async fn carry_out(
                 context.view.say_lines(&plan::render_steps(&context.stack, &inventory, &plan));
             }
         }
-        let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
-        let applied = aws::apply(cloud, stack, &plan, inventory, options, events, stop);
-        let inventory = Box::pin(running::applied(context, cloud, applied)).await.map_err(|failure| {
+        let applied = apply(context, cloud, &plan, inventory, options);
+        let inventory = Box::pin(applied).await.map_err(|failure| {
             failure.hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
         })?;
         Ok(Outcome::Done((plan, inventory)))
