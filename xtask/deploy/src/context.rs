@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::view::View;
-use crate::{names, place, power, registry, running};
+use crate::{place, registry};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -88,20 +88,6 @@ impl Context {
             self.stack.name, identity.account, self.stack.region, identity.arn
         ));
         Ok((cloud, identity, inventory))
-    }
-
-    /// As [`observe`](Context::observe), for tasks that open sessions: a bastion that is stopped is started, and what it
-    /// costs is said when the task ends.
-    ///
-    /// # Errors
-    /// Those of [`names::check`], before the bastion is started; and of [`power::wake`].
-    pub async fn reach(&self) -> Result<(Cloud, Inventory), Failure> {
-        let (cloud, inventory) = self.observe().await?;
-        names::check(self, &inventory)?;
-        names::warn(self, &inventory);
-        let inventory = Box::pin(power::wake(self, &cloud, inventory)).await?;
-        self.ending.set_farewell(running::look(&self.stack, &cloud, &inventory));
-        Ok((cloud, inventory))
     }
 
     /// Fails if Ctrl-C was pressed.

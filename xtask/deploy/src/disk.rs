@@ -1,12 +1,11 @@
 //! Whether the server's disk has room, before anything is written to it: a full one stops every tenant.
 
-use aws::Cloud;
-use db::Server;
 use db::disk::DiskUsage;
 use stack::Inventory;
 
 use crate::bridge;
 use crate::context::Context;
+use crate::db_task::DbTask;
 use crate::failure::{Exit, Failure};
 
 /// Parts of a hundred.
@@ -71,12 +70,12 @@ pub enum Work {
 /// # Errors
 /// Exit 1 if it is full and nobody has said that this is known. What cannot be seen is told, and stops nobody.
 pub async fn check(
-    context: &Context,
-    (cloud, server): (&Cloud, &Server),
+    task: DbTask<'_>,
     inventory: &Inventory,
     work: Work,
     allow_full: AllowFull,
 ) -> Result<(), Failure> {
+    let DbTask { context, cloud, server } = task;
     let Some(database) = &inventory.database else { return Ok(()) };
     let usage = async {
         let master = bridge::master(context, cloud).await?;

@@ -19,8 +19,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::file::Unfinished;
 use crate::listener::{Local, TlsBy};
-use crate::place;
-use crate::task::exec;
+use crate::{client, place};
 
 /// The pg_dump programs that were found, each with its pg_restore, the user's own first.
 pub struct Programs(Vec<Pair>);
@@ -118,7 +117,7 @@ impl Programs {
         program.args(["--format=custom", "--no-password", "--file"]).args([unfinished.path()]);
         program.command().stdin(Stdio::null()).stdout(Stdio::null()).env("PGAPPNAME", DUMP_NAME);
         let local = Local::open(&programs.tls.local_end()).await?;
-        let status = Box::pin(exec::run_on(context, bridge, login, &local, program)).await?;
+        let status = Box::pin(client::run(context, bridge, login, &local, program)).await?;
         if !status.success() {
             let text = format!("pg_dump of `{}` failed ({status}); nothing was dropped", login.database);
             return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)));
@@ -199,12 +198,7 @@ mod tests {
     #[test]
     fn an_older_pg_dump_is_passed_over_and_none_that_fits_is_named() {
         let (pg_dump, pg_restore) = (PathBuf::new(), PathBuf::new());
-        let pair = |major, tls| Pair {
-            pg_dump: pg_dump.clone(),
-            pg_restore: pg_restore.clone(),
-            major,
-            tls,
-        };
+        let pair = |major, tls| Pair { pg_dump: pg_dump.clone(), pg_restore: pg_restore.clone(), major, tls };
         let programs = Programs(vec![pair(15, TlsBy::Program), pair(18, TlsBy::LocalEnd)]);
         assert!(programs.for_server(15).is_ok_and(|pair| pair.tls == TlsBy::Program));
         assert!(programs.for_server(16).is_ok_and(|pair| pair.tls == TlsBy::LocalEnd));

@@ -2,6 +2,7 @@
 
 use aws::Stop;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::ending::{AT_ONCE, Ending};
 use crate::view::View;
@@ -72,4 +73,13 @@ pub fn watch(view: &View, ending: &Ending) -> std::io::Result<Stop> {
         }
     });
     Ok(stop)
+}
+
+/// Raises the engine's flag when Ctrl-C is pressed, until the returned handle is aborted.
+pub fn forward(asked: &Stop, flag: &db::migrate::Stop) -> JoinHandle<()> {
+    let (asked, flag) = (asked.clone(), flag.clone());
+    tokio::spawn(async move {
+        asked.raised().await;
+        flag.raise();
+    })
 }

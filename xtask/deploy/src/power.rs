@@ -1,32 +1,13 @@
-//! The bastion as something that is switched on and off: whoever needs it starts it, and says what it costs then.
+//! Who has a session with the bastion, and a question before they lose it.
 
+use aws::Cloud;
 use aws::bastion::Connected;
-use aws::{ApplyOptions, Cloud};
-use stack::Inventory;
 use stack::inventory::Instance;
 
-use crate::apply::apply;
 use crate::confirm;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::text::{Text, put_line};
-
-/// Starts the bastion if it is stopped, waits until it takes sessions, and returns what exists then.
-///
-/// One that runs is not asked, and none at all is not this function's business: whoever opens a session says so.
-///
-/// # Errors
-/// It does not start, or takes no session: exit 4 with the cause, where one is found.
-pub async fn wake(context: &Context, cloud: &Cloud, inventory: Inventory) -> Result<Inventory, Failure> {
-    if inventory.bastion().is_none_or(|bastion| bastion.state == "running") {
-        return Ok(inventory);
-    }
-    let Some(plan) = stack::plan::start(&context.stack, &inventory) else { return Ok(inventory) };
-    if let Some(bastion) = inventory.bastion() {
-        context.view.say(format!("bastion {} is {}; it is started", bastion.id, bastion.state));
-    }
-    Box::pin(apply(context, cloud, &plan, inventory, &ApplyOptions::default())).await
-}
 
 /// Returns who has a session with any of these instances.
 ///

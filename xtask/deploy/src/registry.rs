@@ -1,17 +1,12 @@
-//! Tenants that are not written in the stack file: a CSV file beside it, or a query in the database `postgres`.
+//! Tenants that are written in a CSV file beside the stack file. Those that a query lists: [`crate::tenants`].
 
-use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
 
-use aws::Cloud;
-use db::{Server, link};
+use db::link;
 use stack::Stack;
 use stack::config::ConfigError;
 use stack::spec::Registry;
 
-use crate::bridge;
-use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
 /// Adds the tenants of the CSV file that the stack file names, if it names one.
@@ -52,35 +47,6 @@ fn refuse_unseen(error: ConfigError) -> Failure {
          shown"
     ))
     .hint("`file` under `[tenants]` in the stack file names it")
-}
-
-/// Returns whether every tenant is known before anything is contacted.
-pub fn is_complete(context: &Context) -> bool {
-    !matches!(context.stack.registry, Some(Registry::Query(_)))
-}
-
-/// Returns a context that knows the tenants of the stack file's query as well, if it has one.
-///
-/// # Errors
-/// The query fails (1), or what it lists cannot be tenants (2).
-pub async fn complete<'a>(
-    context: &'a Context,
-    cloud: &Cloud,
-    server: &Server,
-) -> Result<Cow<'a, Context>, Failure> {
-    let Some(Registry::Query(sql)) = &context.stack.registry else { return Ok(Cow::Borrowed(context)) };
-    let master = bridge::master(context, cloud).await?;
-    let listed = db::tenant::registry::query(server, &master, sql, &context.stack.tenants).await;
-    let tenants = listed.map_err(|error| {
-        let is_unknown = matches!(error.sqlstate(), Some("42P01" | "42883" | "42704"));
-        let hint = "the query runs with `search_path = pg_catalog`: write `query` under `[tenants]` with the schema of \
-                    each table, function and type that is not the server's own, such as `public.registry`";
-        let failure = Failure::from(error);
-        if is_unknown { failure.hint(hint) } else { failure }
-    })?;
-    let mut stack = Stack::clone(&context.stack);
-    stack.tenants.extend(tenants);
-    Ok(Cow::Owned(Context { stack: Arc::new(stack), ..context.clone() }))
 }
 
 #[cfg(test)]

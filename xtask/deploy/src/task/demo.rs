@@ -11,12 +11,13 @@ use xtask::{PostgresSource, SandboxStart};
 use crate::access::{Access, Given};
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
+use crate::db_task::{self, DbTask};
 use crate::failure::{Exit, Failure};
 use crate::sets::Sets;
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
 use crate::text::Text;
 use crate::view::{seconds, tell};
-use crate::{place, program, registry, table};
+use crate::{place, program, registry, table, tenants};
 
 /// Returns the demo's own stack: what is tried out here must not be the production that the stack file describes.
 ///
@@ -103,8 +104,8 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
             Ok(bridge)
         })
         .await?;
-    let work = async |bridge: &Arc<Bridge>| databases(context, parts, &cloud, bridge).await;
-    Box::pin(bridge.during(work)).await?;
+    let work = async |task: DbTask<'_>, _: &Arc<Bridge>| databases(task, parts).await;
+    db_task::run_on(context, &cloud, bridge, work).await?;
     parts
         .run("status", "what exists and what it costs", async {
             let status = Box::pin(status::look(context)).await?;
@@ -133,27 +134,22 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
         .await
 }
 
-async fn databases(
-    context: &Context,
-    parts: &mut Parts,
-    cloud: &aws::Cloud,
-    bridge: &Bridge,
-) -> Result<(), Failure> {
-    let tenants = tenant::chosen(context, &[])?;
-    let server = bridge.server(context)?;
-    let master = bridge::master(context, cloud).await?;
+async fn databases(task: DbTask<'_>, parts: &mut Parts) -> Result<(), Failure> {
+    let context = task.context;
+    let tenants = tenants::chosen(context, &[])?;
+    let master = bridge::master(context, task.cloud).await?;
     parts
         .run("tenants", "roles, secrets, databases", async {
-            tenant::judge_created(&tenant::create(context, cloud, &server, &master, &tenants).await?)
+            tenant::judge_created(&tenant::create(task, &master, &tenants).await?)
         })
         .await?;
     let mut sets = Sets::load(&place::workspace().join("db/migrations"), Some(&tenants), &context.events)?;
     parts
         .run("migrations", "refinery's files, through the tunnel", async {
-            migrate::judge(&migrate::apply(context, cloud, &server, &tenants, &mut sets).await?)
+            migrate::judge(&migrate::apply(task, &tenants, &mut sets).await?)
         })
         .await?;
-    let verify = tenant::verify(context, cloud, &server, &master, &tenants);
+    let verify = tenant::verify(task, &master, &tenants);
     parts.run("verify", "owner, isolation, login over verified TLS", verify).await?;
     Ok(())
 }

@@ -11,13 +11,13 @@ use crate::alone::{self, Belief, Outcome};
 use crate::apply::apply;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::task::{plan, power};
+use crate::task::plan;
 use crate::text::{Text, put_line};
-use crate::{confirm, names, running, view};
+use crate::{confirm, names, running, span, view};
 
 /// Shows the plan, asks, carries it out.
 pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failure> {
-    let ttl = args.ttl.as_deref().map(|ttl| power::span("--ttl", ttl)).transpose()?;
+    let ttl = args.ttl.as_deref().map(|ttl| span::parse("--ttl", ttl)).transpose()?;
     let (cloud, inventory) = context.observe().await?;
     names::check_all(context, &inventory)?;
     names::warn(context, &inventory);
@@ -44,7 +44,7 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
         confirm::yes(context, "carry this out?")?;
     }
     // Counted from here, not from before the question; the bastion's own timer counts from its launch.
-    let ephemeral = ttl.map(|ttl| Ephemeral { ttl, expires_at: power::after(ttl).to_string() });
+    let ephemeral = ttl.map(|ttl| Ephemeral { ttl, expires_at: span::from_now(ttl).to_string() });
     let options = ApplyOptions { ephemeral, ..ApplyOptions::default() };
     let wish = Wish { only: &only, closes: &closes, options: &options };
     let (done, inventory) = as_agreed(context, &cloud, &wish, inventory, agreed).await?;

@@ -1,10 +1,8 @@
 //! `bastion start|stop|extend|keep`: the bastion's hours, which are what it costs.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use aws::{ApplyOptions, Cloud};
-use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use stack::Inventory;
 use stack::inventory::Instance;
@@ -14,10 +12,10 @@ use crate::apply::apply;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::text::Text;
-use crate::{power, running, view};
+use crate::{power, running, span, view};
 
 /// Starts it and waits until it takes sessions.
-pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
+pub(super) async fn start(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     let was = find(&inventory)?.state.clone();
     let plan = stack::plan::start(&context.stack, &inventory)
@@ -38,7 +36,7 @@ pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Says who is connected, asks, and stops it.
-pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
+pub(super) async fn stop(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     let bastion = find(&inventory)?;
     let told = |outcome: &str, connected: &[aws::bastion::Connected]| {
@@ -79,17 +77,17 @@ pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Keeps it from stopping by itself for a while.
-pub async fn extend(context: &Context, args: &xtask::BastionExtend) -> Result<ExitCode, Failure> {
-    let span = span("DURATION", &args.duration)?;
+pub(super) async fn extend(context: &Context, args: &xtask::BastionExtend) -> Result<ExitCode, Failure> {
+    let duration = span::parse("DURATION", &args.duration)?;
     let (cloud, inventory) = context.observe().await?;
-    let until = after(span).to_string();
+    let until = span::from_now(duration).to_string();
     set_keep(context, &cloud, &inventory, &until).await?;
     context.view.say("without sessions it stops by itself at the next look after that, within a minute");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Keeps it from stopping by itself.
-pub async fn keep(context: &Context) -> Result<ExitCode, Failure> {
+pub(super) async fn keep(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     set_keep(context, &cloud, &inventory, KEPT).await?;
     Ok(ExitCode::SUCCESS)
@@ -129,22 +127,6 @@ async fn set_keep(
     view::result(context.json, &Text::of(text), &json!({ "bastion": bastion.id, "keep_until": until }))?;
     context.ending.set_farewell(running::look(&context.stack, cloud, inventory));
     Ok(())
-}
-
-/// Returns the duration that an argument means.
-///
-/// # Errors
-/// Exit 2, naming the argument.
-pub fn span(argument: &str, text: &str) -> Result<Duration, Failure> {
-    stack::config::span(text)
-        .map_err(|(message, help)| Failure::usage(format!("{argument}: {message}")).hint(help))
-}
-
-/// Returns the time after that, in whole seconds.
-pub fn after(span: Duration) -> Timestamp {
-    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
-    now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 fn find(inventory: &Inventory) -> Result<&Instance, Failure> {

@@ -77,14 +77,14 @@ async fn together(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Vec<R
 
 /// Tells whether a tenant's login fails because there is no such password, role or database, or none but a hash of MD5, which
 /// `tenant create` mends. A migration that connects elsewhere may fail with the same codes.
-pub(in crate::task) fn is_shut_out(error: &db::Error) -> bool {
+pub(crate) fn is_shut_out(error: &db::Error) -> bool {
     matches!(error, db::Error::Unproved { .. })
         || (matches!(error, db::Error::Connect { .. })
             && matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")))
 }
 
 /// Returns what a tenant is to be, with what its secret holds.
-pub(super) fn spec(tenant: &Tenant, found: Credentials) -> TenantSpec {
+pub(crate) fn spec(tenant: &Tenant, found: Credentials) -> TenantSpec {
     TenantSpec {
         name: tenant.name.clone(),
         owner: tenant.owner.clone(),

@@ -4,22 +4,23 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use aws::Cloud;
+use db::Login;
 use db::migrate::{RunOptions, Target};
 use db::tenant::{TenantInfo, Verdict};
-use db::{Login, Server};
 use stack::spec::Tenant;
 
+use super::{apply, options};
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
+use crate::db_task::{self, DbTask};
 use crate::failure::{Exit, Failure};
+use crate::reach::reach;
 use crate::report::extension;
 use crate::report::html::html;
 use crate::report::matrix::{Matrix, Seen, State};
 use crate::sets::Sets;
-use crate::task::tenant;
 use crate::text::Text;
-use crate::{place, registry, report, table};
+use crate::{interrupt, place, report, table, tenants};
 
 /// More names than that are a number.
 const NAMES: usize = 5;
@@ -35,18 +36,16 @@ pub async fn run(
         return Err(Failure::usage("`migrate status` only looks").hint("leave out the options of `migrate`"));
     }
     args.html.as_deref().map_or(Ok(()), report::try_writing)?;
-    let known = match registry::is_complete(context) {
-        true => Some(tenant::chosen(context, &args.tenants)?),
+    let known = match tenants::is_complete(context) {
+        true => Some(tenants::chosen(context, &args.tenants)?),
         false => None,
     };
     let dir =
         args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| place::workspace().join("db/migrations"));
     let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
-    let (cloud, inventory) = context.reach().await?;
-    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
-    let work = async |bridge: &Arc<Bridge>| {
-        let server = bridge.server(context)?;
-        let matrix = Box::pin(look(context, args, &cloud, &server, &mut sets)).await?;
+    let (cloud, inventory) = reach(context).await?;
+    let work = async |task: DbTask<'_>, _: &Arc<Bridge>| {
+        let matrix = Box::pin(look(task, args, &mut sets)).await?;
         // Before the session is ended, which may take its time or fail.
         let page = args.html.as_deref().map(|file| (file, html(&matrix)));
         let given = report::give(context, page, || render(&matrix), &matrix);
@@ -54,31 +53,26 @@ pub async fn run(
         let judged = if args.check && !is_well { Err(Failure::told(Exit::Drift)) } else { Ok(()) };
         report::after(context, judged, given)
     };
-    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
+    db_task::run(context, &cloud, &inventory, work).await.map(|()| ExitCode::SUCCESS)
 }
 
-async fn look(
-    context: &Context,
-    args: &xtask::MigrateStatus,
-    cloud: &Cloud,
-    server: &Server,
-    sets: &mut Sets,
-) -> Result<Matrix, Failure> {
-    let context = &*registry::complete(context, cloud, server).await?;
+async fn look(task: DbTask<'_>, args: &xtask::MigrateStatus, sets: &mut Sets) -> Result<Matrix, Failure> {
+    let context = &*tenants::complete(task).await?;
+    let DbTask { cloud, server, .. } = task;
     let master = bridge::master(context, cloud).await?;
-    let tenants = tenant::chosen(context, &args.tenants)?;
+    let tenants = tenants::chosen(context, &args.tenants)?;
     let databases = db::tenant::list(server, &master).await?;
     let databases: HashMap<&str, &TenantInfo> =
         databases.iter().map(|one| (one.name.as_str(), one)).collect();
     // Nobody can log in to what is not there, and its secret may not be there either.
     let (there, missing): (Vec<Tenant>, Vec<Tenant>) =
         tenants.iter().cloned().partition(|one| databases.contains_key(one.name.as_str()));
-    let logins = super::migrate::logins(context, cloud, &there).await?;
+    let logins = apply::logins(task.within(context), &there).await?;
     let targets = sets.targets(&there, logins)?;
-    let jobs = super::migrate::jobs(context, args.jobs, server, &targets).await?;
-    let options = RunOptions { jobs, ..RunOptions::default() };
-    let stop = super::migrate::forward(context, &options.stop);
-    let plans = db::migrate::plan_all(server, &targets, &options).await;
+    let jobs = options::jobs(task.within(context), args.jobs, &targets).await?;
+    let run_options = RunOptions { jobs, ..RunOptions::default() };
+    let stop = interrupt::forward(&context.stop, &run_options.stop);
+    let plans = db::migrate::plan_all(server, &targets, &run_options).await;
     stop.abort();
     context.check_interrupted()?;
     let has_login = |target: &&Target| target.no_login.is_none();
@@ -92,7 +86,7 @@ async fn look(
         let inside = if has_login(&target) { insides.next() } else { None };
         let info = databases[one.name.as_str()];
         let mut drift = db::tenant::differences(one, info);
-        let plan = plan.map_err(|error| match tenant::is_shut_out(&error) {
+        let plan = plan.map_err(|error| match tenants::is_shut_out(&error) {
             true => format!("{}; run `cargo xtask tenant create {}`", error.chain(), one.name),
             false => error.chain(),
         });

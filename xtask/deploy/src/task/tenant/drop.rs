@@ -6,46 +6,46 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws::Cloud;
+use db::Login;
 use db::tenant::{Claim, DropSpec, Dropped, RoleEnd, Survey};
-use db::{Login, Server};
 use serde_json::json;
 use stack::spec::Tenant;
 
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
+use crate::db_task::{self, DbTask};
 use crate::dump::{Dump, Programs};
 use crate::failure::{Exit, Failure};
 use crate::file::Unfinished;
 use crate::leftover::{self, Leftover};
-use crate::task::tenant;
+use crate::reach::reach;
 use crate::text::{Text, put_line};
-use crate::{confirm, registry, view};
+use crate::{confirm, tenants, view};
 
 /// Looks, asks for the tenant's name, dumps, drops.
-pub async fn run(context: &Context, args: &xtask::TenantDrop) -> Result<ExitCode, Failure> {
-    if registry::is_complete(context) {
-        tenant::known(context, &args.tenant)?;
+pub(super) async fn run(context: &Context, args: &xtask::TenantDrop) -> Result<ExitCode, Failure> {
+    if tenants::is_complete(context) {
+        tenants::known(context, &args.tenant)?;
     }
     let programs = if args.no_dump { None } else { Some(Programs::find().await?) };
-    let (cloud, inventory) = context.reach().await?;
+    let (cloud, inventory) = reach(context).await?;
     let master = bridge::master(context, &cloud).await?;
-    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
-    let work = async |bridge: &Arc<Bridge>| {
-        let server = bridge.server(context)?;
-        Box::pin(work(context, args, programs.as_ref(), &cloud, (bridge, &server, &master))).await
+    let work = async |task: DbTask<'_>, bridge: &Arc<Bridge>| {
+        work(task, args, programs.as_ref(), bridge, &master).await
     };
-    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
+    db_task::run(context, &cloud, &inventory, work).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn work(
-    context: &Context,
+    task: DbTask<'_>,
     args: &xtask::TenantDrop,
     programs: Option<&Programs>,
-    cloud: &Cloud,
-    (bridge, server, master): (&Arc<Bridge>, &Server, &Login),
+    bridge: &Arc<Bridge>,
+    master: &Login,
 ) -> Result<(), Failure> {
-    let context = &*registry::complete(context, cloud, server).await?;
-    let tenant = tenant::known(context, &args.tenant)?;
+    let context = &*tenants::complete(task).await?;
+    let DbTask { cloud, server, .. } = task;
+    let tenant = tenants::known(context, &args.tenant)?;
     // It goes with its role: somebody else's says that this file has another stack's names.
     let secret = BTreeSet::from([context.stack.role_secret_name(&tenant.owner)]);
     Box::pin(aws::secret::check_all(cloud, &context.stack, &secret)).await?;
@@ -75,7 +75,8 @@ async fn work(
         force: args.force,
     };
     let claim = db::tenant::claim(server, master, &what, &context.events).await?;
-    let ended = Box::pin(end(context, args, programs, &survey, cloud, (bridge, tenant, &claim))).await;
+    let dropping = Dropping { context, args, cloud, tenant, bridge };
+    let ended = Box::pin(dropping.end(programs, &survey, &claim)).await;
     claim.close().await;
     let (dump, dropped) = ended?;
     let dump = dump.map(|(dump, _)| dump);
@@ -98,35 +99,47 @@ async fn work(
     })
 }
 
-/// Dumps and drops, under the tenant's locks: what is there by now may be less than before, if a run that was cut off is done.
-async fn end(
-    context: &Context,
-    args: &xtask::TenantDrop,
-    programs: Option<&Programs>,
-    before: &Survey,
-    cloud: &Cloud,
-    (bridge, tenant, claim): (&Arc<Bridge>, &Tenant, &Claim<'_>),
-) -> Result<(Option<(Dump, Unfinished)>, Dropped), Failure> {
-    let now = claim.survey().await?;
-    if !is_whole(before) && is_whole(&now) {
-        let text = format!(
-            "the database of tenant `{}` was not there when the question was asked, and is now; nothing was dropped",
-            tenant.name
-        );
-        return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)).hint("run the same again"));
+/// A drop that was agreed to.
+struct Dropping<'a> {
+    context: &'a Context,
+    args: &'a xtask::TenantDrop,
+    cloud: &'a Cloud,
+    tenant: &'a Tenant,
+    /// The way of the dump.
+    bridge: &'a Arc<Bridge>,
+}
+
+impl Dropping<'_> {
+    /// Dumps and drops, under the tenant's locks: what is there by now may be less than before, if a run that was cut off is
+    /// done.
+    async fn end(
+        &self,
+        programs: Option<&Programs>,
+        before: &Survey,
+        claim: &Claim<'_>,
+    ) -> Result<(Option<(Dump, Unfinished)>, Dropped), Failure> {
+        let Dropping { context, args, cloud, tenant, bridge } = self;
+        let now = claim.survey().await?;
+        if !is_whole(before) && is_whole(&now) {
+            let text = format!(
+                "the database of tenant `{}` was not there when the question was asked, and is now; nothing was dropped",
+                tenant.name
+            );
+            return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)).hint("run the same again"));
+        }
+        if !args.force {
+            now.check_unused(&tenant.name).map_err(in_use)?;
+        }
+        let mut dump = None;
+        if let Some(programs) = programs.filter(|_| is_whole(&now)) {
+            let login = bridge::owner(context, cloud, tenant).await?;
+            let file = free_name(context, tenant, args.dump.as_deref())?;
+            context.view.say(format!("dumping `{}` to `{}`", tenant.name, file.display()));
+            dump = Some(programs.dump(context, bridge, &login, now.version, &file).await?);
+        }
+        context.check_interrupted()?;
+        Ok((dump, claim.carry_out().await?))
     }
-    if !args.force {
-        now.check_unused(&tenant.name).map_err(in_use)?;
-    }
-    let mut dump = None;
-    if let Some(programs) = programs.filter(|_| is_whole(&now)) {
-        let login = bridge::owner(context, cloud, tenant).await?;
-        let file = free_name(context, tenant, args.dump.as_deref())?;
-        context.view.say(format!("dumping `{}` to `{}`", tenant.name, file.display()));
-        dump = Some(programs.dump(context, bridge, &login, now.version, &file).await?);
-    }
-    context.check_interrupted()?;
-    Ok((dump, claim.carry_out().await?))
 }
 
 /// Tells whether there is a database that one can connect to.

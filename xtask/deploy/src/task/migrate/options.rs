@@ -1,0 +1,83 @@
+//! How a run goes about it: its partition, waves, limits and number of tenants at a time.
+
+use std::time::Duration;
+
+use db::ConnectOptions;
+use db::migrate::{Check, Late, Partition, RunOptions, Target};
+use stack::spec::{OnError, Tenant};
+
+use crate::context::Context;
+use crate::db_task::DbTask;
+use crate::failure::Failure;
+
+/// How many tenants at a time where nobody could be asked for the server's free connections.
+const SHY_JOBS: usize = 4;
+
+/// Returns the tenants of this process's partition.
+pub(super) fn share(tenants: Vec<Tenant>, args: &xtask::Migrate) -> Result<Vec<Tenant>, Failure> {
+    // Whoever joins a run gets its share there, in an array job as well.
+    if args.join.is_some() {
+        return Ok(tenants);
+    }
+    let partition = match &args.partition {
+        Some(text) => Some(Partition::parse(text)?),
+        None => Partition::find(|name| std::env::var(name).ok())?,
+    };
+    let Some(partition) = partition else { return Ok(tenants) };
+    Ok(tenants.into_iter().filter(|tenant| partition.has(&tenant.name)).collect())
+}
+
+/// Returns what the stack file and the command line say.
+pub(super) fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunOptions {
+    let mut options = configured(context, tenants, args.lock_timeout);
+    options.late = if args.out_of_order { Late::Apply } else { Late::Refuse };
+    options.check = if args.check_first { Check::AllFirst } else { Check::EachInTurn };
+    if let Some(budget) = args.error_budget {
+        options.error_budget = usize::try_from(budget).unwrap_or(usize::MAX);
+    }
+    match args.on_error {
+        Some(xtask::OnError::Continue) => options.on_error = OnError::Continue,
+        Some(xtask::OnError::Stop) => options.on_error = OnError::Stop,
+        None => {}
+    }
+    options
+}
+
+/// Returns what the stack file says of waves and errors; `lock_timeout` is in seconds, 0 for none.
+pub(super) fn configured(context: &Context, tenants: &[Tenant], lock_timeout: u32) -> RunOptions {
+    let told = &context.stack.migrate;
+    let labels: Vec<Vec<String>> = tenants.iter().map(|tenant| tenant.labels.clone()).collect();
+    for wave in &told.waves {
+        if matches!(wave, stack::spec::Wave::Label(label) if !labels.iter().flatten().any(|one| one == label))
+        {
+            context.events.warn(format!("no tenant has the label `{wave}`; that wave is left out"));
+        }
+    }
+    // A statement that waits for its lock keeps everybody out who comes after it.
+    let lock_timeout = (lock_timeout > 0).then(|| Duration::from_secs(lock_timeout.into()));
+    let usual = RunOptions::default();
+    RunOptions {
+        connect: ConnectOptions { lock_timeout, ..usual.connect },
+        waves: db::migrate::deal(&told.waves, &labels),
+        error_budget: usize::try_from(told.error_budget).unwrap_or(usize::MAX),
+        on_error: told.on_error,
+        ..usual
+    }
+}
+
+/// Returns how many tenants at a time: as told, or as the server has room.
+pub(super) async fn jobs(task: DbTask<'_>, told: Option<u16>, targets: &[Target]) -> Result<usize, Failure> {
+    let DbTask { context, server, .. } = task;
+    if let Some(jobs) = told.or(context.stack.migrate.jobs) {
+        return Ok(usize::from(jobs));
+    }
+    // Any tenant may ask; one that is broken must not keep the others from it.
+    for target in targets.iter().filter(|target| target.no_login.is_none()).take(3) {
+        match db::migrate::find_jobs(server, &target.login).await {
+            Ok(jobs) => return Ok(jobs),
+            Err(error @ db::Error::Full { .. }) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(SHY_JOBS)
+}
