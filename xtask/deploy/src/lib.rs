@@ -4,7 +4,6 @@
 //! are made here and nowhere else.
 
 pub mod access;
-pub mod alone;
 pub mod apply;
 pub mod bridge;
 mod cause;
@@ -41,6 +40,7 @@ pub mod sets;
 pub mod span;
 pub mod squawk;
 pub mod ssm;
+pub mod stack_lock;
 pub mod table;
 pub mod task;
 pub mod tenants;

@@ -8,9 +8,9 @@ use stack::adopt::{self, Candidate, Found, Given, Listing};
 use stack::plan::Drift;
 use stack::{Inventory, Plan, Stack};
 
-use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::stack_lock::{self, Freshness};
 use crate::task::plan;
 use crate::text::{Text, put_line};
 use crate::{confirm, registry, table, view};
@@ -65,14 +65,14 @@ pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Fai
         Box::pin(aws::adopt::settle(&cloud, stack, &open, &context.stop)).await.map_err(again)?;
         Ok(())
     };
-    let alone = alone::change(
+    let changing = stack_lock::change(
         context,
         &cloud,
-        ("adopt", Belief::UnlessLocked.unless_asked(context)),
+        ("adopt", Freshness::UnlessLocked.unless_asked(context)),
         inventory,
         work,
     );
-    Box::pin(alone).await?;
+    Box::pin(changing).await?;
     let mut text = Text::of(format_args!("adopted: {} parts", open.len()));
     put_line!(text, "next: {}", after.next());
     view::result(context.json, &text, &document(true))?;

@@ -9,10 +9,10 @@ use stack::plan::{Action, Fate, SecretFate, Snapshot, Step};
 use stack::receipt::{Audit, Evidence, Head, Left, Verdict, is_thing};
 use stack::{Component, Inventory, Plan, Receipt, Resource};
 
-use crate::alone::{self, Belief, Outcome};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::running::{self, Running};
+use crate::stack_lock::{self, Freshness, Outcome};
 use crate::task::{audit, plan};
 use crate::text::{Text, put_line};
 use crate::{cause, confirm, power, report, view};
@@ -155,7 +155,7 @@ impl Job<'_> {
             let is_seen = |plan| {
                 Ok::<bool, Failure>(
                     protected(&inventory, self).is_none()
-                        && alone::goes_on(context, plan, &self.plan, "down")?,
+                        && stack_lock::goes_on(context, plan, &self.plan, "down")?,
                 )
             };
             if self.is_shown && !is_seen(&plan)? {
@@ -175,13 +175,13 @@ impl Job<'_> {
             Ok(Outcome::Done((plan, teardown, found)))
         };
         // Though there be nothing to do: the last look must not find what another run has just begun.
-        let belief = if self.plan.is_empty() {
-            Belief::UnlessLocked
+        let freshness = if self.plan.is_empty() {
+            Freshness::UnlessLocked
         } else {
-            Belief::UnlessLocked.unless_asked(context)
+            Freshness::UnlessLocked.unless_asked(context)
         };
-        let alone = alone::change(context, cloud, ("down", belief), inventory, work);
-        let (plan, mut teardown, found) = match Box::pin(alone).await? {
+        let changing = stack_lock::change(context, cloud, ("down", freshness), inventory, work);
+        let (plan, mut teardown, found) = match Box::pin(changing).await? {
             Outcome::Done(done) => done,
             Outcome::Changed(now) => return Ok(Outcome::Changed(now)),
         };

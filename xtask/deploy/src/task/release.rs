@@ -13,7 +13,6 @@ use stack::spec::Tenant;
 use stack::{Component, Event, Inventory};
 use xtask::BastionAfter;
 
-use crate::alone::{self, Belief};
 use crate::apply::apply;
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
@@ -21,6 +20,7 @@ use crate::db_task::{self, DbTask};
 use crate::failure::{Exit, Failure};
 use crate::report::{self, release::Release};
 use crate::sets::Sets;
+use crate::stack_lock::{self, Freshness};
 use crate::task::{migrate, tenant, up};
 use crate::{confirm, file, place, power, program, tenants, view};
 
@@ -114,7 +114,7 @@ async fn work(
     release.bastion.push(found.word());
     let result = match opened {
         Ok(bridge) => {
-            let work = async |task: DbTask<'_>, _: &Arc<Bridge>| alone(task, args, sets, release).await;
+            let work = async |task: DbTask<'_>, _: &Arc<Bridge>| under_lock(task, args, sets, release).await;
             db_task::run_on(context, &cloud, bridge, work).await
         }
         Err(failure) => Err(failure),
@@ -129,7 +129,7 @@ async fn bring(context: &Context, cloud: &Cloud, inventory: Inventory) -> Result
 }
 
 /// Does it while no other release of this stack does.
-async fn alone(
+async fn under_lock(
     task: DbTask<'_>,
     args: &xtask::Release,
     sets: &mut Sets,
@@ -253,8 +253,8 @@ async fn put_away(
             let applied = apply(context, cloud, &plan, inventory, &options);
             Box::pin(applied).await.map(|_| "destroyed")
         };
-        let belief = Belief::UnlessLocked;
-        Box::pin(alone::change(context, cloud, ("release", belief), inventory.clone(), work)).await?
+        let freshness = Freshness::UnlessLocked;
+        Box::pin(stack_lock::change(context, cloud, ("release", freshness), inventory.clone(), work)).await?
     } else {
         Box::pin(aws::bastion::stop(cloud, &bastion.id, &context.events, &context.stop)).await?;
         "stopped"

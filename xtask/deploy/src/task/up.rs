@@ -7,10 +7,10 @@ use serde_json::json;
 use stack::plan::{Action, Step, Unknown};
 use stack::{Component, Inventory, Plan, Resource};
 
-use crate::alone::{self, Belief, Outcome};
 use crate::apply::apply;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::stack_lock::{self, Freshness, Outcome};
 use crate::task::plan;
 use crate::text::{Text, put_line};
 use crate::{confirm, names, running, span, view};
@@ -182,7 +182,7 @@ async fn carry_out(
             refuse_lasting(&inventory, &plan)?;
         }
         if let Some(agreed) = agreed {
-            if !alone::goes_on(context, &plan, agreed, "up")? {
+            if !stack_lock::goes_on(context, &plan, agreed, "up")? {
                 return Ok(Outcome::Changed(Box::new(inventory)));
             }
             if !plan.is_as_agreed(agreed) {
@@ -196,9 +196,9 @@ async fn carry_out(
         })?;
         Ok(Outcome::Done((plan, inventory)))
     };
-    let belief = match agreed {
-        Some(_) => Belief::IfEmpty.unless_asked(context),
-        None => Belief::IfEmpty,
+    let freshness = match agreed {
+        Some(_) => Freshness::IfEmpty.unless_asked(context),
+        None => Freshness::IfEmpty,
     };
-    Box::pin(alone::change(context, cloud, ("up", belief), seen, work)).await
+    Box::pin(stack_lock::change(context, cloud, ("up", freshness), seen, work)).await
 }

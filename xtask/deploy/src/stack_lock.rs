@@ -8,9 +8,9 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::machine;
 
-/// When what was seen before the lock was taken is still to be believed.
+/// Whether what was seen before the lock was taken still holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Belief {
+pub enum Freshness {
     /// Only if there was nothing at all: what is made twice stays twice.
     IfEmpty,
     /// Unless somebody had the lock: what has gone since is gone, and a last look finds what has come.
@@ -19,11 +19,11 @@ pub enum Belief {
     Never,
 }
 
-impl Belief {
+impl Freshness {
     /// Returns this one, unless somebody was asked and has taken time to answer.
     #[must_use]
-    pub fn unless_asked(self, context: &Context) -> Belief {
-        if context.yes { self } else { Belief::Never }
+    pub fn unless_asked(self, context: &Context) -> Freshness {
+        if context.yes { self } else { Freshness::Never }
     }
 }
 
@@ -34,7 +34,7 @@ impl Belief {
 pub async fn change<T>(
     context: &Context,
     cloud: &Cloud,
-    (task, belief): (&str, Belief),
+    (task, freshness): (&str, Freshness),
     seen: Inventory,
     work: impl AsyncFnOnce(Inventory) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -42,16 +42,15 @@ pub async fn change<T>(
     let taking =
         aws::lock::take(cloud, &context.stack, (task, &whose), &seen.locks, &context.events, &context.stop);
     let held = Box::pin(taking).await?;
-    let is_believed = seen.locks.is_empty()
+    let is_fresh = seen.locks.is_empty()
         && !held.has_waited()
-        && match belief {
-            Belief::IfEmpty => seen.is_empty(),
-            Belief::UnlessLocked => true,
-            Belief::Never => false,
+        && match freshness {
+            Freshness::IfEmpty => seen.is_empty(),
+            Freshness::UnlessLocked => true,
+            Freshness::Never => false,
         };
     let result = Box::pin(held.during(async {
-        let inventory =
-            if is_believed { seen } else { Box::pin(aws::observe(cloud, &context.stack)).await? };
+        let inventory = if is_fresh { seen } else { Box::pin(aws::observe(cloud, &context.stack)).await? };
         Box::pin(work(inventory)).await
     }))
     .await;
