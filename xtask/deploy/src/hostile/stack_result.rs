@@ -9,7 +9,7 @@ use stack::receipt::{Audit, Blocker, Evidence, Gone, Head, Kept, Left, Receipt, 
 use stack::{Inventory, Stack};
 
 use super::{hostile, is_page, is_result};
-use crate::power;
+use crate::connected;
 use crate::report::resources::Resources;
 use crate::report::status::Status;
 use crate::task::{audit, doctor, down, plan, status, sweep};
@@ -135,7 +135,7 @@ proptest! {
         let shown = receipt(&text);
         is_result(&down::render(&shown), &shown)?;
         let shown = [Connected { session_id: text.clone(), owner: text.clone(), since: Some(text.clone()) }];
-        is_result(&power::render(&shown), &shown)?;
+        is_result(&connected::render(&shown), &shown)?;
         let (id, expires_at) = (text.clone(), text.clone());
         let shown = [aws::bastion::Ephemeral { id, stack: text.clone(), state: text.clone(), expires_at }];
         is_result(&sweep::list(&shown.iter().collect::<Vec<_>>(), &[], &[]), &shown)?;

@@ -15,7 +15,7 @@ use crate::running::{self, Running};
 use crate::stack_lock::{self, Freshness, Outcome};
 use crate::task::{audit, plan};
 use crate::text::{Text, put_line};
-use crate::{cause, confirm, power, report, view};
+use crate::{cause, confirm, connected, report, view};
 
 /// A teardown: what is to go, how, and where.
 struct Job<'a> {
@@ -125,9 +125,9 @@ impl Job<'_> {
             plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
         };
         let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
-        let connected = power::connected(cloud, going).await?;
+        let connected = connected::find(cloud, going).await?;
         if !connected.is_empty() {
-            context.view.say_lines(&power::render(&connected));
+            context.view.say_lines(&connected::render(&connected));
         }
         if plan.is_empty() {
             return Ok(());

@@ -22,7 +22,7 @@ use crate::report::{self, release::Release};
 use crate::sets::Sets;
 use crate::stack_lock::{self, Freshness};
 use crate::task::{migrate, tenant, up};
-use crate::{confirm, file, place, power, program, tenants, view};
+use crate::{confirm, connected, file, place, program, tenants, view};
 
 /// Where GitHub collects what it shows of a run.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -231,9 +231,9 @@ async fn put_away(
         return Ok(());
     };
     let is_used = async || {
-        let others = power::connected(cloud, std::iter::once(bastion)).await?;
+        let others = connected::find(cloud, std::iter::once(bastion)).await?;
         if !others.is_empty() {
-            context.view.say_lines(&power::render(&others));
+            context.view.say_lines(&connected::render(&others));
         }
         Ok::<bool, Failure>(!others.is_empty())
     };

@@ -12,7 +12,7 @@ use crate::apply::apply;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::text::Text;
-use crate::{power, running, span, view};
+use crate::{connected, running, span, view};
 
 /// Starts it and waits until it takes sessions.
 pub(super) async fn start(context: &Context) -> Result<ExitCode, Failure> {
@@ -57,8 +57,8 @@ pub(super) async fn stop(context: &Context) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(format!("bastion {} is ephemeral, it is not stopped", bastion.id))
             .hint("run `cargo xtask down bastion` to remove it"));
     }
-    let connected = power::ask_the_connected(context, "they lose their connections; stop it?", async || {
-        power::connected(&cloud, std::iter::once(bastion)).await
+    let connected = connected::ask(context, "they lose their connections; stop it?", async || {
+        connected::find(&cloud, std::iter::once(bastion)).await
     });
     let connected = Box::pin(connected).await?;
     Box::pin(aws::bastion::stop(&cloud, &bastion.id, &context.events, &context.stop)).await?;

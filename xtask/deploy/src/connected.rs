@@ -13,7 +13,7 @@ use crate::text::{Text, put_line};
 ///
 /// # Errors
 /// AWS does not say.
-pub async fn connected<'a>(
+pub async fn find<'a>(
     cloud: &Cloud,
     instances: impl Iterator<Item = &'a Instance>,
 ) -> Result<Vec<Connected>, Failure> {
@@ -28,7 +28,7 @@ pub async fn connected<'a>(
 ///
 /// # Errors
 /// AWS does not say who is connected, there is nobody to ask, or the answer is no.
-pub async fn ask_the_connected(
+pub async fn ask(
     context: &Context,
     question: &str,
     look: impl AsyncFn() -> Result<Vec<Connected>, Failure>,
