@@ -38,7 +38,7 @@ pub async fn run(
     let wrap = Wrap::PostgreSql(listener::tls(context.access.roots()?)?);
     let lent = screen::lend();
     // Ctrl-C is the command's, from its first moment on: psql cancels a query with it. It has it from the terminal already.
-    let foreground = context.ending.leave_interrupts();
+    let foreground = context.shutdown.leave_interrupts();
     let mut child = program.spawn().await?;
     let status = tokio::select! {
         status = wait(context, &mut child) => status?,

@@ -8,8 +8,8 @@ use stack::{Events, Inventory, Stack};
 use xtask::Global;
 
 use crate::access::Access;
-use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::shutdown::Shutdown;
 use crate::view::View;
 use crate::{place, registry};
 
@@ -27,7 +27,7 @@ pub struct Context {
     /// Set by Ctrl-C.
     pub stop: Stop,
     /// What must be ended before the program ends.
-    pub ending: Ending,
+    pub shutdown: Shutdown,
     /// Results as JSON.
     pub json: bool,
     /// Every question is answered with yes.
@@ -41,12 +41,12 @@ impl Context {
     ///
     /// # Errors
     /// The file cannot be read, or something in it is wrong: exit 2, naming file, line and column.
-    pub fn load(global: &Global, view: View, stop: Stop, ending: Ending) -> Result<Context, Failure> {
-        Ok(Context::of(read_stack(global.stack.clone())?, global, view, stop, ending))
+    pub fn load(global: &Global, view: View, stop: Stop, shutdown: Shutdown) -> Result<Context, Failure> {
+        Ok(Context::of(read_stack(global.stack.clone())?, global, view, stop, shutdown))
     }
 
     /// As [`Context::load`], of a stack that is there already.
-    pub fn of(stack: Stack, global: &Global, view: View, stop: Stop, ending: Ending) -> Context {
+    pub fn of(stack: Stack, global: &Global, view: View, stop: Stop, shutdown: Shutdown) -> Context {
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             if std::env::var(name).is_ok_and(|region| region != stack.region) {
                 view.say(format!("{name} is ignored: the stack file says `{}`", stack.region));
@@ -58,7 +58,7 @@ impl Context {
             events: view.events(),
             view,
             stop,
-            ending,
+            shutdown,
             json: global.json,
             yes: global.yes,
             no_input: global.no_input,

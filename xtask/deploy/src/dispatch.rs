@@ -6,19 +6,19 @@ use std::process::{Command, ExitCode};
 use xtask::{Cli, Global, MigrateTask, Task};
 
 use crate::context::Context;
-use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::shutdown::Shutdown;
 use crate::view::View;
 use crate::{interrupt, program, task};
 
 /// Runs the task that the command line names.
-pub(crate) async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, Failure> {
+pub(crate) async fn dispatch(cli: &Cli, view: &View, shutdown: &Shutdown) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     match &cli.task {
         Task::Sandbox(task) => task::sandbox::run(task, global, view).await,
         Task::Completions(args) => task::completions::run(args),
         Task::Man(args) => task::man::run(args),
-        Task::Demo(args) => demo(args, global, view, ending).await,
+        Task::Demo(args) => demo(args, global, view, shutdown).await,
         Task::Migrate(args) if args.task.is_none() && args.lint.is_some() => {
             task::migrate::lint::run(args, args.lint.flatten(), view, global.json).await
         }
@@ -51,15 +51,15 @@ pub(crate) async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<
         | Task::Env(_)
         | Task::Iam(_)
         | Task::Secret(_)
-        | Task::Release(_) => on_stack(cli, view, ending).await,
+        | Task::Release(_) => on_stack(cli, view, shutdown).await,
     }
 }
 
 /// Runs a task on the stack that the stack file describes.
-async fn on_stack(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, Failure> {
+async fn on_stack(cli: &Cli, view: &View, shutdown: &Shutdown) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     // Read before the sandbox is asked for: a bad file is the user's to mend either way.
-    let context = Context::load(global, view.clone(), interrupt::watch(view, ending)?, ending.clone())?;
+    let context = Context::load(global, view.clone(), interrupt::watch(view, shutdown)?, shutdown.clone())?;
     if let Some(name) = &global.sandbox {
         return Err(enter_sandbox(name).await);
     }
@@ -107,12 +107,12 @@ async fn demo(
     args: &xtask::Demo,
     global: &Global,
     view: &View,
-    ending: &Ending,
+    shutdown: &Shutdown,
 ) -> Result<ExitCode, Failure> {
-    let stop = interrupt::watch(view, ending)?;
+    let stop = interrupt::watch(view, shutdown)?;
     let context = match &global.stack {
-        Some(_) => Context::load(global, view.clone(), stop, ending.clone())?,
-        None => Context::of(task::demo::stack()?, global, view.clone(), stop, ending.clone()),
+        Some(_) => Context::load(global, view.clone(), stop, shutdown.clone())?,
+        None => Context::of(task::demo::stack()?, global, view.clone(), stop, shutdown.clone()),
     };
     task::demo::run(args, context).await
 }

@@ -18,7 +18,6 @@ pub mod descriptor;
 pub mod disk;
 mod dispatch;
 pub mod dump;
-pub mod ending;
 mod escape;
 pub mod failure;
 pub mod file;
@@ -37,6 +36,7 @@ pub mod report;
 pub mod running;
 pub mod screen;
 pub mod sets;
+pub mod shutdown;
 pub mod span;
 pub mod squawk;
 pub mod ssm;
@@ -52,7 +52,7 @@ use std::process::ExitCode;
 
 use xtask::Cli;
 
-use ending::Ending;
+use shutdown::Shutdown;
 use view::{Detail, View};
 
 /// Runs the task that the command line names and returns its exit code.
@@ -64,12 +64,12 @@ pub async fn run(cli: &Cli) -> ExitCode {
     };
     program::remember(&cli.global);
     let view = View::new(cli.global.json, detail);
-    let ending = Ending::default();
-    let outcome = ending.after(Box::pin(dispatch::dispatch(cli, &view, &ending))).await;
+    let shutdown = Shutdown::default();
+    let outcome = shutdown.after(Box::pin(dispatch::dispatch(cli, &view, &shutdown))).await;
     screen::settle();
     match outcome {
         Ok(code) => {
-            if let Some(running) = ending.farewell().await {
+            if let Some(running) = shutdown.closing_note().await {
                 view.say(running.to_string());
             }
             code
@@ -77,7 +77,7 @@ pub async fn run(cli: &Cli) -> ExitCode {
         Err(mut failure) => {
             // A failed step has told it already.
             if failure.still_running.is_empty() {
-                failure.still_running.extend(ending.farewell().await);
+                failure.still_running.extend(shutdown.closing_note().await);
             }
             view.fail(&failure);
             failure.code()

@@ -18,7 +18,7 @@ pub async fn reach(context: &Context) -> Result<(Cloud, Inventory), Failure> {
     names::check(context, &inventory)?;
     names::warn(context, &inventory);
     let inventory = Box::pin(start_if_stopped(context, &cloud, inventory)).await?;
-    context.ending.set_farewell(running::look(&context.stack, &cloud, &inventory));
+    context.shutdown.set_closing_note(running::look(&context.stack, &cloud, &inventory));
     Ok((cloud, inventory))
 }
 

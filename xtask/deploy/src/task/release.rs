@@ -263,7 +263,7 @@ async fn put_away(
         release.bastion.push(word);
         return Ok(());
     }
-    context.ending.set_farewell(None);
+    context.shutdown.set_closing_note(None);
     release.bastion.push(word);
     Ok(())
 }

@@ -31,7 +31,7 @@ pub(super) async fn start(context: &Context) -> Result<ExitCode, Failure> {
         &text,
         &json!({ "bastion": bastion.id, "outcome": outcome, "was": was, "state": bastion.state }),
     )?;
-    context.ending.set_farewell(running::look(&context.stack, &cloud, &inventory));
+    context.shutdown.set_closing_note(running::look(&context.stack, &cloud, &inventory));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,7 +125,7 @@ async fn set_keep(
         _ => format!("extended: bastion {} does not stop by itself before {until}", bastion.id),
     };
     view::result(context.json, &Text::of(text), &json!({ "bastion": bastion.id, "keep_until": until }))?;
-    context.ending.set_farewell(running::look(&context.stack, cloud, inventory));
+    context.shutdown.set_closing_note(running::look(&context.stack, cloud, inventory));
     Ok(())
 }
 

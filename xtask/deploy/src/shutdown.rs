@@ -18,22 +18,22 @@ pub const AT_ONCE: Duration = Duration::from_secs(3);
 const IN_GOOD_ORDER: Duration = Duration::from_secs(20);
 
 /// Something at AWS that lives on after this program unless it is told to end.
-pub trait Endable: Send + Sync {
-    /// Ends it. Once it has ended, ending it again does nothing.
+pub trait Cleanup: Send + Sync {
+    /// Ends it. Once it has ended, shutdown it again does nothing.
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
 /// What is open, and who gets Ctrl-C. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub struct Ending {
-    open: Arc<Mutex<Vec<Arc<dyn Endable>>>>,
+pub struct Shutdown {
+    open: Arc<Mutex<Vec<Arc<dyn Cleanup>>>>,
     foreground: Arc<AtomicUsize>,
-    farewell: Arc<Mutex<Option<Look>>>,
+    closing_note: Arc<Mutex<Option<Look>>>,
 }
 
-impl Ending {
+impl Shutdown {
     /// Remembers something to end.
-    pub fn remember(&self, open: Arc<dyn Endable>) {
+    pub fn remember(&self, open: Arc<dyn Cleanup>) {
         self.lock().push(open);
     }
 
@@ -52,13 +52,13 @@ impl Ending {
     }
 
     /// Sets how it is found out at the end what still runs and costs; `None` if nothing does any more.
-    pub fn set_farewell(&self, look: Option<Look>) {
-        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = look;
+    pub fn set_closing_note(&self, look: Option<Look>) {
+        *self.closing_note.lock().unwrap_or_else(PoisonError::into_inner) = look;
     }
 
     /// Looks at what still runs and costs now.
-    pub async fn farewell(&self) -> Option<Running> {
-        let look = self.farewell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    pub async fn closing_note(&self) -> Option<Running> {
+        let look = self.closing_note.lock().unwrap_or_else(PoisonError::into_inner).clone();
         look?().await
     }
 
@@ -73,14 +73,14 @@ impl Ending {
         self.foreground.load(Ordering::Relaxed) > 0
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Endable>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Cleanup>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Ending {
+impl fmt::Debug for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ending").field("open", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Shutdown").field("open", &self.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
     #[derive(Default)]
     struct Session(AtomicUsize);
 
-    impl Endable for Session {
+    impl Cleanup for Session {
         fn end(&self) -> BoxFuture<'_, ()> {
             async {
                 tokio::task::yield_now().await;
@@ -113,20 +113,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_leaves_no_session() {
-        let (ending, session) = (Ending::default(), Arc::new(Session::default()));
-        ending.remember(session.clone());
+        let (shutdown, session) = (Shutdown::default(), Arc::new(Session::default()));
+        shutdown.remember(session.clone());
         let task = async { panic!("a defect") };
-        let panicked = AssertUnwindSafe(ending.after::<()>(task)).catch_unwind().await;
+        let panicked = AssertUnwindSafe(shutdown.after::<()>(task)).catch_unwind().await;
         assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"a defect"), "the panic goes on");
         assert_eq!(session.0.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn what_a_task_leaves_open_is_ended_once() {
-        let (ending, session) = (Ending::default(), Arc::new(Session::default()));
-        ending.remember(session.clone());
-        assert_eq!(ending.after(async { 7 }).await, 7);
-        ending.end_all(AT_ONCE).await;
+        let (shutdown, session) = (Shutdown::default(), Arc::new(Session::default()));
+        shutdown.remember(session.clone());
+        assert_eq!(shutdown.after(async { 7 }).await, 7);
+        shutdown.end_all(AT_ONCE).await;
         assert_eq!(session.0.load(Ordering::Relaxed), 1);
     }
 }
