@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::failure::Failure;
 use crate::shutdown::Shutdown;
 use crate::view::View;
-use crate::{place, registry};
+use crate::{paths, registry};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl Context {
 
 fn read_stack(file: Option<PathBuf>) -> Result<Stack, Failure> {
     let path = file.unwrap_or_else(|| {
-        let default = place::workspace().join(place::STACK_FILE);
+        let default = paths::workspace().join(paths::STACK_FILE);
         let here = std::env::current_dir().unwrap_or_default();
         default.strip_prefix(&here).map(PathBuf::from).unwrap_or(default)
     });

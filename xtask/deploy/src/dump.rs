@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::file::Unfinished;
 use crate::listener::{Local, TlsBy};
-use crate::{client, place};
+use crate::{client, paths};
 
 /// The pg_dump programs that were found, each with its pg_restore, the user's own first.
 pub struct Programs(Vec<Pair>);
@@ -53,7 +53,7 @@ impl Programs {
     pub async fn find() -> Result<Programs, Failure> {
         let mut found = Vec::new();
         // The wheel's was built without TLS.
-        let wheel = sandbox::Programs::psql(&place::sandboxes()?);
+        let wheel = sandbox::Programs::psql(&paths::sandboxes()?);
         for (psql, tls) in [(Some(PathBuf::from("psql")), TlsBy::Program), (wheel, TlsBy::LocalEnd)] {
             let Some(psql) = psql else { continue };
             let (pg_dump, pg_restore) = (psql.with_file_name("pg_dump"), psql.with_file_name("pg_restore"));

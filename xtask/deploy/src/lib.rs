@@ -28,7 +28,7 @@ pub mod leftover;
 pub mod listener;
 pub mod machine;
 pub mod names;
-pub mod place;
+pub mod paths;
 pub mod program;
 pub mod reach;
 pub mod registry;

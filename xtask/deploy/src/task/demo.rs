@@ -17,14 +17,14 @@ use crate::sets::Sets;
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
 use crate::text::Text;
 use crate::view::{seconds, tell};
-use crate::{place, program, registry, table, tenants};
+use crate::{paths, program, registry, table, tenants};
 
 /// Returns the demo's own stack: what is tried out here must not be the production that the stack file describes.
 ///
 /// # Errors
 /// None, as long as the file that is built in is right.
 pub fn stack() -> Result<Stack, Failure> {
-    stack::config::parse_bytes(place::DEMO, place::DEMO_FILE).map_err(registry::refuse)
+    stack::config::parse_bytes(paths::DEMO, paths::DEMO_FILE).map_err(registry::refuse)
 }
 
 /// Runs every part in turn and sums up. Whatever fails, the sandbox is stopped, unless it is to be kept.
@@ -73,7 +73,7 @@ async fn start(context: &Context, name: &str, keep: bool) -> Result<(Access, Opt
         let running = sandbox_task::start(name, &args, &context.view).await?;
         return Ok((access(&running.environment), None));
     }
-    let dir = place::sandboxes()?.join(name);
+    let dir = paths::sandboxes()?.join(name);
     let sandbox = Sandbox::start(sandbox_task::options(&dir, &args, &context.view)?).await?;
     Ok((access(&sandbox.environment()), Some(sandbox)))
 }
@@ -143,7 +143,7 @@ async fn databases(task: DbTask<'_>, parts: &mut Parts) -> Result<(), Failure> {
             tenant::judge_created(&tenant::create(task, &master, &tenants).await?)
         })
         .await?;
-    let mut sets = Sets::load(&place::workspace().join("db/migrations"), Some(&tenants), &context.events)?;
+    let mut sets = Sets::load(&paths::workspace().join("db/migrations"), Some(&tenants), &context.events)?;
     parts
         .run("migrations", "refinery's files, through the tunnel", async {
             migrate::judge(&migrate::apply(task, &tenants, &mut sets).await?)

@@ -22,7 +22,7 @@ use crate::disk::{self, Work};
 use crate::failure::Failure;
 use crate::reach::reach;
 use crate::sets::Sets;
-use crate::{place, tenants};
+use crate::{paths, tenants};
 
 pub use self::apply::{apply, in_waves};
 pub use self::outcome::judge;
@@ -35,7 +35,7 @@ pub async fn run(context: &Context, args: &xtask::Migrate) -> Result<ExitCode, F
         true => Some(tenants::chosen(context, &args.tenants)?),
         false => None,
     };
-    let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
+    let dir = args.dir.clone().unwrap_or_else(|| paths::workspace().join("db/migrations"));
     let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
     let known = known.map(|tenants| options::share(tenants, args)).transpose()?;
     if known.as_ref().is_some_and(Vec::is_empty) {

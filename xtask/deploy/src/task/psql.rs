@@ -7,7 +7,7 @@ use crate::child::{self, Program};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::listener::{TlsBy, Want};
-use crate::place;
+use crate::paths;
 use crate::task::exec;
 
 /// Runs psql: the one on PATH, else the one that the sandbox's wheel carries.
@@ -27,7 +27,7 @@ async fn find() -> Result<(PathBuf, TlsBy), Failure> {
         return Ok((own.to_owned(), TlsBy::Program));
     }
     // The wheel's psql was built without.
-    match sandbox::Programs::psql(&place::sandboxes()?) {
+    match sandbox::Programs::psql(&paths::sandboxes()?) {
         Some(path) => Ok((path, TlsBy::LocalEnd)),
         None => Err(Failure::usage("there is no psql on PATH").hint(
             "install PostgreSQL's client programs, or run `cargo xtask sandbox start` once, which brings one",

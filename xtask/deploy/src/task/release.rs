@@ -22,7 +22,7 @@ use crate::report::{self, release::Release};
 use crate::sets::Sets;
 use crate::stack_lock::{self, Freshness};
 use crate::task::{migrate, tenant, up};
-use crate::{confirm, connected, file, place, program, tenants, view};
+use crate::{confirm, connected, file, paths, program, tenants, view};
 
 /// Where GitHub collects what it shows of a run.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -32,7 +32,7 @@ const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 /// # Errors
 /// Those of its parts, with their exit codes; the report is written all the same.
 pub async fn run(context: &Context, args: &xtask::Release) -> Result<ExitCode, Failure> {
-    let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
+    let dir = args.dir.clone().unwrap_or_else(|| paths::workspace().join("db/migrations"));
     let known = tenants::is_complete(context).then_some(context.stack.tenants.as_slice());
     // A bad file is the user's to mend before anything costs.
     let mut sets = Sets::load(&dir, known, &context.events)?;

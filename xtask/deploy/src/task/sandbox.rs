@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::failure::{Exit, Failure};
 use crate::text::{Text, put_line};
 use crate::view::{self, View};
-use crate::{place, program};
+use crate::{paths, program};
 
 /// Runs one of the sandbox's tasks.
 pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> Result<ExitCode, Failure> {
@@ -92,7 +92,7 @@ pub fn options(dir: &Path, args: &xtask::SandboxStart, view: &View) -> Result<sa
             xtask::Key::Ecc384 => sandbox::KeyKind::Ecc384,
         },
         progress: Arc::new(move |line| view.say(line)),
-        ..sandbox::Options::new(dir, place::sandboxes()?)
+        ..sandbox::Options::new(dir, paths::sandboxes()?)
     })
 }
 
@@ -160,7 +160,7 @@ fn spawn(name: &str, dir: &Path, args: &xtask::SandboxStart) -> Result<Child, Fa
 
 /// Does what takes long the first time where the user sees it, not in the background.
 async fn prepare(view: &View) -> Result<(), Failure> {
-    let (cache, view) = (place::sandboxes()?, view.clone());
+    let (cache, view) = (paths::sandboxes()?, view.clone());
     let prepared =
         tokio::task::spawn_blocking(move || sandbox::Runtime::ensure(&cache, &|line| view.say(line)));
     match prepared.await.context("cannot prepare the sandbox")? {
@@ -186,7 +186,7 @@ fn folder(name: &str) -> Result<PathBuf, Failure> {
             "`{shown}` cannot be a sandbox's name; use a-z, 0-9 and hyphens"
         )));
     }
-    Ok(place::sandboxes()?.join(name))
+    Ok(paths::sandboxes()?.join(name))
 }
 
 fn postgres_image() -> String {

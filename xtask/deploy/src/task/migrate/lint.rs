@@ -13,7 +13,7 @@ use stack::Event;
 use crate::failure::{Exit, Failure};
 use crate::text::Text;
 use crate::view::{self, View};
-use crate::{place, squawk, table};
+use crate::{paths, squawk, table};
 
 /// Prints every finding: of each file alone, or of those from version `from` on as one set.
 ///
@@ -25,7 +25,7 @@ pub async fn run(
     view: &View,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
+    let dir = args.dir.clone().unwrap_or_else(|| paths::workspace().join("db/migrations"));
     let mut sets = vec![db::migration::load_set(&dir, None)?];
     let names = db::migration::sets(&dir)?;
     match from {

@@ -20,7 +20,7 @@ use crate::report::html::html;
 use crate::report::matrix::{Matrix, Seen, State};
 use crate::sets::Sets;
 use crate::text::Text;
-use crate::{interrupt, place, report, table, tenants};
+use crate::{interrupt, paths, report, table, tenants};
 
 /// More names than that are a number.
 const NAMES: usize = 5;
@@ -41,7 +41,7 @@ pub async fn run(
         false => None,
     };
     let dir =
-        args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| place::workspace().join("db/migrations"));
+        args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| paths::workspace().join("db/migrations"));
     let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
     let (cloud, inventory) = reach(context).await?;
     let work = async |task: DbTask<'_>, _: &Arc<Bridge>| {
