@@ -38,9 +38,9 @@ pub async fn change<T>(
     seen: Inventory,
     work: impl AsyncFnOnce(Inventory) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let whose = machine::whose();
+    let owner = machine::owner_label();
     let taking =
-        aws::lock::take(cloud, &context.stack, (task, &whose), &seen.locks, &context.events, &context.stop);
+        aws::lock::take(cloud, &context.stack, (task, &owner), &seen.locks, &context.events, &context.stop);
     let held = Box::pin(taking).await?;
     let is_fresh = seen.locks.is_empty()
         && !held.has_waited()
