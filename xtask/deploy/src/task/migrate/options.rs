@@ -11,7 +11,7 @@ use crate::db_task::DbTask;
 use crate::failure::Failure;
 
 /// How many tenants at a time where nobody could be asked for the server's free connections.
-const SHY_JOBS: usize = 4;
+const FALLBACK_JOBS: usize = 4;
 
 /// Returns the tenants of this process's partition.
 pub(super) fn share(tenants: Vec<Tenant>, args: &xtask::Migrate) -> Result<Vec<Tenant>, Failure> {
@@ -79,5 +79,5 @@ pub(super) async fn jobs(task: DbTask<'_>, told: Option<u16>, targets: &[Target]
             Err(_) => {}
         }
     }
-    Ok(SHY_JOBS)
+    Ok(FALLBACK_JOBS)
 }
