@@ -9,10 +9,10 @@ use db::tenant::{Check, Created, Verdict, Verification};
 use proptest::prelude::*;
 
 use super::{acting, error, hostile, is_page, is_result, is_text};
-use crate::report::matrix::{Matrix, Seen};
+use crate::report::migration_status::{MigrationStatus, Seen};
 use crate::report::release::Release;
 use crate::report::{self, html, junit};
-use crate::task::migrate::{lint as lint_task, status as matrix};
+use crate::task::migrate::{lint as lint_task, status as status_task};
 use crate::text::Text;
 
 fn reports(text: &str) -> Vec<TenantReport> {
@@ -64,10 +64,10 @@ proptest! {
         let parsed = roxmltree::Document::parse(&xml).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(parsed.descendants().filter(|node| node.has_tag_name("testcase")).count(), 5);
 
-        let sets = [Arc::new(db::migration::MigrationSet::flat(report::matrix::tests::files(2)))];
-        let matrix = Matrix::new(&text, text.clone(), &sets, seen(&text));
-        is_result(&matrix::render(&matrix), &matrix)?;
-        is_page(&html::html(&matrix))?;
+        let sets = [Arc::new(db::migration::MigrationSet::flat(report::migration_status::tests::files(2)))];
+        let status = MigrationStatus::new(&text, text.clone(), &sets, seen(&text));
+        is_result(&status_task::render(&status), &status)?;
+        is_page(&html::html(&status))?;
     }
 
     #[test]

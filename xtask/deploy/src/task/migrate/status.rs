@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::reach::reach;
 use crate::report::extension;
 use crate::report::html::html;
-use crate::report::matrix::{Matrix, Seen, State};
+use crate::report::migration_status::{MigrationStatus, Seen, State};
 use crate::sets::Sets;
 use crate::text::Text;
 use crate::{interrupt, paths, report, table, tenants};
@@ -25,7 +25,7 @@ use crate::{interrupt, paths, report, table, tenants};
 /// More names than that are a number.
 const NAMES: usize = 5;
 
-/// Looks at every tenant and shows the matrix, or writes the page.
+/// Looks at every tenant and shows the status, or writes the page.
 pub async fn run(
     context: &Context,
     migrate: &xtask::Migrate,
@@ -45,18 +45,22 @@ pub async fn run(
     let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
     let (cloud, inventory) = reach(context).await?;
     let work = async |task: DbTask<'_>, _: &Arc<Bridge>| {
-        let matrix = Box::pin(look(task, args, &mut sets)).await?;
+        let status = Box::pin(look(task, args, &mut sets)).await?;
         // Before the session is ended, which may take its time or fail.
-        let page = args.html.as_deref().map(|file| (file, html(&matrix)));
-        let given = report::give(context, page, || render(&matrix), &matrix);
-        let is_well = matrix.count(State::UpToDate) == matrix.tenants.len();
+        let page = args.html.as_deref().map(|file| (file, html(&status)));
+        let given = report::give(context, page, || render(&status), &status);
+        let is_well = status.count(State::UpToDate) == status.tenants.len();
         let judged = if args.check && !is_well { Err(Failure::told(Exit::Drift)) } else { Ok(()) };
         report::after(context, judged, given)
     };
     db_task::run(context, &cloud, &inventory, work).await.map(|()| ExitCode::SUCCESS)
 }
 
-async fn look(task: DbTask<'_>, args: &xtask::MigrateStatus, sets: &mut Sets) -> Result<Matrix, Failure> {
+async fn look(
+    task: DbTask<'_>,
+    args: &xtask::MigrateStatus,
+    sets: &mut Sets,
+) -> Result<MigrationStatus, Failure> {
     let context = &*tenants::complete(task).await?;
     let DbTask { cloud, server, .. } = task;
     let master = bridge::master(context, cloud).await?;
@@ -110,7 +114,7 @@ async fn look(task: DbTask<'_>, args: &xtask::MigrateStatus, sets: &mut Sets) ->
     let mut seen: Vec<Seen> = tenants.iter().filter_map(|tenant| seen.remove(tenant.name.as_str())).collect();
     extension::compare(&mut seen);
     let now = jiff::Timestamp::now().round(jiff::Unit::Second).map_err(anyhow::Error::from)?;
-    Ok(Matrix::new(&context.stack.name, now.to_string(), &sets.all(), seen))
+    Ok(MigrationStatus::new(&context.stack.name, now.to_string(), &sets.all(), seen))
 }
 
 fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec<String>) -> Seen {
@@ -118,18 +122,18 @@ fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec
     Seen { tenant: name, labels: tenant.labels.clone(), set, plan, extensions: Vec::new(), drift }
 }
 
-/// Renders the groups of the matrix: tenants that are alike share a line.
-pub(crate) fn render(matrix: &Matrix) -> Text {
-    use crate::report::matrix::Cell;
+/// Renders the groups of the status: tenants that are alike share a line.
+pub(crate) fn render(status: &MigrationStatus) -> Text {
+    use crate::report::migration_status::Cell;
     let mut rows = Vec::new();
-    for group in matrix.groups() {
+    for group in status.groups() {
         let names: Vec<&str> =
-            group.iter().take(NAMES).map(|place| matrix.tenants[*place].tenant.as_str()).collect();
+            group.iter().take(NAMES).map(|place| status.tenants[*place].tenant.as_str()).collect();
         let more = group.len() - names.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let row = &matrix.tenants[group[0]];
+        let row = &status.tenants[group[0]];
         let has = |wanted: &[Cell]| {
-            let columns = matrix.migrations.iter().zip(&row.cells);
+            let columns = status.migrations.iter().zip(&row.cells);
             columns.filter(|(_, cell)| wanted.contains(cell)).map(|(column, _)| column).collect::<Vec<_>>()
         };
         let newest = has(&[Cell::Applied, Cell::Changed, Cell::NoFile]);
@@ -144,7 +148,7 @@ pub(crate) fn render(matrix: &Matrix) -> Text {
     }
     let mut text = table::render(&["tenants", "state", "newest", "pending", ""], &rows);
     let counts: Vec<String> =
-        State::ALL.iter().map(|state| format!("{} {}", matrix.count(*state), state.label())).collect();
+        State::ALL.iter().map(|state| format!("{} {}", status.count(*state), state.label())).collect();
     text.blank();
     text.line(counts.join(", "));
     text
@@ -153,7 +157,7 @@ pub(crate) fn render(matrix: &Matrix) -> Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::matrix::tests::{files, matrix, tenant};
+    use crate::report::migration_status::tests::{files, status, tenant};
 
     #[test]
     fn tenants_that_are_alike_share_a_line_of_text() {
@@ -161,7 +165,7 @@ mod tests {
         seen.push(tenant("behind", 2, 1));
         seen.push(Seen { plan: Err("no connection".to_owned()), ..tenant("broken", 2, 0) });
         assert_eq!(
-            render(&matrix(&files(2), seen)),
+            render(&status(&files(2), seen)),
             "tenants                        state       newest  pending\n\
              broken                         failed              0        no connection\n\
              behind                         pending     V1__m1  1\n\
