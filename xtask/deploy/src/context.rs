@@ -11,7 +11,7 @@ use crate::access::Access;
 use crate::failure::Failure;
 use crate::shutdown::Shutdown;
 use crate::view::View;
-use crate::{paths, registry};
+use crate::{paths, tenant_source};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -114,7 +114,7 @@ fn read_stack(file: Option<PathBuf>) -> Result<Stack, Failure> {
         Failure::usage(format!("cannot read the stack file `{shown}`: {error}"))
             .hint("name one with `--stack FILE`")
     })?;
-    let mut stack = stack::config::parse_bytes(&bytes, &shown).map_err(registry::refuse)?;
-    registry::read(&mut stack, &path)?;
+    let mut stack = stack::config::parse_bytes(&bytes, &shown).map_err(tenant_source::refuse)?;
+    tenant_source::read(&mut stack, &path)?;
     Ok(stack)
 }

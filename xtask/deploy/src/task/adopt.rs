@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::stack_lock::{self, Freshness};
 use crate::task::plan;
 use crate::text::{Text, put_line};
-use crate::{confirm, registry, table, view};
+use crate::{confirm, table, tenant_source, view};
 
 /// Shows what the file names, what differs from the stack file and what `up` would do after; asks; tags it.
 pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Failure> {
@@ -86,7 +86,7 @@ fn read(file: &Path) -> Result<Listing, Failure> {
         Failure::usage(format!("cannot read `{shown}`: {error}"))
             .hint("name the file that the scripts kept: `cargo xtask adopt --from aws-resources.env`")
     })?;
-    adopt::parse(&bytes, &shown).map_err(registry::refuse)
+    adopt::parse(&bytes, &shown).map_err(tenant_source::refuse)
 }
 
 /// Refuses a file that speaks of another stack, region or account.

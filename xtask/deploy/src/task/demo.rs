@@ -17,14 +17,14 @@ use crate::sets::Sets;
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
 use crate::text::Text;
 use crate::view::{seconds, tell};
-use crate::{paths, program, registry, table, tenants};
+use crate::{paths, program, table, tenant_source, tenants};
 
 /// Returns the demo's own stack: what is tried out here must not be the production that the stack file describes.
 ///
 /// # Errors
 /// None, as long as the file that is built in is right.
 pub fn stack() -> Result<Stack, Failure> {
-    stack::config::parse_bytes(paths::DEMO, paths::DEMO_FILE).map_err(registry::refuse)
+    stack::config::parse_bytes(paths::DEMO, paths::DEMO_FILE).map_err(tenant_source::refuse)
 }
 
 /// Runs every part in turn and sums up. Whatever fails, the sandbox is stopped, unless it is to be kept.

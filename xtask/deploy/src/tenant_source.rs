@@ -58,7 +58,7 @@ mod tests {
         // Beside this test: a folder that all users share may hold another's of that name.
         let dir = std::env::current_exe()
             .unwrap()
-            .with_file_name(format!("drawbridge-registry-{}", std::process::id()));
+            .with_file_name(format!("drawbridge-tenant-source-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let text = "project = \"a\"\nenvironment = \"b\"\nregion = \"us-east-1\"\n[[tenant]]\nname = \"one\"\n\
             [tenants]\nfile = \"tenants.csv\"\n";
