@@ -1,4 +1,4 @@
-//! Runs a program of PostgreSQL's through an open tunnel.
+//! Runs a client program, such as psql or pg_dump, through an open tunnel.
 
 use std::io;
 use std::process::ExitStatus;
@@ -16,10 +16,10 @@ use crate::failure::Failure;
 use crate::listener::{self, Local, Wrap};
 use crate::screen;
 
-/// Runs the command with a local end of an open tunnel and the PG* variables set, to its end.
+/// Runs the program with the PG* variables set to the tunnel's local end, and returns its exit status.
 ///
 /// # Errors
-/// The command cannot be started (1).
+/// The program cannot be started (1).
 pub async fn run(
     context: &Context,
     bridge: &Arc<Bridge>,
@@ -37,7 +37,7 @@ pub async fn run(
     program.connect(&Libpq { login, way });
     let wrap = Wrap::PostgreSql(listener::tls(context.access.roots()?)?);
     let lent = screen::lend();
-    // Ctrl-C is the command's, from its first moment on: psql cancels a query with it. It has it from the terminal already.
+    // Ctrl-C belongs to the program from the start: psql cancels a query with it. The terminal delivers it.
     let foreground = context.shutdown.leave_interrupts();
     let mut child = program.spawn().await?;
     let status = tokio::select! {
@@ -49,14 +49,14 @@ pub async fn run(
     Ok(status)
 }
 
-/// Waits for the command, and hands on that this program was told to end.
+/// Waits for the program, and sends it SIGTERM if this program is to stop.
 async fn wait(context: &Context, child: &mut Child) -> io::Result<ExitStatus> {
     tokio::select! {
         status = child.wait() => return status,
         () = context.stop.raised() => (),
     }
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // If it has ended meanwhile, that is what was wanted.
+        // The program may have ended already.
         kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
     }
     child.wait().await

@@ -1,4 +1,4 @@
-//! Who has a session with the bastion, and a question before they lose it.
+//! Who has a session with the bastion; the user is asked before they lose it.
 
 use aws::Cloud;
 use aws::bastion::Connected;
@@ -12,7 +12,7 @@ use crate::text::{Text, put_line};
 /// Returns who has a session with any of these instances.
 ///
 /// # Errors
-/// AWS does not say.
+/// AWS does not list the sessions.
 pub async fn find<'a>(
     cloud: &Cloud,
     instances: impl Iterator<Item = &'a Instance>,
@@ -24,10 +24,10 @@ pub async fn find<'a>(
     Ok(found)
 }
 
-/// Shows who is connected and asks, until nobody is whom the question has not named; returns them.
+/// Shows who is connected and asks, again if others have connected meanwhile. Returns all of them.
 ///
 /// # Errors
-/// AWS does not say who is connected, there is nobody to ask, or the answer is no.
+/// AWS does not list the sessions, there is nobody to ask, or the answer is no.
 pub async fn ask(
     context: &Context,
     question: &str,
@@ -45,12 +45,12 @@ pub async fn ask(
         if context.yes {
             return Ok(found);
         }
-        // Somebody may have connected while the question stood there.
+        // Others may have connected while the question waited.
         named = found;
     }
 }
 
-/// Renders them, a line each; empty if there is nobody.
+/// Renders one line for each session.
 pub fn render(connected: &[Connected]) -> Text {
     connected.iter().fold(Text::new(), |mut text, Connected { session_id, owner, since }| {
         let since = since.as_deref().map_or(String::new(), |since| format!(" since {since}"));

@@ -10,12 +10,12 @@ use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::failure::Failure;
 
-/// What a task on the databases works with.
+/// What a task on the databases needs.
 #[derive(Clone, Copy)]
 pub struct DbTask<'a> {
     /// What every task starts from.
     pub context: &'a Context,
-    /// Where AWS is.
+    /// The connection to AWS.
     pub cloud: &'a Cloud,
     /// The server at the far end of the tunnel.
     pub server: &'a Server,

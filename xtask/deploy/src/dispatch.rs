@@ -1,4 +1,4 @@
-//! Which task a command line names, and what that task is given.
+//! Runs the task that the command line names.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -58,7 +58,7 @@ pub(crate) async fn dispatch(cli: &Cli, view: &View, shutdown: &Shutdown) -> Res
 /// Runs a task on the stack that the stack file describes.
 async fn on_stack(cli: &Cli, view: &View, shutdown: &Shutdown) -> Result<ExitCode, Failure> {
     let global = &cli.global;
-    // Read before the sandbox is asked for: a bad file is the user's to mend either way.
+    // Read before the sandbox is looked for: a bad file is an error either way.
     let context = Context::load(global, view.clone(), interrupt::watch(view, shutdown)?, shutdown.clone())?;
     if let Some(name) = &global.sandbox {
         return Err(enter_sandbox(name).await);
@@ -117,7 +117,7 @@ async fn demo(
     task::demo::run(args, context).await
 }
 
-/// Becomes this program again with the sandbox's variables set and the flag gone: a sandbox is an endpoint, not a mode.
+/// Executes this program again with the sandbox's variables and without the flag: a sandbox is an endpoint, not a mode.
 async fn enter_sandbox(name: &str) -> Failure {
     let environment = match task::sandbox::environment(name).await {
         Ok(environment) => environment,

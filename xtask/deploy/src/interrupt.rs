@@ -75,7 +75,7 @@ pub fn watch(view: &View, shutdown: &Shutdown) -> std::io::Result<Stop> {
     Ok(stop)
 }
 
-/// Raises the engine's flag when Ctrl-C is pressed, until the returned handle is aborted.
+/// Raises the migration engine's flag when Ctrl-C is pressed, until the returned handle is aborted.
 pub fn forward(asked: &Stop, flag: &db::migrate::Stop) -> JoinHandle<()> {
     let (asked, flag) = (asked.clone(), flag.clone());
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! The start of every task that opens sessions: what exists, and a bastion that runs.
+//! The start of every task that opens sessions: it observes the stack and starts the bastion.
 
 use aws::{ApplyOptions, Cloud};
 use stack::Inventory;
@@ -8,11 +8,10 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::{names, running};
 
-/// As [`Context::observe`], for tasks that open sessions: a bastion that is stopped is started, and what it costs is said
-/// when the task ends.
+/// Observes the stack, starts the bastion if it is stopped, and has the end of the task say what the bastion costs.
 ///
 /// # Errors
-/// Those of [`names::check`], before the bastion is started; a bastion that does not start.
+/// Those of [`names::check`], before the bastion is started; or the bastion does not start.
 pub async fn reach(context: &Context) -> Result<(Cloud, Inventory), Failure> {
     let (cloud, inventory) = context.observe().await?;
     names::check(context, &inventory)?;
@@ -24,7 +23,7 @@ pub async fn reach(context: &Context) -> Result<(Cloud, Inventory), Failure> {
 
 /// Starts the bastion if it is stopped, waits until it takes sessions, and returns what exists then.
 ///
-/// One that runs is not asked, and none at all is not this function's business: whoever opens a session says so.
+/// A missing bastion is no error here: opening the session says so.
 ///
 /// # Errors
 /// It does not start, or takes no session: exit 4 with the cause, where one is found.

@@ -1,4 +1,4 @@
-//! What must happen before this program ends, whichever way it ends.
+//! Cleanup before the program ends, whether its task succeeds, fails, panics or is interrupted.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -12,18 +12,18 @@ use tokio::time::timeout;
 
 use crate::running::{Look, Running};
 
-/// How long the sessions of a program that is told to end at once are given.
+/// Time for cleanup after a second signal.
 pub const AT_ONCE: Duration = Duration::from_secs(3);
-/// How long those of a task that failed or panicked are given; a session's own limit is shorter.
+/// Time for cleanup after a task. A session's own limit is shorter.
 const IN_GOOD_ORDER: Duration = Duration::from_secs(20);
 
-/// Something at AWS that lives on after this program unless it is told to end.
+/// Something at AWS that outlives this program unless it is ended.
 pub trait Cleanup: Send + Sync {
-    /// Ends it. Once it has ended, shutdown it again does nothing.
+    /// Ends it. A second call does nothing.
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
-/// What is open, and who gets Ctrl-C. Cheap to clone; all clones are one.
+/// What is open at AWS, and who gets Ctrl-C. Clones share one state.
 #[derive(Clone, Default)]
 pub struct Shutdown {
     open: Arc<Mutex<Vec<Arc<dyn Cleanup>>>>,
@@ -32,43 +32,43 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Remembers something to end.
+    /// Registers something to end.
     pub fn remember(&self, open: Arc<dyn Cleanup>) {
         self.lock().push(open);
     }
 
-    /// Ends all that is open, at the same time, within `limit`.
+    /// Ends everything that is open, concurrently, within `limit`.
     pub async fn end_all(&self, limit: Duration) {
         let open = std::mem::take(&mut *self.lock());
-        // What does not end in time ends by itself later.
+        // A session that does not end in time ends by itself when it is idle.
         drop(timeout(limit, join_all(open.iter().map(|open| open.end()))).await);
     }
 
-    /// Runs a task to its end, and ends all that it left open, even if it panics.
+    /// Runs a task, then ends everything that it left open, even if it panics.
     pub async fn after<T>(&self, task: impl Future<Output = T>) -> T {
         let outcome = AssertUnwindSafe(task).catch_unwind().await;
         self.end_all(IN_GOOD_ORDER).await;
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Sets how it is found out at the end what still runs and costs; `None` if nothing does any more.
+    /// Sets the check that says at the end what still runs and costs; `None` if nothing runs any more.
     pub fn set_closing_note(&self, look: Option<Look>) {
         *self.closing_note.lock().unwrap_or_else(PoisonError::into_inner) = look;
     }
 
-    /// Looks at what still runs and costs now.
+    /// Returns what still runs and costs now.
     pub async fn closing_note(&self) -> Option<Running> {
         let look = self.closing_note.lock().unwrap_or_else(PoisonError::into_inner).clone();
         look?().await
     }
 
-    /// Leaves Ctrl-C to a child on the same terminal, which gets it from there, until the guard is dropped.
+    /// Leaves Ctrl-C to a child on the same terminal until the guard is dropped. The child gets it from the terminal.
     pub fn leave_interrupts(&self) -> Foreground {
         self.foreground.fetch_add(1, Ordering::Relaxed);
         Foreground(self.foreground.clone())
     }
 
-    /// Tells whether Ctrl-C is a child's business.
+    /// Tells whether Ctrl-C is left to a child.
     pub(crate) fn leaves_interrupts(&self) -> bool {
         self.foreground.load(Ordering::Relaxed) > 0
     }
@@ -84,7 +84,7 @@ impl fmt::Debug for Shutdown {
     }
 }
 
-/// As long as this lives, Ctrl-C is a child's business.
+/// While this guard lives, Ctrl-C is left to a child.
 #[derive(Debug)]
 pub struct Foreground(Arc<AtomicUsize>);
 

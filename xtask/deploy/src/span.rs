@@ -1,4 +1,4 @@
-//! Durations that arguments name, and the times that they mean.
+//! Durations on the command line.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::Failure;
 
-/// Returns the duration that an argument means.
+/// Parses a duration.
 ///
 /// # Errors
 /// Exit 2, naming the argument.
@@ -15,7 +15,7 @@ pub fn parse(argument: &str, text: &str) -> Result<Duration, Failure> {
         .map_err(|(message, help)| Failure::usage(format!("{argument}: {message}")).hint(help))
 }
 
-/// Returns the time after that, in whole seconds.
+/// Returns the time when the duration is over, in whole seconds.
 pub fn from_now(span: Duration) -> Timestamp {
     let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);

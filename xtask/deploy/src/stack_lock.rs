@@ -1,4 +1,4 @@
-//! One run at a time changes a stack.
+//! The stack's lock: one run at a time changes a stack.
 
 use aws::Cloud;
 use stack::plan::{Action, Step};
@@ -11,23 +11,24 @@ use crate::machine;
 /// Whether what was seen before the lock was taken still holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Only if there was nothing at all: what is made twice stays twice.
+    /// It holds only if nothing existed: a resource that is created twice stays twice.
     IfEmpty,
-    /// Unless somebody had the lock: what has gone since is gone, and a last look finds what has come.
+    /// It holds unless another run had the lock. Deleting what is gone already does nothing, and a last look finds what is
+    /// new.
     UnlessLocked,
-    /// Not at all: somebody has thought about a question meanwhile.
+    /// It does not hold: the user has taken time to answer a question.
     Never,
 }
 
 impl Freshness {
-    /// Returns this one, unless somebody was asked and has taken time to answer.
+    /// Returns this one if `--yes` answered, and [`Freshness::Never`] if a person did.
     #[must_use]
     pub fn unless_asked(self, context: &Context) -> Freshness {
         if context.yes { self } else { Freshness::Never }
     }
 }
 
-/// Does the work while nobody else changes the stack, on what exists then.
+/// Takes the lock, observes the stack again unless `seen` still holds, does the work, and releases the lock.
 ///
 /// # Errors
 /// Those of the work; exit 4 if the lock cannot be taken or is lost.
@@ -58,20 +59,21 @@ pub async fn change<T>(
     result?
 }
 
-/// What has become of a plan that somebody agreed to.
+/// What became of a plan that the user confirmed.
 pub enum Outcome<T> {
     /// It was carried out.
     Done(T),
-    /// Not begun: what exists has changed, and what there is to do with it.
+    /// It was not started: the stack has changed, and the plan with it. Holds what exists now.
     Changed(Box<Inventory>),
 }
 
-/// Says whether to go on with a plan that is made of what exists now, in the place of the one that was agreed to.
+/// Tells whether to carry out a plan of what exists now instead of the one that was confirmed.
 ///
-/// Whoever can be asked is asked again (`false`). `--yes` goes on, unless it deletes or replaces what nobody has seen.
+/// Returns `false` if the plan differs and the user can be asked again. With `--yes` it goes on, unless the plan deletes or
+/// replaces resources that were not shown.
 ///
 /// # Errors
-/// Exit 8: it would, and nothing is done.
+/// Exit 8 in that last case; nothing is changed.
 pub fn goes_on(context: &Context, plan: &Plan, agreed: &Plan, task: &str) -> Result<bool, Failure> {
     if plan.is_as_agreed(agreed) || plan.is_empty() {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! Tenants that are written in a CSV file beside the stack file. Those that a query lists: [`crate::tenants`].
+//! Reads the CSV file of tenants beside the stack file. A query for tenants runs in [`crate::tenants`].
 
 use std::path::Path;
 
@@ -33,13 +33,13 @@ pub fn read(stack: &mut Stack, stack_file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns a failure that names the place of what is wrong in a file.
+/// Returns a failure with the file, line and column of an error in it.
 pub fn refuse(error: ConfigError) -> Failure {
     let help = error.help.clone();
     Failure::new(Exit::Usage, anyhow::Error::new(error)).hint(help)
 }
 
-/// As [`refuse`], without a word of what is in the file: a repository may name any file of the machine that reads it.
+/// As [`refuse`], without the file's content: a repository may name any file of the machine that reads it.
 fn refuse_unseen(error: ConfigError) -> Failure {
     let ConfigError { file, line, column, .. } = error;
     Failure::usage(format!(

@@ -1,4 +1,4 @@
-//! The tenants that a task is about: those of the stack file, and those that its query lists.
+//! The tenants that a task works on: those of the stack file and of its CSV file, and those that its query lists.
 
 mod spec;
 
@@ -16,12 +16,12 @@ use crate::failure::{Exit, Failure};
 pub use self::spec::specs;
 pub(crate) use self::spec::{is_shut_out, spec};
 
-/// Returns whether every tenant is known before anything is contacted.
+/// Tells whether every tenant is known before anything is contacted: no query lists tenants.
 pub fn is_complete(context: &Context) -> bool {
     !matches!(context.stack.registry, Some(Registry::Query(_)))
 }
 
-/// Returns a context that knows the tenants of the stack file's query as well, if it has one.
+/// Returns the task's context with the tenants that the stack file's query lists, if it has a query.
 ///
 /// # Errors
 /// The query fails (1), or what it lists cannot be tenants (2).
@@ -73,12 +73,12 @@ pub fn known<'a>(context: &'a Context, name: &str) -> Result<&'a Tenant, Failure
     })
 }
 
-/// Returns what a failure says and what to do about it, for a line of a table.
+/// Renders a failure and its hints on one line.
 pub(crate) fn one_line(failure: Failure) -> String {
     std::iter::once(failure.chain()).chain(failure.hints).collect::<Vec<_>>().join("; ")
 }
 
-/// Turns a count of failed tenants into the documented exit codes.
+/// Turns the number of failed tenants into the documented exit code.
 ///
 /// # Errors
 /// Exit 6 if all failed, 7 if some did.

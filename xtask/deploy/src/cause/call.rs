@@ -2,7 +2,7 @@
 
 use crate::failure::{Exit, Failure};
 
-/// Codes by which AWS says that a signature is not of now.
+/// Error codes for a signature with a wrong time.
 const NOT_OF_NOW: [&str; 5] = [
     "RequestTimeTooSkewed",
     "RequestExpired",
@@ -16,7 +16,7 @@ pub(super) const NETWORK: &str =
     "look at this machine's way out: DNS, proxy, firewall, and AWS_ENDPOINT_URL if it is set";
 pub(super) const AGENT: &str = "`cargo xtask doctor` tells whether the bastion's agent lives, and `cargo xtask bastion reboot` starts it anew";
 
-/// Returns what to do about a refusal of AWS; empty where the code says nothing.
+/// Returns the hint for an error code of AWS; empty if the code has none.
 fn hints_of_code(service: &str, operation: &str, code: &str) -> Vec<String> {
     let hint = match code {
         "TargetNotConnected" => AGENT.to_owned(),
@@ -46,7 +46,7 @@ fn policy(operation: &str) -> &'static str {
     }
 }
 
-/// Returns what to do about a call that was not answered.
+/// Returns the hint for a call that AWS did not answer.
 pub(super) fn hints_of_silence() -> Vec<String> {
     vec![NETWORK.to_owned()]
 }
@@ -74,7 +74,7 @@ fn exit(error: &aws::Error) -> Exit {
     }
 }
 
-/// Returns what to type next, where the error tells.
+/// Returns the hints for an error.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "most errors have no hint of their own, and more may come"

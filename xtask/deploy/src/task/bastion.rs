@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use crate::context::Context;
 use crate::failure::Failure;
 
-/// Does what is asked on the bastion.
+/// Runs one of the bastion's tasks.
 pub async fn run(context: &Context, task: &xtask::Bastion) -> Result<ExitCode, Failure> {
     match task {
         xtask::Bastion::Shell(args) => shell::shell(context, args).await,

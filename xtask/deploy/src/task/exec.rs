@@ -46,7 +46,7 @@ pub async fn with_tunnel(
     let work = async |task: DbTask<'_>, bridge: &Arc<Bridge>| {
         let login = match early {
             Some(login) => login,
-            // Once the stack file's query has listed the tenants.
+            // The stack file's query has to list the tenants first.
             None => {
                 let context = Box::pin(tenants::complete(task)).await?;
                 Box::pin(login(&context, task.cloud, tenant_name)).await?

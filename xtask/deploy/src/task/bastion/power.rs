@@ -1,4 +1,4 @@
-//! `bastion start|stop|extend|keep`: the bastion's hours, which are what it costs.
+//! `bastion start|stop|extend|keep`: when the bastion runs, which decides what it costs.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use crate::failure::{Exit, Failure};
 use crate::text::Text;
 use crate::{connected, running, span, view};
 
-/// Starts it and waits until it takes sessions.
+/// Starts the bastion and waits until it takes sessions.
 pub(super) async fn start(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     let was = find(&inventory)?.state.clone();
@@ -35,7 +35,7 @@ pub(super) async fn start(context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says who is connected, asks, and stops it.
+/// Says who is connected, asks, and stops the bastion.
 pub(super) async fn stop(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     let bastion = find(&inventory)?;
@@ -53,7 +53,7 @@ pub(super) async fn stop(context: &Context) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if bastion.expires_at.is_some() {
-        // Its end is a timer in memory, which a stop would lose.
+        // Its timer is in memory, and a stop would lose it.
         return Err(Failure::usage(format!("bastion {} is ephemeral, it is not stopped", bastion.id))
             .hint("run `cargo xtask down bastion` to remove it"));
     }
@@ -76,7 +76,7 @@ pub(super) async fn stop(context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps it from stopping by itself for a while.
+/// Keeps the bastion from stopping by itself for a while.
 pub(super) async fn extend(context: &Context, args: &xtask::BastionExtend) -> Result<ExitCode, Failure> {
     let duration = span::parse("DURATION", &args.duration)?;
     let (cloud, inventory) = context.observe().await?;
@@ -86,7 +86,7 @@ pub(super) async fn extend(context: &Context, args: &xtask::BastionExtend) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps it from stopping by itself.
+/// Keeps the bastion from stopping by itself.
 pub(super) async fn keep(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     set_keep(context, &cloud, &inventory, KEPT).await?;

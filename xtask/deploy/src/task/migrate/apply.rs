@@ -10,10 +10,10 @@ use crate::failure::Failure;
 use crate::sets::Sets;
 use crate::{interrupt, tenants};
 
-/// Migrates them as the stack file says, in its waves.
+/// Migrates the tenants in the waves of the stack file.
 ///
 /// # Errors
-/// A secret that cannot be had; a tenant's own failure is in its report.
+/// What concerns all tenants. A tenant's own failure is in its report.
 pub async fn in_waves(
     task: DbTask<'_>,
     tenants: &[Tenant],
@@ -26,10 +26,10 @@ pub async fn in_waves(
     Ok(migrate(task, &targets, &options).await)
 }
 
-/// Migrates all of them in one wave, as many at a time as there are.
+/// Migrates all tenants at the same time.
 ///
 /// # Errors
-/// A secret that cannot be had; a tenant's own failure is in its report.
+/// What concerns all tenants. A tenant's own failure is in its report.
 pub async fn apply(
     task: DbTask<'_>,
     tenants: &[Tenant],
@@ -40,7 +40,7 @@ pub async fn apply(
     Ok(migrate(task, &targets, &options).await)
 }
 
-/// Migrates; Ctrl-C lets what is in flight end or rolls it back, and every tenant is in the reports.
+/// Runs the migrations and returns a report for every tenant. After Ctrl-C the migrations in flight end or are rolled back.
 pub(super) async fn migrate(task: DbTask<'_>, targets: &[Target], options: &RunOptions) -> Vec<TenantReport> {
     let DbTask { context, server, .. } = task;
     let stop = interrupt::forward(&context.stop, &options.stop);

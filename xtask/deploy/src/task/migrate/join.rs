@@ -13,7 +13,7 @@ use crate::report::{self, junit};
 use crate::text::{Text, put_line};
 use crate::{bridge, interrupt, machine, view};
 
-/// Takes part in the run until all of it is over, and prints what became of each of its tenants.
+/// Takes part in the run until it is over, and prints the outcome of each tenant.
 ///
 /// # Errors
 /// Exit 2 if the run was begun with something else, 6 or 7 if all or some of its tenants failed or were held back, 130 if
@@ -58,7 +58,7 @@ fn tell(context: &Context, args: &xtask::Migrate, run: &RunName, joined: &Joined
     report::after(context, shown, written)
 }
 
-/// Returns this machine's name and this process's number, for people to find a runner by.
+/// Returns a name by which people find this runner: the machine's name and the process's number.
 fn runner() -> String {
     format!("{}-{}", machine::name().unwrap_or_else(|| "runner".to_owned()), std::process::id())
 }

@@ -78,7 +78,7 @@ async fn judge(dir: &Path, set: &mut MigrationSet, from: Option<i32>, view: &Vie
     findings
 }
 
-/// Returns what squawk finds, if it is there; that it could not be asked is no verdict on the files.
+/// Returns the findings of squawk, if it is installed. If squawk fails, that is a warning and no finding.
 async fn others(dir: &Path, migrations: &[Migration], view: &View) -> Vec<Finding> {
     let Some(program) = squawk::find() else { return Vec::new() };
     squawk::check(&program, dir, migrations).await.unwrap_or_else(|reason| {

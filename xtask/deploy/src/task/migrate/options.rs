@@ -1,4 +1,4 @@
-//! How a run goes about it: its partition, waves, limits and number of tenants at a time.
+//! The options of a run: its partition, waves, limits and concurrency.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::context::Context;
 use crate::db_task::DbTask;
 use crate::failure::Failure;
 
-/// How many tenants at a time where nobody could be asked for the server's free connections.
+/// Tenants at a time if the server does not say how many connections are free.
 const FALLBACK_JOBS: usize = 4;
 
 /// Returns the tenants of this process's partition.
 pub(super) fn share(tenants: Vec<Tenant>, args: &xtask::Migrate) -> Result<Vec<Tenant>, Failure> {
-    // Whoever joins a run gets its share there, in an array job as well.
+    // A runner that joins a run gets its share from the run, also in an array job.
     if args.join.is_some() {
         return Ok(tenants);
     }
@@ -27,7 +27,7 @@ pub(super) fn share(tenants: Vec<Tenant>, args: &xtask::Migrate) -> Result<Vec<T
     Ok(tenants.into_iter().filter(|tenant| partition.has(&tenant.name)).collect())
 }
 
-/// Returns what the stack file and the command line say.
+/// Returns the run's options from the stack file and the command line.
 pub(super) fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunOptions {
     let mut options = configured(context, tenants, args.lock_timeout);
     options.late = if args.out_of_order { Late::Apply } else { Late::Refuse };
@@ -43,7 +43,7 @@ pub(super) fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenan
     options
 }
 
-/// Returns what the stack file says of waves and errors; `lock_timeout` is in seconds, 0 for none.
+/// Returns the run's options from the stack file. `lock_timeout` is in seconds; 0 means none.
 pub(super) fn configured(context: &Context, tenants: &[Tenant], lock_timeout: u32) -> RunOptions {
     let told = &context.stack.migrate;
     let labels: Vec<Vec<String>> = tenants.iter().map(|tenant| tenant.labels.clone()).collect();
@@ -53,7 +53,7 @@ pub(super) fn configured(context: &Context, tenants: &[Tenant], lock_timeout: u3
             context.events.warn(format!("no tenant has the label `{wave}`; that wave is left out"));
         }
     }
-    // A statement that waits for its lock keeps everybody out who comes after it.
+    // A statement that waits for a lock blocks every later statement on that table.
     let lock_timeout = (lock_timeout > 0).then(|| Duration::from_secs(lock_timeout.into()));
     let usual = RunOptions::default();
     RunOptions {
@@ -65,13 +65,13 @@ pub(super) fn configured(context: &Context, tenants: &[Tenant], lock_timeout: u3
     }
 }
 
-/// Returns how many tenants at a time: as told, or as the server has room.
+/// Returns the number of tenants at a time: as configured, or as the server has free connections.
 pub(super) async fn jobs(task: DbTask<'_>, told: Option<u16>, targets: &[Target]) -> Result<usize, Failure> {
     let DbTask { context, server, .. } = task;
     if let Some(jobs) = told.or(context.stack.migrate.jobs) {
         return Ok(usize::from(jobs));
     }
-    // Any tenant may ask; one that is broken must not keep the others from it.
+    // Any tenant's login can ask the server. One that fails must not stop the others.
     for target in targets.iter().filter(|target| target.no_login.is_none()).take(3) {
         match db::migrate::find_jobs(server, &target.login).await {
             Ok(jobs) => return Ok(jobs),

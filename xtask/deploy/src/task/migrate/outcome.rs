@@ -1,4 +1,4 @@
-//! What became of each tenant: shown, judged, and written for CI.
+//! The outcome of a run: printed, turned into an exit code, and written for CI.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::report::{self, junit};
 use crate::text::{Text, put_line};
 use crate::{tenants, view};
 
-/// Prints what became of each tenant, and writes the report for CI.
+/// Prints the outcome of each tenant, and writes the report for CI.
 pub(super) fn tell(
     context: &Context,
     args: &xtask::Migrate,
@@ -24,10 +24,10 @@ pub(super) fn tell(
     report::after(context, shown, written)
 }
 
-/// Prints what became of each tenant.
+/// Prints the outcome of each tenant.
 fn show(context: &Context, reports: &[TenantReport]) -> Result<(), Failure> {
     let mut text = Text::new();
-    // What a terminal shows is the end: the reasons of what failed, and the total.
+    // Failures and the total come last: a terminal shows the end of a long list.
     let (failures, done): (Vec<_>, Vec<_>) = reports.iter().partition(|report| !is_done(report));
     for report in done.iter().chain(&failures) {
         put_line!(text, "{}: {}", report.tenant, report::outcome(&report.outcome));
@@ -88,7 +88,7 @@ fn is_done(report: &TenantReport) -> bool {
     matches!(report.outcome, Outcome::UpToDate | Outcome::Applied { .. })
 }
 
-/// Renders how many tenants came to what: `19 migrated, 1 failed`; what there is none of is left out.
+/// Renders the number of tenants by outcome, without zeros: `19 migrated, 1 failed`.
 fn total(reports: &[TenantReport]) -> String {
     let count = |is: fn(&Outcome) -> bool| reports.iter().filter(|report| is(&report.outcome)).count();
     let counts = [

@@ -22,10 +22,10 @@ use crate::sets::Sets;
 use crate::text::Text;
 use crate::{interrupt, paths, report, table, tenants};
 
-/// More names than that are a number.
+/// Names in one line; further ones are counted.
 const NAMES: usize = 5;
 
-/// Looks at every tenant and shows the status, or writes the page.
+/// Shows the status of every tenant, or writes the page.
 pub async fn run(
     context: &Context,
     migrate: &xtask::Migrate,
@@ -46,7 +46,7 @@ pub async fn run(
     let (cloud, inventory) = reach(context).await?;
     let work = async |task: DbTask<'_>, _: &Arc<Bridge>| {
         let status = Box::pin(look(task, args, &mut sets)).await?;
-        // Before the session is ended, which may take its time or fail.
+        // Written before the session ends, which may take time or fail.
         let page = args.html.as_deref().map(|file| (file, html(&status)));
         let given = report::give(context, page, || render(&status), &status);
         let is_well = status.count(State::UpToDate) == status.tenants.len();
@@ -68,7 +68,7 @@ async fn look(
     let databases = db::tenant::list(server, &master).await?;
     let databases: HashMap<&str, &TenantInfo> =
         databases.iter().map(|one| (one.name.as_str(), one)).collect();
-    // Nobody can log in to what is not there, and its secret may not be there either.
+    // A missing database takes no login, and its secret may be missing as well.
     let (there, missing): (Vec<Tenant>, Vec<Tenant>) =
         tenants.iter().cloned().partition(|one| databases.contains_key(one.name.as_str()));
     let logins = apply::logins(task.within(context), &there).await?;
@@ -86,7 +86,7 @@ async fn look(
 
     let mut seen: HashMap<&str, Seen> = HashMap::new();
     for ((one, target), plan) in there.iter().zip(&targets).zip(plans) {
-        // Whoever cannot log in has a plan that says why.
+        // Without a login the plan says why.
         let inside = if has_login(&target) { insides.next() } else { None };
         let info = databases[one.name.as_str()];
         let mut drift = db::tenant::differences(one, info);
@@ -101,7 +101,7 @@ async fn look(
                 drift.extend(inside.checks(&one.name, &one.owner));
                 extensions = inside.extensions;
             }
-            // What could not be seen is not as it should be.
+            // A check that failed is no pass.
             Some(Err(error)) => plan = plan.and(Err(error.chain())),
         }
         drift.retain(|check| check.verdict != Verdict::Pass);
@@ -122,7 +122,7 @@ fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec
     Seen { tenant: name, labels: tenant.labels.clone(), set, plan, extensions: Vec::new(), drift }
 }
 
-/// Renders the groups of the status: tenants that are alike share a line.
+/// Renders one line for each group of tenants with the same status.
 pub(crate) fn render(status: &MigrationStatus) -> Text {
     use crate::report::migration_status::Cell;
     let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! `tenant create`: makes what is missing, and sets right what differs from the secret.
+//! `tenant create`: creates roles, secrets and databases that are missing, and repairs passwords that differ.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ use crate::db_task::DbTask;
 use crate::failure::{Exit, Failure};
 use crate::{bridge, interrupt, table, tenants, view};
 
-/// Creates what is missing.
+/// Creates what is missing, and repairs what differs.
 ///
 /// # Errors
 /// What concerns all tenants; a tenant's own failure is in its outcome.
@@ -22,7 +22,7 @@ pub async fn create(task: DbTask<'_>, master: &Login, tenants: &[Tenant]) -> Res
     let DbTask { context, cloud, server } = task;
     let roles: BTreeSet<String> = tenants.iter().map(|tenant| tenant.owner.clone()).collect();
     let names = roles.iter().map(|role| context.stack.role_secret_name(role)).collect();
-    // Before the first is made: a name that leads to another stack's secret is a mistake in the stack file.
+    // Checked before anything is created: the name of another stack's secret is a mistake in the stack file.
     Box::pin(aws::secret::check_all(cloud, &context.stack, &names)).await?;
     let made = aws::secret::ensure_all(cloud, &context.stack, &roles, &context.stop, &context.events).await;
     context.check_interrupted()?;
@@ -35,7 +35,7 @@ pub async fn create(task: DbTask<'_>, master: &Login, tenants: &[Tenant]) -> Res
         let Some(tenant) = tenants.iter().find(|tenant| tenant.owner == role) else { continue };
         match one {
             Ok(credentials) => drop(found.insert(role, credentials)),
-            // Credentials that have expired are nobody's in particular.
+            // Expired credentials concern all tenants.
             Err(error) if nobody_may => return Err(error.into()),
             Err(error) => drop(reasons.insert(role, tenants::one_line(bridge::no_secret(tenant, error)))),
         }
@@ -56,7 +56,7 @@ pub async fn create(task: DbTask<'_>, master: &Login, tenants: &[Tenant]) -> Res
         let moved = rotated_meanwhile(task, &specs, &created).await;
         match db::tenant::create_until(server, master, &moved, &stop, &context.events).await {
             Ok(again) => replace(&mut created, again),
-            // What was created is told all the same.
+            // The first outcomes are still reported.
             Err(error) => context.events.warn(format!(
                 "whether a password was rotated meanwhile is not known, the same again looks at it: {}",
                 error.chain()
@@ -83,7 +83,7 @@ fn replace(created: &mut [Created], again: Vec<Created>) {
     }
 }
 
-/// Returns what becomes of a tenant whose role's secret cannot be had.
+/// Returns the outcome of a tenant whose secret cannot be read.
 fn refused(context: &Context, tenant: &Tenant, reason: String) -> Created {
     let error = db::Error::NoLogin { tenant: tenant.name.clone(), reason };
     let subject = format!("tenant {}", tenant.name);
@@ -91,7 +91,7 @@ fn refused(context: &Context, tenant: &Tenant, reason: String) -> Created {
     Created { tenant: tenant.name.clone(), outcome: Outcome::Failed(error), findings: Vec::new() }
 }
 
-/// Returns the tenants whose role was given back a password that a rotation has replaced after it was read here.
+/// Returns the tenants whose role was set to an old password: a rotation replaced it after it was read here.
 async fn rotated_meanwhile(task: DbTask<'_>, specs: &[TenantSpec], created: &[Created]) -> Vec<TenantSpec> {
     let DbTask { context, cloud, .. } = task;
     let mut moved = Vec::new();
@@ -100,7 +100,7 @@ async fn rotated_meanwhile(task: DbTask<'_>, specs: &[TenantSpec], created: &[Cr
             let name = context.stack.role_secret_name(&spec.owner);
             let now = match aws::secret::find_credentials(cloud, &context.stack, &name).await {
                 Ok(now) => now.filter(|now| now.password != spec.password),
-                // It was set as it was read; the others are looked at all the same.
+                // The other tenants are still checked.
                 Err(error) => {
                     let why = Failure::from(error).chain();
                     context.events.warn(format!(
@@ -117,7 +117,7 @@ async fn rotated_meanwhile(task: DbTask<'_>, specs: &[TenantSpec], created: &[Cr
     moved
 }
 
-/// Prints what became of each tenant.
+/// Prints the outcome of each tenant.
 pub(super) fn show_created(context: &Context, created: &[Created]) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = created
         .iter()
@@ -143,8 +143,8 @@ pub(super) fn show_created(context: &Context, created: &[Created]) -> Result<(),
 /// Tells whether every tenant is as it should be.
 ///
 /// # Errors
-/// Exit 6 or 7 if all or some tenants failed, 8 if one differs in what is not mended behind anybody's back, 130 if the run
-/// was interrupted.
+/// Exit 6 or 7 if all or some tenants failed, 8 if one differs in a way that is not repaired unasked, 130 if the run was
+/// interrupted.
 pub fn judge_created(created: &[Created]) -> Result<(), Failure> {
     if created.iter().any(|one| matches!(one.outcome, Outcome::NotStarted)) {
         return Err(Failure::new(

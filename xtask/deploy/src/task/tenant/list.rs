@@ -1,4 +1,4 @@
-//! `tenant list`: the databases that there are, beside the tenants that there should be.
+//! `tenant list`: the databases on the server, and the tenants that have none.
 
 use db::Login;
 use db::tenant::TenantInfo;

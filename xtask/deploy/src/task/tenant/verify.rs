@@ -34,7 +34,7 @@ pub async fn verify(
     Ok(verifications)
 }
 
-/// Verifies.
+/// Verifies the tenants.
 ///
 /// # Errors
 /// What concerns all tenants; a tenant's own failure is in its checks.
@@ -68,7 +68,7 @@ pub async fn look(
 /// # Errors
 /// Exit 6 or 7 if all or some were not.
 pub fn judge_verified(verifications: &[Verification]) -> Result<(), Failure> {
-    // What could not be proved is not proved.
+    // A check that could not run is no pass.
     let failed = verifications.iter().filter(|one| one.verdict() != Verdict::Pass).count();
     tenants::verdict(failed, verifications.len())
 }
