@@ -147,7 +147,7 @@ pub fn context(environment: &[(String, String)], events: Events) -> Context {
         view: View::new(false, Detail::Quiet),
         events,
         stop: aws::Stop::new(),
-        ending: deploy::ending::Ending::default(),
+        shutdown: deploy::shutdown::Shutdown::default(),
         json: false,
         yes: true,
         no_input: true,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// Tenants by versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Matrix {
+pub struct MigrationStatus {
     /// The stack's name.
     pub stack: String,
     /// When it was looked at: RFC 3339, UTC.
@@ -132,9 +132,14 @@ pub struct Seen {
     pub drift: Vec<String>,
 }
 
-impl Matrix {
-    /// Returns the matrix of what was seen; `sets` hold the files.
-    pub fn new(stack: &str, observed_at: String, sets: &[Arc<MigrationSet>], seen: Vec<Seen>) -> Matrix {
+impl MigrationStatus {
+    /// Returns the status of what was seen; `sets` hold the files.
+    pub fn new(
+        stack: &str,
+        observed_at: String,
+        sets: &[Arc<MigrationSet>],
+        seen: Vec<Seen>,
+    ) -> MigrationStatus {
         let mut columns: BTreeMap<(Option<String>, i32), Column> = BTreeMap::new();
         for one in &seen {
             for applied in one.plan.iter().flat_map(|plan| &plan.applied) {
@@ -153,10 +158,10 @@ impl Matrix {
         }
         let columns: Vec<Column> = columns.into_values().collect();
         let tenants = seen.into_iter().map(|one| row(one, &columns)).collect();
-        Matrix { stack: stack.to_owned(), observed_at, migrations: columns, tenants }
+        MigrationStatus { stack: stack.to_owned(), observed_at, migrations: columns, tenants }
     }
 
-    /// Returns the tenants that are alike in everything but their names: places in the matrix. The worst come first,
+    /// Returns the tenants that are alike in everything but their names: places in the status. The worst come first,
     /// else those that are alone, for they are looked for.
     pub fn groups(&self) -> Vec<Vec<usize>> {
         let mut places: HashMap<Likeness<'_>, usize> = HashMap::new();
@@ -275,9 +280,9 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn matrix(files: &[Migration], seen: Vec<Seen>) -> Matrix {
+    pub(crate) fn status(files: &[Migration], seen: Vec<Seen>) -> MigrationStatus {
         let sets = [Arc::new(MigrationSet::flat(files.to_vec()))];
-        Matrix::new("shop-prod", "2026-11-25T03:00:00Z".to_owned(), &sets, seen)
+        MigrationStatus::new("shop-prod", "2026-11-25T03:00:00Z".to_owned(), &sets, seen)
     }
 
     #[test]
@@ -290,18 +295,18 @@ pub(crate) mod tests {
         plan.missing = vec!["V9__gone".to_owned()];
         plan.late = std::mem::take(&mut plan.pending);
         let broken = Seen { plan: Err("no connection".to_owned()), ..tenant("broken", 3, 0) };
-        let matrix = matrix(&files(3), vec![tenant("fine", 3, 3), odd, tenant("new", 3, 1), broken]);
-        let columns: Vec<_> = matrix.migrations.iter().map(|one| (one.name.as_str(), one.has_file)).collect();
+        let status = status(&files(3), vec![tenant("fine", 3, 3), odd, tenant("new", 3, 1), broken]);
+        let columns: Vec<_> = status.migrations.iter().map(|one| (one.name.as_str(), one.has_file)).collect();
         assert_eq!(columns, [("V1__m1", true), ("V2__m2", true), ("V3__m3", true), ("V9__gone", false)]);
         use Cell as C;
-        assert_eq!(matrix.tenants[0].cells, [C::Applied, C::Applied, C::Applied, C::None]);
-        assert_eq!(matrix.tenants[1].cells, [C::Changed, C::Applied, C::Late, C::NoFile]);
-        assert_eq!(matrix.tenants[2].cells, [C::Applied, C::Pending, C::Pending, C::None]);
-        assert_eq!(matrix.tenants[3].cells, [C::None; 4]);
-        let states: Vec<State> = matrix.tenants.iter().map(|row| row.state).collect();
+        assert_eq!(status.tenants[0].cells, [C::Applied, C::Applied, C::Applied, C::None]);
+        assert_eq!(status.tenants[1].cells, [C::Changed, C::Applied, C::Late, C::NoFile]);
+        assert_eq!(status.tenants[2].cells, [C::Applied, C::Pending, C::Pending, C::None]);
+        assert_eq!(status.tenants[3].cells, [C::None; 4]);
+        let states: Vec<State> = status.tenants.iter().map(|row| row.state).collect();
         assert_eq!(states, [State::UpToDate, State::Drift, State::Pending, State::Failed]);
-        assert_eq!(matrix.tenants[1].drift.len(), 3);
-        assert_eq!(matrix.common(), 0);
+        assert_eq!(status.tenants[1].drift.len(), 3);
+        assert_eq!(status.common(), 0);
     }
 
     #[test]
@@ -313,10 +318,10 @@ pub(crate) mod tests {
             let plan = Err(format!("cannot connect to database `{name}`"));
             seen.push(Seen { plan, ..tenant(name, 2, 0) });
         }
-        let matrix = matrix(&files(2), seen);
-        assert_eq!(matrix.groups(), [vec![7, 8], vec![6], vec![5], vec![0, 1, 2, 3, 4]]);
-        assert_eq!(matrix.tenants[7].anonymous_notes(), ["cannot connect to database `..`"]);
-        assert_eq!((matrix.count(State::UpToDate), matrix.common()), (5, 1));
+        let status = status(&files(2), seen);
+        assert_eq!(status.groups(), [vec![7, 8], vec![6], vec![5], vec![0, 1, 2, 3, 4]]);
+        assert_eq!(status.tenants[7].anonymous_notes(), ["cannot connect to database `..`"]);
+        assert_eq!((status.count(State::UpToDate), status.common()), (5, 1));
     }
 
     #[test]
@@ -325,12 +330,12 @@ pub(crate) mod tests {
         let sets = [Arc::new(MigrationSet::flat(files(2))), Arc::new(webshop)];
         let shop = Seen { set: Some("webshop".to_owned()), ..tenant("shop", 1, 1) };
         let seen = vec![tenant("flat", 2, 1), shop];
-        let matrix = Matrix::new("s", String::new(), &sets, seen);
-        let titles: Vec<String> = matrix.migrations.iter().map(Column::title).collect();
+        let status = MigrationStatus::new("s", String::new(), &sets, seen);
+        let titles: Vec<String> = status.migrations.iter().map(Column::title).collect();
         assert_eq!(titles, ["V1__m1", "V2__m2", "webshop/V1__m1"]);
         use Cell as C;
-        assert_eq!(matrix.tenants[0].cells, [C::Applied, C::Pending, C::None]);
-        assert_eq!(matrix.tenants[1].cells, [C::None, C::None, C::Applied]);
-        assert_eq!(matrix.tenants[1].state, State::UpToDate);
+        assert_eq!(status.tenants[0].cells, [C::Applied, C::Pending, C::None]);
+        assert_eq!(status.tenants[1].cells, [C::None, C::None, C::Applied]);
+        assert_eq!(status.tenants[1].state, State::UpToDate);
     }
 }

@@ -1,4 +1,4 @@
-//! `tenant drop`: a dump, and the end of a tenant's database, role and secret.
+//! `tenant drop`: dumps a tenant's database, then drops it with its role and secret.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,54 +6,54 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws::Cloud;
+use db::Login;
 use db::tenant::{Claim, DropSpec, Dropped, RoleEnd, Survey};
-use db::{Login, Server};
 use serde_json::json;
 use stack::spec::Tenant;
 
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
+use crate::db_task::{self, DbTask};
 use crate::dump::{Dump, Programs};
 use crate::failure::{Exit, Failure};
 use crate::file::Unfinished;
 use crate::leftover::{self, Leftover};
-use crate::task::tenant;
+use crate::reach::reach;
 use crate::text::{Text, put_line};
-use crate::{confirm, registry, view};
+use crate::{confirm, tenants, view};
 
-/// Looks, asks for the tenant's name, dumps, drops.
-pub async fn run(context: &Context, args: &xtask::TenantDrop) -> Result<ExitCode, Failure> {
-    if registry::is_complete(context) {
-        tenant::known(context, &args.tenant)?;
+/// Looks at the database, asks for the tenant's name, dumps, and drops.
+pub(super) async fn run(context: &Context, args: &xtask::TenantDrop) -> Result<ExitCode, Failure> {
+    if tenants::is_complete(context) {
+        tenants::known(context, &args.tenant)?;
     }
     let programs = if args.no_dump { None } else { Some(Programs::find().await?) };
-    let (cloud, inventory) = context.reach().await?;
+    let (cloud, inventory) = reach(context).await?;
     let master = bridge::master(context, &cloud).await?;
-    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
-    let work = async |bridge: &Arc<Bridge>| {
-        let server = bridge.server(context)?;
-        Box::pin(work(context, args, programs.as_ref(), &cloud, (bridge, &server, &master))).await
+    let work = async |task: DbTask<'_>, bridge: &Arc<Bridge>| {
+        work(task, args, programs.as_ref(), bridge, &master).await
     };
-    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
+    db_task::run(context, &cloud, &inventory, work).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn work(
-    context: &Context,
+    task: DbTask<'_>,
     args: &xtask::TenantDrop,
     programs: Option<&Programs>,
-    cloud: &Cloud,
-    (bridge, server, master): (&Arc<Bridge>, &Server, &Login),
+    bridge: &Arc<Bridge>,
+    master: &Login,
 ) -> Result<(), Failure> {
-    let context = &*registry::complete(context, cloud, server).await?;
-    let tenant = tenant::known(context, &args.tenant)?;
-    // It goes with its role: somebody else's says that this file has another stack's names.
+    let context = &*tenants::complete(task).await?;
+    let DbTask { cloud, server, .. } = task;
+    let tenant = tenants::known(context, &args.tenant)?;
+    // The secret goes with its role. If it is another stack's, this stack file has the wrong names.
     let secret = BTreeSet::from([context.stack.role_secret_name(&tenant.owner)]);
     Box::pin(aws::secret::check_all(cloud, &context.stack, &secret)).await?;
     let survey = db::tenant::survey(server, master, &tenant.name).await?;
     if !args.force {
         survey.check_unused(&tenant.name).map_err(in_use)?;
     }
-    // A run that was cut off may have dropped it already.
+    // An interrupted run may have dropped the database already.
     let programs = programs.filter(|_| is_whole(&survey));
     if let Some(programs) = programs {
         programs.check(survey.version)?;
@@ -75,18 +75,19 @@ async fn work(
         force: args.force,
     };
     let claim = db::tenant::claim(server, master, &what, &context.events).await?;
-    let ended = Box::pin(end(context, args, programs, &survey, cloud, (bridge, tenant, &claim))).await;
+    let dropping = Dropping { context, args, cloud, tenant, bridge };
+    let ended = Box::pin(dropping.end(programs, &survey, &claim)).await;
     claim.close().await;
     let (dump, dropped) = ended?;
     let dump = dump.map(|(dump, _)| dump);
-    // Without its role a password opens nothing.
+    // Without the role its password is useless.
     let secret = match dropped.role {
         RoleEnd::Dropped | RoleEnd::Absent => {
             aws::secret::destroy_role_secret(cloud, &context.stack, &tenant.owner).await
         }
         RoleEnd::Kept { .. } => Ok(false),
     };
-    // What was dropped is told, whatever became of the secret.
+    // The receipt is printed even if the secret could not be deleted.
     let is_deleted = secret.as_ref().is_ok_and(|deleted| *deleted);
     forget_cut_off_dumps(context, tenant, args.dump.as_deref());
     tell(context, tenant, dump.as_ref(), &dropped, is_deleted)?;
@@ -98,38 +99,49 @@ async fn work(
     })
 }
 
-/// Dumps and drops, under the tenant's locks: what is there by now may be less than before, if a run that was cut off is done.
-async fn end(
-    context: &Context,
-    args: &xtask::TenantDrop,
-    programs: Option<&Programs>,
-    before: &Survey,
-    cloud: &Cloud,
-    (bridge, tenant, claim): (&Arc<Bridge>, &Tenant, &Claim<'_>),
-) -> Result<(Option<(Dump, Unfinished)>, Dropped), Failure> {
-    let now = claim.survey().await?;
-    if !is_whole(before) && is_whole(&now) {
-        let text = format!(
-            "the database of tenant `{}` was not there when the question was asked, and is now; nothing was dropped",
-            tenant.name
-        );
-        return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)).hint("run the same again"));
-    }
-    if !args.force {
-        now.check_unused(&tenant.name).map_err(in_use)?;
-    }
-    let mut dump = None;
-    if let Some(programs) = programs.filter(|_| is_whole(&now)) {
-        let login = bridge::owner(context, cloud, tenant).await?;
-        let file = free_name(context, tenant, args.dump.as_deref())?;
-        context.view.say(format!("dumping `{}` to `{}`", tenant.name, file.display()));
-        dump = Some(programs.dump(context, bridge, &login, now.version, &file).await?);
-    }
-    context.check_interrupted()?;
-    Ok((dump, claim.carry_out().await?))
+/// A drop that was confirmed.
+struct Dropping<'a> {
+    context: &'a Context,
+    args: &'a xtask::TenantDrop,
+    cloud: &'a Cloud,
+    tenant: &'a Tenant,
+    /// The tunnel that the dump takes.
+    bridge: &'a Arc<Bridge>,
 }
 
-/// Tells whether there is a database that one can connect to.
+impl Dropping<'_> {
+    /// Dumps and drops under the tenant's locks. Less may exist than before, if an interrupted run has finished meanwhile.
+    async fn end(
+        &self,
+        programs: Option<&Programs>,
+        before: &Survey,
+        claim: &Claim<'_>,
+    ) -> Result<(Option<(Dump, Unfinished)>, Dropped), Failure> {
+        let Dropping { context, args, cloud, tenant, bridge } = self;
+        let now = claim.survey().await?;
+        if !is_whole(before) && is_whole(&now) {
+            let text = format!(
+                "the database of tenant `{}` was not there when the question was asked, and is now; nothing was dropped",
+                tenant.name
+            );
+            return Err(Failure::new(Exit::Drift, anyhow::Error::msg(text)).hint("run the same again"));
+        }
+        if !args.force {
+            now.check_unused(&tenant.name).map_err(in_use)?;
+        }
+        let mut dump = None;
+        if let Some(programs) = programs.filter(|_| is_whole(&now)) {
+            let login = bridge::owner(context, cloud, tenant).await?;
+            let file = free_name(context, tenant, args.dump.as_deref())?;
+            context.view.say(format!("dumping `{}` to `{}`", tenant.name, file.display()));
+            dump = Some(programs.dump(context, bridge, &login, now.version, &file).await?);
+        }
+        context.check_interrupted()?;
+        Ok((dump, claim.carry_out().await?))
+    }
+}
+
+/// Tells whether the database exists and takes connections.
 fn is_whole(survey: &Survey) -> bool {
     survey.database.as_ref().is_some_and(|info| !info.is_half_dropped)
 }
@@ -144,8 +156,8 @@ fn others(context: &Context, tenant: &Tenant) -> Vec<String> {
     others.map(|other| other.name.clone()).filter(|name| *name != tenant.name).collect()
 }
 
-/// Returns where the dump goes. What a run that was killed has half written is removed; what it had whole stays as it is, and
-/// this one gets another name.
+/// Returns the file for the dump. The unfinished dump of a killed run is removed. A whole one stays, and the new dump gets
+/// another name.
 fn free_name(context: &Context, tenant: &Tenant, told: Option<&Path>) -> Result<PathBuf, Failure> {
     let file = told.map_or_else(|| default_file(tenant), |file| Ok(file.to_owned()))?;
     let mut is_taken = false;
@@ -173,7 +185,7 @@ fn free_name(context: &Context, tenant: &Tenant, told: Option<&Path>) -> Result<
     Ok(free.expect("invariant: no folder has so many files"))
 }
 
-/// Takes the marks off dumps of runs that were cut off: there is nothing left to go on with.
+/// Removes the marks of interrupted dumps: after the drop there is nothing left to resume.
 fn forget_cut_off_dumps(context: &Context, tenant: &Tenant, told: Option<&Path>) {
     for left in leftovers(tenant, told) {
         if let Err(error) = left.remove() {
@@ -182,7 +194,7 @@ fn forget_cut_off_dumps(context: &Context, tenant: &Tenant, told: Option<&Path>)
     }
 }
 
-/// Returns the dumps of this tenant whose runs were killed, where this one's dump goes.
+/// Returns the dumps of this tenant that killed runs left in the dump's folder.
 fn leftovers(tenant: &Tenant, told: Option<&Path>) -> Vec<Leftover> {
     let wanted = told.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let folder = told.and_then(Path::parent).unwrap_or(Path::new(""));
@@ -196,7 +208,7 @@ fn leftovers(tenant: &Tenant, told: Option<&Path>) -> Vec<Leftover> {
     leftover::find(folder, |name| wanted.as_deref().map_or_else(|| is_of_time(name), |wanted| name == wanted))
 }
 
-/// What the time in a dump's name looks like.
+/// The form of the time in a dump's name.
 const TIME: &str = "20261130T183000Z";
 
 fn default_file(tenant: &Tenant) -> Result<PathBuf, Failure> {

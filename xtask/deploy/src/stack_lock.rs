@@ -1,4 +1,4 @@
-//! One run at a time changes a stack.
+//! The stack's lock: one run at a time changes a stack.
 
 use aws::Cloud;
 use stack::plan::{Action, Step};
@@ -8,50 +8,50 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::machine;
 
-/// When what was seen before the lock was taken is still to be believed.
+/// Whether what was seen before the lock was taken still holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Belief {
-    /// Only if there was nothing at all: what is made twice stays twice.
+pub enum Freshness {
+    /// It holds only if nothing existed: a resource that is created twice stays twice.
     IfEmpty,
-    /// Unless somebody had the lock: what has gone since is gone, and a last look finds what has come.
+    /// It holds unless another run had the lock. Deleting what is gone already does nothing, and a last look finds what is
+    /// new.
     UnlessLocked,
-    /// Not at all: somebody has thought about a question meanwhile.
+    /// It does not hold: the user has taken time to answer a question.
     Never,
 }
 
-impl Belief {
-    /// Returns this one, unless somebody was asked and has taken time to answer.
+impl Freshness {
+    /// Returns this one if `--yes` answered, and [`Freshness::Never`] if a person did.
     #[must_use]
-    pub fn unless_asked(self, context: &Context) -> Belief {
-        if context.yes { self } else { Belief::Never }
+    pub fn unless_asked(self, context: &Context) -> Freshness {
+        if context.yes { self } else { Freshness::Never }
     }
 }
 
-/// Does the work while nobody else changes the stack, on what exists then.
+/// Takes the lock, observes the stack again unless `seen` still holds, does the work, and releases the lock.
 ///
 /// # Errors
 /// Those of the work; exit 4 if the lock cannot be taken or is lost.
 pub async fn change<T>(
     context: &Context,
     cloud: &Cloud,
-    (task, belief): (&str, Belief),
+    (task, freshness): (&str, Freshness),
     seen: Inventory,
     work: impl AsyncFnOnce(Inventory) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let whose = machine::whose();
+    let owner = machine::owner_label();
     let taking =
-        aws::lock::take(cloud, &context.stack, (task, &whose), &seen.locks, &context.events, &context.stop);
+        aws::lock::take(cloud, &context.stack, (task, &owner), &seen.locks, &context.events, &context.stop);
     let held = Box::pin(taking).await?;
-    let is_believed = seen.locks.is_empty()
+    let is_fresh = seen.locks.is_empty()
         && !held.has_waited()
-        && match belief {
-            Belief::IfEmpty => seen.is_empty(),
-            Belief::UnlessLocked => true,
-            Belief::Never => false,
+        && match freshness {
+            Freshness::IfEmpty => seen.is_empty(),
+            Freshness::UnlessLocked => true,
+            Freshness::Never => false,
         };
     let result = Box::pin(held.during(async {
-        let inventory =
-            if is_believed { seen } else { Box::pin(aws::observe(cloud, &context.stack)).await? };
+        let inventory = if is_fresh { seen } else { Box::pin(aws::observe(cloud, &context.stack)).await? };
         Box::pin(work(inventory)).await
     }))
     .await;
@@ -59,20 +59,21 @@ pub async fn change<T>(
     result?
 }
 
-/// What has become of a plan that somebody agreed to.
+/// What became of a plan that the user confirmed.
 pub enum Outcome<T> {
     /// It was carried out.
     Done(T),
-    /// Not begun: what exists has changed, and what there is to do with it.
+    /// It was not started: the stack has changed, and the plan with it. Holds what exists now.
     Changed(Box<Inventory>),
 }
 
-/// Says whether to go on with a plan that is made of what exists now, in the place of the one that was agreed to.
+/// Tells whether to carry out a plan of what exists now instead of the one that was confirmed.
 ///
-/// Whoever can be asked is asked again (`false`). `--yes` goes on, unless it deletes or replaces what nobody has seen.
+/// Returns `false` if the plan differs and the user can be asked again. With `--yes` it goes on, unless the plan deletes or
+/// replaces resources that were not shown.
 ///
 /// # Errors
-/// Exit 8: it would, and nothing is done.
+/// Exit 8 in that last case; nothing is changed.
 pub fn goes_on(context: &Context, plan: &Plan, agreed: &Plan, task: &str) -> Result<bool, Failure> {
     if plan.is_as_agreed(agreed) || plan.is_empty() {
         return Ok(true);

@@ -1,21 +1,21 @@
-//! Where the files are that the tasks read.
+//! Paths of the files that the tasks read.
 
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::program;
 
-/// The stack file, as seen from the workspace's root.
+/// The stack file, relative to the workspace's root.
 pub const STACK_FILE: &str = "infra/stack.toml";
-/// The demo's stack file, as seen from the workspace's root.
+/// The demo's stack file, relative to the workspace's root.
 pub const DEMO_FILE: &str = "infra/demo.toml";
-/// What is in it: the demo needs no checkout.
+/// The content of [`DEMO_FILE`]: the demo needs no checkout.
 pub const DEMO: &[u8] = include_bytes!("../../../infra/demo.toml");
 /// The RDS roots, shipped with the project.
 pub const RDS_ROOTS: &[u8] = include_bytes!("../../../infra/rds-global-bundle.pem");
 
-/// Returns the folder with the stack file and the migrations that the current folder lies in; else the workspace that this
-/// program was built in, if cargo runs it; else the current folder.
+/// Returns the nearest folder above the current one that holds the stack file; else the workspace that this program was
+/// built in, if cargo runs it; else the current folder.
 pub fn workspace() -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     let found = here.ancestors().find(|dir| dir.join(STACK_FILE).is_file()).map(Path::to_owned);
@@ -24,11 +24,11 @@ pub fn workspace() -> PathBuf {
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Returns the folder for everything that sandboxes keep: `sandbox` in the target directory, or in the user's cache where
-/// there is none.
+/// Returns the folder for the sandboxes' files: `sandbox` in the target directory, or in the user's cache if this program is
+/// installed.
 ///
 /// # Errors
-/// There is neither.
+/// Neither folder exists.
 pub fn sandboxes() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
     if program::is_installed() {

@@ -1,4 +1,4 @@
-//! What must happen before this program ends, whichever way it ends.
+//! Cleanup before the program ends, whether its task succeeds, fails, panics or is interrupted.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -12,79 +12,79 @@ use tokio::time::timeout;
 
 use crate::running::{Look, Running};
 
-/// How long the sessions of a program that is told to end at once are given.
+/// Time for cleanup after a second signal.
 pub const AT_ONCE: Duration = Duration::from_secs(3);
-/// How long those of a task that failed or panicked are given; a session's own limit is shorter.
+/// Time for cleanup after a task. A session's own limit is shorter.
 const IN_GOOD_ORDER: Duration = Duration::from_secs(20);
 
-/// Something at AWS that lives on after this program unless it is told to end.
-pub trait Endable: Send + Sync {
-    /// Ends it. Once it has ended, ending it again does nothing.
+/// Something at AWS that outlives this program unless it is ended.
+pub trait Cleanup: Send + Sync {
+    /// Ends it. A second call does nothing.
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
-/// What is open, and who gets Ctrl-C. Cheap to clone; all clones are one.
+/// What is open at AWS, and who gets Ctrl-C. Clones share one state.
 #[derive(Clone, Default)]
-pub struct Ending {
-    open: Arc<Mutex<Vec<Arc<dyn Endable>>>>,
+pub struct Shutdown {
+    open: Arc<Mutex<Vec<Arc<dyn Cleanup>>>>,
     foreground: Arc<AtomicUsize>,
-    farewell: Arc<Mutex<Option<Look>>>,
+    closing_note: Arc<Mutex<Option<Look>>>,
 }
 
-impl Ending {
-    /// Remembers something to end.
-    pub fn remember(&self, open: Arc<dyn Endable>) {
+impl Shutdown {
+    /// Registers something to end.
+    pub fn remember(&self, open: Arc<dyn Cleanup>) {
         self.lock().push(open);
     }
 
-    /// Ends all that is open, at the same time, within `limit`.
+    /// Ends everything that is open, concurrently, within `limit`.
     pub async fn end_all(&self, limit: Duration) {
         let open = std::mem::take(&mut *self.lock());
-        // What does not end in time ends by itself later.
+        // A session that does not end in time ends by itself when it is idle.
         drop(timeout(limit, join_all(open.iter().map(|open| open.end()))).await);
     }
 
-    /// Runs a task to its end, and ends all that it left open, even if it panics.
+    /// Runs a task, then ends everything that it left open, even if it panics.
     pub async fn after<T>(&self, task: impl Future<Output = T>) -> T {
         let outcome = AssertUnwindSafe(task).catch_unwind().await;
         self.end_all(IN_GOOD_ORDER).await;
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Sets how it is found out at the end what still runs and costs; `None` if nothing does any more.
-    pub fn set_farewell(&self, look: Option<Look>) {
-        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = look;
+    /// Sets the check that says at the end what still runs and costs; `None` if nothing runs any more.
+    pub fn set_closing_note(&self, look: Option<Look>) {
+        *self.closing_note.lock().unwrap_or_else(PoisonError::into_inner) = look;
     }
 
-    /// Looks at what still runs and costs now.
-    pub async fn farewell(&self) -> Option<Running> {
-        let look = self.farewell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    /// Returns what still runs and costs now.
+    pub async fn closing_note(&self) -> Option<Running> {
+        let look = self.closing_note.lock().unwrap_or_else(PoisonError::into_inner).clone();
         look?().await
     }
 
-    /// Leaves Ctrl-C to a child on the same terminal, which gets it from there, until the guard is dropped.
+    /// Leaves Ctrl-C to a child on the same terminal until the guard is dropped. The child gets it from the terminal.
     pub fn leave_interrupts(&self) -> Foreground {
         self.foreground.fetch_add(1, Ordering::Relaxed);
         Foreground(self.foreground.clone())
     }
 
-    /// Tells whether Ctrl-C is a child's business.
+    /// Tells whether Ctrl-C is left to a child.
     pub(crate) fn leaves_interrupts(&self) -> bool {
         self.foreground.load(Ordering::Relaxed) > 0
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Endable>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Cleanup>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Ending {
+impl fmt::Debug for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ending").field("open", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Shutdown").field("open", &self.lock().len()).finish_non_exhaustive()
     }
 }
 
-/// As long as this lives, Ctrl-C is a child's business.
+/// While this guard lives, Ctrl-C is left to a child.
 #[derive(Debug)]
 pub struct Foreground(Arc<AtomicUsize>);
 
@@ -101,7 +101,7 @@ mod tests {
     #[derive(Default)]
     struct Session(AtomicUsize);
 
-    impl Endable for Session {
+    impl Cleanup for Session {
         fn end(&self) -> BoxFuture<'_, ()> {
             async {
                 tokio::task::yield_now().await;
@@ -113,20 +113,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_leaves_no_session() {
-        let (ending, session) = (Ending::default(), Arc::new(Session::default()));
-        ending.remember(session.clone());
+        let (shutdown, session) = (Shutdown::default(), Arc::new(Session::default()));
+        shutdown.remember(session.clone());
         let task = async { panic!("a defect") };
-        let panicked = AssertUnwindSafe(ending.after::<()>(task)).catch_unwind().await;
+        let panicked = AssertUnwindSafe(shutdown.after::<()>(task)).catch_unwind().await;
         assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"a defect"), "the panic goes on");
         assert_eq!(session.0.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn what_a_task_leaves_open_is_ended_once() {
-        let (ending, session) = (Ending::default(), Arc::new(Session::default()));
-        ending.remember(session.clone());
-        assert_eq!(ending.after(async { 7 }).await, 7);
-        ending.end_all(AT_ONCE).await;
+        let (shutdown, session) = (Shutdown::default(), Arc::new(Session::default()));
+        shutdown.remember(session.clone());
+        assert_eq!(shutdown.after(async { 7 }).await, 7);
+        shutdown.end_all(AT_ONCE).await;
         assert_eq!(session.0.load(Ordering::Relaxed), 1);
     }
 }

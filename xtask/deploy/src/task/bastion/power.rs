@@ -1,31 +1,28 @@
-//! `bastion start|stop|extend|keep`: the bastion's hours, which are what it costs.
+//! `bastion start|stop|extend|keep`: when the bastion runs, which decides what it costs.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use aws::Cloud;
-use jiff::{SignedDuration, Timestamp};
+use aws::{ApplyOptions, Cloud};
 use serde_json::json;
 use stack::Inventory;
 use stack::inventory::Instance;
 use stack::spec::KEPT;
 
+use crate::apply::apply;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::text::Text;
-use crate::{power, running, view};
+use crate::{connected, running, span, view};
 
-/// Starts it and waits until it takes sessions.
-pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
+/// Starts the bastion and waits until it takes sessions.
+pub(super) async fn start(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     let was = find(&inventory)?.state.clone();
     let plan = stack::plan::start(&context.stack, &inventory)
         .ok_or_else(|| Failure::new(Exit::Failure, anyhow::Error::msg("the bastion cannot be mended")))
         .map_err(|failure| failure.hint("run `cargo xtask up bastion` to replace it"))?;
-    let options = aws::ApplyOptions::default();
-    let applied =
-        aws::apply(&cloud, &context.stack, &plan, inventory, &options, &context.events, &context.stop);
-    let inventory = Box::pin(running::applied(context, &cloud, applied)).await?;
+    let options = ApplyOptions::default();
+    let inventory = Box::pin(apply(context, &cloud, &plan, inventory, &options)).await?;
     let bastion = find(&inventory)?;
     let outcome = if plan.is_empty() { "unchanged" } else { "started" };
     let text = Text::of(format_args!("{outcome}: bastion {} takes sessions", bastion.id));
@@ -34,12 +31,12 @@ pub async fn start(context: &Context) -> Result<ExitCode, Failure> {
         &text,
         &json!({ "bastion": bastion.id, "outcome": outcome, "was": was, "state": bastion.state }),
     )?;
-    context.ending.set_farewell(running::look(context, &cloud, &inventory));
+    context.shutdown.set_closing_note(running::look(&context.stack, &cloud, &inventory));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says who is connected, asks, and stops it.
-pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
+/// Says who is connected, asks, and stops the bastion.
+pub(super) async fn stop(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     let bastion = find(&inventory)?;
     let told = |outcome: &str, connected: &[aws::bastion::Connected]| {
@@ -56,12 +53,12 @@ pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if bastion.expires_at.is_some() {
-        // Its end is a timer in memory, which a stop would lose.
+        // Its timer is in memory, and a stop would lose it.
         return Err(Failure::usage(format!("bastion {} is ephemeral, it is not stopped", bastion.id))
             .hint("run `cargo xtask down bastion` to remove it"));
     }
-    let connected = power::ask_the_connected(context, "they lose their connections; stop it?", async || {
-        power::connected(&cloud, std::iter::once(bastion)).await
+    let connected = connected::ask(context, "they lose their connections; stop it?", async || {
+        connected::find(&cloud, std::iter::once(bastion)).await
     });
     let connected = Box::pin(connected).await?;
     Box::pin(aws::bastion::stop(&cloud, &bastion.id, &context.events, &context.stop)).await?;
@@ -79,18 +76,18 @@ pub async fn stop(context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps it from stopping by itself for a while.
-pub async fn extend(context: &Context, args: &xtask::BastionExtend) -> Result<ExitCode, Failure> {
-    let span = span("DURATION", &args.duration)?;
+/// Keeps the bastion from stopping by itself for a while.
+pub(super) async fn extend(context: &Context, args: &xtask::BastionExtend) -> Result<ExitCode, Failure> {
+    let duration = span::parse("DURATION", &args.duration)?;
     let (cloud, inventory) = context.observe().await?;
-    let until = after(span).to_string();
+    let until = span::from_now(duration).to_string();
     set_keep(context, &cloud, &inventory, &until).await?;
     context.view.say("without sessions it stops by itself at the next look after that, within a minute");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps it from stopping by itself.
-pub async fn keep(context: &Context) -> Result<ExitCode, Failure> {
+/// Keeps the bastion from stopping by itself.
+pub(super) async fn keep(context: &Context) -> Result<ExitCode, Failure> {
     let (cloud, inventory) = context.observe().await?;
     set_keep(context, &cloud, &inventory, KEPT).await?;
     Ok(ExitCode::SUCCESS)
@@ -128,24 +125,8 @@ async fn set_keep(
         _ => format!("extended: bastion {} does not stop by itself before {until}", bastion.id),
     };
     view::result(context.json, &Text::of(text), &json!({ "bastion": bastion.id, "keep_until": until }))?;
-    context.ending.set_farewell(running::look(context, cloud, inventory));
+    context.shutdown.set_closing_note(running::look(&context.stack, cloud, inventory));
     Ok(())
-}
-
-/// Returns the duration that an argument means.
-///
-/// # Errors
-/// Exit 2, naming the argument.
-pub fn span(argument: &str, text: &str) -> Result<Duration, Failure> {
-    stack::config::span(text)
-        .map_err(|(message, help)| Failure::usage(format!("{argument}: {message}")).hint(help))
-}
-
-/// Returns the time after that, in whole seconds.
-pub fn after(span: Duration) -> Timestamp {
-    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
-    now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 fn find(inventory: &Inventory) -> Result<&Instance, Failure> {

@@ -1,4 +1,4 @@
-//! What each tenant is to be, with the password that its secret holds.
+//! The wanted state of each tenant, with the password from its secret.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,12 @@ use crate::bridge;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
-/// For how many tenants each secret is read by itself, with the password of a rotation that was cut off. Secrets of more
-/// are read together, and whoever such a rotation has left behind is refused by the server and told how to finish it.
+/// Up to this many tenants, each secret is read alone, with the pending password of an interrupted rotation. The secrets of
+/// more tenants are read in batches; after an interrupted rotation the server refuses the login, and the hint says how to
+/// finish the rotation.
 const FEW: usize = 20;
 
-/// Returns what each tenant is to be, with the password that its secret holds, or why that cannot be had and what mends it.
+/// Returns the wanted state of each tenant, or why its secret cannot be read and what helps.
 ///
 /// # Errors
 /// What concerns all tenants: nobody's secret may be read (3), or an interruption (130).
@@ -32,7 +33,7 @@ pub async fn specs(
     context.check_interrupted()?;
     let is_denied =
         |spec: &Result<TenantSpec, Failure>| matches!(spec, Err(failure) if failure.exit == Exit::Permission);
-    // Credentials that have expired are nobody's in particular.
+    // Expired credentials concern all tenants.
     if specs.iter().all(is_denied)
         && let Some(Err(failure)) = specs.pop()
     {
@@ -57,7 +58,7 @@ async fn together(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Vec<R
     let name_of = |tenant: &Tenant| context.stack.role_secret_name(&tenant.owner);
     let names = tenants.iter().map(name_of).collect();
     let mut found = aws::secret::find_all(cloud, &context.stack, &names, &context.events).await;
-    // Tenants may share a role, and an error cannot be told twice but as text.
+    // Tenants may share a role, and an error cannot be cloned: later tenants get its text.
     let mut refused: HashMap<String, Failure> = HashMap::new();
     let mut one = |tenant: &Tenant| {
         let name = name_of(tenant);
@@ -75,16 +76,16 @@ async fn together(context: &Context, cloud: &Cloud, tenants: &[Tenant]) -> Vec<R
     tenants.iter().map(&mut one).collect()
 }
 
-/// Tells whether a tenant's login fails because there is no such password, role or database, or none but a hash of MD5, which
-/// `tenant create` mends. A migration that connects elsewhere may fail with the same codes.
-pub(in crate::task) fn is_shut_out(error: &db::Error) -> bool {
+/// Tells whether a login failed because the password, role or database does not exist, or the server has only an MD5 hash.
+/// `tenant create` repairs that. A migration that connects elsewhere may fail with the same codes.
+pub(crate) fn is_shut_out(error: &db::Error) -> bool {
     matches!(error, db::Error::Unproved { .. })
         || (matches!(error, db::Error::Connect { .. })
             && matches!(error.sqlstate(), Some("28P01" | "28000" | "3D000")))
 }
 
-/// Returns what a tenant is to be, with what its secret holds.
-pub(super) fn spec(tenant: &Tenant, found: Credentials) -> TenantSpec {
+/// Returns the wanted state of a tenant with the credentials from its secret.
+pub(crate) fn spec(tenant: &Tenant, found: Credentials) -> TenantSpec {
     TenantSpec {
         name: tenant.name.clone(),
         owner: tenant.owner.clone(),

@@ -1,26 +1,25 @@
 //! `migrate --baseline` and `migrate --repair`: what is written into a history without running anything.
 
-use db::Server;
 use db::migrate::{Change, Difference, RunOptions, Survey, Target};
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::db_task::DbTask;
 use crate::failure::Failure;
-use crate::task::tenant;
 use crate::text::{Text, put_line};
-use crate::{confirm, sets, table, view};
+use crate::{confirm, sets, table, tenants, view};
 
 /// Records the files up to `version` in every tenant that has no history, once that is confirmed.
 ///
 /// # Errors
 /// Exit 2 if they have several sets of migrations, 6 or 7 if all or some tenants failed.
 pub(super) async fn baseline(
-    context: &Context,
-    server: &Server,
+    task: DbTask<'_>,
     targets: &[Target],
     version: i32,
     options: &RunOptions,
 ) -> Result<(), Failure> {
+    let DbTask { context, server, .. } = task;
     let set = sets::only(targets)?;
     let count = set.migrations.iter().filter(|file| file.version() <= version).count();
     let question = format!(
@@ -53,7 +52,7 @@ pub(super) async fn baseline(
     }
     let text = table::render(&["tenant", "outcome"], &rows);
     view::result(context.json, &text, &json!({ "tenants": documents, "failed": failed }))?;
-    tenant::verdict(failed, targets.len())
+    tenants::verdict(failed, targets.len())
 }
 
 /// What is known of a tenant, and what is to be done.
@@ -131,12 +130,12 @@ impl<'a> Found<'a> {
 /// # Errors
 /// Exit 6 or 7 if the histories of all or some tenants do not fit the files afterwards.
 pub(super) async fn repair(
-    context: &Context,
-    server: &Server,
+    task: DbTask<'_>,
     targets: &[Target],
     replaced: &[i32],
     options: &RunOptions,
 ) -> Result<(), Failure> {
+    let DbTask { context, server, .. } = task;
     let mut found: Vec<Found<'_>> = Vec::new();
     let mut failed = 0;
     let mut text = Text::new();
@@ -180,5 +179,5 @@ pub(super) async fn repair(
         text.line("every history fits the files");
     }
     view::result(context.json, &text, &json!({ "tenants": documents, "failed": failed }))?;
-    tenant::verdict(failed, targets.len())
+    tenants::verdict(failed, targets.len())
 }

@@ -13,7 +13,7 @@ use stack::Event;
 use crate::failure::{Exit, Failure};
 use crate::text::Text;
 use crate::view::{self, View};
-use crate::{place, squawk, table};
+use crate::{paths, squawk, table};
 
 /// Prints every finding: of each file alone, or of those from version `from` on as one set.
 ///
@@ -25,7 +25,7 @@ pub async fn run(
     view: &View,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
+    let dir = args.dir.clone().unwrap_or_else(|| paths::workspace().join("db/migrations"));
     let mut sets = vec![db::migration::load_set(&dir, None)?];
     let names = db::migration::sets(&dir)?;
     match from {
@@ -78,7 +78,7 @@ async fn judge(dir: &Path, set: &mut MigrationSet, from: Option<i32>, view: &Vie
     findings
 }
 
-/// Returns what squawk finds, if it is there; that it could not be asked is no verdict on the files.
+/// Returns the findings of squawk, if it is installed. If squawk fails, that is a warning and no finding.
 async fn others(dir: &Path, migrations: &[Migration], view: &View) -> Vec<Finding> {
     let Some(program) = squawk::find() else { return Vec::new() };
     squawk::check(&program, dir, migrations).await.unwrap_or_else(|reason| {

@@ -4,27 +4,28 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use aws::Cloud;
+use db::Login;
 use db::migrate::{RunOptions, Target};
 use db::tenant::{TenantInfo, Verdict};
-use db::{Login, Server};
 use stack::spec::Tenant;
 
+use super::{apply, options};
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
+use crate::db_task::{self, DbTask};
 use crate::failure::{Exit, Failure};
+use crate::reach::reach;
 use crate::report::extension;
 use crate::report::html::html;
-use crate::report::matrix::{Matrix, Seen, State};
+use crate::report::migration_status::{MigrationStatus, Seen, State};
 use crate::sets::Sets;
-use crate::task::tenant;
 use crate::text::Text;
-use crate::{place, registry, report, table};
+use crate::{interrupt, paths, report, table, tenants};
 
-/// More names than that are a number.
+/// Names in one line; further ones are counted.
 const NAMES: usize = 5;
 
-/// Looks at every tenant and shows the matrix, or writes the page.
+/// Shows the status of every tenant, or writes the page.
 pub async fn run(
     context: &Context,
     migrate: &xtask::Migrate,
@@ -35,50 +36,47 @@ pub async fn run(
         return Err(Failure::usage("`migrate status` only looks").hint("leave out the options of `migrate`"));
     }
     args.html.as_deref().map_or(Ok(()), report::try_writing)?;
-    let known = match registry::is_complete(context) {
-        true => Some(tenant::chosen(context, &args.tenants)?),
+    let known = match tenants::is_complete(context) {
+        true => Some(tenants::chosen(context, &args.tenants)?),
         false => None,
     };
     let dir =
-        args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| place::workspace().join("db/migrations"));
+        args.dir.clone().or(migrate.dir.clone()).unwrap_or_else(|| paths::workspace().join("db/migrations"));
     let mut sets = Sets::load(&dir, known.as_deref(), &context.events)?;
-    let (cloud, inventory) = context.reach().await?;
-    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
-    let work = async |bridge: &Arc<Bridge>| {
-        let server = bridge.server(context)?;
-        let matrix = Box::pin(look(context, args, &cloud, &server, &mut sets)).await?;
-        // Before the session is ended, which may take its time or fail.
-        let page = args.html.as_deref().map(|file| (file, html(&matrix)));
-        let given = report::give(context, page, || render(&matrix), &matrix);
-        let is_well = matrix.count(State::UpToDate) == matrix.tenants.len();
+    let (cloud, inventory) = reach(context).await?;
+    let work = async |task: DbTask<'_>, _: &Arc<Bridge>| {
+        let status = Box::pin(look(task, args, &mut sets)).await?;
+        // Written before the session ends, which may take time or fail.
+        let page = args.html.as_deref().map(|file| (file, html(&status)));
+        let given = report::give(context, page, || render(&status), &status);
+        let is_well = status.count(State::UpToDate) == status.tenants.len();
         let judged = if args.check && !is_well { Err(Failure::told(Exit::Drift)) } else { Ok(()) };
         report::after(context, judged, given)
     };
-    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
+    db_task::run(context, &cloud, &inventory, work).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn look(
-    context: &Context,
+    task: DbTask<'_>,
     args: &xtask::MigrateStatus,
-    cloud: &Cloud,
-    server: &Server,
     sets: &mut Sets,
-) -> Result<Matrix, Failure> {
-    let context = &*registry::complete(context, cloud, server).await?;
+) -> Result<MigrationStatus, Failure> {
+    let context = &*tenants::complete(task).await?;
+    let DbTask { cloud, server, .. } = task;
     let master = bridge::master(context, cloud).await?;
-    let tenants = tenant::chosen(context, &args.tenants)?;
+    let tenants = tenants::chosen(context, &args.tenants)?;
     let databases = db::tenant::list(server, &master).await?;
     let databases: HashMap<&str, &TenantInfo> =
         databases.iter().map(|one| (one.name.as_str(), one)).collect();
-    // Nobody can log in to what is not there, and its secret may not be there either.
+    // A missing database takes no login, and its secret may be missing as well.
     let (there, missing): (Vec<Tenant>, Vec<Tenant>) =
         tenants.iter().cloned().partition(|one| databases.contains_key(one.name.as_str()));
-    let logins = super::migrate::logins(context, cloud, &there).await?;
+    let logins = apply::logins(task.within(context), &there).await?;
     let targets = sets.targets(&there, logins)?;
-    let jobs = super::migrate::jobs(context, args.jobs, server, &targets).await?;
-    let options = RunOptions { jobs, ..RunOptions::default() };
-    let stop = super::migrate::forward(context, &options.stop);
-    let plans = db::migrate::plan_all(server, &targets, &options).await;
+    let jobs = options::jobs(task.within(context), args.jobs, &targets).await?;
+    let run_options = RunOptions { jobs, ..RunOptions::default() };
+    let stop = interrupt::forward(&context.stop, &run_options.stop);
+    let plans = db::migrate::plan_all(server, &targets, &run_options).await;
     stop.abort();
     context.check_interrupted()?;
     let has_login = |target: &&Target| target.no_login.is_none();
@@ -88,11 +86,11 @@ async fn look(
 
     let mut seen: HashMap<&str, Seen> = HashMap::new();
     for ((one, target), plan) in there.iter().zip(&targets).zip(plans) {
-        // Whoever cannot log in has a plan that says why.
+        // Without a login the plan says why.
         let inside = if has_login(&target) { insides.next() } else { None };
         let info = databases[one.name.as_str()];
         let mut drift = db::tenant::differences(one, info);
-        let plan = plan.map_err(|error| match tenant::is_shut_out(&error) {
+        let plan = plan.map_err(|error| match tenants::is_shut_out(&error) {
             true => format!("{}; run `cargo xtask tenant create {}`", error.chain(), one.name),
             false => error.chain(),
         });
@@ -103,7 +101,7 @@ async fn look(
                 drift.extend(inside.checks(&one.name, &one.owner));
                 extensions = inside.extensions;
             }
-            // What could not be seen is not as it should be.
+            // A check that failed is no pass.
             Some(Err(error)) => plan = plan.and(Err(error.chain())),
         }
         drift.retain(|check| check.verdict != Verdict::Pass);
@@ -116,7 +114,7 @@ async fn look(
     let mut seen: Vec<Seen> = tenants.iter().filter_map(|tenant| seen.remove(tenant.name.as_str())).collect();
     extension::compare(&mut seen);
     let now = jiff::Timestamp::now().round(jiff::Unit::Second).map_err(anyhow::Error::from)?;
-    Ok(Matrix::new(&context.stack.name, now.to_string(), &sets.all(), seen))
+    Ok(MigrationStatus::new(&context.stack.name, now.to_string(), &sets.all(), seen))
 }
 
 fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec<String>) -> Seen {
@@ -124,18 +122,18 @@ fn of(tenant: &Tenant, plan: Result<db::migrate::TenantPlan, String>, drift: Vec
     Seen { tenant: name, labels: tenant.labels.clone(), set, plan, extensions: Vec::new(), drift }
 }
 
-/// Renders the groups of the matrix: tenants that are alike share a line.
-pub(crate) fn render(matrix: &Matrix) -> Text {
-    use crate::report::matrix::Cell;
+/// Renders one line for each group of tenants with the same status.
+pub(crate) fn render(status: &MigrationStatus) -> Text {
+    use crate::report::migration_status::Cell;
     let mut rows = Vec::new();
-    for group in matrix.groups() {
+    for group in status.groups() {
         let names: Vec<&str> =
-            group.iter().take(NAMES).map(|place| matrix.tenants[*place].tenant.as_str()).collect();
+            group.iter().take(NAMES).map(|place| status.tenants[*place].tenant.as_str()).collect();
         let more = group.len() - names.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let row = &matrix.tenants[group[0]];
+        let row = &status.tenants[group[0]];
         let has = |wanted: &[Cell]| {
-            let columns = matrix.migrations.iter().zip(&row.cells);
+            let columns = status.migrations.iter().zip(&row.cells);
             columns.filter(|(_, cell)| wanted.contains(cell)).map(|(column, _)| column).collect::<Vec<_>>()
         };
         let newest = has(&[Cell::Applied, Cell::Changed, Cell::NoFile]);
@@ -150,7 +148,7 @@ pub(crate) fn render(matrix: &Matrix) -> Text {
     }
     let mut text = table::render(&["tenants", "state", "newest", "pending", ""], &rows);
     let counts: Vec<String> =
-        State::ALL.iter().map(|state| format!("{} {}", matrix.count(*state), state.label())).collect();
+        State::ALL.iter().map(|state| format!("{} {}", status.count(*state), state.label())).collect();
     text.blank();
     text.line(counts.join(", "));
     text
@@ -159,7 +157,7 @@ pub(crate) fn render(matrix: &Matrix) -> Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::matrix::tests::{files, matrix, tenant};
+    use crate::report::migration_status::tests::{files, status, tenant};
 
     #[test]
     fn tenants_that_are_alike_share_a_line_of_text() {
@@ -167,7 +165,7 @@ mod tests {
         seen.push(tenant("behind", 2, 1));
         seen.push(Seen { plan: Err("no connection".to_owned()), ..tenant("broken", 2, 0) });
         assert_eq!(
-            render(&matrix(&files(2), seen)),
+            render(&status(&files(2), seen)),
             "tenants                        state       newest  pending\n\
              broken                         failed              0        no connection\n\
              behind                         pending     V1__m1  1\n\

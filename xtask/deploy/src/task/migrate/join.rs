@@ -2,33 +2,32 @@
 
 use std::time::Duration;
 
-use aws::Cloud;
-use db::Server;
 use db::migrate::{JoinOptions, Joined, RunName, RunOptions, Target};
 use serde_json::{Value, json};
 
-use super::migrate::{failed, forward, judge};
+use super::outcome::{failed, judge};
 use crate::context::Context;
+use crate::db_task::DbTask;
 use crate::failure::Failure;
 use crate::report::{self, junit};
 use crate::text::{Text, put_line};
-use crate::{bridge, machine, view};
+use crate::{bridge, interrupt, machine, view};
 
-/// Takes part in the run until all of it is over, and prints what became of each of its tenants.
+/// Takes part in the run until it is over, and prints the outcome of each tenant.
 ///
 /// # Errors
 /// Exit 2 if the run was begun with something else, 6 or 7 if all or some of its tenants failed or were held back, 130 if
 /// this runner was interrupted.
 pub(super) async fn run(
-    context: &Context,
+    task: DbTask<'_>,
     args: &xtask::Migrate,
-    (cloud, server): (&Cloud, &Server),
     run: &RunName,
     targets: &[Target],
     options: RunOptions,
 ) -> Result<(), Failure> {
+    let DbTask { context, cloud, server } = task;
     let admin = bridge::master(context, cloud).await?;
-    let stop = forward(context, &options.stop);
+    let stop = interrupt::forward(&context.stop, &options.stop);
     let lease = Duration::from_secs(args.lease.into());
     let options = JoinOptions { run: options, lease, runner: runner(), ..JoinOptions::default() };
     let together = context.view.together("tenants", "tenant ", targets.len());
@@ -59,7 +58,7 @@ fn tell(context: &Context, args: &xtask::Migrate, run: &RunName, joined: &Joined
     report::after(context, shown, written)
 }
 
-/// Returns this machine's name and this process's number, for people to find a runner by.
+/// Returns a name by which people find this runner: the machine's name and the process's number.
 fn runner() -> String {
     format!("{}-{}", machine::name().unwrap_or_else(|| "runner".to_owned()), std::process::id())
 }

@@ -1,17 +1,12 @@
-//! Tenants that are not written in the stack file: a CSV file beside it, or a query in the database `postgres`.
+//! Reads the CSV file of tenants beside the stack file. A query for tenants runs in [`crate::tenants`].
 
-use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
 
-use aws::Cloud;
-use db::{Server, link};
+use db::link;
 use stack::Stack;
 use stack::config::ConfigError;
 use stack::spec::Registry;
 
-use crate::bridge;
-use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
 /// Adds the tenants of the CSV file that the stack file names, if it names one.
@@ -38,13 +33,13 @@ pub fn read(stack: &mut Stack, stack_file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns a failure that names the place of what is wrong in a file.
+/// Returns a failure with the file, line and column of an error in it.
 pub fn refuse(error: ConfigError) -> Failure {
     let help = error.help.clone();
     Failure::new(Exit::Usage, anyhow::Error::new(error)).hint(help)
 }
 
-/// As [`refuse`], without a word of what is in the file: a repository may name any file of the machine that reads it.
+/// As [`refuse`], without the file's content: a repository may name any file of the machine that reads it.
 fn refuse_unseen(error: ConfigError) -> Failure {
     let ConfigError { file, line, column, .. } = error;
     Failure::usage(format!(
@@ -52,35 +47,6 @@ fn refuse_unseen(error: ConfigError) -> Failure {
          shown"
     ))
     .hint("`file` under `[tenants]` in the stack file names it")
-}
-
-/// Returns whether every tenant is known before anything is contacted.
-pub fn is_complete(context: &Context) -> bool {
-    !matches!(context.stack.registry, Some(Registry::Query(_)))
-}
-
-/// Returns a context that knows the tenants of the stack file's query as well, if it has one.
-///
-/// # Errors
-/// The query fails (1), or what it lists cannot be tenants (2).
-pub async fn complete<'a>(
-    context: &'a Context,
-    cloud: &Cloud,
-    server: &Server,
-) -> Result<Cow<'a, Context>, Failure> {
-    let Some(Registry::Query(sql)) = &context.stack.registry else { return Ok(Cow::Borrowed(context)) };
-    let master = bridge::master(context, cloud).await?;
-    let listed = db::tenant::registry::query(server, &master, sql, &context.stack.tenants).await;
-    let tenants = listed.map_err(|error| {
-        let is_unknown = matches!(error.sqlstate(), Some("42P01" | "42883" | "42704"));
-        let hint = "the query runs with `search_path = pg_catalog`: write `query` under `[tenants]` with the schema of \
-                    each table, function and type that is not the server's own, such as `public.registry`";
-        let failure = Failure::from(error);
-        if is_unknown { failure.hint(hint) } else { failure }
-    })?;
-    let mut stack = Stack::clone(&context.stack);
-    stack.tenants.extend(tenants);
-    Ok(Cow::Owned(Context { stack: Arc::new(stack), ..context.clone() }))
 }
 
 #[cfg(test)]
@@ -92,7 +58,7 @@ mod tests {
         // Beside this test: a folder that all users share may hold another's of that name.
         let dir = std::env::current_exe()
             .unwrap()
-            .with_file_name(format!("drawbridge-registry-{}", std::process::id()));
+            .with_file_name(format!("drawbridge-tenant-source-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let text = "project = \"a\"\nenvironment = \"b\"\nregion = \"us-east-1\"\n[[tenant]]\nname = \"one\"\n\
             [tenants]\nfile = \"tenants.csv\"\n";
