@@ -55,7 +55,7 @@ pub async fn find_all(
 ///
 /// Once `stop` is raised, no other secret is created; the remaining roles are not in the map.
 ///
-/// The errors of [`find_credentials`] and of [`ensure_role_secret`](super::role::ensure_role_secret) are in the map.
+/// The errors of [`find_credentials`] and of [`ensure_role_secret`](super::ensure_role_secret) are in the map.
 pub async fn ensure_all(
     cloud: &Cloud,
     stack: &Stack,
