@@ -1,4 +1,7 @@
+//! Why something with the databases failed.
+
 mod cause;
+mod kind;
 mod meaning;
 mod recorded;
 
@@ -7,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::cause::{Cause, Refusal};
-pub use self::meaning::Kind;
+pub use self::kind::Kind;
 pub use self::recorded::Recorded;
 
 /// Why something with the databases failed. Never holds a password or the text of a statement.
@@ -251,7 +254,7 @@ pub enum Error {
     },
     /// A program that takes no lock of ours recorded the same migration at the same time. Nothing of ours stays.
     #[error("another program migrates tenant `{tenant}` at the same time")]
-    Overtaken {
+    HistoryConflict {
         /// The tenant.
         tenant: String,
     },

@@ -1,40 +1,45 @@
 //! Migrations: what is due in a tenant's database, and doing it.
 //!
 //! Files, checksums and history are refinery's, so that plain refinery can go on from wherever this stops, and the
-//! other way round. After connecting, a tenant costs two round trips: `enter` takes the lock and reads the history,
+//! other way round. After connecting, a tenant costs two round trips: `lock_and_read` takes the lock and reads the history,
 //! `engine` sends all that is pending in one transaction. One that is up to date costs the first alone.
 
 mod aside;
-mod bare;
 mod capacity;
 mod engine;
-mod enter;
 mod history;
 mod join;
+mod lock_and_read;
 mod message;
+mod no_transaction;
+mod options;
 mod outcome;
 mod partition;
+mod place;
 mod plan;
 mod repair;
 mod retry;
 mod run;
 mod segment;
 mod stop;
+mod target;
 mod task;
 mod wave;
 
 pub use capacity::find_jobs;
 pub use join::{JoinOptions, Joined, RunName, join};
+pub use options::{Check, RunOptions, Wave};
 pub use outcome::{Outcome, TenantReport, Withheld};
 pub use partition::Partition;
 pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
 pub use repair::{Change, Difference, Survey, baseline, repair, survey};
 pub use retry::Retry;
-pub use run::{Check, RunOptions, Target, Wave, plan_all, run, run_sets};
+pub use run::{plan_all, run, run_sets};
 pub use stop::Stop;
+pub use target::Target;
 pub use wave::deal;
 
-pub(crate) use enter::find as find_history;
+pub(crate) use lock_and_read::find as find_history;
 
 use crate::{ConnectOptions, Error, Login, SearchPath, Server, Session};
 

@@ -1,3 +1,5 @@
+//! How to reach a server and log in to it: byte streams, the roots to trust, and a login.
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;

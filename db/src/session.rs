@@ -1,3 +1,5 @@
+//! A session: one connection that is logged in, and what it can be asked.
+
 use std::error::Error as _;
 use std::sync::{Arc, Weak};
 use std::time::Duration;

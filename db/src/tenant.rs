@@ -1,9 +1,9 @@
 //! A tenant: a database of its own and the role that owns it.
 
+mod catalog;
 mod create;
 mod drop;
 mod ensure;
-mod inside;
 mod list;
 pub mod registry;
 mod tables;
@@ -16,9 +16,9 @@ use stack::spec::is_clone_of;
 use crate::{Error, Login, quote};
 
 pub use self::drop::{Claim, DUMP_NAME, DropSpec, Dropped, RoleEnd, Survey, claim, drop, survey};
+pub use catalog::{Extension, Foreign, Inside, look_inside_all};
+pub(crate) use catalog::{look_inside, look_options};
 pub use create::{Created, Outcome, create, create_until};
-pub use inside::{Extension, Foreign, Inside, look_inside_all};
-pub(crate) use inside::{look_inside, look_options};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};
 pub use tables::{Table, Tables, tables};

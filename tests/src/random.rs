@@ -1,3 +1,5 @@
+//! Numbers that look random and are the same in every run.
+
 /// A generator of numbers that are the same in every run (splitmix64).
 #[derive(Clone, Debug)]
 pub struct Random(u64);

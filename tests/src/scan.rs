@@ -1,3 +1,5 @@
+//! Looks for texts in files.
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,9 +1,11 @@
+//! What the server said when something failed, or how the connection to it broke.
+
 use std::fmt;
 use std::io;
 
 use serde::Serialize;
 
-use super::Kind;
+use super::kind::Kind;
 
 /// What the server said, or how the connection to it broke.
 #[derive(Debug, thiserror::Error)]

@@ -2,22 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Cause, Error, Refusal};
-
-/// What sort of failure it is; `deploy` makes an exit code of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The configuration or the files are wrong; the server was not asked.
-    Usage,
-    /// The stream, TLS or the connection broke.
-    Unreachable,
-    /// The server refused the login or the right to do it.
-    Permission,
-    /// Somebody else holds the lock.
-    Locked,
-    /// Everything else: a statement or a migration failed.
-    Failed,
-}
+use super::{Cause, Error, Kind, Refusal};
 
 impl Error {
     /// Returns what sort of failure it is.
@@ -51,7 +36,7 @@ impl Error {
             | Error::Unfinished { .. }
             | Error::InvalidIndex { .. }
             | Error::NotRecorded { .. }
-            | Error::Overtaken { .. }
+            | Error::HistoryConflict { .. }
             | Error::Interrupted { .. }
             | Error::Recorded(_)
             | Error::Panicked { .. } => Kind::Failed,
@@ -96,7 +81,7 @@ impl Error {
             | Error::Diverged { .. }
             | Error::InvalidIndex { .. }
             | Error::NotRecorded { .. }
-            | Error::Overtaken { .. }
+            | Error::HistoryConflict { .. }
             | Error::Forbidden { .. }
             | Error::NoLogin { .. }
             | Error::Interrupted { .. }

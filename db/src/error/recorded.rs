@@ -1,3 +1,5 @@
+//! An error that another program had.
+
 use std::fmt;
 
 /// An error that another program had, and its causes, as texts.

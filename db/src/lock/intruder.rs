@@ -1,14 +1,15 @@
-//! A lock is a number, which every role may see in `pg_locks`, and take in each database that it may enter.
+//! Ends sessions that hold a lock only to be in the way. A lock is a number: every role can see it in `pg_locks`, and take it
+//! in each database that the role may connect to.
 
 use std::time::Duration;
 
 use stack::Events;
 
-use super::{ADVISORY, HERE, KEY, Lock};
+use super::key::{ADVISORY, HERE, KEY, Lock};
 use crate::{Error, Session};
 
-/// Roles that may create neither roles nor databases do nothing that our locks are for, other than what this session's own
-/// role does. Whoever holds one as such a role only wants to be in the way.
+/// A role that may create neither roles nor databases has no use for our locks, unless it is this session's own role. Such a
+/// role holds a lock only to be in the way.
 const INTRUDERS: &str = "
     FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_roles r ON r.oid = a.usesysid
     WHERE NOT (r.rolsuper OR r.rolcreaterole OR r.rolcreatedb) AND r.rolname NOT IN (session_user, current_user)";
@@ -33,7 +34,7 @@ pub(super) async fn evict(
     for row in session.query(&sql, &[], "see who holds the lock").await? {
         let (pid, role): (i32, String) = (row.get(0), row.get(1));
         let holder = format!("`{role}` (pid {pid})");
-        // A session that has just ended by itself is as good.
+        // A session that has just ended by itself needs nothing more.
         if row.get::<_, Option<bool>>(2).is_none() {
             let mend = format!(
                 "{holder}, whose role can do nothing that it is for: have it ended by a superuser or a member of \

@@ -1,3 +1,5 @@
+//! How many tenants the server can take at a time.
+
 use crate::{ConnectOptions, Error, Login, Server, connect};
 
 /// Two busy connections a core are a small server's limit, but behind a tunnel most of them wait for the line: with 20 ms

@@ -149,7 +149,7 @@ fn failed(tenant: &str, migrations: &[Migration], place: Place, cause: Cause) ->
         }
         // Plain refinery takes no lock: its row, or its table, was there first.
         Part::Open | Part::Row(_) if matches!(sqlstate, "23505" | "42P07") => {
-            return Error::Overtaken { tenant: tenant.to_owned() };
+            return Error::HistoryConflict { tenant: tenant.to_owned() };
         }
         Part::Open => format!("begin to migrate `{tenant}`"),
         Part::Row(at) => format!("record `{}` of tenant `{tenant}`", migrations[at]),

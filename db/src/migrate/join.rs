@@ -3,10 +3,11 @@
 //! The table is a queue with leases. A runner that dies takes no tenant with it: its leases end, and others take what it
 //! had. That it may still be at work is no danger, only a wait: each tenant has its own lock and its own history.
 
-mod desk;
-mod ghost;
+mod lease_store;
 mod name;
-mod roll;
+mod orphaned_session;
+mod report;
+mod run_spec;
 mod sql;
 mod stored;
 
@@ -18,12 +19,15 @@ use stack::{Event, Events};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use self::desk::{Counts, Desk, Taken};
+use self::lease_store::{Counts, LeaseStore, Taken};
 pub use self::name::RunName;
+pub use self::report::Joined;
 use self::stored::Entry;
 use super::aside::Aside;
+use super::options::RunOptions;
 use super::outcome::TenantReport;
-use super::run::{self, RunOptions, Target};
+use super::run;
+use super::target::Target;
 use super::task::{self, Task};
 use crate::lock::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::{Error, Login, Server};
@@ -53,17 +57,6 @@ impl Default for JoinOptions {
     }
 }
 
-/// What became of a run, whoever did it.
-#[derive(Debug)]
-pub struct Joined {
-    /// One for each tenant of the run, in the order of its first runner.
-    pub reports: Vec<TenantReport>,
-    /// Who had each of them last.
-    pub runners: Vec<Option<String>>,
-    /// How long it took from the first runner's beginning to the last tenant's end.
-    pub elapsed: Duration,
-}
-
 /// Takes part in a run, which the first runner of that name begins, until all of it is over; returns the whole run's
 /// report, which is the same for all runners. Joining a run that is over returns its report.
 ///
@@ -82,11 +75,11 @@ pub async fn join(
     events: &Events,
 ) -> Result<Joined, Error> {
     let runner = format!("{}-{:08x}", options.runner, rand::random::<u32>());
-    let mut desk = Desk::new(server, admin, run, &runner, (options.lease, options.tries), events);
-    desk.enrol(targets, &options.run).await?;
+    let mut store = LeaseStore::new(server, admin, run, &runner, (options.lease, options.tries), events);
+    store.register(targets, &options.run).await?;
     events.note(format!("run `{run}`: this is runner `{runner}`"));
     let mut run_options = options.run.clone();
-    run_options.connect.application_name = ghost::application_name(run);
+    run_options.connect.application_name = orphaned_session::application_name(run);
     let mut worker = Worker {
         task: Arc::new(Task {
             server: server.clone(),
@@ -102,16 +95,16 @@ pub async fn join(
         wave: None,
         told: None,
     };
-    let worked = Box::pin(worker.work(&mut desk)).await;
+    let worked = Box::pin(worker.work(&mut store)).await;
     if worked.is_err() {
         // Nobody can be told what becomes of them, but hanging up would leave open how they end.
         while worker.running.join_next().await.is_some() {}
     }
     let joined = match worked {
-        Ok(()) => desk.report(&runner).await,
+        Ok(()) => store.report(&runner).await,
         Err(error) => Err(error),
     };
-    desk.close().await;
+    store.close().await;
     joined
 }
 
@@ -137,7 +130,7 @@ type Ended = Result<(Id, TenantReport), JoinError>;
 
 impl Worker<'_> {
     /// Takes and migrates tenants until the run is over, or until a wish to stop is fulfilled.
-    async fn work(&mut self, desk: &mut Desk<'_>) -> Result<(), Error> {
+    async fn work(&mut self, store: &mut LeaseStore<'_>) -> Result<(), Error> {
         let stop = &self.options.run.stop;
         let jobs = self.options.run.jobs.max(1);
         let mut renewal = tokio::time::interval(self.options.lease / 3);
@@ -151,15 +144,15 @@ impl Worker<'_> {
             let places = self.task.aside.places(jobs);
             let room = if stopping { 0 } else { places.saturating_sub(self.running.len()) };
             if room > 0 {
-                let taken = desk.take(room, &self.names()).await?;
+                let taken = store.take(room, &self.names()).await?;
                 if taken.is_empty() && self.running.is_empty() {
-                    desk.give_up().await?;
-                    desk.hold().await?;
-                    let counts = desk.count().await?;
+                    store.give_up().await?;
+                    store.hold().await?;
+                    let counts = store.count().await?;
                     if counts.is_over() {
                         return Ok(());
                     }
-                    self.tell(desk, counts);
+                    self.tell(store, counts);
                 } else if !taken.is_empty() {
                     pause = FIRST_PAUSE;
                 }
@@ -169,10 +162,10 @@ impl Worker<'_> {
             }
             tokio::select! {
                 Some(ended) = self.running.join_next_with_id() => {
-                    self.settle(desk, ended).await?;
+                    self.settle(store, ended).await?;
                     pause = FIRST_PAUSE;
                 }
-                _ = renewal.tick(), if !self.running.is_empty() => self.renew(desk).await?,
+                _ = renewal.tick(), if !self.running.is_empty() => self.renew(store).await?,
                 () = stop.raised(), if !stopping => {}
                 () = self.task.aside.more(), if !stopping => {}
                 // Others give tenants back, die, or end a wave.
@@ -186,7 +179,7 @@ impl Worker<'_> {
     }
 
     fn begin(&mut self, taken: Taken) {
-        // The desk gives out nothing that this runner does not know.
+        // The store gives out nothing that this runner does not know.
         let Some(&target) = self.targets.get(taken.tenant.as_str()) else { return };
         if self.wave != Some(taken.wave) {
             self.wave = Some(taken.wave);
@@ -197,15 +190,19 @@ impl Worker<'_> {
         }
         let (task, target, is_first) = (Arc::clone(&self.task), target.clone(), taken.attempts == 1);
         let handle = self.running.spawn(async move {
-            let has_ghost = !is_first && target.no_login.is_none();
-            let kept = if has_ghost { ghost::lay(&task, &target.login).await } else { None };
+            let may_have_orphan = !is_first && target.no_login.is_none();
+            let kept = if may_have_orphan {
+                orphaned_session::end_orphans(&task, &target.login).await
+            } else {
+                None
+            };
             task::migrate(task, target, kept).await
         });
         self.in_flight.insert(handle.id(), InFlight { taken, is_lost: false });
     }
 
     /// Records what has ended; what was interrupted is given back.
-    async fn settle(&mut self, desk: &mut Desk<'_>, first: Ended) -> Result<(), Error> {
+    async fn settle(&mut self, store: &mut LeaseStore<'_>, first: Ended) -> Result<(), Error> {
         let mut ended = vec![first];
         while let Some(more) = self.running.try_join_next_with_id() {
             ended.push(more);
@@ -220,7 +217,7 @@ impl Worker<'_> {
             let report = report.unwrap_or_else(|error| run::broken_off(&taken.tenant, error, self.events));
             entries.push((Entry::new(&report, taken.attempts), is_lost));
         }
-        let recorded = desk.record(entries.iter().map(|(entry, _)| entry)).await?;
+        let recorded = store.record(entries.iter().map(|(entry, _)| entry)).await?;
         for (entry, is_lost) in &entries {
             if !is_lost && !recorded.contains(&entry.tenant) {
                 self.warn_of_loss(&entry.tenant);
@@ -229,8 +226,8 @@ impl Worker<'_> {
         Ok(())
     }
 
-    async fn renew(&mut self, desk: &mut Desk<'_>) -> Result<(), Error> {
-        let kept = desk.renew(&self.names()).await?;
+    async fn renew(&mut self, store: &mut LeaseStore<'_>) -> Result<(), Error> {
+        let kept = store.renew(&self.names()).await?;
         for one in self.in_flight.values_mut() {
             if !one.is_lost && !kept.contains(&one.taken.tenant) {
                 one.is_lost = true;
@@ -244,10 +241,10 @@ impl Worker<'_> {
         lost(self.events, tenant);
     }
 
-    fn tell(&mut self, desk: &Desk<'_>, counts: Counts) {
+    fn tell(&mut self, store: &LeaseStore<'_>, counts: Counts) {
         if self.told != Some(counts) {
             self.told = Some(counts);
-            self.events.emit(Event::StepWaiting { subject: desk.subject(), status: counts.to_string() });
+            self.events.emit(Event::StepWaiting { subject: store.subject(), status: counts.to_string() });
         }
     }
 }

@@ -41,7 +41,7 @@ struct Piece {
 
 /// The server answers each message by itself, and the way there wakes up for each answer: one message for everything costs
 /// least. Above so many bytes it is another one, as the server keeps all of a message in memory until its end.
-const LONG: usize = 256 << 10;
+const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
 /// The column that says that a file is over and its row is next.
 const MARK: &str = "drawbridge: this file has run";
@@ -104,7 +104,7 @@ struct Composer {
 
 impl Composer {
     fn add(&mut self, part: Part, statements: Option<usize>, sql: &str) {
-        if self.open.sql.len() + sql.len() > LONG {
+        if self.open.sql.len() + sql.len() > MAX_MESSAGE_BYTES {
             self.send();
         }
         if !self.open.sql.is_empty() {
@@ -251,11 +251,11 @@ mod tests {
 
     #[test]
     fn what_is_long_goes_in_several_messages() {
-        let long = format!("SELECT '{}';", "a".repeat(LONG / 2));
+        let long = format!("SELECT '{}';", "a".repeat(MAX_MESSAGE_BYTES / 2));
         let files = [file("V1__a.sql", &long), file("V2__b.sql", &long), file("V3__c.sql", "SELECT 3;")];
         let sent = compose(&table(), &files, (Work::Apply, &[0, 1, 2]), Sharing::Together);
         assert_eq!(sent.len(), 3);
-        assert!(sent.iter().all(|message| message.sql.len() <= LONG));
+        assert!(sent.iter().all(|message| message.sql.len() <= MAX_MESSAGE_BYTES));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! A share of the tenants, for jobs that run as several at once.
+
 use crate::{Error, hash};
 
 /// A share of the tenants, for a job that runs as several at once: the third of eight.

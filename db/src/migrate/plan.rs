@@ -1,9 +1,11 @@
+//! Compares the files with the history: what is pending, what has changed, what came too late.
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::history::Row;
-use super::{connect, enter};
+use super::{connect, lock_and_read};
 use crate::migration::{MigrationSet, Order};
 use crate::{ConnectOptions, Error, Login, Migration, Server};
 
@@ -85,7 +87,7 @@ pub enum Late {
 /// cannot be read.
 pub async fn plan(server: &Server, login: &Login, set: &MigrationSet) -> Result<TenantPlan, Error> {
     let session = connect(server, login, &ConnectOptions::default()).await?;
-    let looked = enter::look(&session, &login.database, &set.table).await;
+    let looked = lock_and_read::look(&session, &login.database, &set.table).await;
     session.close().await;
     Ok(compare(&login.database, &looked?, &set.migrations, Late::Refuse).plan)
 }

@@ -2,8 +2,8 @@
 
 use stack::Events;
 
-use super::enter::{self, Entered, Patience};
 use super::history::Row;
+use super::lock_and_read::{self, LockWait, Locked};
 use super::message::Work;
 use super::{Late, RunOptions, connect, engine, plan};
 use crate::migration::MigrationSet;
@@ -71,14 +71,14 @@ pub async fn baseline(
     }
     let session = connect(server, login, &options.connect).await?;
     let work = async {
-        let entered = enter_alone(&session, tenant, &set.table, options, events).await?;
-        if !entered.history.is_empty() {
-            let count = entered.history.len();
+        let locked = lock_alone(&session, tenant, &set.table, options, events).await?;
+        if !locked.history.is_empty() {
+            let count = locked.history.len();
             return Err(unfit(format!(
                 "its history holds {count} migrations; a baseline is for databases without"
             )));
         }
-        engine::commit(&session, tenant, &entered.table, migrations, (Work::Record, &group)).await
+        engine::commit(&session, tenant, &locked.table, migrations, (Work::Record, &group)).await
     };
     let result = work.await;
     session.close().await;
@@ -97,7 +97,7 @@ pub async fn survey(
     options: &RunOptions,
 ) -> Result<Survey, Error> {
     let session = connect(server, login, &options.connect).await?;
-    let history = enter::look(&session, &login.database, &set.table).await;
+    let history = lock_and_read::look(&session, &login.database, &set.table).await;
     session.close().await;
     let history = history?;
     Ok(Survey {
@@ -146,8 +146,8 @@ pub async fn repair(
     let tenant = &login.database;
     let session = connect(server, login, &options.connect).await?;
     let work = async {
-        let entered = enter_alone(&session, tenant, &set.table, options, events).await?;
-        let now: Vec<(Difference, (&Row, &Migration))> = pairs(&entered.history, &set.migrations)
+        let locked = lock_alone(&session, tenant, &set.table, options, events).await?;
+        let now: Vec<(Difference, (&Row, &Migration))> = pairs(&locked.history, &set.migrations)
             .map(|(row, file)| (difference(row, file), (row, file)))
             .collect();
         let is_there = |one: &Difference| now.iter().any(|(difference, _)| difference == one);
@@ -156,7 +156,7 @@ pub async fn repair(
             return Err(Error::Unfit { tenant: tenant.clone(), reason });
         }
         let chosen = now.iter().filter(|(difference, _)| seen.contains(difference));
-        let updates = chosen.map(|(_, (row, file))| entered.table.update(file, row));
+        let updates = chosen.map(|(_, (row, file))| locked.table.update(file, row));
         engine::write(&session, tenant, updates).await
     };
     let result = work.await;
@@ -164,15 +164,15 @@ pub async fn repair(
     result
 }
 
-async fn enter_alone(
+async fn lock_alone(
     session: &Session,
     tenant: &str,
     table: &str,
     options: &RunOptions,
     events: &Events,
-) -> Result<Entered, Error> {
-    let patience = Patience { limit: options.lock_limit, stop: &options.stop, events };
-    enter::enter(session, tenant, table, &patience).await
+) -> Result<Locked, Error> {
+    let wait = LockWait { limit: options.lock_limit, stop: &options.stop, events };
+    lock_and_read::lock_and_read(session, tenant, table, &wait).await
 }
 
 fn pairs<'a>(

@@ -1,3 +1,5 @@
+//! Which failures are tried again, how often and how soon.
+
 use std::time::Duration;
 
 use crate::{Cause, Error};
@@ -37,7 +39,7 @@ pub(super) fn reason(error: &Error) -> Option<&'static str> {
     if let Error::Dial { .. } = error {
         return Some("no connection");
     }
-    if let Error::Overtaken { .. } = error {
+    if let Error::HistoryConflict { .. } = error {
         return Some("another program was quicker");
     }
     match error.cause()? {

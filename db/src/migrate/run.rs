@@ -1,4 +1,4 @@
-//! Many tenants: so many at a time, wave by wave, and each one's trouble its own.
+//! Migrates many tenants, wave by wave, with a limit on how many run at a time. A tenant that fails stops no other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,115 +9,14 @@ use stack::{Event, Events};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::aside::Aside;
+use super::options::{Check, RunOptions, Wave};
 use super::outcome::{Outcome, TenantReport, Withheld};
-use super::plan::{self, Compared, Late, TenantPlan};
+use super::plan::{self, Compared, TenantPlan};
+use super::target::Target;
 use super::task::{self, Task};
-use super::{Retry, Stop, connect, enter, subject};
+use super::{connect, lock_and_read, subject};
 use crate::migration::MigrationSet;
-use crate::{ConnectOptions, Error, Login, Migration, SearchPath, Server, Session, lock};
-
-/// How to migrate.
-#[derive(Clone, Debug)]
-pub struct RunOptions {
-    /// How many tenants at a time, each over one connection.
-    pub jobs: usize,
-    /// How long to wait for another run on the same database.
-    pub lock_limit: Duration,
-    /// How to connect; `lock_timeout` and `statement_timeout` hold for every migration, `search_path` is always the tenant's own.
-    pub connect: ConnectOptions,
-    /// How often locks that are not to be had, deadlocks and lost connections are tried again.
-    pub retry: Retry,
-    /// What becomes of files that came too late.
-    pub late: Late,
-    /// Whether all tenants are looked at before the first is written to.
-    pub check: Check,
-    /// The waves, one after the other; none is one of everybody. Tenants in none of them are not started.
-    pub waves: Vec<Wave>,
-    /// How many tenants may fail before the next wave is held back.
-    pub error_budget: usize,
-    /// What becomes of a wave in which more fail than that.
-    pub on_error: OnError,
-    /// Raised by whoever wants the run to stop.
-    pub stop: Stop,
-    /// How long after that a transaction in flight may still take before it is cancelled.
-    pub grace: Duration,
-}
-
-impl Default for RunOptions {
-    fn default() -> RunOptions {
-        RunOptions {
-            jobs: 4,
-            lock_limit: lock::LOCK_LIMIT,
-            connect: ConnectOptions {
-                search_path: SearchPath::Own,
-                lock_timeout: None,
-                breaks_silence: false,
-                ..ConnectOptions::default()
-            },
-            retry: Retry::default(),
-            late: Late::default(),
-            check: Check::default(),
-            waves: Vec::new(),
-            error_budget: 0,
-            on_error: OnError::default(),
-            stop: Stop::new(),
-            grace: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Whether all tenants are looked at before the first is written to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Check {
-    /// Each tenant is looked at when its turn comes.
-    #[default]
-    EachInTurn,
-    /// All first, which costs a round trip a tenant, and a connection where there are more tenants than `jobs`.
-    /// If one of them could not be migrated, none is.
-    AllFirst,
-}
-
-/// Tenants that are migrated before others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wave {
-    /// What it is called.
-    pub name: String,
-    /// Whose turn it is: places in the list of logins.
-    pub places: Vec<usize>,
-}
-
-/// A tenant's database, and the set of migrations that is meant for it.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// How the tenant's role logs in.
-    pub login: Login,
-    /// The set, shared by all who have it.
-    pub set: Arc<MigrationSet>,
-    /// Why nobody can log in, and the command that mends it: the tenant fails with that when its turn comes, and alone.
-    pub no_login: Option<String>,
-}
-
-impl Target {
-    /// Returns a target for each login, all with the same set.
-    pub fn all(logins: &[Login], set: MigrationSet) -> Vec<Target> {
-        let set = Arc::new(set);
-        let target = |login: &Login| Target { login: login.clone(), set: Arc::clone(&set), no_login: None };
-        logins.iter().map(target).collect()
-    }
-
-    /// Tells whether anybody can log in.
-    ///
-    /// # Errors
-    /// [`Error::NoLogin`] if not.
-    pub fn check_login(&self) -> Result<(), Error> {
-        match &self.no_login {
-            None => Ok(()),
-            Some(reason) => {
-                Err(Error::NoLogin { tenant: self.login.database.clone(), reason: reason.clone() })
-            }
-        }
-    }
-}
+use crate::{Error, Login, Migration, Server, Session};
 
 /// Migrates every tenant with the files that lie flat, as [`run_sets`] does.
 pub async fn run(
@@ -131,12 +30,13 @@ pub async fn run(
     run_sets(server, &targets, options, events).await
 }
 
-/// Migrates every tenant with its own set, as its own role so that all it makes belongs to it.
+/// Migrates every tenant with its own set, as its own role, so that the role owns what the files create.
 ///
-/// Returns one report for each target, in their order; a failed tenant does not stop the others of its wave. Waves,
-/// budget and `jobs` are over all sets.
-/// Dropping the future ends every connection: whether the server still commits what it has got is then open, which
-/// [`RunOptions::stop`] avoids.
+/// Returns one report for each target, in their order. A failed tenant does not stop the others of its wave. Waves,
+/// error budget and `jobs` apply to all sets together.
+///
+/// Dropping the future ends every connection, and then nobody knows whether the server still commits what it has received.
+/// [`RunOptions::stop`] avoids that.
 pub async fn run_sets(
     server: &Server,
     targets: &[Target],
@@ -174,14 +74,14 @@ pub async fn plan_all(
 struct Fleet<'a> {
     task: Arc<Task>,
     targets: &'a [Target],
-    /// Connections from the check, while there are no more of them than may be open anyway.
+    /// Connections that the check opened, kept if there are no more than `jobs`.
     kept: HashMap<usize, Session>,
     reports: Vec<Option<TenantReport>>,
     failed: usize,
 }
 
 impl Fleet<'_> {
-    /// Migrates wave by wave; returns why whoever has no report yet has none.
+    /// Migrates wave by wave. Returns why the tenants without a report have none.
     async fn migrate(&mut self) -> Withheld {
         let task = Arc::clone(&self.task);
         if task.options.check == Check::AllFirst && !self.check_all().await {
@@ -220,7 +120,7 @@ impl Fleet<'_> {
             } else if task.options.on_error == OnError::Stop && self.failed > task.options.error_budget {
                 withheld = Some(Withheld::ErrorBudget);
             }
-            // Only so many tasks as may work exist at all: thousands of tenants cost the memory of a few.
+            // No more tasks exist than may run: thousands of tenants cost the memory of a few.
             while running.len() < task.aside.places(task.options.jobs.max(1)) && withheld.is_none() {
                 let Some(place) = waiting.next() else { break };
                 if self.reports[place].is_some() {
@@ -245,11 +145,11 @@ impl Fleet<'_> {
             self.failed += usize::from(matches!(report.outcome, Outcome::Failed { .. }));
             self.reports[place] = Some(report);
         }
-        // A wish that came when nobody was waiting any more has held nobody back.
+        // If no tenant was waiting any more, the stop held nobody back.
         withheld.filter(|withheld| *withheld == Withheld::Interrupted || waiting.peek().is_some())
     }
 
-    /// Looks at everybody; returns whether all could be migrated.
+    /// Checks all tenants. Returns whether all could be migrated.
     async fn check_all(&mut self) -> bool {
         let task = Arc::clone(&self.task);
         let looked = look_all(&task.server, self.targets, &task.options).await;
@@ -275,7 +175,7 @@ impl Fleet<'_> {
 /// What a tenant needs, and the connection over which it was seen.
 type Looked = (Compared, Option<Session>);
 
-/// Looks at each tenant, without the lock; keeps the connections if there are no more than `jobs`.
+/// Reads each tenant's history, without the lock. Keeps the connections if there are no more than `jobs`.
 async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> Vec<Result<Looked, Error>> {
     let keep = targets.len() <= options.jobs;
     let mut looked: Vec<Option<Result<Looked, Error>>> = targets.iter().map(|_| None).collect();
@@ -292,9 +192,9 @@ async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> 
                 let Target { login, set, .. } = target;
                 let session = connect(&server, &login, &connect_options).await?;
                 let history = match check {
-                    Check::AllFirst => enter::inspect(&session, &login.database, &set.table).await,
-                    // Whoever only wants to see the plan needs no right to write.
-                    Check::EachInTurn => enter::look(&session, &login.database, &set.table).await,
+                    Check::AllFirst => lock_and_read::inspect(&session, &login.database, &set.table).await,
+                    // A plan needs no right to write.
+                    Check::EachInTurn => lock_and_read::look(&session, &login.database, &set.table).await,
                 };
                 let kept = if keep && history.is_ok() {
                     Some(session)

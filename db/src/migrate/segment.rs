@@ -1,16 +1,18 @@
+//! Cuts what is pending into transactions.
+
 use crate::Migration;
 use crate::migration::Mode;
 
-/// What is committed together; numbers are places in the list of files.
+/// Files that are committed together, as places in the list of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
-    /// One transaction: none or all.
+    /// One transaction: all of them or none.
     Transaction(Vec<usize>),
     /// One file outside of any transaction, one statement after the other.
-    Bare(usize),
+    NoTransaction(usize),
 }
 
-/// Cuts what is pending into as few transactions as the files allow, keeping their order.
+/// Cuts the pending files into as few transactions as they allow, in their order.
 pub(super) fn cut(migrations: &[Migration], pending: &[usize]) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut is_open = false;
@@ -18,7 +20,7 @@ pub(super) fn cut(migrations: &[Migration], pending: &[usize]) -> Vec<Segment> {
         match (migrations[at].mode(), segments.last_mut()) {
             (Mode::Grouped, Some(Segment::Transaction(group))) if is_open => group.push(at),
             (Mode::Grouped | Mode::OwnTransaction, _) => segments.push(Segment::Transaction(vec![at])),
-            (Mode::NoTransaction, _) => segments.push(Segment::Bare(at)),
+            (Mode::NoTransaction, _) => segments.push(Segment::NoTransaction(at)),
         }
         is_open = migrations[at].mode() == Mode::Grouped;
     }
@@ -62,7 +64,7 @@ mod tests {
         let own = |at| Segment::Transaction(vec![at]);
         assert_eq!(
             cut_all("ggogno"),
-            [Segment::Transaction(vec![0, 1]), own(2), own(3), Segment::Bare(4), own(5)]
+            [Segment::Transaction(vec![0, 1]), own(2), own(3), Segment::NoTransaction(4), own(5)]
         );
         assert_eq!(cut_all("oog"), [own(0), own(1), own(2)]);
     }

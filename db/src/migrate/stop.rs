@@ -1,3 +1,5 @@
+//! A flag that asks a run to stop.
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -9,12 +9,13 @@ use stack::{Event, Events};
 
 use super::aside::Aside;
 use super::engine;
-use super::enter::{self, Patience};
+use super::lock_and_read::{self, LockWait};
 use super::message::Work;
+use super::options::RunOptions;
 use super::outcome::{Outcome, TenantReport};
-use super::run::{RunOptions, Target};
 use super::segment::{self, Segment};
-use super::{bare, connect, plan, retry, subject};
+use super::target::Target;
+use super::{connect, no_transaction, plan, retry, subject};
 use crate::migration::MigrationSet;
 use crate::{Error, Migration, Server, Session, lock};
 
@@ -170,32 +171,33 @@ async fn apply(
     progress: &mut Progress,
 ) -> Result<(), Error> {
     let (options, files) = (&task.options, &set.migrations);
-    let patience = Patience { limit: options.lock_limit, stop: &options.stop, events: &task.events };
-    let mut entered = task.aside.wait(enter::enter(session, tenant, &set.table, &patience)).await?;
-    let compared = plan::compare(tenant, &entered.history, files, options.late).accept()?;
+    let wait = LockWait { limit: options.lock_limit, stop: &options.stop, events: &task.events };
+    let mut locked =
+        task.aside.wait(lock_and_read::lock_and_read(session, tenant, &set.table, &wait)).await?;
+    let compared = plan::compare(tenant, &locked.history, files, options.late).accept()?;
     progress.look(&compared.pending);
     for segment in segment::cut(files, &compared.pending) {
         if options.stop.is_raised() {
             return Err(interrupted(tenant, "it stopped between two transactions"));
         }
-        let table = &entered.table;
+        let table = &locked.table;
         match segment {
             Segment::Transaction(group) => {
                 progress.in_doubt.clone_from(&group);
                 let work = engine::commit(session, tenant, table, files, (Work::Apply, &group));
                 within_grace(task, session, tenant, work, rolled_back(tenant)).await?;
             }
-            Segment::Bare(at) => {
+            Segment::NoTransaction(at) => {
                 progress.is_half_done = true;
                 progress.in_doubt = vec![at];
-                let work = bare::run(session, tenant, table, files, at);
+                let work = no_transaction::run(session, tenant, table, files, at);
                 // What it did before it was cancelled stays, so that it is told, and nobody begins it again by itself.
                 within_grace(task, session, tenant, work, identity).await?;
                 progress.is_half_done = false;
             }
         }
         progress.commit();
-        entered.table.exists = true;
+        locked.table.exists = true;
     }
     Ok(())
 }
@@ -261,7 +263,7 @@ mod tests {
     #[test]
     fn what_a_lost_connection_had_committed_counts_as_applied() {
         let files: Vec<_> = (0..3).map(|at| parse(&format!("V{at}__a.sql"), b"SELECT 1;").unwrap()).collect();
-        let refused = Error::Overtaken { tenant: "t".to_owned() };
+        let refused = Error::HistoryConflict { tenant: "t".to_owned() };
         let mut progress = Progress::default();
         progress.look(&[0, 1, 2]);
         progress.in_doubt = vec![0];

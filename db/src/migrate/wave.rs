@@ -1,6 +1,8 @@
+//! Assigns tenants to the waves of the configuration.
+
 use stack::spec;
 
-use super::run::Wave;
+use super::options::Wave;
 
 /// Deals the tenants out to waves, in the order of `waves`; `labels` holds each tenant's, in their order.
 ///

@@ -6,32 +6,15 @@
 mod alter;
 mod comment;
 mod phrase;
+mod report;
 mod rule;
 mod set;
 mod statement;
 
-use serde::Serialize;
-
 use crate::Migration;
 
+pub use self::report::Finding;
 pub use self::rule::{RULES, Rule, Severity};
-
-/// A statement that hurts a live table, or cannot work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// The rule's id: `create-index`; those of other linters carry their name, `squawk/ban-drop-column`.
-    pub rule: String,
-    /// How bad it is.
-    pub severity: Severity,
-    /// The file: `V3__add_orders.sql`.
-    pub file: String,
-    /// The line, counted from 1.
-    pub line: usize,
-    /// What it does to a live table.
-    pub effect: String,
-    /// What to write instead.
-    pub instead: String,
-}
 
 /// Returns what is wrong with migrations that are applied together, in the order of files and lines.
 ///

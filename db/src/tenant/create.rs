@@ -1,3 +1,5 @@
+//! Creates tenants: several at a time, each with its role and its database.
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -1,3 +1,5 @@
+//! Lists the databases of a server as tenants, with their settings and rights.
+
 use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;

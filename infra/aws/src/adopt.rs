@@ -10,10 +10,12 @@ use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::time::Instant;
 
 pub use self::look::look;
+use crate::core::backoff::Backoff;
+use crate::core::retry::VISIBLE_WITHIN;
+use crate::core::tag::{self, Pairs};
 use crate::error::failed;
-use crate::poll::{Backoff, VISIBLE_WITHIN};
-use crate::tag::Pairs;
-use crate::{Cloud, Error, Stop, observe, profile, role, tag};
+use crate::kind::{profile, role};
+use crate::{Cloud, Error, Stop, observe};
 
 /// Gives each of them the tags that `up` gives what it makes, in their order.
 ///

@@ -1,4 +1,5 @@
-use std::collections::BTreeSet;
+//! Carries out a plan: a step starts as soon as the steps that it needs are done.
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,68 +7,33 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use stack::plan::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step, at_its_port};
+use stack::plan::{Action, Milestone, Plan, Schedule, Step, at_its_port};
 use stack::receipt::Evidence;
 use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::sync::{mpsc, watch};
 
-use crate::course::{Ahead, Course, Progress};
-use crate::state::{Change, State, sort};
-use crate::step::{self, Job};
-use crate::{Cloud, Error, Stop};
+use crate::core::job::{ApplyOptions, Job};
+use crate::core::state::{Change, State, sort};
+use crate::core::step_handle::{Ahead, Progress, StepHandle};
+use crate::error::chain;
+use crate::{Cloud, Error, Stop, step};
 
-/// What may be chosen about carrying out a plan.
-#[derive(Clone, Debug)]
-pub struct ApplyOptions {
-    /// Turns the database's deletion protection off where the plan deletes the database.
-    pub unprotect: bool,
-    /// What becomes of the data where the plan deletes them.
-    pub fate: Fate,
-    /// How long a removal waits for what still uses the thing, such as RDS's network interfaces.
-    pub settle_within: Duration,
-    /// The bastion's user data, a script; `None` is the one that installs client, jq and message of the day.
-    pub user_data: Option<String>,
-    /// If a bastion is launched, its end is fixed from the start.
-    pub ephemeral: Option<Ephemeral>,
-}
-
-/// The end of a bastion that removes itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ephemeral {
-    /// After how long it terminates itself, whoever uses it.
-    pub ttl: Duration,
-    /// The same as a time, RFC 3339 in UTC, for the tag.
-    pub expires_at: String,
-}
-
-impl Default for ApplyOptions {
-    fn default() -> ApplyOptions {
-        ApplyOptions {
-            unprotect: false,
-            fate: Fate { snapshot: Snapshot::Dated, secrets: SecretFate::Delete },
-            settle_within: Duration::from_secs(300),
-            user_data: None,
-            ephemeral: None,
-        }
-    }
-}
-
-/// A plan that was not carried out whole.
+/// A plan that was carried out only in part.
 #[derive(Debug)]
 pub struct ApplyError {
     /// What the first failed step worked on; if the user interrupted, the first step that was not done.
     pub resource: Resource,
     /// What that step did.
     pub action: Action,
-    /// Why it failed; [`Error::Interrupted`] if the user interrupted.
+    /// Why that step failed; [`Error::Interrupted`] if the user interrupted.
     pub source: Box<Error>,
-    /// Steps that failed after the first, while they were in flight.
+    /// Steps that were running when the first one failed, and failed as well.
     pub also: Vec<(Step, Error)>,
     /// The steps that are done.
     pub done: Vec<Step>,
-    /// The steps that were not begun, or have waited for what failed.
+    /// The steps that were not started, or waited for one that failed.
     pub not_started: Vec<Step>,
-    /// What exists now, as far as the done steps know; [`observe`](crate::observe()) tells exactly.
+    /// What exists now as far as the done steps know; [`observe`](crate::observe()) shows it exactly.
     pub inventory: Box<Inventory>,
 }
 
@@ -94,19 +60,19 @@ impl std::error::Error for ApplyError {
     }
 }
 
-/// Why a step is not done that has not failed itself.
+/// The reason that is given for a step that was not done because another one failed.
 pub(crate) const HELD_UP: &str = "waits for what failed";
 
 type Running<'a> = Pin<Box<dyn Future<Output = (usize, Duration, Result<Change, Error>)> + Send + 'a>>;
 
-/// Carries out the plan and returns what exists then.
+/// Carries out the plan, and returns what exists then.
 ///
-/// A step starts as soon as the steps that it needs are done; all that can run at the same time does. After the first
-/// error, or once `stop` is raised, nothing new starts and what is in flight comes to its end. Whatever happens, a new
-/// plan made from a new look repairs it.
+/// A step starts as soon as the steps that it needs are done; independent steps run at the same time. After the first
+/// error, or once `stop` is raised, no other step starts, and running steps end. Whatever happens, a new plan made from
+/// a new look repairs it.
 ///
 /// # Errors
-/// [`ApplyError`] says which step failed, and what is done and what is not.
+/// [`ApplyError`] says which step failed, which are done and which are not.
 pub async fn apply(
     cloud: &Cloud,
     stack: &Stack,
@@ -138,17 +104,14 @@ pub async fn apply(
 
 /// How following a plan ended.
 pub(crate) struct Ended {
-    pub(crate) done: BTreeSet<usize>,
-    /// The interrupted ones last: an interrupted wait is a consequence, a real failure is what people must see.
+    pub(crate) done: Vec<usize>,
+    /// Interrupted steps last: they are a consequence, and people must see the real failure first.
     pub(crate) failed: Vec<(usize, Error)>,
-    pub(crate) waiting: BTreeSet<usize>,
+    pub(crate) waiting: Vec<usize>,
     pub(crate) state: State,
 }
 
-/// Carries out a plan as far as it can be.
-///
-/// On the way down a failure holds up nothing but what waits for it: what is left should be as little as possible. There a
-/// deletion that was accepted lets the next ones begin, and the proof comes beside them.
+/// Carries out a plan as far as possible. The [`Schedule`] says which steps to start, and this function runs them.
 pub(crate) async fn follow(
     cloud: &Cloud,
     stack: &Stack,
@@ -160,45 +123,32 @@ pub(crate) async fn follow(
 ) -> Ended {
     // Rules and secrets follow a database that is there.
     let stack = &*at_its_port(stack, &inventory);
-    // One writer, this loop; steps read the snapshot of the moment they start, or wait for a later one.
+    // Only this loop changes the state. A step reads the state at its start, or waits for a later one.
     let mut state = Arc::new(State { inventory, master_password: None, evidence: Evidence::default() });
-    let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
-    let mut done: BTreeSet<usize> = BTreeSet::new();
+    let mut schedule = Schedule::new(plan);
     let mut failed: Vec<(usize, Error)> = Vec::new();
     let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
-    // Those of which enough is done for the steps that wait for them.
-    let mut ahead: BTreeSet<usize> = BTreeSet::new();
     let (tell_ahead, mut told_ahead) = mpsc::unbounded_channel();
-    let progress = Progress { done: done.clone(), state: Arc::clone(&state), is_over: false };
-    let (progress, follower) = watch::channel(progress);
+    let (progress, follower) =
+        watch::channel(Progress { schedule: schedule.clone(), state: Arc::clone(&state) });
     loop {
-        let goes_on = (plan.direction == Direction::Down || failed.is_empty()) && !stop.is_raised();
-        if goes_on {
-            let is_there = |need: &usize| done.contains(need) || ahead.contains(need);
-            let is_ready = |index: &usize| plan.begins_after(*index).iter().all(is_there);
-            let ready: Vec<usize> = waiting.iter().copied().filter(is_ready).collect();
-            for index in ready {
-                waiting.remove(&index);
-                let subject = subject(plan, index);
-                let (needs, progress, ahead) = (plan.needs(index), follower.clone(), tell_ahead.clone());
-                let course = Some(Course { index, needs, progress, ahead });
-                let closes = &plan.closes;
-                let job = Job { cloud, stack, options, events, stop, closes, subject, course };
-                running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
-            }
+        if stop.is_raised() {
+            schedule.stop();
         }
-        progress.send_replace(Progress { done: done.clone(), state: Arc::clone(&state), is_over: !goes_on });
+        for index in schedule.start() {
+            let handle = Some(StepHandle { index, progress: follower.clone(), ahead: tell_ahead.clone() });
+            let (subject, closes) = (subject(plan, index), &plan.closes);
+            let job = Job { cloud, stack, options, events, stop, closes, subject, handle };
+            running.push(Box::pin(run(job, &plan.steps[index], index, Arc::clone(&state))));
+        }
+        progress.send_replace(Progress { schedule: schedule.clone(), state: Arc::clone(&state) });
         let ended = tokio::select! {
             biased;
             Some(Ahead { index, change }) = told_ahead.recv() => {
-                match (plan.direction, change) {
-                    (Direction::Down, None) => drop(ahead.insert(index)),
-                    (Direction::Up, Some(change)) => {
-                        Arc::make_mut(&mut state).merge(change);
-                        ahead.insert(index);
-                    }
-                    // On the way up what is made anew waits until what it replaces is really gone.
-                    (Direction::Up, None) | (Direction::Down, Some(_)) => (),
+                let made = change.is_some();
+                let milestone = if made { Milestone::Made } else { Milestone::DeletionAccepted };
+                if schedule.reached(index, milestone) && let Some(change) = change {
+                    Arc::make_mut(&mut state).merge(change);
                 }
                 continue;
             }
@@ -207,21 +157,22 @@ pub(crate) async fn follow(
         let Some((index, elapsed, result)) = ended else {
             break;
         };
+        let subject = subject(plan, index);
         match result {
             Ok(change) => {
                 Arc::make_mut(&mut state).merge(change);
-                done.insert(index);
+                schedule.done(index);
                 let outcome = outcome(&plan.steps[index].action).to_owned();
-                events.emit(Event::StepFinished { subject: subject(plan, index), outcome, elapsed });
-            }
-            // It waited for what has failed.
-            Err(Error::Interrupted) if !failed.is_empty() && !stop.is_raised() => {
-                let (subject, outcome) = (subject(plan, index), HELD_UP.to_owned());
                 events.emit(Event::StepFinished { subject, outcome, elapsed });
-                waiting.insert(index);
+            }
+            // It waited for a step that has failed.
+            Err(Error::Interrupted) if schedule.has_failed() && !stop.is_raised() => {
+                schedule.blocked(index);
+                events.emit(Event::StepFinished { subject, outcome: HELD_UP.to_owned(), elapsed });
             }
             Err(error) => {
-                events.emit(Event::StepFailed { subject: subject(plan, index), error: chain(&error) });
+                schedule.failed(index);
+                events.emit(Event::StepFailed { subject, error: chain(&error) });
                 failed.push((index, error));
             }
         }
@@ -231,7 +182,7 @@ pub(crate) async fn follow(
     let mut state = Arc::unwrap_or_clone(state);
     sort(&mut state.inventory);
     failed.sort_by_key(|(_, error)| matches!(error, Error::Interrupted));
-    Ended { done, failed, waiting, state }
+    Ended { done: schedule.all_done(), failed, waiting: schedule.not_started(), state }
 }
 
 async fn run(
@@ -247,7 +198,7 @@ async fn run(
     (index, began.elapsed(), result)
 }
 
-/// Returns what people read: the title, with the id where the plan has several steps for that resource.
+/// Returns the step's name for people: its title, with the id if the plan has several steps for that resource.
 fn subject(plan: &Plan, index: usize) -> String {
     let step = &plan.steps[index];
     let is_alone = plan.steps.iter().filter(|other| other.resource == step.resource).count() == 1;
@@ -271,15 +222,4 @@ fn outcome(action: &Action) -> &'static str {
         Action::Restore { .. } => "restored",
         Action::Delete { .. } => "deleted",
     }
-}
-
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

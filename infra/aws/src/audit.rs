@@ -1,3 +1,5 @@
+//! Lists everything of the stack that still exists, for the receipt of a teardown.
+
 use std::pin::Pin;
 
 use futures_util::future::{join_all, try_join};
@@ -5,12 +7,13 @@ use stack::inventory::{Claim, Stray, SubnetGroup};
 use stack::receipt::{Audit, Left, Unseen};
 use stack::{Resource, Stack};
 
-use crate::apply::chain;
-use crate::belong::{Sighted, Whose};
-use crate::{
-    Cloud, Error, alarm, database, gateway, instance, interface, lock, log_group, profile, role, route_table,
+use crate::core::ownership::{Sighted, Whose};
+use crate::error::chain;
+use crate::kind::{
+    alarm, database, instance, internet_gateway, log_group, network_interface, profile, role, route_table,
     secret, security_group, subnet, subnet_group, topic, volume, vpc,
 };
+use crate::{Cloud, Error, lock};
 
 type Look<'a> = Pin<Box<dyn Future<Output = Result<Vec<Left>, Error>> + Send + 'a>>;
 
@@ -71,7 +74,7 @@ async fn subnets(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
 }
 
 async fn gateways(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = gateway::list(cloud, stack).await?;
+    let found = internet_gateway::list(cloud, stack).await?;
     Ok(found.iter().map(|gateway| tagged(stack, "internet gateway", &gateway.id, "")).collect())
 }
 
@@ -86,7 +89,7 @@ async fn groups(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
 }
 
 async fn interfaces(cloud: &Cloud, stack: &Stack) -> Result<Vec<Left>, Error> {
-    let found = interface::list_of_stack(cloud, stack).await?;
+    let found = network_interface::list_of_stack(cloud, stack).await?;
     Ok(found.iter().map(|(id, what)| tagged(stack, "network interface", id, what)).collect())
 }
 

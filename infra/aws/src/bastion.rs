@@ -10,9 +10,10 @@ use stack::spec::{EXPIRY_TAG, KEEP_TAG, STACK_TAG};
 use stack::{Event, Events};
 use tokio::time::Instant;
 
+use crate::core::backoff::Backoff;
 use crate::error::failed;
-use crate::poll::Backoff;
-use crate::{Cloud, Error, Stop, instance};
+use crate::kind::instance;
+use crate::{Cloud, Error, Stop};
 
 /// AWS's documents give no limit; a machine that hangs is powered off after some minutes.
 const STOPPED_WITHIN: Duration = Duration::from_secs(600);

@@ -1,3 +1,8 @@
+//! The connections to one region of one account, and who we are there.
+
+mod clock;
+mod login;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -13,10 +18,10 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder as HttpClientBuilder, tls};
 use serde::Serialize;
 
+use self::clock::Clock;
+use self::login::Login;
 use crate::Error;
-use crate::clock::Clock;
 use crate::error::failed;
-use crate::login::Login;
 
 /// The connections to one region of one account. Cheap to clone.
 #[derive(Clone)]

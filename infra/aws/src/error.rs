@@ -214,6 +214,27 @@ pub(crate) fn one_line(error: &(dyn StdError + 'static)) -> String {
     parts.join(": ").lines().map(str::trim).collect::<Vec<_>>().join("; ").replace(":;", ":")
 }
 
+/// Turns the error that says that something does not exist into `None`.
+pub(crate) fn absent_is_none<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the error and its causes in one line.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 fn rendered(blockers: &[Blocker]) -> String {
     blockers.iter().map(Blocker::render).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,7 @@
+//! Collects the facts for a diagnosis: the stack, its network, its bastion.
+
 mod bastion;
+mod look;
 
 use std::collections::BTreeMap;
 
@@ -8,31 +11,25 @@ use stack::inventory::{Role, SecretEntry, Vpc};
 use stack::surroundings::{Endpoint, NetworkAcl};
 use stack::{Inventory, Stack};
 
-use crate::belong::Sighted;
+pub use self::look::Depth;
+use self::look::{fact, kept};
+use crate::core::ownership::{self, Sighted};
+use crate::core::state::sort;
 use crate::error::one_line;
-use crate::state::sort;
-use crate::{
-    Cloud, Error, belong, database, gateway, profile, role, route_table, secret, security_group, subnet,
-    surroundings, vpc,
+use crate::kind::{
+    database, internet_gateway, network_context, profile, role, route_table, secret, security_group, subnet,
+    vpc,
 };
+use crate::{Cloud, Error};
 
-/// How far to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// What the bastion's agent needs.
-    Bastion,
-    /// All of it, with an attempt to start a session, which is ended at once.
-    Session,
-}
-
-/// Returns what can be seen of the stack and of what lies around it, for a diagnosis.
+/// Returns what can be seen of the stack and its network, for a diagnosis.
 ///
-/// All is asked at the same time; what needs an id comes second, and nothing comes third but the rules of endpoints
-/// and of groups that are not the stack's. A call that fails hides what it asks for and nothing else: [`Facts::unseen`]
-/// and [`Fact::Unknown`] say so. Secrets and tenants are not looked at but for the master user's secret.
+/// All calls run at the same time. Calls that need an id come second; only the rules of endpoints and of others' groups
+/// come third. A failed call hides only its own answer: [`Facts::unseen`] and [`Fact::Unknown`] say so. Of the secrets
+/// only the master user's is looked at.
 ///
 /// # Errors
-/// Those of [`Cloud::identity`]: without credentials there is nothing to see.
+/// As [`Cloud::identity`]: without credentials nothing can be seen.
 pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts, Error> {
     // One call of the SDK is a future of ten kilobytes.
     let (
@@ -50,7 +47,7 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
     ) = tokio::join!(
         Box::pin(cloud.identity()),
         Box::pin(subnet::list(cloud, stack)),
-        Box::pin(gateway::list(cloud, stack)),
+        Box::pin(internet_gateway::list(cloud, stack)),
         Box::pin(route_table::list(cloud, stack)),
         Box::pin(security_group::list(cloud, stack)),
         Box::pin(master_secrets(cloud, stack)),
@@ -76,8 +73,8 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
     };
     let profile = kept(&mut unseen, Listing::Profile, profile);
     let role = kept(&mut unseen, Listing::Role, role);
-    belong::settle(&mut inventory, (profile, role), Sighted::Absent);
-    // Unread, they are told as such.
+    ownership::settle(&mut inventory, (profile, role), Sighted::Absent);
+    // If they cannot be read, the diagnosis says so.
     inventory.attached = Box::pin(security_group::attached(cloud, &inventory)).await.unwrap_or_default();
     sort(&mut inventory);
     let region = cloud.region().to_owned();
@@ -96,26 +93,10 @@ pub async fn examine(cloud: &Cloud, stack: &Stack, depth: Depth) -> Result<Facts
     })
 }
 
-/// Returns the list; one that could not be had is empty, and noted down as such.
-fn kept<T: Default>(unseen: &mut BTreeMap<Listing, String>, listing: Listing, result: Result<T, Error>) -> T {
-    result.unwrap_or_else(|error| {
-        unseen.insert(listing, one_line(&error));
-        T::default()
-    })
-}
-
-/// Returns what was seen, or why not.
-fn fact<T>(result: Result<T, Error>) -> Fact<T> {
-    match result {
-        Ok(seen) => Fact::Known(seen),
-        Err(error) => Fact::Unknown(one_line(&error)),
-    }
-}
-
 async fn master_secrets(cloud: &Cloud, stack: &Stack) -> Result<Vec<SecretEntry>, Error> {
     match secret::describe(cloud, stack, &stack.master_secret_name()).await? {
         Some(secret) => Ok(vec![secret]),
-        // It may be where an earlier stack file had it. Whoever may not list is told that it does not exist.
+        // An earlier stack file may have named it otherwise. Without permission to list, it counts as missing.
         None => Ok(secret::masters(cloud, stack).await.unwrap_or_default()),
     }
 }
@@ -131,7 +112,7 @@ struct Around {
 }
 
 async fn around(cloud: &Cloud, stack: &Stack) -> Around {
-    // The first look shows the ids; the DNS attributes come beside the rest.
+    // The first list shows the ids; the DNS attributes are read together with the rest.
     let listed = match vpc::list(cloud, stack).await {
         Ok(listed) => listed,
         Err(error) => {
@@ -143,8 +124,8 @@ async fn around(cloud: &Cloud, stack: &Stack) -> Around {
     let ids: Vec<String> = listed.iter().map(|vpc| vpc.id.clone()).collect();
     let (vpcs, acls, endpoints) = tokio::join!(
         Box::pin(vpc::list_with_dns(cloud, stack)),
-        Box::pin(surroundings::acls(cloud, &ids)),
-        Box::pin(surroundings::endpoints(cloud, &ids))
+        Box::pin(network_context::acls(cloud, &ids)),
+        Box::pin(network_context::endpoints(cloud, &ids))
     );
     if ids.is_empty() {
         return Around { vpcs, acls: Fact::Unasked, endpoints: Fact::Unasked };

@@ -1,56 +1,37 @@
 //! The only crate that names the AWS SDK: looks at a stack, brings it up, takes it down, opens sessions.
 //!
+//! Architecture invariant: modules name each other in one direction. At the bottom lie `error`, `cloud` and `stop`, then
+//! `core`, then `kind` with one module for each resource kind; above them the tasks: `observe`, `audit`, `examine`, `step`,
+//! `apply`, `teardown`. `session`, `lock` and `kms` are services of their own beside the kinds.
+//!
 //! Architecture invariant: nothing is printed and nothing is kept on disk. Tags and fixed names are the only memory,
-//! so whatever a run that was cut off has left behind is found by the next one.
+//! so the next run finds whatever a run that was killed has left behind.
+
+mod cloud;
+mod error;
+mod stop;
+
+mod core;
+mod kind;
 
 mod apply;
 mod audit;
-mod belong;
-mod blocker;
-mod clock;
-mod cloud;
-mod course;
-mod error;
 mod examine;
-mod login;
 mod observe;
-mod once;
-mod poll;
-mod proof;
+mod ready;
 mod reboot;
-mod state;
 mod step;
-mod stop;
-mod surroundings;
-mod tag;
 mod teardown;
-mod user_data;
-
-mod alarm;
-mod database;
-mod gateway;
-mod instance;
-mod interface;
-mod log_group;
-mod password;
-mod profile;
-mod role;
-mod route_table;
-mod security_group;
-mod subnet;
-mod subnet_group;
-mod topic;
-mod volume;
-mod vpc;
 
 pub mod adopt;
 pub mod bastion;
 pub mod kms;
 pub mod lock;
-pub mod secret;
 pub mod session;
 
-pub use apply::{ApplyError, ApplyOptions, Ephemeral, apply};
+pub use crate::core::job::{ApplyOptions, Ephemeral};
+pub use crate::kind::secret;
+pub use apply::{ApplyError, apply};
 pub use audit::{audit, unseen};
 pub use cloud::{Cloud, Identity};
 pub use error::{Error, Kind};

@@ -16,9 +16,8 @@ use stack::{Event, Events, Stack};
 
 use self::program::Token;
 use self::watch::Watch;
-use crate::apply::chain;
-use crate::error::failed;
-use crate::poll::Backoff;
+use crate::core::backoff::Backoff;
+use crate::error::{chain, failed};
 use crate::{Cloud, Error, Stop};
 
 /// How often a holder shows that it lives.

@@ -1,14 +1,17 @@
+//! Reads what exists of the stack.
+
 use futures_util::try_join;
 use stack::inventory::{Agent, Instance, Stray, Volume};
 use stack::{Inventory, Stack};
 
-use crate::belong::Sighted;
-use crate::database::Databases;
-use crate::state::sort;
-use crate::{
-    Cloud, Error, alarm, belong, database, gateway, instance, lock, log_group, profile, role, route_table,
-    secret, security_group, session, subnet, subnet_group, topic, volume, vpc,
+use crate::core::ownership::{self, Sighted};
+use crate::core::state::sort;
+use crate::kind::database::Databases;
+use crate::kind::{
+    alarm, database, instance, internet_gateway, log_group, profile, role, route_table, secret,
+    security_group, subnet, subnet_group, topic, volume, vpc,
 };
+use crate::{Cloud, Error, lock, session};
 
 /// Returns what exists of the stack.
 ///
@@ -40,7 +43,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
     ) = try_join!(
         vpc::list_with_dns(cloud, stack),
         subnet::list(cloud, stack),
-        gateway::list(cloud, stack),
+        internet_gateway::list(cloud, stack),
         route_table::list(cloud, stack),
         security_group::list(cloud, stack),
         secret::list(cloud, stack),
@@ -80,7 +83,7 @@ pub async fn observe(cloud: &Cloud, stack: &Stack) -> Result<Inventory, Error> {
         strays,
         ..Inventory::default()
     };
-    belong::settle(&mut inventory, (profile, role), monitoring_role);
+    ownership::settle(&mut inventory, (profile, role), monitoring_role);
     inventory.attached = security_group::attached(cloud, &inventory).await?;
     sort(&mut inventory);
     Ok(inventory)

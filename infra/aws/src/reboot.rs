@@ -1,3 +1,5 @@
+//! Reboots the bastion.
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -5,8 +7,8 @@ use stack::spec::REBOOT_TAG;
 use stack::{Event, Events, Resource};
 use tokio::time::Instant;
 
+use crate::core::backoff::Backoff;
 use crate::error::failed;
-use crate::poll::Backoff;
 use crate::{Cloud, Error, Stop, session};
 
 /// A reboot is carried out a moment after it is asked for.

@@ -1,28 +1,23 @@
-//! Sessions of Session Manager: how to open one, and how long to wait until that is possible.
+//! Sessions of Session Manager: starting, resuming and ending one, and the agent that takes it.
 
 mod permit;
-mod reach;
 mod sign;
 
 use std::net::IpAddr;
 
 use aws_sdk_ssm::primitives::DateTimeFormat;
 use aws_sdk_ssm::types::{InstanceInformationStringFilter, SessionFilter, SessionFilterKey, SessionState};
-use futures_util::future::join;
-use stack::inventory::{Agent, Instance, Inventory};
-use stack::{Events, Resource, Secret};
+use stack::Secret;
+use stack::inventory::Agent;
 
 pub(crate) use self::permit::simulate;
-use self::reach::wait_until_opened;
-pub use self::reach::{Asleep, Patience, wait_until_openable};
 pub use self::sign::{log_in, sign};
-use crate::apply::chain;
 use crate::error::failed;
-use crate::step::{Job, missing};
-use crate::{Cloud, Error, instance};
+pub use crate::ready::{Asleep, Patience, wait_until_openable};
+use crate::{Cloud, Error};
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";
-/// The document for ports of the instance itself: agents refuse its loopback addresses as remote hosts.
+/// The document for ports of the instance itself: agents refuse loopback addresses as remote hosts.
 const TO_INSTANCE: &str = "AWS-StartPortForwardingSession";
 const COMMAND: &str = "AWS-StartNonInteractiveCommand";
 
@@ -72,7 +67,7 @@ pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Resul
         Purpose::Command(words) => call
             .document_name(COMMAND)
             .parameters("command", vec![command_line(words)])
-            // Without it an agent tells neither errors nor the exit code apart.
+            // Without it, agents mix errors with output and send no exit code.
             .parameters("separateOutputStream", vec!["true".to_owned()]),
     };
     let answer = call.send().await.map_err(failed("ssm", "StartSession"))?;
@@ -87,13 +82,13 @@ pub async fn start(cloud: &Cloud, instance_id: &str, purpose: &Purpose) -> Resul
     })
 }
 
-/// Says whether a host is the instance itself, whichever of its loopback addresses names it.
+/// Tells whether the host is a loopback address, that is the instance itself.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Returns the line that an agent cuts into the same words again.
+/// Quotes the words into a line that the agent splits into the same words.
 fn command_line(words: &[String]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     let quoted: Vec<String> = words
@@ -109,7 +104,7 @@ fn command_line(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// Returns a new token for a session whose channel broke, and its address, which is empty if the old one is still good;
+/// Returns a new token for a session whose channel broke, and its address, which is empty if the old one is still valid.
 /// `None` if the session is over.
 ///
 /// # Errors
@@ -142,18 +137,7 @@ pub async fn terminate(cloud: &Cloud, session_id: &str) -> Result<(), Error> {
     }
 }
 
-/// Ends a session that was opened as a proof. That it cannot be ended is a warning: the proof holds all the same.
-async fn end_proof(cloud: &Cloud, session_id: &str, events: &Events) {
-    if let Err(error) = terminate(cloud, session_id).await {
-        events.warn(format!(
-            "session {session_id} could not be ended: {}; it ends by itself when its idle time is over, 20 minutes unless \
-             the account says otherwise",
-            chain(&error)
-        ));
-    }
-}
-
-/// Returns what Systems Manager says of the instance's agent; `None` if it never registered.
+/// Returns the instance's agent as Systems Manager knows it; `None` if it has never registered.
 pub(crate) async fn find_agent(cloud: &Cloud, instance_id: &str) -> Result<Option<Agent>, Error> {
     let filter = InstanceInformationStringFilter::builder().key("InstanceIds").values(instance_id).build();
     let call = cloud
@@ -205,21 +189,6 @@ pub(crate) async fn connection_status(cloud: &Cloud, instance_id: &str) -> Resul
     let call = cloud.ssm.get_connection_status().target(instance_id).send();
     let answer = call.await.map_err(failed("ssm", "GetConnectionStatus"))?;
     Ok(answer.status().map_or("unknown", |status| status.as_str()).to_lowercase())
-}
-
-/// Waits until a session to the bastion can be opened, and returns both ends of it.
-pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Instance, Agent), Error> {
-    let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
-    let patience = Patience { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
-    let opened = wait_until_opened(job.cloud, job.stack, &bastion.id, patience, job.events, job.stop).await?;
-    let ending = end_proof(job.cloud, &opened.session_id, job.events);
-    let ((), found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
-    let found = match found {
-        Ok(found) => found.ok_or_else(|| missing(Resource::Instance))?,
-        // It took a session: a look that fails after that is no failure of the step.
-        Err(_) => bastion.clone(),
-    };
-    Ok((Instance { volume_gib: bastion.volume_gib, ..found }, opened.agent))
 }
 
 #[cfg(test)]

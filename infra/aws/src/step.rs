@@ -1,63 +1,19 @@
-//! One step of a plan: which module does it.
+//! Chooses the resource kind that does a step of a plan.
 
-use std::sync::Arc;
-
-use stack::plan::{Action, Step, Unknown};
+use stack::plan::{Action, Step};
 use stack::receipt::Gone;
-use stack::{Events, Inventory, Resource, Stack};
+use stack::{Inventory, Resource};
 
-use crate::apply::ApplyOptions;
-use crate::course::Course;
-use crate::proof::Proof;
-use crate::state::{Change, Proved, State};
-use crate::{
-    Cloud, Error, Stop, alarm, database, gateway, instance, log_group, profile, role, route_table, secret,
-    security_group, session, subnet, subnet_group, topic, vpc,
+use crate::core::deletion_proof::DeletionProof;
+use crate::core::job::Job;
+use crate::core::state::{Change, Proved, State};
+use crate::kind::{
+    alarm, database, instance, internet_gateway, log_group, master_secret, profile, role, route_table,
+    secret, security_group, subnet, subnet_group, topic, vpc,
 };
+use crate::{Error, ready};
 
-/// What every step is given.
-pub(crate) struct Job<'a> {
-    pub(crate) cloud: &'a Cloud,
-    pub(crate) stack: &'a Stack,
-    pub(crate) options: &'a ApplyOptions,
-    pub(crate) events: &'a Events,
-    pub(crate) stop: &'a Stop,
-    /// What the stack file does not state, and the plan takes away.
-    pub(crate) closes: &'a [Unknown],
-    /// What people read: `bastion`.
-    pub(crate) subject: String,
-    /// The plan that the step is of; `None` where it stands alone.
-    pub(crate) course: Option<Course>,
-}
-
-impl Job<'_> {
-    /// Waits for the rest of what the step needs, and returns what exists then.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`] if that does not come any more.
-    pub(crate) async fn rest_of_needs(&self, state: &State) -> Result<Arc<State>, Error> {
-        match &self.course {
-            Some(course) => course.needs_met(self.stop).await,
-            None => Ok(Arc::new(state.clone())),
-        }
-    }
-
-    /// Lets what waits for this step begin: its deletion was accepted, and only the proof is still to come.
-    pub(crate) fn clear_the_way(&self) {
-        if let Some(course) = &self.course {
-            course.tell_ahead(None);
-        }
-    }
-
-    /// Lets what waits for this step begin with what it has made so far.
-    pub(crate) fn announce(&self, change: Change) {
-        if let Some(course) = &self.course {
-            course.tell_ahead(Some(change));
-        }
-    }
-}
-
-/// Does the step and returns what it has changed.
+/// Does the step, and returns what it has changed.
 pub(crate) async fn carry_out(job: &Job<'_>, step: &Step, state: &State) -> Result<Change, Error> {
     match &step.action {
         Action::Create | Action::Repair | Action::Start | Action::Wait => {
@@ -74,14 +30,14 @@ pub(crate) async fn carry_out(job: &Job<'_>, step: &Step, state: &State) -> Resu
     }
 }
 
-/// Every `ensure` starts from what exists, so the action matters to people alone.
+/// Every `ensure` starts from what exists, so the action makes no difference here.
 async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Change, Error> {
     use Resource as R;
     let inventory = &state.inventory;
     Ok(match resource {
         R::Vpc => Change::Vpc(vpc::ensure(job, inventory).await?),
         R::VpcDns => Change::Vpc(vpc::ensure_dns(job, inventory).await?),
-        R::InternetGateway => Change::Gateway(gateway::ensure(job, state).await?),
+        R::InternetGateway => Change::Gateway(internet_gateway::ensure(job, state).await?),
         R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => {
             Change::Subnet(subnet::ensure(job, inventory, resource).await?)
         }
@@ -98,7 +54,7 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
             Change::Group(security_group::ensure_rules(job, inventory, R::DatabaseGroup).await?)
         }
         R::MasterSecret => {
-            let (entry, password) = secret::ensure_master(job, inventory).await?;
+            let (entry, password) = master_secret::ensure(job, inventory).await?;
             Change::MasterSecret(entry, password)
         }
         R::SubnetGroup => Change::SubnetGroup(subnet_group::ensure(job, inventory).await?),
@@ -107,7 +63,7 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
             let (have, want) = (inventory.monitoring_role.as_ref(), role::of_monitoring(job.stack));
             Change::MonitoringRole(role::ensure(job, have, &want).await?)
         }
-        // RDS makes them; no plan has such a step.
+        // RDS creates them; no plan has such a step.
         R::LogGroups => Change::LogGroups(log_group::list(job.cloud, job.stack).await?),
         R::Topic => Change::Topic(topic::ensure(job, inventory).await?),
         R::Alarms => Change::Alarms(alarm::ensure(job, inventory).await?),
@@ -118,7 +74,7 @@ async fn ensure(job: &Job<'_>, resource: Resource, state: &State) -> Result<Chan
         R::Profile => Change::Profile(profile::ensure(job, state).await?),
         R::Instance => Change::Instance(Box::new(instance::ensure(job, inventory).await?)),
         R::Session => {
-            let (instance, agent) = session::ensure(job, inventory).await?;
+            let (instance, agent) = ready::ensure(job, inventory).await?;
             Change::Session(Box::new(instance), agent)
         }
     })
@@ -135,7 +91,7 @@ async fn destroy(
     let mut proved = Proved::default();
     let proof = match resource {
         R::Vpc => vpc::destroy(job, id).await?,
-        R::InternetGateway => gateway::destroy(job, id, inventory).await?,
+        R::InternetGateway => internet_gateway::destroy(job, id, inventory).await?,
         R::PublicSubnet | R::PrivateSubnetA | R::PrivateSubnetB => subnet::destroy(job, id).await?,
         R::PublicRoutes | R::PrivateRoutes => route_table::destroy(job, id, inventory).await?,
         R::BastionGroup | R::DatabaseGroup => security_group::destroy(job, id, inventory).await?,
@@ -144,8 +100,8 @@ async fn destroy(
             return Ok(Change::Untangled(id.to_owned()));
         }
         R::MasterSecret => match secret::destroy(job, id).await? {
-            secret::Fallen::Gone(proof) => proof,
-            secret::Fallen::Kept(kept) => {
+            secret::Deletion::Gone(proof) => proof,
+            secret::Deletion::Kept(kept) => {
                 proved.kept = Some(kept);
                 return Ok(Change::Gone(resource, id.to_owned(), Box::new(proved)));
             }
@@ -165,29 +121,10 @@ async fn destroy(
         }
         R::Profile => profile::destroy(job, id, inventory).await?,
         R::Instance => instance::destroy(job, id).await?,
-        // An attribute of the VPC, and a proof: neither is a thing that could be left.
+        // An attribute of the VPC and a test session: nothing of either can be left.
         R::VpcDns | R::Session => return Ok(Change::Gone(resource, id.to_owned(), Box::new(proved))),
     };
-    let Proof { at, call, answer } = proof;
+    let DeletionProof { at, call, answer } = proof;
     proved.gone = Some(Gone { kind: kind.to_owned(), id: id.to_owned(), at, call, answer });
     Ok(Change::Gone(resource, id.to_owned(), Box::new(proved)))
-}
-
-/// Returns the stack's VPC.
-pub(crate) fn vpc_of(inventory: &Inventory) -> Result<&str, Error> {
-    inventory.vpc().map(|vpc| vpc.id.as_str()).ok_or_else(|| missing(Resource::Vpc))
-}
-
-/// Returns the id of one of the stack's subnets.
-pub(crate) fn subnet_of(inventory: &Inventory, resource: Resource) -> Result<&str, Error> {
-    inventory.subnet(resource.tag()).map(|subnet| subnet.id.as_str()).ok_or_else(|| missing(resource))
-}
-
-/// Returns the id of one of the stack's security groups.
-pub(crate) fn group_of(inventory: &Inventory, resource: Resource) -> Result<&str, Error> {
-    inventory.group(resource.tag()).map(|group| group.id.as_str()).ok_or_else(|| missing(resource))
-}
-
-pub(crate) fn missing(resource: Resource) -> Error {
-    Error::Missing { what: resource.title().to_owned() }
 }

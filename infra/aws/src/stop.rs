@@ -1,3 +1,5 @@
+//! The user's wish to stop.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,5 +52,17 @@ impl Default for Stop {
 impl fmt::Debug for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Stop").field(&self.is_raised()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_raised_flag_ends_a_sleep_at_once() {
+        let stop = Stop::new();
+        stop.raise();
+        assert!(matches!(stop.sleep(Duration::from_secs(3600)).await, Err(Error::Interrupted)));
     }
 }

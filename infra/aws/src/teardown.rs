@@ -1,26 +1,31 @@
+//! Carries out a plan that takes a stack down, and collects the proof of each deletion.
+
 use stack::plan::{Action, Plan, SecretFate, Step};
 use stack::receipt::{Evidence, Left};
-use stack::{Events, Inventory, Stack};
+use stack::{Events, Inventory, Resource, Stack};
 
-use crate::apply::{ApplyOptions, Ended, HELD_UP, chain, follow};
-use crate::{Cloud, Error, Stop, belong, secret};
+use crate::apply::{Ended, HELD_UP, follow};
+use crate::core::job::ApplyOptions;
+use crate::error::chain;
+use crate::kind::{profile, role, secret};
+use crate::{Cloud, Error, Stop};
 
-/// What came of carrying out a plan that takes down.
+/// The outcome of a teardown.
 #[derive(Debug)]
 pub struct Teardown {
-    /// What was proved on the way; the failed steps and those behind them are in `left`.
+    /// What was proved; `left` has the failed steps and the steps that were not done because of them.
     pub evidence: Evidence,
     /// The steps that failed.
     pub failed: Vec<(Step, Error)>,
     /// Whether the user asked to stop before the end.
     pub interrupted: bool,
-    /// What exists now, as far as the done steps know.
+    /// What exists now as far as the done steps know.
     pub inventory: Inventory,
 }
 
-/// Takes down as far as it can be: a failure holds up nothing but what waits for it.
+/// Takes the stack down as far as possible: a failed step blocks only its dependents.
 ///
-/// Nothing is gone because a deletion was accepted: each thing is looked for by its id until it is not there.
+/// An accepted deletion proves nothing: each resource is looked up by its id until it no longer exists.
 pub async fn teardown(
     cloud: &Cloud,
     stack: &Stack,
@@ -31,7 +36,7 @@ pub async fn teardown(
     stop: &Stop,
 ) -> Teardown {
     if !plan.is_empty() {
-        Box::pin(belong::claim(cloud, stack, &mut inventory, events)).await;
+        Box::pin(claim(cloud, stack, &mut inventory, events)).await;
     }
     let ended = follow(cloud, stack, plan, inventory, options, events, stop).await;
     let Ended { failed, waiting, state, done: _ } = ended;
@@ -48,6 +53,30 @@ pub async fn teardown(
     evidence.left.extend(behind.filter_map(|step| left(step, held_up.to_owned())));
     let interrupted = stop.is_raised() && !(waiting.is_empty() && failed.is_empty());
     Teardown { evidence, failed, interrupted, inventory }
+}
+
+/// Adds the region's tag to roles and profile that lack it, before the resources that use them are deleted: if this run is
+/// killed later, the next `down` still knows whose they are.
+async fn claim(cloud: &Cloud, stack: &Stack, inventory: &mut Inventory, events: &Events) {
+    if let Some(profile) = inventory.profile.as_mut().filter(|profile| !profile.has_region) {
+        let tagged = profile::tag(cloud, stack, &profile.name).await;
+        profile.has_region = told(events, &profile.name, tagged);
+    }
+    let of_bastion = inventory.role.as_mut().map(|role| (role, Resource::Role));
+    let of_monitoring = inventory.monitoring_role.as_mut().map(|role| (role, Resource::MonitoringRole));
+    for (role, resource) in of_bastion.into_iter().chain(of_monitoring) {
+        if !role.has_region {
+            let tagged = role::tag(cloud, stack, &role.name, resource).await;
+            role.has_region = told(events, &role.name, tagged);
+        }
+    }
+}
+
+fn told(events: &Events, name: &str, tagged: Result<(), Error>) -> bool {
+    if let Err(error) = &tagged {
+        events.warn(format!("`{name}` could not be given its region's tag: {error}"));
+    }
+    tagged.is_ok()
 }
 
 fn of_failure(step: &Step, error: &Error) -> Option<Left> {

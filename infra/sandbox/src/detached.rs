@@ -1,7 +1,7 @@
 //! A sandbox that runs in a process of its own, found again by its folder.
 
 use std::fmt;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,11 +15,13 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Error;
+use crate::folder_lock::{LOCK, is_alive, own_pid, owner, try_lock};
 use crate::gateway::{Key, Password, Unsigned, control};
 use crate::sandbox::{Options, Sandbox};
 
+pub use crate::folder_lock::is_taken;
+
 const FILE: &str = "sandbox.json";
-const LOCK: &str = "sandbox.lock";
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 /// More than a gateway ever answers there.
@@ -106,60 +108,6 @@ pub fn stop(dir: &Path) -> Result<Option<i32>, Error> {
     Ok(told)
 }
 
-/// Tells whether a process has the folder: its sandbox runs, is being started or comes to its end.
-///
-/// # Errors
-/// [`Error::File`] if the folder cannot be used.
-pub fn is_taken(dir: &Path) -> Result<bool, Error> {
-    Ok(dir.join(LOCK).exists() && try_lock(dir)?.is_none())
-}
-
-/// Takes possession of the folder, which must exist.
-pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
-    let Some(mut file) = try_lock(dir)? else {
-        return Err(Error::AlreadyRunning { dir: dir.to_owned(), pid: owner(dir) });
-    };
-    // Until it is ready, nothing else tells whose it is.
-    let pid = own_pid();
-    let written = file.set_len(0).and_then(|()| file.write_all(format!("{pid} {}", started(pid)).as_bytes()));
-    written.map_err(Error::file("write", &dir.join(LOCK)))?;
-    Ok(file)
-}
-
-fn try_lock(dir: &Path) -> Result<Option<File>, Error> {
-    let path = dir.join(LOCK);
-    let mut options = File::options();
-    // What is in it is its holder's.
-    options.create(true).write(true).truncate(false);
-    let file = options.open(&path).map_err(Error::file("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
-    }
-}
-
-/// Returns the process that has the lock, once it has said so and if it is still there.
-fn owner(dir: &Path) -> Option<i32> {
-    let text = fs::read_to_string(dir.join(LOCK)).ok()?;
-    let (pid, began) = text.split_once(' ')?;
-    let pid = pid.parse().ok()?;
-    // A process that was killed before this one took the lock may have left its number there, which is somebody else's now.
-    (is_alive(pid) && started(pid) == began).then_some(pid)
-}
-
-/// Returns when a process began, in whatever unit; nothing where that cannot be known.
-fn started(pid: i32) -> String {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // proc_pid_stat(5): the second field is a name in parentheses, with whatever in it; the 22nd is when it began.
-    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
-    fields.split_whitespace().nth(19).unwrap_or_default().to_owned()
-}
-
-fn own_pid() -> i32 {
-    i32::try_from(std::process::id()).unwrap_or_default()
-}
-
 async fn wait_for_signal() -> Result<(), Error> {
     let listen = |kind| signal(kind).map_err(Error::Signal);
     let mut terminate = listen(SignalKind::terminate())?;
@@ -199,11 +147,6 @@ fn remove(dir: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", &path)(error)),
         _ => Ok(()),
     }
-}
-
-fn is_alive(pid: i32) -> bool {
-    // No permission to signal it also means that it is there.
-    pid > 0 && kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 fn answers(running: &Running) -> bool {

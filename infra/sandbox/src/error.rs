@@ -1,3 +1,6 @@
+//! Why a sandbox cannot start, run or stop.
+
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -145,6 +148,13 @@ impl Error {
     pub(crate) fn file(verb: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();
         move |source| Error::File { verb, path, source }
+    }
+
+    /// Returns the error of a server that did not come up, with the end of its log.
+    pub(crate) fn not_ready(server: &str, log: PathBuf) -> Error {
+        let output =
+            fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        Error::NotReady { server: server.to_owned(), log, output }
     }
 
     /// Returns the error with its causes in one line.

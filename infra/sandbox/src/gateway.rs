@@ -1,127 +1,60 @@
 //! An HTTP server that stands in front of moto, or of LocalStack and moto, and behaves like AWS where they do not.
 //!
-//! Any client whose endpoint is the gateway's address works. What the gateway does not treat is passed on as it was
-//! sent; `route` is the list of what it does.
+//! Any client with the gateway's address as its endpoint works. Calls that no rule answers are passed on as they were sent;
+//! `rule` lists the services that have one.
+//!
+//! Each of its floors uses those below it: `wire` reads and writes what goes over a connection, `upstream` asks the programs
+//! behind the gateway, `memory` keeps state between calls, `rule` has a file for each service that the gateway answers itself,
+//! and `serve`, `route`, `control` and `channel` take the calls in.
 
-mod acl;
+pub(crate) mod control;
+
 mod agent;
-mod blackhole;
-mod cbor;
 mod channel;
 mod clock;
-pub(crate) mod control;
 mod database;
-mod denial;
-mod ec2;
-mod emulator;
-mod fault;
+mod error;
 mod guard;
-mod instance;
-mod inventory;
-mod journal;
-mod key;
-mod kms;
-mod log;
 mod machine;
-mod network;
+mod memory;
 mod options;
-mod passed;
-mod rds;
-mod registration;
-mod remote;
-mod reply;
-mod request;
+mod password;
 mod route;
-mod secret;
+mod rule;
 mod serve;
-mod session;
-mod signature;
-mod sns;
-mod ssm;
-mod standin;
 mod state;
 mod task;
 mod upstream;
-pub(crate) mod websocket;
-mod xml;
+mod wire;
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-pub use agent::{Agent, AgentSession};
-pub use database::{DatabaseSpec, Databases, NoDatabases, Password};
-pub use emulator::{Emulator, MotoKey, Side, Upstreams};
-pub use fault::{Fault, FaultKind};
-pub use journal::Call;
-pub use key::{Key, Unsigned};
-pub use kms::Kms;
+pub use agent::Agent;
+pub use agent::remote::{Patience, RemoteAgents};
+pub use agent::session::AgentSession;
+pub use database::{DatabaseSpec, Databases, NoDatabases};
+pub use error::Error;
 pub use machine::{Machines, NoMachines};
-pub use network::Network;
+pub use memory::faults::{Fault, FaultKind};
+pub use memory::journal::Call;
+pub use memory::sessions::Goodbye;
 pub use options::{Options, ResumeUrl, Signatures};
-pub use passed::Passed;
-pub use remote::{Patience, RemoteAgents};
-pub use reply::ServedBy;
-pub use session::Goodbye;
+pub use password::Password;
+pub use upstream::call_log::Passed;
+pub use upstream::emulator::{Emulator, MotoKey, Side, Upstreams};
+pub use upstream::kms::Kms;
+pub use upstream::network::Network;
+pub use wire::key::{Key, Unsigned};
+pub use wire::reply::ServedBy;
 
-use denial::Action;
+pub(crate) use error::chain;
+pub(crate) use wire::websocket;
+
+use memory::denials::Action;
 use state::State;
-
-/// Why the gateway cannot do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No port could be opened.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// An address that stands for all of this machine's: nobody outside is to reach a sandbox.
-    #[error("{address} would open the gateway to everybody; name one address of this machine")]
-    Everywhere {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// A request's path cannot be passed on.
-    #[error("cannot pass the address of the request on")]
-    Address(#[source] hyper::http::uri::InvalidUri),
-    /// A program behind the gateway does not answer.
-    #[error("cannot reach {program}")]
-    Unreachable {
-        /// The program.
-        program: &'static str,
-        /// What the connection said.
-        #[source]
-        source: hyper_util::client::legacy::Error,
-    },
-    /// A program stopped in the middle of an answer.
-    #[error("{program} broke off its answer")]
-    Interrupted {
-        /// The program.
-        program: &'static str,
-        /// What the connection said.
-        #[source]
-        source: hyper::Error,
-    },
-    /// A program refused a question of the gateway's own.
-    #[error("{program} answered `{action}` with status {status}")]
-    Refused {
-        /// The program.
-        program: &'static str,
-        /// What it was asked.
-        action: &'static str,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// An answer is not XML.
-    #[error("cannot read the answer of a program behind the gateway")]
-    Xml(#[from] roxmltree::Error),
-}
 
 /// A running gateway. All its tasks end when it is dropped.
 #[derive(Debug)]
@@ -260,15 +193,4 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error>
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let actual = listener.local_addr().map_err(failed)?;
     Ok((listener, actual))
-}
-
-/// Returns an error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    line
 }

@@ -3,22 +3,24 @@
 pub mod gateway;
 
 mod agent;
+mod agent_protocol;
 mod cache;
 mod containers;
 mod databases;
 pub mod detached;
 mod error;
-mod front;
+mod folder_lock;
 pub mod localstack;
 mod log;
 mod moto;
 mod postgres;
 mod process;
+mod progress;
 mod runtime;
 mod sandbox;
 mod slots;
 mod tls;
-mod wire;
+mod tls_proxy;
 
 pub use agent::{
     Agent, AgentOptions, Challenge, Dialer, Directory, Encryption, LineFaults, Pacing, ProgramSettings,
@@ -26,12 +28,13 @@ pub use agent::{
 };
 pub use containers::{ContainerDatabases, Containers};
 pub use error::Error;
-pub use front::Front;
 pub use log::create_log;
 pub use moto::{Moto, MotoSource};
 pub use postgres::{
     Cluster, ClusterServer, ClusterSpec, ContainerFile, ContainerServer, PostgresSource, Programs,
 };
+pub use progress::Progress;
 pub use runtime::{REQUIREMENTS, Runtime, find_python};
-pub use sandbox::{DatabaseMode, Options, Progress, Sandbox, Tuning};
+pub use sandbox::{DatabaseMode, Options, Sandbox, Tuning};
 pub use tls::{Authority, Identity, KeyKind};
+pub use tls_proxy::Front;

@@ -1,3 +1,5 @@
+//! Log files that only their owner can read.
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,11 +1,11 @@
 //! moto's server, which answers for every AWS service that the gateway does not answer itself.
 
-mod nursery;
+mod fork_server;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use self::nursery::Nursery;
+use self::fork_server::ForkServer;
 use crate::gateway::{Emulator, MotoKey};
 use crate::process::{self, Attached};
 use crate::{Error, Runtime};
@@ -63,13 +63,13 @@ enum Server {
 /// A copy of a Python that others are copied from as well.
 #[derive(Debug)]
 struct Forked {
-    nursery: Arc<Nursery>,
+    fork_server: Arc<ForkServer>,
     pid: u32,
 }
 
 impl Drop for Forked {
     fn drop(&mut self) {
-        self.nursery.end(self.pid);
+        self.fork_server.end(self.pid);
     }
 }
 
@@ -92,7 +92,7 @@ impl Moto {
         match started.await {
             Ok(Ok(Some(moto))) => Ok(moto),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(None)) | Err(_) => Err(not_ready("moto", log_path)),
+            Ok(Ok(None)) | Err(_) => Err(Error::not_ready("moto", log_path)),
         }
     }
 
@@ -117,20 +117,20 @@ impl Moto {
 
 async fn fork(runtime: &Runtime, key: MotoKey, log: &File, log_path: &Path) -> Result<(Server, u16), Error> {
     let (command, log) = (python(runtime), log.try_clone().map_err(Error::file("open", log_path))?);
-    let nursery = tokio::task::spawn_blocking(move || Nursery::of(command, &log)).await;
-    let nursery = nursery.map_err(io::Error::other).map_err(Error::file("start", "moto"))??;
-    let guard = Guard(Some(nursery.clone()));
+    let fork_server = tokio::task::spawn_blocking(move || ForkServer::of(command, &log)).await;
+    let fork_server = fork_server.map_err(io::Error::other).map_err(Error::file("start", "moto"))??;
+    let guard = Guard(Some(fork_server.clone()));
     let path = log_path.to_owned();
-    let born = tokio::task::spawn_blocking(move || {
-        nursery.bear(key, &path).map(|(pid, port)| (Server::Forked(Forked { nursery, pid }), port))
+    let spawned = tokio::task::spawn_blocking(move || {
+        fork_server.spawn(key, &path).map(|(pid, port)| (Server::Forked(Forked { fork_server, pid }), port))
     });
-    let born = born.await.map_err(io::Error::other).and_then(|born| born);
+    let spawned = spawned.await.map_err(io::Error::other).and_then(|spawned| spawned);
     guard.release();
-    born.map_err(|_| not_ready("moto", log_path.to_owned()))
+    spawned.map_err(|_| Error::not_ready("moto", log_path.to_owned()))
 }
 
-/// Ends a nursery that does not answer: nobody can wait for it any more.
-struct Guard(Option<Arc<Nursery>>);
+/// Ends a fork server that does not answer: nobody can wait for it any more.
+struct Guard(Option<Arc<ForkServer>>);
 
 impl Guard {
     fn release(mut self) {
@@ -140,8 +140,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(nursery) = self.0.take() {
-            nursery.kill();
+        if let Some(fork_server) = self.0.take() {
+            fork_server.kill();
         }
     }
 }
@@ -158,15 +158,9 @@ async fn contain(image: &str, key: MotoKey, log: &File, log_path: &Path) -> Resu
         Some(port) => Ok((Server::Container(Box::new(server)), port)),
         None => {
             server.stop(STOP_LIMIT).await;
-            Err(not_ready("moto", log_path.to_owned()))
+            Err(Error::not_ready("moto", log_path.to_owned()))
         }
     }
-}
-
-/// Returns the error of a server that did not come up, with the end of its log.
-pub(crate) fn not_ready(server: &str, log: PathBuf) -> Error {
-    let output = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    Error::NotReady { server: server.to_owned(), log, output }
 }
 
 /// What moto reads at its start. Without the first, AmazonSSMManagedInstanceCore does not exist.

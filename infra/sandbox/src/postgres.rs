@@ -6,12 +6,14 @@ mod docker;
 mod locale;
 mod programs;
 pub(crate) mod role;
+mod scripts;
 mod socket;
 mod template;
 
 pub(crate) use account::{keep_out_others, may_enter_all};
 pub use container::{ContainerFile, ContainerServer};
 pub use programs::{PostgresSource, Programs};
+pub(crate) use role::ADMIN;
 pub(crate) use socket::Socket;
 
 use std::fmt;
@@ -23,15 +25,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::scripts::SERVE;
 use crate::Error;
 use crate::gateway::Password;
-use crate::moto::not_ready;
 use crate::process::Attached;
 
-/// The superuser. As on RDS, it belongs to the service and nobody else gets in as it.
-pub(crate) const ADMIN: &str = "rdsadmin";
-
-const SERVE: &str = include_str!("postgres/serve.sh");
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -137,7 +135,7 @@ impl Cluster {
                 return Ok(client);
             }
             if self.server.has_ended() || Instant::now() > deadline {
-                return Err(not_ready("PostgreSQL", log.to_owned()));
+                return Err(Error::not_ready("PostgreSQL", log.to_owned()));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

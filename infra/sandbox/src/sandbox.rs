@@ -12,11 +12,8 @@ use crate::databases::{Clusters, DEFAULT_MAJOR, Supply};
 use crate::gateway::{self, Databases, Emulator, Gateway, Kms, Network, NoDatabases, Upstreams};
 use crate::{
     Agent, AgentOptions, Authority, Dialer, Directory, Error, KeyKind, Moto, MotoSource, PostgresSource,
-    Runtime, detached, postgres,
+    Progress, Runtime, folder_lock, postgres,
 };
-
-/// Where lines about slow work go.
-pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What is changed in the gateway's options before it starts.
 pub type Tuning = Arc<dyn Fn(&mut gateway::Options) + Send + Sync>;
@@ -101,7 +98,7 @@ impl Sandbox {
         let dir = absolute(&options.dir)?;
         let cache = absolute(&options.cache)?;
         postgres::keep_out_others(&dir)?;
-        let lock = detached::lock(&dir)?;
+        let lock = folder_lock::lock(&dir)?;
         let authority = spawn_blocking(move || Authority::new(options.key));
         let (source, runtime) = moto_source(&cache, &options.progress).await?;
 

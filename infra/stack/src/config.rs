@@ -20,7 +20,7 @@ pub use self::error::ConfigError;
 pub(crate) use self::error::{Problem, Source};
 pub use self::name::is_migration_set;
 pub use self::record::{FIELDS, Fault, Record, tenants};
-use self::table::{Keys, Table};
+use self::table::{Headers, Keys, Table};
 use crate::spec::{Bastion, Database, Stack, Tenant};
 
 const ROOT: Keys = &[
@@ -82,19 +82,15 @@ const SPAN: form::Span =
 const PROJECT_LIMIT: usize = 32;
 const ENVIRONMENT_LIMIT: usize = 16;
 
-/// Returns the header that a key of another table belongs under.
-fn home_of(key: &str) -> Option<&'static str> {
-    let tables = [
-        ("[network]", network::KEYS),
-        ("[database]", DATABASE),
-        ("[bastion]", BASTION),
-        ("[alarms]", alarms::KEYS),
-        ("[migrate]", migrate::KEYS),
-        ("[[tenant]]", tenant::KEYS),
-        ("[tenants]", tenant::REGISTRY),
-    ];
-    tables.into_iter().find(|(_, keys)| keys.iter().any(|(known, _)| *known == key)).map(|(header, _)| header)
-}
+const HEADERS: Headers = &[
+    ("[network]", network::KEYS),
+    ("[database]", DATABASE),
+    ("[bastion]", BASTION),
+    ("[alarms]", alarms::KEYS),
+    ("[migrate]", migrate::KEYS),
+    ("[[tenant]]", tenant::KEYS),
+    ("[tenants]", tenant::REGISTRY),
+];
 
 /// Returns the duration that a text such as `90m` or `2h` on the command line means, from five minutes to a day.
 ///
@@ -165,7 +161,7 @@ pub fn parse(text: &str, file: &str) -> Result<Stack, ConfigError> {
     {
         return Err(syntax(source, error));
     }
-    let root = Table::root(source, document.get_ref(), ROOT)?;
+    let root = Table::root(source, document.get_ref(), ROOT, HEADERS)?;
     resolve(source, &root)
 }
 

@@ -2,17 +2,18 @@
 
 mod lock;
 mod network;
+mod stray;
 
 use serde::Serialize;
 
 use crate::alarm;
 use crate::spec::Stack;
-pub use crate::stray::{Claim, Stray};
 
 pub use self::lock::{Holder, Lock};
 pub use self::network::{
     Association, Direction, InternetGateway, Peer, Route, RouteTable, Rule, SecurityGroup, Subnet, Vpc,
 };
+pub use self::stray::{Claim, Stray};
 
 /// Everything that carries the stack's tag or one of its deterministic names.
 ///

@@ -1,29 +1,36 @@
 //! What would be done, for people to read and for `aws::apply` to carry out.
 
+mod access;
 mod agreement;
 mod down;
 mod drift;
 mod duration;
 mod fate;
 mod network;
+mod port;
 mod rules;
+mod schedule;
 mod scope;
 mod server;
 mod unknown;
 mod up;
+mod verdict;
 mod watch;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::access::{obsolete, unknown};
 pub use self::down::{down, down_with};
 pub use self::drift::{Drift, advice, drift};
 pub use self::fate::{Fate, SecretFate, Snapshot};
+pub use self::port::at_its_port;
 pub use self::rules::{bastion_rules, database_rules, leftover_defaults};
+pub use self::schedule::{Milestone, Needs, Schedule};
 pub use self::server::is_settled as serves;
-pub use self::unknown::{Stranger, Unknown, obsolete, unknown};
-pub use self::up::{at_its_port, start, up, up_with};
+pub use self::unknown::{Stranger, Unknown};
+pub use self::up::{start, up, up_with};
 pub use self::watch::flaw as alarm_flaw;
 use crate::resource::{CREATE_ORDER, Resource};
 

@@ -5,6 +5,7 @@
 
 mod clause;
 mod table;
+mod task;
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use self::clause::{Clause, Place};
 use self::table::{Grant, TABLE};
+pub use self::task::Task;
 use crate::spec::Stack;
 
 /// The most characters of a managed policy, white space not counted.
@@ -20,47 +22,7 @@ use crate::spec::Stack;
 /// Source: IAM's user guide, "IAM and AWS STS quotas".
 pub const MANAGED_POLICY_LIMIT: usize = 6144;
 
-/// Tasks that a person or a pipeline may be allowed to run, by what they need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Task {
-    /// `plan`, `status`, `resources`, `audit`, `cost`.
-    Status,
-    /// `doctor`.
-    Doctor,
-    /// `tunnel`, `exec`, `psql`, `bastion shell`.
-    Connect,
-    /// `migrate`, `migrate status`.
-    Migrate,
-    /// `tenant list`, `create`, `verify`, `drop`.
-    Tenant,
-    /// `secret rotate`.
-    Rotate,
-    /// `bastion start`, `stop`, `extend`, `keep`, `reboot`; `sweep`.
-    Bastion,
-    /// `up`.
-    Up,
-    /// `down`.
-    Down,
-    /// `adopt`.
-    Adopt,
-}
-
 impl Task {
-    /// Every task.
-    pub const ALL: [Task; 10] = [
-        Task::Status,
-        Task::Doctor,
-        Task::Connect,
-        Task::Migrate,
-        Task::Tenant,
-        Task::Rotate,
-        Task::Bastion,
-        Task::Up,
-        Task::Down,
-        Task::Adopt,
-    ];
-
     /// Returns the actions that the task's policy allows.
     pub fn actions(self) -> BTreeSet<&'static str> {
         TABLE.iter().filter(|grant| grant.tasks.contains(&self)).map(|grant| grant.action).collect()

@@ -1,42 +1,11 @@
 //! What has the stack's tag or one of its names and is not a part of it as it stands: it is neither used nor deleted, and
 //! a run that would harm it does not begin.
 
-use serde::Serialize;
-
-use crate::inventory::Inventory;
+use crate::inventory::{Claim, Inventory, Stray};
 use crate::plan::{Action, Plan};
 use crate::receipt::Left;
 use crate::resource::{Component, Resource};
 use crate::spec::{REGION_TAG, RESOURCE_TAG, STACK_TAG, Stack};
-
-/// Something that may be the stack's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Stray {
-    /// Which part of the stack it would be.
-    pub resource: Resource,
-    /// Its name.
-    pub id: String,
-    /// Its ARN, where the service tells one.
-    pub arn: Option<String>,
-    /// Its state in the service's own word, where the service has one.
-    pub state: Option<String>,
-    /// What speaks for it, and what against.
-    pub claim: Claim,
-}
-
-/// What speaks for something being the stack's, and what against.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Claim {
-    /// It carries the stack's tag, and has another name than the stack file gives it.
-    OtherName,
-    /// It has the name that the stack file gives, and does not carry the stack's tag.
-    NoTag,
-    /// It lies in IAM and is the stack's, and nothing says of which region: an earlier version made it.
-    NoRegion,
-    /// It lies in IAM and is the stack's in that region.
-    OtherRegion(String),
-}
 
 /// Why a run does not begin.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::liveness::Liveness;
 use crate::message::{Message, PayloadType};
 use crate::mux::{self, Event, Mux};
 use crate::outgoing::Outgoing;
-use crate::payload::{Flag, HandshakeComplete, OpenDataChannel, Token};
+use crate::payload::{Flag, HandshakeComplete};
 use crate::proof::Proof;
 use crate::reliable::{Arrived, Reliable};
 use crate::smux::{Command, Frame};
@@ -132,9 +132,9 @@ impl Channel {
         }
     }
 
-    /// Returns the first frame of a connection, to be sent as text.
-    pub fn open_frame(&self, token: &Token) -> OpenDataChannel {
-        self.reliable.open_frame(token)
+    /// Returns the layer that numbers and repeats messages.
+    pub(crate) fn reliable(&mut self) -> &mut Reliable {
+        &mut self.reliable
     }
 
     /// Takes a message. Call [`Channel::on_more`] afterwards.
@@ -220,16 +220,6 @@ impl Channel {
     /// The connection was lost: until [`Channel::on_reconnect`] the agent cannot be heard.
     pub fn on_disconnect(&mut self, now: Instant) {
         self.reliable.on_disconnect(now);
-    }
-
-    /// Nothing is read from the connection now, so the agent's silence is ours.
-    pub fn on_deaf(&mut self, now: Instant) {
-        self.reliable.on_heard(now);
-    }
-
-    /// Returns a number that grows with every message that got through, either way.
-    pub fn progress(&self) -> u64 {
-        self.reliable.progress()
     }
 
     /// Opens a stream and returns its id. The agent connects to the target now, and says nothing if it can.

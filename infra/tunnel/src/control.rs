@@ -1,3 +1,5 @@
+//! What a tunnel asks of whoever knows AWS.
+
 use std::future::Future;
 use std::pin::Pin;
 

@@ -1,3 +1,5 @@
+//! Why a tunnel or one of its streams failed.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +84,7 @@ pub enum Error {
     Frame(#[from] FrameError),
     /// Bytes that came before their turn were put into a temporary file and cannot be read back.
     #[error("cannot read back what came before its turn")]
-    Early(#[source] Cause),
+    ReorderBuffer(#[source] Cause),
     /// The service ended the session.
     #[error("the session has ended{}", reason(.output))]
     SessionEnded {

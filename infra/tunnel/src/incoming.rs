@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::early::Early;
 use crate::message::Message;
+use crate::reorder_buffer::ReorderBuffer;
 
 /// Puts data messages in order and acknowledges them.
 ///
@@ -14,7 +14,7 @@ pub struct Incoming {
     next: i64,
     /// That message, if it came in its turn.
     current: Option<Message>,
-    early: Early,
+    buffer: ReorderBuffer,
 }
 
 impl Incoming {
@@ -30,14 +30,14 @@ impl Incoming {
     /// looks only at its oldest message would wait for it forever.
     pub fn receive(&mut self, message: Message) -> Option<Message> {
         let acknowledge = Message::acknowledge(&message);
-        if message.sequence < self.next || self.early.contains(message.sequence) {
+        if message.sequence < self.next || self.buffer.contains(message.sequence) {
             return Some(acknowledge);
         }
         if message.sequence == self.next {
             self.current = Some(message);
             return Some(acknowledge);
         }
-        self.early.insert(message).then_some(acknowledge)
+        self.buffer.insert(message).then_some(acknowledge)
     }
 
     /// Returns the next message in order, each exactly once; `None` while it is missing.
@@ -47,7 +47,7 @@ impl Incoming {
     pub fn take_next(&mut self) -> io::Result<Option<Message>> {
         let next = match self.current.take() {
             Some(current) => Some(current),
-            None => self.early.take(self.next)?,
+            None => self.buffer.take(self.next)?,
         };
         self.next += i64::from(next.is_some());
         Ok(next)

@@ -5,12 +5,13 @@
 //! other socket. [`Shell`] is a session with a terminal or a single command instead, over the same layers. The codec and the reliability layer ([`Message`], [`Outgoing`], [`Incoming`], [`Decoder`])
 //! serve both directions, so that an agent can be built from them too.
 
-mod carrier;
 mod channel;
 mod cipher;
 mod connect;
+mod connection_loop;
 mod control;
-mod early;
+mod drive;
+mod duplex;
 mod error;
 mod event;
 mod handshake;
@@ -21,23 +22,25 @@ mod link;
 mod liveness;
 mod message;
 mod mux;
+mod options;
 mod outgoing;
 mod payload;
-mod pipe;
 mod pool;
 mod proof;
+mod receive_buffer;
 mod reliable;
+mod reorder_buffer;
 mod rtt;
-mod seat;
 mod session;
 mod shell;
+mod slot;
 mod smux;
-mod spool;
+mod spill_file;
 mod state;
 mod stream;
 mod tls;
+mod traffic;
 mod tunnel;
-mod unread;
 mod version;
 mod websocket;
 mod window;
@@ -49,6 +52,7 @@ pub use error::{Cause, Error};
 pub use event::{Event, Events};
 pub use incoming::Incoming;
 pub use message::{Message, MessageType, PREFIX, ParseError, PayloadType};
+pub use options::Options;
 pub use outgoing::{Acknowledged, Outgoing};
 pub use payload::{
     Acknowledge, ActionStatus, ChannelClosed, Flag, HandshakeComplete, HandshakeRequest, HandshakeResponse,
@@ -61,7 +65,7 @@ pub use shell::{
 pub use smux::{Command, Decoder, Frame, FrameError};
 pub use state::{Phase, SessionState, State};
 pub use stream::Stream;
-pub use tunnel::{Options, Tunnel};
+pub use tunnel::Tunnel;
 pub use version::{ParseVersionError, Version};
 
 /// The bytes in one message, as all official clients send: what more the service would take is not known.

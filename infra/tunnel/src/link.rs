@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::duplex::Duplex;
 use crate::error::Error;
-use crate::pipe::Pipe;
-use crate::seat::Seat;
+use crate::receive_buffer::Budget;
+use crate::slot::Slot;
 use crate::state::SessionState;
-use crate::unread::Budget;
 
 /// What the tunnel asks of a session.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(crate) enum Request {
 /// may take the stream.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    pub(crate) pipe: Arc<Pipe>,
-    pub(crate) seat: Seat,
+    pub(crate) duplex: Arc<Duplex>,
+    pub(crate) slot: Slot,
     pub(crate) opened: oneshot::Sender<()>,
 }
 

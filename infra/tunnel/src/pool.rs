@@ -7,48 +7,48 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::control::Control;
+use crate::duplex::Duplex;
 use crate::error::Error;
 use crate::link::{Link, Progress, Request};
-use crate::pipe::Pipe;
-use crate::seat::{Seat, Seats};
+use crate::options::Options;
+use crate::receive_buffer::Budget;
 use crate::session::Session;
+use crate::slot::{Slot, Slots};
 use crate::state::{Phase, SessionState, State};
-use crate::tunnel::Options;
-use crate::unread::Budget;
 
 /// Starts sessions and knows those that have not ended.
 pub(crate) struct Pool {
     control: Arc<dyn Control>,
     options: Options,
     budget: Arc<Budget>,
-    slots: Mutex<Slots>,
+    sessions: Mutex<Sessions>,
 }
 
 #[derive(Debug, Default)]
-struct Slots {
-    sessions: Vec<Slot>,
-    /// What sessions that have ended did.
+struct Sessions {
+    open: Vec<PooledSession>,
+    /// The totals of sessions that have ended.
     past: State,
     closed: bool,
 }
 
 #[derive(Debug)]
-struct Slot {
-    reach: Reach,
-    seats: Seats,
+struct PooledSession {
+    handle: SessionHandle,
+    slots: Slots,
     state: Arc<Mutex<SessionState>>,
     task: JoinHandle<()>,
 }
 
 /// How to reach a session.
 #[derive(Clone, Debug)]
-pub(crate) struct Reach {
+pub(crate) struct SessionHandle {
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     progress: watch::Receiver<Progress>,
     changed: Arc<Notify>,
 }
 
-impl Reach {
+impl SessionHandle {
     /// Waits until the session has come that far; one whose task is gone has ended.
     pub(crate) async fn until(mut self, reached: impl FnMut(&Progress) -> bool) -> Progress {
         match self.progress.wait_for(reached).await {
@@ -58,7 +58,7 @@ impl Reach {
     }
 }
 
-/// Which sessions come into question.
+/// Which sessions may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// The one with the fewest streams, or a new one if all are in use.
@@ -70,53 +70,53 @@ pub(crate) enum Choice {
 /// A session for a stream.
 #[derive(Debug)]
 pub(crate) struct Chosen {
-    pub(crate) session: Reach,
-    pub(crate) seat: Seat,
-    pub(crate) pipe: Arc<Pipe>,
+    pub(crate) session: SessionHandle,
+    pub(crate) slot: Slot,
+    pub(crate) duplex: Arc<Duplex>,
     /// Another session carries streams already, and this one does not yet.
     pub(crate) alternative: bool,
 }
 
 impl Pool {
     pub(crate) fn new(control: Arc<dyn Control>, options: Options) -> Pool {
-        let budget = Arc::new(Budget::new(options.read_buffer, options.spool));
-        Pool { control, options, budget, slots: Mutex::default() }
+        let budget = Arc::new(Budget::new(options.read_buffer, options.spill_file));
+        Pool { control, options, budget, sessions: Mutex::default() }
     }
 
     /// Starts the first session.
-    pub(crate) fn start(&self) -> Reach {
-        let mut slots = self.lock();
-        self.start_in(&mut slots);
-        slots.sessions[0].reach.clone()
+    pub(crate) fn start(&self) -> SessionHandle {
+        let mut sessions = self.lock();
+        self.start_in(&mut sessions);
+        sessions.open[0].handle.clone()
     }
 
     /// Returns a session for a stream; `None` once the tunnel is closed.
     pub(crate) fn choose(&self, choice: Choice) -> Option<Chosen> {
-        let mut slots = self.lock();
-        if slots.closed {
+        let mut sessions = self.lock();
+        if sessions.closed {
             return None;
         }
-        slots.sweep();
-        let live = slots.least_loaded(|phase| phase == Phase::Live);
+        sessions.sweep();
+        let live = sessions.least_loaded(|phase| phase == Phase::Live);
         let index = match (choice, live) {
             (Choice::Live, Some(live)) => live,
             (Choice::Live | Choice::Best, _) => {
-                let best = slots.least_loaded(|phase| !matches!(phase, Phase::Resuming | Phase::Stuck));
-                let is_free = best.is_some_and(|best| slots.sessions[best].seats.taken() == 0);
-                if !is_free && slots.sessions.len() < self.options.sessions.get() {
-                    self.start_in(&mut slots);
-                    slots.sessions.len() - 1
+                let best = sessions.least_loaded(|phase| !matches!(phase, Phase::Resuming | Phase::Stuck));
+                let is_free = best.is_some_and(|best| sessions.open[best].slots.taken() == 0);
+                if !is_free && sessions.open.len() < self.options.sessions.get() {
+                    self.start_in(&mut sessions);
+                    sessions.open.len() - 1
                 } else {
                     // All sessions that there may be are in use, or are being resumed, or wait for the target.
-                    best.or_else(|| slots.least_loaded(|_| true)).unwrap_or(0)
+                    best.or_else(|| sessions.least_loaded(|_| true)).unwrap_or(0)
                 }
             }
         };
-        let chosen = &slots.sessions[index];
+        let chosen = &sessions.open[index];
         Some(Chosen {
-            session: chosen.reach.clone(),
-            seat: chosen.seats.take(),
-            pipe: Arc::new(Pipe::new(Arc::clone(&chosen.reach.changed), Arc::clone(&self.budget))),
+            session: chosen.handle.clone(),
+            slot: chosen.slots.take(),
+            duplex: Arc::new(Duplex::new(Arc::clone(&chosen.handle.changed), Arc::clone(&self.budget))),
             alternative: live.is_some_and(|live| live != index) && chosen.phase() != Phase::Live,
         })
     }
@@ -127,26 +127,26 @@ impl Pool {
     }
 
     pub(crate) fn state(&self) -> State {
-        let mut slots = self.lock();
-        slots.sweep();
-        let mut state = slots.past.clone();
-        state.sessions = slots.sessions.iter().map(|slot| lock(&slot.state).clone()).collect();
+        let mut sessions = self.lock();
+        sessions.sweep();
+        let mut state = sessions.past.clone();
+        state.sessions = sessions.open.iter().map(|session| lock(&session.state).clone()).collect();
         for session in state.sessions.clone() {
             state.count(&session);
         }
         state.unread_bytes = self.budget.memory();
-        state.spooled_bytes = self.budget.spooled();
+        state.spooled_bytes = self.budget.spilled();
         state
     }
 
-    /// Starts no more sessions and gives up those there are, to be closed.
-    pub(crate) fn drain(&self) -> Vec<(Reach, JoinHandle<()>)> {
-        let mut slots = self.lock();
-        slots.closed = true;
-        std::mem::take(&mut slots.sessions).into_iter().map(|slot| (slot.reach, slot.task)).collect()
+    /// Starts no more sessions, and returns those there are, to be closed.
+    pub(crate) fn drain(&self) -> Vec<(SessionHandle, JoinHandle<()>)> {
+        let mut sessions = self.lock();
+        sessions.closed = true;
+        std::mem::take(&mut sessions.open).into_iter().map(|session| (session.handle, session.task)).collect()
     }
 
-    fn start_in(&self, slots: &mut Slots) {
+    fn start_in(&self, sessions: &mut Sessions) {
         let (requests, receiver) = mpsc::unbounded_channel();
         let (sender, progress) = watch::channel(Progress::default());
         let changed = Arc::new(Notify::new());
@@ -158,42 +158,42 @@ impl Pool {
             requests: receiver,
             progress: sender,
             // The first stays, so that the next connection finds it open.
-            idle_limit: (!slots.sessions.is_empty()).then_some(self.options.idle_limit),
+            idle_limit: (!sessions.open.is_empty()).then_some(self.options.idle_limit),
         };
-        slots.past.sessions_opened += 1;
-        slots.sessions.push(Slot {
-            reach: Reach { requests, progress, changed },
-            seats: Seats::default(),
+        sessions.past.sessions_opened += 1;
+        sessions.open.push(PooledSession {
+            handle: SessionHandle { requests, progress, changed },
+            slots: Slots::default(),
             state,
             task: tokio::spawn(Session::run(Arc::clone(&self.control), self.options.clone(), link)),
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slots> {
-        lock(&self.slots)
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        lock(&self.sessions)
     }
 }
 
-impl Slots {
-    /// Forgets sessions that have ended, but not what they did.
+impl Sessions {
+    /// Removes sessions that have ended, and keeps their totals.
     fn sweep(&mut self) {
         let past = &mut self.past;
-        self.sessions.retain(|slot| {
-            let has_ended = slot.reach.progress.borrow().ended.is_some();
+        self.open.retain(|session| {
+            let has_ended = session.handle.progress.borrow().ended.is_some();
             if has_ended {
-                past.count(&lock(&slot.state));
+                past.count(&lock(&session.state));
             }
             !has_ended
         });
     }
 
     fn least_loaded(&self, fits: impl Fn(Phase) -> bool) -> Option<usize> {
-        let fitting = self.sessions.iter().enumerate().filter(|(_, slot)| fits(slot.phase()));
-        fitting.min_by_key(|(_, slot)| slot.seats.taken()).map(|(index, _)| index)
+        let fitting = self.open.iter().enumerate().filter(|(_, session)| fits(session.phase()));
+        fitting.min_by_key(|(_, session)| session.slots.taken()).map(|(index, _)| index)
     }
 }
 
-impl Slot {
+impl PooledSession {
     fn phase(&self) -> Phase {
         lock(&self.state).phase
     }

@@ -106,7 +106,8 @@ impl Reliable {
     pub(crate) fn next_batch(&mut self) -> Result<Option<Vec<Message>>, Error> {
         let mut batch = Vec::new();
         while batch.len() < BATCH
-            && let Some(message) = self.incoming.take_next().map_err(|error| Error::Early(Arc::new(error)))?
+            && let Some(message) =
+                self.incoming.take_next().map_err(|error| Error::ReorderBuffer(Arc::new(error)))?
         {
             batch.push(message);
         }

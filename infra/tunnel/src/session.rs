@@ -1,30 +1,23 @@
 //! The task that owns the websocket and the channel, through every lost connection.
 
-mod drive;
-
-pub(crate) use self::drive::silent;
+mod turn;
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::carrier::{Carrier, CarrierOptions, End, Traffic};
-use crate::channel::{Action, Channel, ChannelOptions};
+use crate::channel::{Channel, ChannelOptions};
+use crate::connection_loop::{ConnectionLoop, ConnectionOptions};
 use crate::control::Control;
+use crate::duplex::{Duplex, End as StreamEnd};
 use crate::error::Error;
 use crate::link::{Link, Opening};
-use crate::payload::{OpenDataChannel, Token};
-use crate::pipe::{End as StreamEnd, Pipe};
-use crate::seat::Seat;
+use crate::options::Options;
+use crate::slot::Slot;
 use crate::state::{Phase, SessionState};
-use crate::tunnel::Options;
-use crate::websocket::Connection;
 
 /// How long closing waits for what is still to be sent.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -47,10 +40,10 @@ pub(crate) struct Session {
 
 /// A stream that the agent knows.
 struct Open {
-    pipe: Arc<Pipe>,
+    duplex: Arc<Duplex>,
     /// Counts it for the tunnel's choice, as long as something may still be written to it: one that only waits for the
     /// other end carries next to nothing.
-    seat: Option<Seat>,
+    slot: Option<Slot>,
 }
 
 /// What is shown of the session, kept here so that a frame costs no lock.
@@ -72,19 +65,19 @@ impl Session {
     /// Starts a session and carries it to its end.
     pub(crate) async fn run(control: Arc<dyn Control>, options: Options, link: Link) {
         // Not given up when the tunnel is closed meanwhile: what the service starts must also be ended.
-        let carrier = CarrierOptions {
+        let connection_loop = ConnectionOptions {
             tls: options.tls.clone(),
             resume_limit: options.resume_limit,
             events: options.events.clone(),
         };
-        let mut carrier = match Carrier::start(control, carrier).await {
-            Ok(carrier) => carrier,
+        let mut connection_loop = match ConnectionLoop::start(control, connection_loop).await {
+            Ok(connection_loop) => connection_loop,
             Err(error) => {
                 link.end(&error);
                 return;
             }
         };
-        let session_id = carrier.session_id().to_owned();
+        let session_id = connection_loop.session_id().to_owned();
         lock(&link.state).session_id.clone_from(&session_id);
         let now = Instant::now();
         let channel = ChannelOptions {
@@ -108,8 +101,8 @@ impl Session {
             cursor: 0,
             closing: None,
         };
-        let error = carrier.carry(&mut session).await;
-        session.finish(&carrier, error).await;
+        let error = connection_loop.run(&mut session).await;
+        session.finish(&connection_loop, error).await;
     }
 
     /// Returns when the session has been without streams for too long.
@@ -138,74 +131,21 @@ impl Session {
     }
 
     /// Ends every stream and the session, and tells everybody who waits.
-    async fn finish(mut self, carrier: &Carrier, error: Error) {
+    async fn finish(mut self, connection_loop: &ConnectionLoop, error: Error) {
         self.link.requests.close();
         while let Ok(request) = self.link.requests.try_recv() {
             self.on_request(Some(request));
         }
-        self.streams.values().for_each(|open| open.pipe.end(StreamEnd::Failed(error.clone())));
+        self.streams.values().for_each(|open| open.duplex.end(StreamEnd::Failed(error.clone())));
         self.streams.clear();
         self.tell_state();
         self.link.progress.send_modify(|progress| progress.ended = Some(error.clone()));
         // Only now: whoever asked for a stream looks why it was not opened.
         self.waiting.clear();
-        let told = carrier.finish(&error).await;
+        let told = connection_loop.finish(&error).await;
         if let Some(done) = self.closing.and_then(|closing| closing.done) {
             drop(done.send(told));
         }
-    }
-}
-
-impl Traffic for Session {
-    fn open_frame(&self, token: &Token) -> OpenDataChannel {
-        self.channel.open_frame(token)
-    }
-
-    async fn drive(&mut self, connection: &mut Connection) -> End {
-        self.drive_one(connection).await
-    }
-
-    /// Streams may still be asked for meanwhile.
-    async fn unless_closed<T: Send>(&mut self, future: impl Future<Output = T> + Send) -> Option<T> {
-        let mut future = pin!(future);
-        while self.closing.is_none() {
-            tokio::select! {
-                biased;
-                output = &mut future => return Some(output),
-                request = self.link.requests.recv() => self.on_request(request),
-            }
-        }
-        None
-    }
-
-    fn is_closing(&self) -> bool {
-        self.closing.is_some()
-    }
-
-    fn progress(&self) -> u64 {
-        self.channel.progress()
-    }
-
-    fn has_unsent(&self) -> bool {
-        self.channel.outgoing().outstanding() > 0
-    }
-
-    fn on_lost(&mut self) {
-        self.channel.on_disconnect(Instant::now().into_std());
-        lock(&self.link.state).phase = Phase::Resuming;
-    }
-
-    fn on_resumed(&mut self) -> Vec<Bytes> {
-        {
-            let mut state = lock(&self.link.state);
-            state.resumes += 1;
-            state.phase = if self.channel.is_ready() { Phase::Live } else { Phase::Opening };
-        }
-        // A resumed channel only sends.
-        let actions = self.channel.on_reconnect(Instant::now().into_std()).into_iter();
-        actions
-            .filter_map(|action| if let Action::Send(frame) = action { Some(frame) } else { None })
-            .collect()
     }
 }
 

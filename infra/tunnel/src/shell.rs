@@ -1,17 +1,18 @@
 //! A session with a terminal, or with a single command.
 
 mod channel;
+mod event;
+mod options;
 mod payload;
 mod session;
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::event::ShellEvent;
+pub use self::options::ShellOptions;
 pub use self::payload::{
     EncryptionChallenge, KmsRequest, KmsResponse, TerminalSize, parse_exit_code, render_exit_code,
 };
@@ -19,61 +20,10 @@ use self::session::{Done, Ends, Input, Session};
 use crate::PAYLOAD_SIZE;
 use crate::control::Control;
 use crate::error::Error;
-use crate::event::Events;
 use crate::link::Progress;
 
 /// What may wait for its turn, in messages: typed bytes on one side, output on the other.
 const QUEUE: usize = 64;
-
-/// How a shell behaves.
-#[derive(Clone)]
-pub struct ShellOptions {
-    /// The instance, as the encryption context of a data key names it.
-    pub target: String,
-    /// The most bytes that may be unacknowledged before writers wait.
-    pub window: usize,
-    /// How long the session may take from its connection to the first sign of the shell.
-    pub handshake_limit: Duration,
-    /// How long a lost connection is tried to be made again.
-    pub resume_limit: Duration,
-    /// Whom to trust; `None` for what the system trusts.
-    pub tls: Option<Arc<ClientConfig>>,
-    /// Who is told what happens.
-    pub events: Events,
-}
-
-impl ShellOptions {
-    /// Returns the defaults for an instance.
-    pub fn new(target: impl Into<String>) -> ShellOptions {
-        ShellOptions {
-            target: target.into(),
-            window: 1 << 20,
-            handshake_limit: Duration::from_secs(30),
-            resume_limit: Duration::from_secs(300),
-            tls: None,
-            events: Events::default(),
-        }
-    }
-}
-
-impl fmt::Debug for ShellOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShellOptions").field("target", &self.target).finish_non_exhaustive()
-    }
-}
-
-/// What comes from a shell.
-#[derive(Clone, Debug)]
-pub enum ShellEvent {
-    /// Bytes for the terminal, or of the command's standard output.
-    Output(Bytes),
-    /// Bytes of the command's standard error; a terminal has none.
-    StdErr(Bytes),
-    /// The command's exit code; -1 if a signal ended it. A terminal has none.
-    Exit(i32),
-    /// Nothing more will come. [`Error::SessionEnded`] without words is the usual end.
-    Ended(Error),
-}
 
 /// A session with a shell.
 ///

@@ -1,3 +1,5 @@
+//! One connection to the target, read and written like any other socket.
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -5,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::pipe::Pipe;
+use crate::duplex::Duplex;
 
 /// One connection to the tunnel's target.
 ///
@@ -18,24 +20,24 @@ use crate::pipe::Pipe;
 /// and an answer later than that is lost. Dropping closes it once everything written is sent.
 #[derive(Debug)]
 pub struct Stream {
-    pipe: Arc<Pipe>,
+    duplex: Arc<Duplex>,
 }
 
 impl Stream {
-    pub(crate) fn new(pipe: Arc<Pipe>) -> Stream {
-        Stream { pipe }
+    pub(crate) fn new(duplex: Arc<Duplex>) -> Stream {
+        Stream { duplex }
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.pipe.poll_read(cx, buf)
+        self.duplex.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.pipe.poll_write(cx, bytes)
+        self.duplex.poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -44,13 +46,13 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pipe.finish();
+        self.duplex.finish();
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.pipe.abandon();
+        self.duplex.abandon();
     }
 }

@@ -12,8 +12,7 @@ use testcontainers_modules::testcontainers::{ContainerAsync, CopyTargetOptions, 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::containers::{lock, of};
-use super::docker::{Images, docker};
+use super::docker::{Images, docker, lock, of};
 
 /// What the gateway tells of instances.
 pub(super) struct Orders(mpsc::UnboundedSender<Order>);

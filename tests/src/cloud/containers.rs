@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandbox::gateway::{self, Emulator, Gateway, Passed, Patience, RemoteAgents, Side, Upstreams};
@@ -10,13 +10,11 @@ use sandbox::{Authority, ContainerDatabases, KeyKind};
 use testcontainers_modules::localstack::LocalStack;
 use testcontainers_modules::testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers_modules::testcontainers::runners::AsyncRunner;
-use testcontainers_modules::testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
+use testcontainers_modules::testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
 use super::bastions::{self, AgentSettings, Bastions, Line, Orders};
-use super::docker::{Image, Images, LABEL, docker};
+use super::docker::{Images, READY_LIMIT, docker, of};
 use super::servers::Servers;
-
-pub(super) const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// A cloud in containers. What is left of it when a test fails is removed by its label.
 pub struct Containers {
@@ -209,32 +207,11 @@ impl Containers {
 
 const CA_FILE: &str = "rds-ca.pem";
 
-/// Labels, names and places a container.
-pub(super) fn of<I: testcontainers_modules::testcontainers::Image>(
-    request: impl Into<ContainerRequest<I>>,
-    image: &Image,
-    images: &Images,
-    what: &str,
-    network: &str,
-) -> ContainerRequest<I> {
-    request
-        .into()
-        .with_name(&image.name)
-        .with_tag(&image.tag)
-        .with_container_name(images.name(what))
-        .with_label(LABEL, &images.run)
-        .with_network(network)
-}
-
 /// Returns the host's own address in a network.
 async fn bridge_address(network: &str) -> IpAddr {
     let told =
         docker(&["network", "inspect", network, "--format", "{{(index .IPAM.Config 0).Gateway}}"]).await;
     told.parse().expect("a bridge has an address")
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn loopback(port: u16) -> SocketAddr {

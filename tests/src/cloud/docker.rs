@@ -1,9 +1,12 @@
-//! Docker, as far as testcontainers does not reach: networks, aliases, the death of a container.
+//! What all containers share: images, names and labels; and Docker where testcontainers does not reach: networks, aliases,
+//! the death of a container.
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use testcontainers_modules::testcontainers::{ContainerRequest, ImageExt};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -77,6 +80,31 @@ impl Images {
         docker(&args).await;
         name
     }
+}
+
+/// How long a container may take until it is ready.
+pub(super) const READY_LIMIT: Duration = Duration::from_secs(120);
+
+/// Labels, names and places a container.
+pub(super) fn of<I: testcontainers_modules::testcontainers::Image>(
+    request: impl Into<ContainerRequest<I>>,
+    image: &Image,
+    images: &Images,
+    what: &str,
+    network: &str,
+) -> ContainerRequest<I> {
+    request
+        .into()
+        .with_name(&image.name)
+        .with_tag(&image.tag)
+        .with_container_name(images.name(what))
+        .with_label(LABEL, &images.run)
+        .with_network(network)
+}
+
+/// Locks, even after a test panicked while it held the lock.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `docker` and returns what it printed.

@@ -10,8 +10,7 @@ use testcontainers_modules::testcontainers::core::WaitFor;
 use testcontainers_modules::testcontainers::runners::AsyncRunner;
 use testcontainers_modules::testcontainers::{ContainerAsync, ImageExt};
 
-use super::containers::{READY_LIMIT, lock, of};
-use super::docker::{Images, docker, try_docker};
+use super::docker::{Images, READY_LIMIT, docker, lock, of, try_docker};
 
 /// The servers behind RDS instances.
 pub(super) struct Servers {

@@ -1,4 +1,6 @@
-//! Dependencies run one way only.
+//! Dependencies run one way only: between packages, and between the modules of each.
+
+mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -16,6 +18,18 @@ const MAY_KNOW: [(&str, &[&str]); 8] = [
     ("deploy", &["stack", "tunnel", "xtask", "aws", "db", "sandbox"]),
     ("tests", &["stack", "tunnel", "xtask", "aws", "db", "sandbox", "deploy"]),
 ];
+
+/// Returns the folder that a package of ours lies in.
+fn folder(package: &str) -> &str {
+    match package {
+        "stack" => "infra/stack",
+        "tunnel" => "infra/tunnel",
+        "aws" => "infra/aws",
+        "sandbox" => "infra/sandbox",
+        "deploy" => "xtask/deploy",
+        same => same,
+    }
+}
 
 fn cargo(args: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))

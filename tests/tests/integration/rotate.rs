@@ -15,6 +15,7 @@ use aws::secret::rotate::{self, Versions};
 use db::role::{PasswordCheck, check_password};
 use db::{ConnectOptions, Server};
 use deploy::bridge::Bridge;
+use deploy::db_task::DbTask;
 use deploy::task::secret::rotate::{Outcome, Rotated, Target, rotate};
 use sandbox::Pacing;
 use tests::{Fixture, Want};
@@ -39,6 +40,11 @@ impl Stage {
         let bridge = Bridge::to_database(context, &cloud, &inventory).await.expect("the tunnel opens");
         let server = bridge.server(context).expect("the roots are there");
         Stage { fixture, cloud, bridge, server, passwords: Mutex::default() }
+    }
+
+    /// Returns what a rotation works with on that server.
+    fn on<'a>(&'a self, server: &'a Server) -> DbTask<'a> {
+        DbTask { context: &self.fixture.context, cloud: &self.cloud, server }
     }
 
     /// Returns every target: the roles, then the master user.
@@ -85,7 +91,7 @@ impl Stage {
 
     /// Rotates to the end.
     async fn rotate(&self, targets: &[Target]) -> Vec<Rotated> {
-        let rotated = rotate(&self.fixture.context, &self.cloud, &self.server, targets).await;
+        let rotated = rotate(self.on(&self.server), targets).await;
         let rotated = rotated.unwrap_or_else(|failure| panic!("{}", failure.render_text()));
         for one in &rotated {
             if let Outcome::Failed { stage, failure } = &one.outcome {

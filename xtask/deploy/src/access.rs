@@ -6,7 +6,7 @@ use aws::Cloud;
 use stack::{Secret, Stack};
 
 use crate::failure::Failure;
-use crate::place;
+use crate::paths;
 
 /// Where AWS is and who we are there. The default leaves everything to the environment.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ impl Access {
 
     /// Returns the path of the CA bundle, for programs that read it themselves.
     pub fn ca_path(&self) -> PathBuf {
-        self.ca_bundle.clone().unwrap_or_else(|| place::workspace().join("infra/rds-global-bundle.pem"))
+        self.ca_bundle.clone().unwrap_or_else(|| paths::workspace().join("infra/rds-global-bundle.pem"))
     }
 
     /// Returns the roots that the database's certificate is checked against.
@@ -61,7 +61,7 @@ impl Access {
     /// The bundle cannot be read or holds no certificate.
     pub fn roots(&self) -> Result<rustls::RootCertStore, Failure> {
         let pem = match &self.ca_bundle {
-            None => place::RDS_ROOTS.to_vec(),
+            None => paths::RDS_ROOTS.to_vec(),
             Some(path) => std::fs::read(path)
                 .map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?,
         };

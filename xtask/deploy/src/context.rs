@@ -8,10 +8,10 @@ use stack::{Events, Inventory, Stack};
 use xtask::Global;
 
 use crate::access::Access;
-use crate::ending::Ending;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
+use crate::shutdown::Shutdown;
 use crate::view::View;
-use crate::{names, place, power, registry, running};
+use crate::{paths, tenant_source};
 
 /// What every cloud task starts from.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct Context {
     /// Set by Ctrl-C.
     pub stop: Stop,
     /// What must be ended before the program ends.
-    pub ending: Ending,
+    pub shutdown: Shutdown,
     /// Results as JSON.
     pub json: bool,
     /// Every question is answered with yes.
@@ -41,12 +41,12 @@ impl Context {
     ///
     /// # Errors
     /// The file cannot be read, or something in it is wrong: exit 2, naming file, line and column.
-    pub fn load(global: &Global, view: View, stop: Stop, ending: Ending) -> Result<Context, Failure> {
-        Ok(Context::of(read_stack(global.stack.clone())?, global, view, stop, ending))
+    pub fn load(global: &Global, view: View, stop: Stop, shutdown: Shutdown) -> Result<Context, Failure> {
+        Ok(Context::of(read_stack(global.stack.clone())?, global, view, stop, shutdown))
     }
 
     /// As [`Context::load`], of a stack that is there already.
-    pub fn of(stack: Stack, global: &Global, view: View, stop: Stop, ending: Ending) -> Context {
+    pub fn of(stack: Stack, global: &Global, view: View, stop: Stop, shutdown: Shutdown) -> Context {
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             if std::env::var(name).is_ok_and(|region| region != stack.region) {
                 view.say(format!("{name} is ignored: the stack file says `{}`", stack.region));
@@ -58,7 +58,7 @@ impl Context {
             events: view.events(),
             view,
             stop,
-            ending,
+            shutdown,
             json: global.json,
             yes: global.yes,
             no_input: global.no_input,
@@ -77,7 +77,7 @@ impl Context {
         let cloud = tokio::select! {
             cloud = Box::pin(self.access.connect(&self.stack)) => cloud?,
             () = self.stop.raised() => {
-                return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")));
+                return Err(Failure::interrupted());
             }
         };
         let (identity, inventory) =
@@ -90,27 +90,13 @@ impl Context {
         Ok((cloud, identity, inventory))
     }
 
-    /// As [`observe`](Context::observe), for tasks that open sessions: a bastion that is stopped is started, and what it
-    /// costs is said when the task ends.
-    ///
-    /// # Errors
-    /// Those of [`names::check`], before the bastion is started; and of [`power::wake`].
-    pub async fn reach(&self) -> Result<(Cloud, Inventory), Failure> {
-        let (cloud, inventory) = self.observe().await?;
-        names::check(self, &inventory)?;
-        names::warn(self, &inventory);
-        let inventory = Box::pin(power::wake(self, &cloud, inventory)).await?;
-        self.ending.set_farewell(running::look(self, &cloud, &inventory));
-        Ok((cloud, inventory))
-    }
-
     /// Fails if Ctrl-C was pressed.
     ///
     /// # Errors
     /// Exit 130.
     pub fn check_interrupted(&self) -> Result<(), Failure> {
         if self.stop.is_raised() {
-            return Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")));
+            return Err(Failure::interrupted());
         }
         Ok(())
     }
@@ -118,7 +104,7 @@ impl Context {
 
 fn read_stack(file: Option<PathBuf>) -> Result<Stack, Failure> {
     let path = file.unwrap_or_else(|| {
-        let default = place::workspace().join(place::STACK_FILE);
+        let default = paths::workspace().join(paths::STACK_FILE);
         let here = std::env::current_dir().unwrap_or_default();
         default.strip_prefix(&here).map(PathBuf::from).unwrap_or(default)
     });
@@ -128,7 +114,7 @@ fn read_stack(file: Option<PathBuf>) -> Result<Stack, Failure> {
         Failure::usage(format!("cannot read the stack file `{shown}`: {error}"))
             .hint("name one with `--stack FILE`")
     })?;
-    let mut stack = stack::config::parse_bytes(&bytes, &shown).map_err(registry::refuse)?;
-    registry::read(&mut stack, &path)?;
+    let mut stack = stack::config::parse_bytes(&bytes, &shown).map_err(tenant_source::refuse)?;
+    tenant_source::read(&mut stack, &path)?;
     Ok(stack)
 }

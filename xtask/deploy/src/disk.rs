@@ -1,15 +1,14 @@
 //! Whether the server's disk has room, before anything is written to it: a full one stops every tenant.
 
-use aws::Cloud;
-use db::Server;
 use db::disk::DiskUsage;
 use stack::Inventory;
 
 use crate::bridge;
 use crate::context::Context;
+use crate::db_task::DbTask;
 use crate::failure::{Exit, Failure};
 
-/// Parts of a hundred.
+/// In percent.
 const TIGHT: u64 = 85;
 const FULL: u64 = 95;
 const GIB: u64 = 1 << 30;
@@ -66,17 +65,17 @@ pub enum Work {
     Databases,
 }
 
-/// Looks, and warns of a disk that is nearly full.
+/// Checks the room on the server's disk, and warns if it is nearly full.
 ///
 /// # Errors
-/// Exit 1 if it is full and nobody has said that this is known. What cannot be seen is told, and stops nobody.
+/// Exit 1 if the disk is full, unless `allow_full` says that the user knows. If the check fails, that is a note.
 pub async fn check(
-    context: &Context,
-    (cloud, server): (&Cloud, &Server),
+    task: DbTask<'_>,
     inventory: &Inventory,
     work: Work,
     allow_full: AllowFull,
 ) -> Result<(), Failure> {
+    let DbTask { context, cloud, server } = task;
     let Some(database) = &inventory.database else { return Ok(()) };
     let usage = async {
         let master = bridge::master(context, cloud).await?;

@@ -18,9 +18,8 @@ use crate::child::{self, Program};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::file::Unfinished;
-use crate::listener::{Admits, Local, Want};
-use crate::place;
-use crate::task::exec;
+use crate::listener::{Local, TlsBy};
+use crate::{client, paths};
 
 /// The pg_dump programs that were found, each with its pg_restore, the user's own first.
 pub struct Programs(Vec<Pair>);
@@ -29,7 +28,7 @@ struct Pair {
     pg_dump: PathBuf,
     pg_restore: PathBuf,
     major: u32,
-    speaks_tls: bool,
+    tls: TlsBy,
 }
 
 /// A dump that was proved to hold its database.
@@ -54,13 +53,13 @@ impl Programs {
     pub async fn find() -> Result<Programs, Failure> {
         let mut found = Vec::new();
         // The wheel's was built without TLS.
-        let wheel = sandbox::Programs::psql(&place::sandboxes()?);
-        for (psql, speaks_tls) in [(Some(PathBuf::from("psql")), true), (wheel, false)] {
+        let wheel = sandbox::Programs::psql(&paths::sandboxes()?);
+        for (psql, tls) in [(Some(PathBuf::from("psql")), TlsBy::Program), (wheel, TlsBy::LocalEnd)] {
             let Some(psql) = psql else { continue };
             let (pg_dump, pg_restore) = (psql.with_file_name("pg_dump"), psql.with_file_name("pg_restore"));
             // One that cannot be read again is no dump.
             if let (Some(major), Some(_)) = (major(&pg_dump).await, major(&pg_restore).await) {
-                found.push(Pair { pg_dump, pg_restore, major, speaks_tls });
+                found.push(Pair { pg_dump, pg_restore, major, tls });
             }
         }
         if found.is_empty() {
@@ -117,9 +116,8 @@ impl Programs {
         let mut program = Program::of_postgresql(&programs.pg_dump);
         program.args(["--format=custom", "--no-password", "--file"]).args([unfinished.path()]);
         program.command().stdin(Stdio::null()).stdout(Stdio::null()).env("PGAPPNAME", DUMP_NAME);
-        let want = if programs.speaks_tls { Want::Port(0, Admits::Owner) } else { Want::Socket(None) };
-        let local = Local::open(&want).await?;
-        let status = Box::pin(exec::run_on(context, bridge, login, &local, program)).await?;
+        let local = Local::open(&programs.tls.local_end()).await?;
+        let status = Box::pin(client::run(context, bridge, login, &local, program)).await?;
         if !status.success() {
             let text = format!("pg_dump of `{}` failed ({status}); nothing was dropped", login.database);
             return Err(Failure::new(Exit::Failure, anyhow::Error::msg(text)));
@@ -200,15 +198,10 @@ mod tests {
     #[test]
     fn an_older_pg_dump_is_passed_over_and_none_that_fits_is_named() {
         let (pg_dump, pg_restore) = (PathBuf::new(), PathBuf::new());
-        let pair = |major, speaks_tls| Pair {
-            pg_dump: pg_dump.clone(),
-            pg_restore: pg_restore.clone(),
-            major,
-            speaks_tls,
-        };
-        let programs = Programs(vec![pair(15, true), pair(18, false)]);
-        assert!(programs.for_server(15).is_ok_and(|pair| pair.speaks_tls));
-        assert!(programs.for_server(16).is_ok_and(|pair| !pair.speaks_tls));
+        let pair = |major, tls| Pair { pg_dump: pg_dump.clone(), pg_restore: pg_restore.clone(), major, tls };
+        let programs = Programs(vec![pair(15, TlsBy::Program), pair(18, TlsBy::LocalEnd)]);
+        assert!(programs.for_server(15).is_ok_and(|pair| pair.tls == TlsBy::Program));
+        assert!(programs.for_server(16).is_ok_and(|pair| pair.tls == TlsBy::LocalEnd));
         let failure = programs.check(19).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.render_text().contains("pg_dump is of version 15 and 18; nothing was dropped"));

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cause;
 use crate::running::Running;
 use crate::text::{Text, put_line};
 
@@ -55,6 +54,11 @@ impl Failure {
     /// Returns a failure of the user's making.
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure::new(Exit::Usage, anyhow::Error::msg(message.into()))
+    }
+
+    /// Returns the failure of a task that Ctrl-C has stopped.
+    pub fn interrupted() -> Failure {
+        Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted"))
     }
 
     /// Returns a failure whose story is already told by the task's result.
@@ -144,69 +148,6 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-impl From<aws::Error> for Failure {
-    fn from(error: aws::Error) -> Failure {
-        let hints = hints(&error);
-        hints.into_iter().fold(Failure::new(exit(&error), error), Failure::hint)
-    }
-}
-
-/// Returns the failure of a plan; `running::applied` adds what still runs.
-pub(crate) fn of_apply(error: aws::ApplyError) -> Failure {
-    let hints = hints(&error.source);
-    hints.into_iter().fold(Failure::new(exit(&error.source), error), Failure::hint)
-}
-
-fn exit(error: &aws::Error) -> Exit {
-    match error.kind() {
-        aws::Kind::Credentials => Exit::Permission,
-        aws::Kind::Refused => Exit::Aws,
-        aws::Kind::Usage => Exit::Usage,
-        aws::Kind::Interrupted => Exit::Interrupted,
-        aws::Kind::Other => Exit::Failure,
-    }
-}
-
-/// Returns what to type next, where the error tells.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "most errors have no hint of their own, and more may come"
-)]
-pub fn hints(error: &aws::Error) -> Vec<String> {
-    match error {
-        aws::Error::Credentials { .. } => vec![
-            "log in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned(),
-            "to work without an account, run `cargo xtask sandbox start` and add `--sandbox`".to_owned(),
-        ],
-        aws::Error::Blocked { blockers, .. } => blockers
-            .iter()
-            .map(|one| format!("`{}` removes {} {}; look at it first", one.command, one.kind, one.id))
-            .collect(),
-        aws::Error::Foreign { what: "secret", name } => vec![
-            "leave `secret_prefix` and `master_secret` out of the stack file, or write names there that nobody else has"
-                .to_owned(),
-            format!("if `{name}` is this stack's and lacks its tag, `cargo xtask adopt --from FILE` gives it back"),
-        ],
-        aws::Error::Protected { .. } => {
-            vec!["run `cargo xtask down --unprotect` if its data may go".to_owned()]
-        }
-        aws::Error::NotReachable { findings, .. } => {
-            findings.iter().map(|finding| format!("{} ({})", finding.command, finding.evidence)).collect()
-        }
-        aws::Error::Service { service, operation, code, .. } => {
-            cause::hints_of_code(service, operation, code)
-        }
-        aws::Error::NoAnswer { .. } => cause::hints_of_silence(),
-        aws::Error::LockLost { .. } => {
-            vec!["run the same command again: it waits for the other run, and does what is left".to_owned()]
-        }
-        aws::Error::LockGone => {
-            vec!["run the same command again: it looks at what there is, and does what is left".to_owned()]
-        }
-        _ => Vec::new(),
-    }
-}
-
 impl From<stack::stray::Refusal> for Failure {
     fn from(refusal: stack::stray::Refusal) -> Failure {
         refusal.hints.into_iter().fold(Failure::usage(refusal.message), Failure::hint)
@@ -217,12 +158,6 @@ impl From<db::Error> for Failure {
     fn from(error: db::Error) -> Failure {
         let exit = if error.is_usage() { Exit::Usage } else { Exit::Failure };
         Failure::new(exit, error)
-    }
-}
-
-impl From<tunnel::Error> for Failure {
-    fn from(error: tunnel::Error) -> Failure {
-        cause::of_tunnel(error)
     }
 }
 

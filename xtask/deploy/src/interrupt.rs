@@ -2,8 +2,9 @@
 
 use aws::Stop;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
-use crate::ending::{AT_ONCE, Ending};
+use crate::shutdown::{AT_ONCE, Shutdown};
 use crate::view::View;
 use crate::{screen, terminal};
 
@@ -48,19 +49,19 @@ impl Signals {
 ///
 /// # Errors
 /// The system refuses to install the handlers.
-pub fn watch(view: &View, ending: &Ending) -> std::io::Result<Stop> {
+pub fn watch(view: &View, shutdown: &Shutdown) -> std::io::Result<Stop> {
     let stop = Stop::new();
     let mut signals = Signals::new()?;
-    let (flag, view, ending) = (stop.clone(), view.clone(), ending.clone());
+    let (flag, view, shutdown) = (stop.clone(), view.clone(), shutdown.clone());
     tokio::spawn(async move {
         loop {
             let asked = signals.next().await;
-            if ending.leaves_interrupts() && asked == Asked::Interrupt {
+            if shutdown.leaves_interrupts() && asked == Asked::Interrupt {
                 continue;
             }
             // While a question waits nothing is in flight, and nobody reads what would be said.
             if flag.is_raised() || screen::is_asking() {
-                ending.end_all(AT_ONCE).await;
+                shutdown.end_all(AT_ONCE).await;
                 terminal::restore();
                 screen::end_line();
                 screen::leave();
@@ -72,4 +73,13 @@ pub fn watch(view: &View, ending: &Ending) -> std::io::Result<Stop> {
         }
     });
     Ok(stop)
+}
+
+/// Raises the migration engine's flag when Ctrl-C is pressed, until the returned handle is aborted.
+pub fn forward(asked: &Stop, flag: &db::migrate::Stop) -> JoinHandle<()> {
+    let (asked, flag) = (asked.clone(), flag.clone());
+    tokio::spawn(async move {
+        asked.raised().await;
+        flag.raise();
+    })
 }

@@ -4,17 +4,20 @@
 //! are made here and nowhere else.
 
 pub mod access;
-pub mod alone;
+pub mod apply;
 pub mod bridge;
 mod cause;
 pub mod child;
+pub mod client;
 pub mod confirm;
+pub mod connected;
 pub mod context;
 pub mod cost;
+pub mod db_task;
 pub mod descriptor;
 pub mod disk;
+mod dispatch;
 pub mod dump;
-pub mod ending;
 mod escape;
 pub mod failure;
 pub mod file;
@@ -25,30 +28,31 @@ pub mod leftover;
 pub mod listener;
 pub mod machine;
 pub mod names;
-pub mod place;
-pub mod power;
+pub mod paths;
 pub mod program;
-pub mod registry;
+pub mod reach;
 pub mod report;
 pub mod running;
 pub mod screen;
 pub mod sets;
+pub mod shutdown;
+pub mod span;
 pub mod squawk;
 pub mod ssm;
+pub mod stack_lock;
 pub mod table;
 pub mod task;
+pub mod tenant_source;
+pub mod tenants;
 pub mod terminal;
 pub mod text;
 pub mod view;
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use xtask::{Cli, Global, MigrateTask, Task};
+use xtask::Cli;
 
-use context::Context;
-use ending::Ending;
-use failure::Failure;
+use shutdown::Shutdown;
 use view::{Detail, View};
 
 /// Runs the task that the command line names and returns its exit code.
@@ -60,12 +64,12 @@ pub async fn run(cli: &Cli) -> ExitCode {
     };
     program::remember(&cli.global);
     let view = View::new(cli.global.json, detail);
-    let ending = Ending::default();
-    let outcome = ending.after(Box::pin(dispatch(cli, &view, &ending))).await;
+    let shutdown = Shutdown::default();
+    let outcome = shutdown.after(Box::pin(dispatch::dispatch(cli, &view, &shutdown))).await;
     screen::settle();
     match outcome {
         Ok(code) => {
-            if let Some(running) = ending.farewell().await {
+            if let Some(running) = shutdown.closing_note().await {
                 view.say(running.to_string());
             }
             code
@@ -73,144 +77,10 @@ pub async fn run(cli: &Cli) -> ExitCode {
         Err(mut failure) => {
             // A failed step has told it already.
             if failure.still_running.is_empty() {
-                failure.still_running.extend(ending.farewell().await);
+                failure.still_running.extend(shutdown.closing_note().await);
             }
             view.fail(&failure);
             failure.code()
         }
-    }
-}
-
-async fn dispatch(cli: &Cli, view: &View, ending: &Ending) -> Result<ExitCode, Failure> {
-    let global = &cli.global;
-    match &cli.task {
-        Task::Sandbox(task) => return task::sandbox::run(task, global, view).await,
-        Task::Completions(args) => return task::completions::run(args),
-        Task::Man(args) => return task::man::run(args),
-        Task::Demo(args) => {
-            let stop = interrupt::watch(view, ending)?;
-            let context = match &global.stack {
-                Some(_) => Context::load(global, view.clone(), stop, ending.clone())?,
-                None => Context::of(task::demo::stack()?, global, view.clone(), stop, ending.clone()),
-            };
-            return task::demo::run(args, context).await;
-        }
-        Task::Migrate(args) if args.task.is_none() && args.lint.is_some() => {
-            return task::lint::run(args, args.lint.flatten(), view, global.json).await;
-        }
-        Task::Check
-        | Task::Test(_)
-        | Task::Bench(_)
-        | Task::Soak(_)
-        | Task::Fuzz(_)
-        | Task::Images(_)
-        | Task::Dist(_)
-        | Task::Migration(_) => {
-            return Err(Failure::usage("this task needs Drawbridge's sources, and cargo to run it"));
-        }
-        Task::Plan(_)
-        | Task::Up(_)
-        | Task::Down(_)
-        | Task::Status(_)
-        | Task::Resources(_)
-        | Task::Cost
-        | Task::Doctor
-        | Task::Audit
-        | Task::Sweep(_)
-        | Task::Adopt(_)
-        | Task::Tunnel(_)
-        | Task::Exec(_)
-        | Task::Psql(_)
-        | Task::Bastion(_)
-        | Task::Tenant(_)
-        | Task::Migrate(_)
-        | Task::Env(_)
-        | Task::Iam(_)
-        | Task::Secret(_)
-        | Task::Release(_) => {}
-    }
-    // Read before the sandbox is asked for: a bad file is the user's to mend either way.
-    let context = Context::load(global, view.clone(), interrupt::watch(view, ending)?, ending.clone())?;
-    if let Some(name) = &global.sandbox {
-        return Err(enter_sandbox(name).await);
-    }
-    match &cli.task {
-        Task::Plan(args) => task::plan::run(&context, args).await,
-        Task::Up(args) => task::up::run(&context, args).await,
-        Task::Down(args) => task::down::run(&context, args).await,
-        Task::Status(args) => task::status::run(&context, args).await,
-        Task::Resources(args) => task::resources::run(&context, args).await,
-        Task::Cost => task::cost::run(&context).await,
-        Task::Doctor => task::doctor::run(&context).await,
-        Task::Audit => task::audit::run(&context).await,
-        Task::Sweep(args) => task::sweep::run(&context, args).await,
-        Task::Tunnel(args) => task::tunnel::run(&context, args).await,
-        Task::Exec(args) => task::exec::run(&context, args).await,
-        Task::Psql(args) => task::psql::run(&context, args).await,
-        Task::Bastion(task) => task::bastion::run(&context, task).await,
-        Task::Tenant(args) => task::tenant::run(&context, args).await,
-        Task::Secret(task) => task::secret::run(&context, task).await,
-        Task::Release(args) => task::release::run(&context, args).await,
-        Task::Adopt(args) => task::adopt::run(&context, args).await,
-        Task::Env(args) => task::env::run(&context, args).await,
-        Task::Iam(task) => task::iam::run(&context, task).await,
-        Task::Migrate(args) => match &args.task {
-            Some(MigrateTask::Status(status)) => task::matrix::run(&context, args, status).await,
-            None => task::migrate::run(&context, args).await,
-        },
-        Task::Demo(_)
-        | Task::Migration(_)
-        | Task::Sandbox(_)
-        | Task::Check
-        | Task::Test(_)
-        | Task::Bench(_)
-        | Task::Soak(_)
-        | Task::Fuzz(_)
-        | Task::Images(_)
-        | Task::Dist(_)
-        | Task::Completions(_)
-        | Task::Man(_) => unreachable!("invariant: these were dispatched above"),
-    }
-}
-
-/// Becomes this program again with the sandbox's variables set and the flag gone: a sandbox is an endpoint, not a mode.
-async fn enter_sandbox(name: &str) -> Failure {
-    let environment = match task::sandbox::environment(name).await {
-        Ok(environment) => environment,
-        Err(failure) => return failure,
-    };
-    let own = match std::env::current_exe() {
-        Ok(own) => own,
-        Err(error) => return error.into(),
-    };
-    let mut flag_may_follow = true;
-    let args = std::env::args_os().skip(1).filter(|arg| {
-        flag_may_follow &= arg != "--";
-        let arg = arg.to_string_lossy();
-        !(flag_may_follow && (arg == "--sandbox" || arg.starts_with("--sandbox=")))
-    });
-    let mut command = Command::new(own);
-    command.args(args).envs(environment).env(program::SANDBOX, name);
-    // They would lead back to AWS.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text == "AWS_PROFILE" || text == "AWS_SESSION_TOKEN" || text.starts_with("AWS_ENDPOINT_URL_") {
-            command.env_remove(&name);
-        }
-    }
-    command.exec().into()
-}
-
-/// The options of a task that was given none.
-pub fn no_global() -> Global {
-    Global {
-        stack: None,
-        sandbox: None,
-        profile: None,
-        json: false,
-        yes: false,
-        no_input: false,
-        quiet: false,
-        verbose: false,
     }
 }

@@ -2,6 +2,7 @@
 
 mod front;
 mod peer;
+mod pipe;
 mod socket;
 
 use std::collections::HashSet;
@@ -11,7 +12,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -24,6 +24,7 @@ use crate::view::View;
 pub use self::front::{SSL_REQUEST, tls};
 pub use self::peer::Admits;
 use self::peer::Stranger;
+use self::pipe::pipe;
 pub use self::socket::{PORT as SOCKET_PORT, Socket};
 
 /// What a local end is to be.
@@ -33,6 +34,25 @@ pub enum Want {
     Port(u16, Admits),
     /// A socket in that folder, or in a new one.
     Socket(Option<PathBuf>),
+}
+
+/// Who speaks TLS with the server for a program of PostgreSQL's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsBy {
+    /// The program itself.
+    Program,
+    /// The local end: the program was built without TLS.
+    LocalEnd,
+}
+
+impl TlsBy {
+    /// Returns the local end that such a program connects to.
+    pub fn local_end(self) -> Want {
+        match self {
+            TlsBy::Program => Want::Port(0, Admits::Owner),
+            TlsBy::LocalEnd => Want::Socket(None),
+        }
+    }
 }
 
 /// A local end.
@@ -181,19 +201,4 @@ async fn admit(accepted: Accepted, bridge: &Bridge, wrap: &Wrap) -> anyhow::Resu
         }
     }
     Ok(None)
-}
-
-/// Copies both ways. A program that simply goes away is no error.
-async fn pipe<L, R>(local: &mut L, remote: &mut R) -> anyhow::Result<()>
-where
-    L: AsyncRead + AsyncWrite + Unpin,
-    R: AsyncRead + AsyncWrite + Unpin,
-{
-    match copy_bidirectional(local, remote).await {
-        Ok(_) => Ok(()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
 }

@@ -10,7 +10,7 @@ pub fn name() -> Option<String> {
 }
 
 /// Returns `user@machine`, or what is known of it.
-pub fn whose() -> String {
+pub fn owner_label() -> String {
     let user =
         ["USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok().and_then(|user| plain(&user)));
     match (user, name()) {

@@ -55,6 +55,8 @@ pub fn file_name() -> &'static str {
 
 /// The variable in which a program hands the sandbox's name to the one that it becomes.
 pub const SANDBOX: &str = "DRAWBRIDGE_SANDBOX";
+/// The name of the sandbox that `--sandbox` without a name means.
+pub const DEFAULT_SANDBOX: &str = "default";
 
 /// Remembers the options that say which stack, sandbox and profile this run is about. Only the first call counts.
 pub fn remember(global: &Global) {
@@ -74,7 +76,7 @@ fn options(stack: Option<&str>, sandbox: Option<&str>, profile: Option<&str>) ->
     }
     match sandbox {
         None => {}
-        Some(crate::task::sandbox::DEFAULT) => text.push_str(" --sandbox"),
+        Some(DEFAULT_SANDBOX) => text.push_str(" --sandbox"),
         Some(name) => text.push_str(&format!(" --sandbox={}", quote(name))),
     }
     if let Some(profile) = profile {

@@ -3,7 +3,7 @@
 pub mod extension;
 pub mod html;
 pub mod junit;
-pub mod matrix;
+pub mod migration_status;
 pub mod page;
 pub mod release;
 pub mod resources;

@@ -1,10 +1,10 @@
-//! What still runs and costs when a task ends, as it is then: what was seen at the start may be gone.
+//! What still runs and costs money when a task ends. It is looked at again then: what ran at the start may have stopped.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::{ApplyError, Cloud};
+use aws::Cloud;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::tz::TimeZone;
@@ -14,13 +14,10 @@ use stack::spec::KEPT;
 use stack::{Inventory, Stack};
 use tokio::time::timeout;
 
-use crate::context::Context;
-use crate::failure::{self, Failure};
-
-/// How long the last look may take: whoever waits for the end of a task waits for this as well.
+/// Limit of the last look: the user waits for it at the end of a task.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
 
-/// Something that costs as long as it runs.
+/// Something that costs money as long as it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Running {
     /// It runs until somebody ends it.
@@ -38,7 +35,7 @@ impl fmt::Display for Running {
     }
 }
 
-/// When an instance ends without anybody's doing.
+/// When an instance stops or terminates by itself.
 enum End {
     Removed(String),
     Stopped(String),
@@ -51,7 +48,7 @@ impl End {
             return End::Removed(end.parse().map_or_else(|_| end.clone(), |end| clock(end, now)));
         }
         let kept = bastion.keep_until.as_deref();
-        // It was launched by something else, and nobody knows what that told it.
+        // Another program launched it, perhaps without the timer.
         let (Some(idle), true, true) = (stack.bastion.idle, bastion.reads_tags, kept != Some(KEPT)) else {
             return End::Never;
         };
@@ -63,7 +60,7 @@ impl End {
     }
 }
 
-/// Renders a time as the clock on the wall shows it; with the day if that is not soon.
+/// Renders a time as local clock time, with the date if it is more than twelve hours away.
 fn clock(time: Timestamp, now: Timestamp) -> String {
     let format = if time.duration_since(now) < SignedDuration::from_hours(12) { "%H:%M" } else { "%F %H:%M" };
     time.to_zoned(TimeZone::system()).strftime(format).to_string()
@@ -118,13 +115,13 @@ fn database(inventory: &Inventory) -> Option<String> {
     Some(format!("database {identifier} ({class}, {status}); `cargo xtask down database` removes it"))
 }
 
-/// What is asked at the end of a task.
+/// The check that a task leaves for its end.
 pub type Look = Arc<dyn Fn() -> BoxFuture<'static, Option<Running>> + Send + Sync>;
 
-/// Returns a look at the bastion that runs now, to be taken when the task ends; `None` if none runs.
-pub fn look(context: &Context, cloud: &Cloud, inventory: &Inventory) -> Option<Look> {
-    of_bastion(&context.stack, inventory)?;
-    let (stack, cloud, seen) = (context.stack.clone(), cloud.clone(), inventory.bastion()?.clone());
+/// Returns a check of the bastion that runs now, for the end of the task; `None` if none runs.
+pub fn look(stack: &Arc<Stack>, cloud: &Cloud, inventory: &Inventory) -> Option<Look> {
+    of_bastion(stack, inventory)?;
+    let (stack, cloud, seen) = (stack.clone(), cloud.clone(), inventory.bastion()?.clone());
     Some(Arc::new(move || {
         let (stack, cloud, seen) = (stack.clone(), cloud.clone(), seen.clone());
         async move { again(&stack, &cloud, seen).await }.boxed()
@@ -141,38 +138,20 @@ async fn again(stack: &Stack, cloud: &Cloud, seen: Instance) -> Option<Running> 
             return Some(Running::Told(text));
         }
     };
-    // Its volume has a list of its own.
+    // The volume comes from another list of AWS.
     let instances = vec![Instance { volume_gib: seen.volume_gib, ..found }];
     of_bastion(stack, &Inventory { instances, ..Inventory::default() })
 }
 
-/// Carries out a plan; if that fails, the failure says what runs and costs then.
-///
-/// # Errors
-/// The step that failed, with its exit code and hints.
-pub async fn applied(
-    context: &Context,
-    cloud: &Cloud,
-    applying: impl Future<Output = Result<Inventory, ApplyError>>,
-) -> Result<Inventory, Failure> {
-    match Box::pin(applying).await {
-        Ok(inventory) => Ok(inventory),
-        Err(error) => {
-            let running = now(context, cloud, &error.inventory).await;
-            Err(failure::of_apply(error).still_running(running))
-        }
-    }
-}
-
-/// Looks at what runs and costs now. If that cannot be seen, it is what was there when it was last seen, and says so.
-pub async fn now(context: &Context, cloud: &Cloud, known: &Inventory) -> Vec<Running> {
-    if of(&context.stack, known).is_empty() {
+/// Returns what runs and costs now. If AWS does not answer, returns what was known before, with a note that says so.
+pub async fn now(stack: &Stack, cloud: &Cloud, known: &Inventory) -> Vec<Running> {
+    if of(stack, known).is_empty() {
         return Vec::new();
     }
-    match timeout(LOOK_WITHIN, Box::pin(aws::observe(cloud, &context.stack))).await {
-        Ok(Ok(inventory)) => of(&context.stack, &inventory),
+    match timeout(LOOK_WITHIN, Box::pin(aws::observe(cloud, stack))).await {
+        Ok(Ok(inventory)) => of(stack, &inventory),
         Ok(Err(_)) | Err(_) => {
-            let mut running = of(&context.stack, known);
+            let mut running = of(stack, known);
             let text = "what still runs could not be looked at again, and is as it was last seen";
             running.push(Running::Told(format!("{text}; `cargo xtask status` tells")));
             running

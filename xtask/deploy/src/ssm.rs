@@ -13,8 +13,8 @@ use tunnel::{Control, ControlError, DataKey, SessionToken};
 
 use crate::cause;
 use crate::context::Context;
-use crate::ending::Endable;
 use crate::failure::{Exit, Failure};
+use crate::shutdown::Cleanup;
 
 /// How long Session Manager may say that a bastion is not connected although its agent is online.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
@@ -97,9 +97,9 @@ impl Ssm {
             closed: Stop::new(),
             is_waiting: Mutex::default(),
         });
-        context.ending.remember(ssm.clone());
+        context.shutdown.remember(ssm.clone());
         // Not left to the tunnel: the inventory may tell why it fails.
-        let first = ssm.begin().await.map_err(|error| cause::of_session(error, context, inventory))?;
+        let first = ssm.begin().await.map_err(|error| cause::of_session(error, &context.stack, inventory))?;
         *lock(&ssm.first) = Some(first);
         Ok(ssm)
     }
@@ -131,7 +131,7 @@ impl Ssm {
     pub async fn end(&self, closed: Result<(), tunnel::Error>) {
         let Err(error) = closed else { return };
         // A second try: the first may have met a lost answer.
-        drop(timeout(END_WITHIN, Endable::end(self)).await);
+        drop(timeout(END_WITHIN, Cleanup::end(self)).await);
         // Not tried a third time when the program ends.
         let open = std::mem::take(&mut *lock(&self.open));
         if open.is_empty() {
@@ -240,7 +240,7 @@ fn tell(events: &stack::Events, event: &tunnel::Event) {
     }
 }
 
-impl Endable for Ssm {
+impl Cleanup for Ssm {
     fn end(&self) -> BoxFuture<'_, ()> {
         async move {
             let open = lock(&self.open).clone();

@@ -1,3 +1,5 @@
+//! The name of a run that many runners share.
+
 use std::fmt;
 
 use crate::Error;

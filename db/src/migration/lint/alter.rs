@@ -2,9 +2,9 @@
 
 use super::super::token::Kind;
 use super::phrase::{Name, Phrase};
+use super::report::Report;
 use super::rule::{self, Rule};
 use super::set::State;
-use super::statement::Report;
 
 /// Functions with another value in each row; of those that users write nothing is known.
 const VOLATILE: [&str; 14] = [

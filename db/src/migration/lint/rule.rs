@@ -1,3 +1,5 @@
+//! Every rule of the lint: its name, what such a statement does, and what to write instead.
+
 use serde::Serialize;
 
 /// How bad a finding is.

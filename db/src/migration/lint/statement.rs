@@ -1,45 +1,23 @@
 //! One statement after the other.
 
-use super::super::statement::{Statement, line_of, statements};
+use super::super::statement::{Statement, statements};
 use super::super::token::{Kind, Token};
-use super::comment::{self, Comments};
+use super::alter;
+use super::comment;
 use super::phrase::Phrase;
-use super::rule::{self, Rule};
+use super::report::{Finding, Report};
+use super::rule;
 use super::set::State;
-use super::{Finding, alter};
 use crate::Migration;
 use crate::migration::Mode;
-
-/// The findings of one file, as they come.
-pub(super) struct Report<'a> {
-    migration: &'a Migration,
-    comments: Comments,
-    statement: usize,
-    findings: Vec<Finding>,
-}
-
-impl Report<'_> {
-    /// Adds a finding at a byte of the file, unless the statement is exempt.
-    pub(super) fn find(&mut self, rule: &Rule, at: usize) {
-        if !self.comments.allow(self.statement, rule.id) {
-            self.findings.push(Finding {
-                rule: rule.id.to_owned(),
-                severity: rule.severity,
-                file: self.migration.file_name().to_owned(),
-                line: line_of(self.migration.sql(), at),
-                effect: rule.effect.to_owned(),
-                instead: rule.instead.to_owned(),
-            });
-        }
-    }
-}
 
 /// Returns what is wrong with one file, and tells `state` what it does.
 pub(super) fn check(migration: &Migration, state: &mut State) -> Vec<Finding> {
     let statements = statements(migration.sql());
-    let comments = comment::parse(migration.sql(), &statements);
-    let mut report = Report { migration, comments, statement: 0, findings: Vec::new() };
-    for at in std::mem::take(&mut report.comments.idle) {
+    let mut comments = comment::parse(migration.sql(), &statements);
+    let idle = std::mem::take(&mut comments.idle);
+    let mut report = Report::new(migration, comments);
+    for at in idle {
         report.find(rule::BAD_COMMENT, at);
     }
     match migration.mode() {
@@ -47,7 +25,7 @@ pub(super) fn check(migration: &Migration, state: &mut State) -> Vec<Finding> {
         Mode::OwnTransaction | Mode::NoTransaction => state.begin(),
     }
     for (place, statement) in statements.iter().enumerate() {
-        report.statement = place;
+        report.begin(place);
         if migration.mode() == Mode::NoTransaction {
             state.begin();
             if place > 0 {
@@ -61,8 +39,7 @@ pub(super) fn check(migration: &Migration, state: &mut State) -> Vec<Finding> {
     if migration.mode() != Mode::Grouped {
         state.begin();
     }
-    report.findings.sort_by_key(|finding| finding.line);
-    report.findings
+    report.finish()
 }
 
 fn check_one(statement: &Statement<'_>, state: &mut State, report: &mut Report<'_>) {

@@ -1,3 +1,5 @@
+//! Looks up the resources that the file to adopt names.
+
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{InternetGateway as Gateway, RouteTable as Table};
@@ -5,24 +7,25 @@ use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use stack::adopt::{Candidate, Found, Listing, Named, Part, Skipped, Thing};
 use stack::{Inventory, Resource, Stack};
 
-use crate::error::failed;
-use crate::role::absent_is_none;
-use crate::{
-    Cloud, Error, database, gateway, instance, profile, role, route_table, secret, security_group, session,
-    subnet, subnet_group, tag, volume, vpc,
+use crate::core::tag;
+use crate::error::{absent_is_none, failed};
+use crate::kind::{
+    database, instance, internet_gateway, profile, role, route_table, secret, security_group, subnet,
+    subnet_group, volume, vpc,
 };
+use crate::{Cloud, Error, session};
 
 type Tags = BTreeMap<String, String>;
 
 /// What one name led to.
-enum Seen {
-    There {
+enum Lookup {
+    Found {
         id: String,
         thing: Thing,
         tags: Tags,
     },
     /// It is gone, or of no use; in words.
-    Left(String),
+    Unusable(String),
 }
 
 /// Returns what the names of the file lead to, and what the file leaves out and is attached to them: internet gateway and
@@ -41,14 +44,14 @@ pub async fn look(
     for (named, seen) in try_join_all(each).await? {
         let Named { variable, part, id, .. } = named;
         match seen {
-            Seen::There { id, thing, tags } => found.candidates.push(Candidate {
+            Lookup::Found { id, thing, tags } => found.candidates.push(Candidate {
                 part: part.clone(),
                 id,
                 variable: Some(variable.clone()),
                 tags,
                 thing,
             }),
-            Seen::Left(why) => {
+            Lookup::Unusable(why) => {
                 found.skipped.push(Skipped { variable: variable.clone(), id: id.clone(), why });
             }
         }
@@ -58,7 +61,7 @@ pub async fn look(
     Ok(found)
 }
 
-fn one<'a>(cloud: &'a Cloud, stack: &'a Stack, named: &'a Named) -> BoxFuture<'a, Result<Seen, Error>> {
+fn one<'a>(cloud: &'a Cloud, stack: &'a Stack, named: &'a Named) -> BoxFuture<'a, Result<Lookup, Error>> {
     use Resource as R;
     let id = named.id.as_str();
     match named.part {
@@ -80,15 +83,15 @@ fn one<'a>(cloud: &'a Cloud, stack: &'a Stack, named: &'a Named) -> BoxFuture<'a
     }
 }
 
-fn there(id: &str, thing: Thing, tags: Tags) -> Seen {
-    Seen::There { id: id.to_owned(), thing, tags }
+fn there(id: &str, thing: Thing, tags: Tags) -> Lookup {
+    Lookup::Found { id: id.to_owned(), thing, tags }
 }
 
-fn gone() -> Seen {
-    Seen::Left("does not exist".to_owned())
+fn gone() -> Lookup {
+    Lookup::Unusable("does not exist".to_owned())
 }
 
-async fn find_vpc(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
+async fn find_vpc(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let call = cloud.ec2.describe_vpcs().vpc_ids(id).send();
     let answer = absent_is_none(call.await.map_err(failed("ec2", "DescribeVpcs")))?;
     let Some(found) = answer.and_then(|answer| answer.vpcs.unwrap_or_default().into_iter().next()) else {
@@ -98,7 +101,7 @@ async fn find_vpc(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
     Ok(there(id, Thing::Vpc(vpc), tag::all(found.tags())))
 }
 
-async fn find_subnet(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
+async fn find_subnet(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let call = cloud.ec2.describe_subnets().subnet_ids(id).send();
     let answer = absent_is_none(call.await.map_err(failed("ec2", "DescribeSubnets")))?;
     let found = answer.and_then(|answer| answer.subnets.unwrap_or_default().into_iter().next());
@@ -106,40 +109,40 @@ async fn find_subnet(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
     Ok(found.map_or_else(gone, |found| there(id, seen(&found), tag::all(found.tags()))))
 }
 
-async fn find_gateway(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
+async fn find_gateway(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let call = cloud.ec2.describe_internet_gateways().internet_gateway_ids(id).send();
     let answer = absent_is_none(call.await.map_err(failed("ec2", "DescribeInternetGateways")))?;
     let found = answer.and_then(|answer| answer.internet_gateways.unwrap_or_default().into_iter().next());
-    let seen = |found: &_| Thing::Gateway(gateway::read(found));
+    let seen = |found: &_| Thing::Gateway(internet_gateway::read(found));
     Ok(found.map_or_else(gone, |found| there(id, seen(&found), tag::all(found.tags()))))
 }
 
-async fn find_table(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
+async fn find_table(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let tables = route_table::tables(cloud, tag::filter("route-table-id", id)).await?;
     let Some(found) = tables.first() else { return Ok(gone()) };
     if is_main(found) {
         let why =
             "is the main route table of its VPC, which lives and dies with that; `up` makes one beside it";
-        return Ok(Seen::Left(why.to_owned()));
+        return Ok(Lookup::Unusable(why.to_owned()));
     }
     Ok(there(id, Thing::RouteTable(route_table::read(found)), tag::all(found.tags())))
 }
 
-async fn find_group(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
+async fn find_group(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let call = cloud.ec2.describe_security_groups().group_ids(id).send();
     let answer = absent_is_none(call.await.map_err(failed("ec2", "DescribeSecurityGroups")))?;
     let found = answer.and_then(|answer| answer.security_groups.unwrap_or_default().into_iter().next());
     let Some(found) = found else { return Ok(gone()) };
     if found.group_name() == Some("default") {
         let why = "is the default group of its VPC, which lives and dies with that; `up` makes one beside it";
-        return Ok(Seen::Left(why.to_owned()));
+        return Ok(Lookup::Unusable(why.to_owned()));
     }
     Ok(there(id, Thing::Group(security_group::read(&found)), tag::all(found.tags())))
 }
 
-async fn find_subnet_group(cloud: &Cloud, name: &str) -> Result<Seen, Error> {
+async fn find_subnet_group(cloud: &Cloud, name: &str) -> Result<Lookup, Error> {
     if name == "default" {
-        return Ok(Seen::Left("is the account's own; `up` makes one beside it".to_owned()));
+        return Ok(Lookup::Unusable("is the account's own; `up` makes one beside it".to_owned()));
     }
     let Some(found) = subnet_group::describe(cloud, name).await? else { return Ok(gone()) };
     let Some(tags) = subnet_group::tags(cloud, &found).await? else { return Ok(gone()) };
@@ -148,41 +151,41 @@ async fn find_subnet_group(cloud: &Cloud, name: &str) -> Result<Seen, Error> {
     Ok(there(name, thing, rds_tags(&tags)))
 }
 
-async fn find_database(cloud: &Cloud, identifier: &str) -> Result<Seen, Error> {
+async fn find_database(cloud: &Cloud, identifier: &str) -> Result<Lookup, Error> {
     let Some(found) = database::describe(cloud, identifier).await? else { return Ok(gone()) };
     if found.engine() != Some("postgres") {
-        return Ok(Seen::Left("is no RDS PostgreSQL".to_owned()));
+        return Ok(Lookup::Unusable("is no RDS PostgreSQL".to_owned()));
     }
     let database = database::read(&found);
     if database.status == "deleting" {
-        return Ok(Seen::Left("is being deleted".to_owned()));
+        return Ok(Lookup::Unusable("is being deleted".to_owned()));
     }
     Ok(there(identifier, Thing::Database(Box::new(database)), rds_tags(found.tag_list())))
 }
 
-async fn find_secret(cloud: &Cloud, stack: &Stack, arn: &str) -> Result<Seen, Error> {
+async fn find_secret(cloud: &Cloud, stack: &Stack, arn: &str) -> Result<Lookup, Error> {
     let Some((secret, tags)) = secret::by_arn(cloud, stack, arn).await? else { return Ok(gone()) };
     Ok(there(&secret.name.clone(), Thing::Secret(secret), tags))
 }
 
-async fn find_role(cloud: &Cloud, name: &str) -> Result<Seen, Error> {
+async fn find_role(cloud: &Cloud, name: &str) -> Result<Lookup, Error> {
     let Some((found, role)) = role::describe(cloud, name).await? else { return Ok(gone()) };
     let path = found.path().to_owned();
     Ok(there(name, Thing::Role { role, path }, tag::map(role::tags(found.tags()))))
 }
 
-async fn find_profile(cloud: &Cloud, name: &str) -> Result<Seen, Error> {
+async fn find_profile(cloud: &Cloud, name: &str) -> Result<Lookup, Error> {
     let Some(found) = profile::describe(cloud, name).await? else { return Ok(gone()) };
     let path = found.path().to_owned();
     let thing = Thing::Profile { profile: profile::read(cloud, &found), path };
     Ok(there(name, thing, tag::map(role::tags(found.tags()))))
 }
 
-async fn find_instance(cloud: &Cloud, id: &str) -> Result<Seen, Error> {
+async fn find_instance(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let Some(found) = instance::describe(cloud, id).await? else { return Ok(gone()) };
     let mut instance = instance::read(&found);
     if matches!(instance.state.as_str(), "terminated" | "shutting-down") {
-        return Ok(Seen::Left(format!("is {}; `up` makes a new one", instance.state)));
+        return Ok(Lookup::Unusable(format!("is {}; `up` makes a new one", instance.state)));
     }
     let volumes = volume::filtered(cloud, tag::filter("attachment.instance-id", id)).await?;
     instance.volume_gib = volumes.first().and_then(|volume| volume.size_gib);
@@ -214,7 +217,7 @@ async fn attached(
         let gateways: Result<Vec<Gateway>, _> = call.into_paginator().items().send().collect().await;
         let gateways = gateways.map_err(failed("ec2", "DescribeInternetGateways"))?;
         more.extend(gateways.first().map(|found| {
-            let thing = Thing::Gateway(gateway::read(found));
+            let thing = Thing::Gateway(internet_gateway::read(found));
             derived(Resource::InternetGateway, found.internet_gateway_id(), thing, tag::all(found.tags()))
         }));
     }

@@ -1,16 +1,19 @@
+//! What can be seen of the bastion: its instance, its agent, and whether it takes a session.
+
 use std::time::Duration;
 
 use stack::diagnosis::{Decision, Fact, SessionTry};
 use stack::inventory::{Agent, Instance};
 use stack::{Inventory, Stack};
 
-use super::{Depth, fact};
+use super::look::{Depth, fact};
 use crate::error::one_line;
-use crate::session::{self, Purpose};
-use crate::{Cloud, Error, Kind, instance};
+use crate::kind::instance;
+use crate::session::Purpose;
+use crate::{Cloud, Error, Kind, session};
 
 /// What was seen of the bastion.
-pub(super) struct Seen {
+pub(super) struct BastionFacts {
     pub(super) instances: Result<Vec<Instance>, Error>,
     pub(super) agent: Result<Option<Agent>, Error>,
     pub(super) attached_at: Fact<Option<String>>,
@@ -20,7 +23,7 @@ pub(super) struct Seen {
     pub(super) session: Fact<SessionTry>,
 }
 
-pub(super) async fn look(cloud: &Cloud, stack: &Stack, depth: Depth) -> Seen {
+pub(super) async fn look(cloud: &Cloud, stack: &Stack, depth: Depth) -> BastionFacts {
     let instances = instance::list(cloud, stack).await;
     let known =
         Inventory { instances: instances.as_ref().cloned().unwrap_or_default(), ..Inventory::default() };
@@ -30,7 +33,7 @@ pub(super) async fn look(cloud: &Cloud, stack: &Stack, depth: Depth) -> Seen {
     };
     let (simulation, (agent, attached_at, connection, console, session)) =
         tokio::join!(Box::pin(simulation), Box::pin(look_at(cloud, stack, id, depth)));
-    Seen { instances, agent, attached_at, connection, console, simulation, session }
+    BastionFacts { instances, agent, attached_at, connection, console, simulation, session }
 }
 
 type Looks =
@@ -52,19 +55,19 @@ async fn look_at(cloud: &Cloud, stack: &Stack, id: Option<&str>, depth: Depth) -
     (agent, fact(attached_at), fact(connection), fact(console), session)
 }
 
-/// How often a session is tried again whose agent is said not to be connected.
+/// How often a session is tried again if its agent is reported as not connected.
 const LATE_TRIES: u32 = 2;
-/// How long is waited before that.
+/// The pause before each of these tries.
 const LATE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Starts a session and ends it again: whether one may is asked before whether the agent is there, so the answer tells
-/// in any case.
+/// Starts a session and ends it at once. AWS checks the permission before it looks for the agent, so the answer shows
+/// the permission in any case.
 async fn try_session(cloud: &Cloud, stack: &Stack, id: &str) -> Fact<SessionTry> {
-    // Nothing is dialled until a stream is opened, so any target will do. It is no loopback address, as those have another
-    // document than tunnels to the database have.
+    // The agent connects only when a stream is opened, so any target will do. A loopback address would use another
+    // document than tunnels to the database.
     let anywhere = Purpose::Port { host: "nowhere.invalid".to_owned(), port: stack.database.port };
     let mut started = session::start(cloud, id, &anywhere).await;
-    // An agent that has just come online is refused for a moment more, which is no fault.
+    // For a moment an agent that has just come online still takes no session. That is not a fault.
     for _ in 0..LATE_TRIES {
         if !started.as_ref().is_err_and(|error| error.code() == Some("TargetNotConnected")) {
             break;
@@ -74,7 +77,7 @@ async fn try_session(cloud: &Cloud, stack: &Stack, id: &str) -> Fact<SessionTry>
     }
     match started {
         Ok(started) => {
-            // One that cannot be ended ends by itself.
+            // If it cannot be ended, it ends by itself.
             drop(session::terminate(cloud, &started.session_id).await);
             Fact::Known(SessionTry::Started)
         }

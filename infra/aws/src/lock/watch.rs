@@ -1,3 +1,5 @@
+//! Watches the locks of others: a lock that nobody renews is dead.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

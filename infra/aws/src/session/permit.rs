@@ -1,4 +1,4 @@
-//! Whether whoever asks may start sessions, as IAM foretells it.
+//! Asks IAM's simulation whether the caller may start sessions.
 
 use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 use stack::diagnosis::Decision;
@@ -9,10 +9,10 @@ use crate::{Cloud, Error};
 
 const ACTION: &str = "ssm:StartSession";
 
-/// Returns what IAM's simulation says of starting a tunnel's session with the instance, or with any.
+/// Returns whether IAM's simulation allows a tunnel's session with the instance, or with any instance.
 ///
 /// # Errors
-/// As AWS says: many who may start sessions may not ask this.
+/// As AWS says: many callers who may start sessions may not simulate.
 pub(crate) async fn simulate(cloud: &Cloud, instance_id: Option<&str>) -> Result<Decision, Error> {
     let identity = cloud.identity().await?;
     let principal = principal(cloud, &identity.arn).await?;
@@ -34,7 +34,7 @@ pub(crate) async fn simulate(cloud: &Cloud, instance_id: Option<&str>) -> Result
     Ok(Decision { word: result.eval_decision().as_str().to_owned() })
 }
 
-/// Returns the ARN that IAM can simulate: of a session its role's, which has a path that the session's lacks.
+/// Returns the ARN that IAM can simulate. For a session this is its role's ARN, which has a path that the session's lacks.
 async fn principal(cloud: &Cloud, arn: &str) -> Result<String, Error> {
     let Some(role) = role_of(arn) else { return Ok(arn.to_owned()) };
     let answer = cloud.iam.get_role().role_name(role).send().await.map_err(failed("iam", "GetRole"))?;

@@ -1,3 +1,5 @@
+//! Signs the address of a data channel.
+
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
@@ -8,11 +10,11 @@ use crate::{Cloud, Error};
 
 /// Returns the headers that sign the websocket upgrade of a data channel; none if the address is signed already.
 ///
-/// A signature is good for one attempt: sign again for the next one. The credentials are those of every other call, and
-/// getting them takes as long as it takes.
+/// A signature is valid for one attempt: sign again for the next one. The credentials are the same as for all other calls;
+/// there is no limit on how long it takes to get them.
 ///
 /// # Errors
-/// [`Error::Credentials`] if there are none any more, [`Error::Signing`] if the address makes no sense.
+/// [`Error::Credentials`] if there are none, [`Error::Signing`] if the address is not valid.
 pub async fn sign(cloud: &Cloud, url: &str) -> Result<Vec<(String, String)>, Error> {
     if url.to_lowercase().contains("x-amz-signature=") {
         return Ok(Vec::new());
@@ -24,7 +26,7 @@ pub async fn sign(cloud: &Cloud, url: &str) -> Result<Vec<(String, String)>, Err
 /// Waits until there are credentials, however long that takes.
 ///
 /// # Errors
-/// [`Error::Credentials`] with the words of whoever was asked for them.
+/// [`Error::Credentials`] with the message of the provider.
 pub async fn log_in(cloud: &Cloud) -> Result<(), Error> {
     credentials(cloud).await.map(drop)
 }

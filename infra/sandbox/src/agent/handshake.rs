@@ -7,8 +7,8 @@ use tunnel::{
     ActionStatus, HandshakeComplete, HandshakeRequest, HandshakeResponse, KmsRequest, RequestedAction,
 };
 
-use super::AgentOptions;
 use super::link::Over;
+use super::options::AgentOptions;
 
 /// Returns the request for a type of session, and for encryption if there is a key for that.
 pub(super) fn request(

@@ -18,10 +18,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message as Frame;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::{Agent, AgentOptions, Dialer, Pacing};
+use super::options::{AgentOptions, Pacing};
+use super::{Agent, Dialer};
+use crate::agent_protocol::{self, Registration, Welcome};
 use crate::gateway::websocket::limits;
 use crate::gateway::{Agent as _, AgentSession, Password, chain};
-use crate::wire::{self, Registration, Welcome};
 
 /// How long the gateway may take to answer a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -216,7 +217,7 @@ impl Program {
         let (agent, settings) = (Arc::clone(&self.agent), Arc::clone(&self.settings));
         let id = session.session_id.clone();
         let serving = tokio::spawn(async move {
-            let place = format!("{}{}", wire::SESSIONS, session.session_id);
+            let place = format!("{}{}", agent_protocol::SESSIONS, session.session_id);
             // The gateway ends a session that is not taken up in time.
             if let Ok(Ok(socket)) = timeout(CONNECT_LIMIT, open(&settings, &place)).await {
                 serve(&agent, session, socket).await;
@@ -294,7 +295,7 @@ async fn serve(agent: &Agent, session: AgentSession, socket: Socket) {
 async fn open(settings: &ProgramSettings, place: &str) -> Result<Socket, Lost> {
     let stream = TcpStream::connect(&settings.gateway).await.map_err(Lost::Connect)?;
     stream.set_nodelay(true).map_err(Lost::Connect)?;
-    let url = format!("ws://{}{}{}{place}", settings.gateway, wire::PATH, settings.instance_id);
+    let url = format!("ws://{}{}{}{place}", settings.gateway, agent_protocol::PATH, settings.instance_id);
     let mut request = url.into_client_request()?;
     let mut shown =
         HeaderValue::from_str(&format!("Bearer {}", settings.secret.expose())).map_err(|_| Lost::Address)?;

@@ -14,9 +14,9 @@ use super::dialer::Dialer;
 use super::handshake;
 use super::line::{Line, Reading};
 use super::link::{Link, Over};
+use super::options::{AgentOptions, Pacing, StartUp};
 use super::sender::TICK;
 use super::streams::{Outbound, Streams};
-use super::{AgentOptions, Pacing, StartUp};
 use crate::gateway::AgentSession;
 
 const PAUSE: Duration = Duration::from_millis(1);

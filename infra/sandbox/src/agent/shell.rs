@@ -4,6 +4,7 @@
 //! an empty environment and a fresh folder, but not in any cage.
 
 mod command;
+mod place;
 mod talk;
 mod terminal;
 mod user;
@@ -18,10 +19,12 @@ use tunnel::{
     Cipher, DataKey, EncryptionChallenge, HandshakeResponse, KmsRequest, KmsResponse, PayloadType, Side,
 };
 
+use self::place::Place;
 use self::talk::Talk;
+use super::handshake;
 use super::line::Line;
 use super::link::Over;
-use super::{AgentOptions, Encryption, handshake};
+use super::options::{AgentOptions, Challenge, Encryption};
 use crate::gateway::{AgentSession, Kms};
 
 /// How long an agent waits for the last acknowledgements.
@@ -85,13 +88,6 @@ async fn run(
     terminal::run(talk, line, place).await
 }
 
-/// Where a shell runs, and as whom unless that is us.
-#[derive(Clone, Copy, Debug)]
-struct Place<'a> {
-    home: &'a std::path::Path,
-    user: Option<user::ShellUser>,
-}
-
 /// Agrees on the session, and on a key if the account wants one. A terminal without a key needs no agreement.
 async fn shake_hands(
     talk: &mut Talk,
@@ -108,8 +104,8 @@ async fn shake_hands(
     let request = encryption.map(|encryption| KmsRequest {
         key_id: encryption.key_id.clone(),
         challenge: match encryption.challenge {
-            super::Challenge::Asked => STANDARD.encode(rand::random::<[u8; 32]>()),
-            super::Challenge::None => String::new(),
+            Challenge::Asked => STANDARD.encode(rand::random::<[u8; 32]>()),
+            Challenge::None => String::new(),
         },
     });
     let payload = handshake::request(options, session_type, Value::Null, request.as_ref());
@@ -152,22 +148,11 @@ async fn data_key(
     ];
     if result.challenge_acknowledgement {
         context.push(("aws:ssm:RandomChallenge", request.challenge.as_str()));
-    } else if encryption.challenge == super::Challenge::Asked {
+    } else if encryption.challenge == Challenge::Asked {
         // An agent that is configured so refuses clients that do not know challenges.
         return Err(Over);
     }
     let kms = kms.ok_or(Over)?;
     let clear = kms.decrypt(&session.region, &encryption.key_id, &result.ciphertext_key, &context).await;
     DataKey::new(&clear.map_err(|_| Over)?, result.ciphertext_key).map_err(|_| Over)
-}
-
-/// The environment of everything that runs here.
-fn environment(home: &std::path::Path) -> [(&'static str, std::ffi::OsString); 5] {
-    [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
-        ("HOME", home.into()),
-        ("TERM", "xterm-256color".into()),
-        ("LANG", "C.UTF-8".into()),
-        ("PS1", "bastion$ ".into()),
-    ]
 }

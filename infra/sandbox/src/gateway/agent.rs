@@ -1,34 +1,14 @@
 //! What the gateway and the agent at the far end of a session agree on.
 
-use std::collections::BTreeMap;
+pub(crate) mod remote;
+pub(crate) mod session;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::remote::RemoteAgents;
-
-/// A session as its agent gets to know it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgentSession {
-    /// The id that `StartSession` answered.
-    pub session_id: String,
-    /// The instance that the agent runs on.
-    pub instance_id: String,
-    /// The region that the request was signed for.
-    pub region: String,
-    /// The host to forward to, as the instance would resolve it; of a shell, its own.
-    pub host: String,
-    /// The port to forward to; of a shell, 0.
-    pub port: u16,
-    /// The `localPortNumber` of the request, only ever echoed in the handshake.
-    pub local_port: String,
-    /// The name of the session document.
-    pub document: String,
-    /// The first value of each of the request's parameters.
-    pub parameters: BTreeMap<String, String>,
-}
+use self::remote::RemoteAgents;
+use self::session::AgentSession;
 
 /// The far end of sessions.
 pub trait Agent: Send + Sync + 'static {
@@ -43,8 +23,23 @@ pub trait Agent: Send + Sync + 'static {
         to_client: mpsc::Sender<Bytes>,
     ) -> BoxFuture<'static, ()>;
 
-    /// Returns the agents that connect from elsewhere, if these do; others are always there.
+    /// Returns the agents that connect from other processes, if these do. Others are always connected.
     fn remote(&self) -> Option<&RemoteAgents> {
         None
+    }
+}
+
+impl Agent for RemoteAgents {
+    fn serve(
+        &self,
+        session: AgentSession,
+        from_client: mpsc::Receiver<Bytes>,
+        to_client: mpsc::Sender<Bytes>,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(self.clone().carry(session, from_client, to_client))
+    }
+
+    fn remote(&self) -> Option<&RemoteAgents> {
+        Some(self)
     }
 }

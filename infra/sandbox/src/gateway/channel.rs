@@ -1,4 +1,4 @@
-//! The data channel: a websocket whose first frame says who it is, and frames both ways after that.
+//! The data channel: a websocket whose first frame carries the session's token, then frames both ways.
 
 use std::sync::Arc;
 
@@ -10,24 +10,16 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Frame};
 use tunnel::OpenDataChannel;
 
-use super::clock;
-use super::options::Signatures;
-use super::reply::Reply;
-use super::session::{Attached, Goodbye};
-use super::signature::{Canonical, Claim};
-use super::state::State;
-use super::websocket;
+use crate::gateway::clock;
+use crate::gateway::memory::sessions::{Attached, Goodbye};
+use crate::gateway::options::Signatures;
+use crate::gateway::state::State;
+use crate::gateway::wire::reply::Reply;
+use crate::gateway::wire::signature::{Canonical, Claim};
+use crate::gateway::wire::websocket::{self, DATA_CHANNEL};
 
-/// The path of data channels, up to the session's id.
-pub(crate) const PATH: &str = "/v1/data-channel/";
-
-/// Returns the address that a session's client is to connect to.
-pub(crate) fn stream_url(state: &State, session_id: &str) -> String {
-    format!("ws://{}{PATH}{session_id}?role=publish_subscribe", state.address)
-}
-
-/// Returns why an upgrade is refused for its signature, if it is. One without any is a client's from before signatures, where
-/// those are let in: the session's token is still to come.
+/// Returns the refusal of an upgrade whose signature is bad. An unsigned upgrade is allowed where signatures are optional, for
+/// older clients: the session's token is checked next.
 pub(crate) fn refusal<B>(state: &State, request: &hyper::Request<B>) -> Option<Reply> {
     let forbidden = |text: &str| Some(Reply::plain(StatusCode::FORBIDDEN, text));
     let headers = request.headers();
@@ -58,7 +50,7 @@ pub(crate) fn open(
     headers: &HeaderMap,
     upgrade: hyper::upgrade::OnUpgrade,
 ) -> Reply {
-    let session_id = uri.path().trim_start_matches(PATH).to_owned();
+    let session_id = uri.path().trim_start_matches(DATA_CHANNEL).to_owned();
     websocket::agree(headers, || state.tasks.spawn(carry(Arc::clone(state), session_id, upgrade)))
 }
 
@@ -74,7 +66,7 @@ async fn carry(state: Arc<State>, session_id: String, upgrade: hyper::upgrade::O
         return;
     };
     let (mut write, mut read) = socket.split();
-    // Each direction waits for itself alone: a target that stops reading must not hold up the replies.
+    // The directions do not wait for each other: a target that stops reading must not stop the replies.
     let upwards = async {
         while let Some(Ok(frame)) = read.next().await {
             let frame = match frame {

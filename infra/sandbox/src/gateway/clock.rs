@@ -1,4 +1,4 @@
-//! A service whose clock is not this machine's: it refuses signatures by its own, and its answers say what time it is.
+//! The clock of the service, which may differ from this machine's. It decides whether a signature has expired.
 
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, HeaderValue};
@@ -7,14 +7,14 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::reply::Reply;
-use super::request::Protocol;
-use super::state::State;
+use crate::gateway::state::State;
+use crate::gateway::wire::reply::Reply;
+use crate::gateway::wire::request::Protocol;
 
 /// How far a signature's time may be from the service's.
 const TOLERATED: SignedDuration = SignedDuration::from_mins(5);
 
-/// Returns why a request is refused for the time that it was signed at, if it is.
+/// Returns the refusal of a request that was signed too long ago, or in the future.
 pub(crate) fn refusal(state: &State, headers: &HeaderMap, protocol: Protocol) -> Option<Reply> {
     let signed = headers.get("x-amz-date")?.to_str().ok()?;
     let signed = strtime::parse("%Y%m%dT%H%M%SZ", signed).ok()?.to_datetime().ok()?;
@@ -32,14 +32,14 @@ pub(crate) fn refusal(state: &State, headers: &HeaderMap, protocol: Protocol) ->
     Some(Reply::refuse(protocol, status, code, &message))
 }
 
-/// The same of a websocket, whose refusal is a status and no more.
+/// As [`refusal`], for a websocket, whose refusal has no body of AWS's.
 pub(crate) fn refusal_of_upgrade(state: &State, headers: &HeaderMap) -> Option<Reply> {
     let refused = refusal(state, headers, Protocol::Json)?;
     drop(refused);
     Some(Reply::plain(StatusCode::FORBIDDEN, "the signature is from another time"))
 }
 
-/// Lets an answer say what time it is here.
+/// Writes the service's time into an answer.
 pub(crate) fn stamp(state: &State, reply: &mut Reply) {
     if is_ours(state) {
         return;

@@ -1,7 +1,7 @@
 //! The gateway's own API for other processes, under a path that AWS does not use.
 //!
 //! A request is signed with the gateway's key for the service `drawbridge`, with the header `x-drawbridge-control: 1`, which is
-//! signed too. Its answer has `x-drawbridge-proof`, which only who has the key can make of that signature.
+//! signed too. Its answer has `x-drawbridge-proof`, which only a holder of the key can make for that signature.
 //!
 //! | | |
 //! |---|---|
@@ -15,13 +15,14 @@
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::denial::Action;
-use super::fault::Fault;
-use super::reply::Reply;
-use super::request::Request;
-use super::session::Goodbye;
-use super::signature::Claim;
-use super::state::State;
+use crate::gateway::chain;
+use crate::gateway::memory::denials::Action;
+use crate::gateway::memory::faults::Fault;
+use crate::gateway::memory::sessions::Goodbye;
+use crate::gateway::state::State;
+use crate::gateway::wire::reply::Reply;
+use crate::gateway::wire::request::Request;
+use crate::gateway::wire::signature::Claim;
 
 /// The path of everything that is the gateway's own.
 pub(crate) const PATH: &str = "/_drawbridge/";
@@ -87,7 +88,7 @@ async fn attempt(state: &State, request: &Request) -> Reply {
         }
         (&Method::POST, "reset") => match state.reset().await {
             Ok(()) => Reply::json(&json!({})),
-            Err(error) => Reply::plain(StatusCode::BAD_GATEWAY, super::chain(&error)),
+            Err(error) => Reply::plain(StatusCode::BAD_GATEWAY, chain(&error)),
         },
         _ => Reply::plain(StatusCode::NOT_FOUND, format!("no `{name}` here")),
     }

@@ -1,30 +1,8 @@
-//! What the gateway asks of whoever runs the real databases behind RDS.
-
-use std::fmt;
+//! The interface to the real databases behind RDS.
 
 use futures_util::future::BoxFuture;
 
-/// A master password. It has no `Display`, and `Debug` shows `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// Takes ownership of a clear password.
-    pub fn new(clear: impl Into<String>) -> Password {
-        Password(clear.into())
-    }
-
-    /// Returns the clear password.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
+use super::password::Password;
 
 /// A database instance as `CreateDBInstance` asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,38 +1,14 @@
-//! Who is answered at all: programs of whoever has the key, and no page in a browser.
-
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+//! Which requests are answered at all: those of programs with the key, and none of a page in a browser.
 
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{StatusCode, Uri};
 
-use super::options::Options;
-use super::reply::Reply;
-use super::request::Protocol;
-use super::signature::{Canonical, Claim, Refused};
-use super::state::State;
+use crate::gateway::state::State;
+use crate::gateway::wire::reply::Reply;
+use crate::gateway::wire::request::Protocol;
+use crate::gateway::wire::signature::{Canonical, Claim, Refused};
 
-/// The names that a gateway is called by, as `Host` says them.
-#[derive(Debug)]
-pub(crate) struct Hosts(BTreeSet<String>);
-
-impl Hosts {
-    pub(crate) fn new(addresses: &[SocketAddr], options: &Options) -> Hosts {
-        let local = "localhost".to_owned();
-        let names: Vec<&String> = options.hosts.iter().chain([&local]).collect();
-        let called = |address: &SocketAddr| {
-            let named = names.iter().map(|name| format!("{}:{}", name.to_ascii_lowercase(), address.port()));
-            named.chain([address.to_string()]).collect::<Vec<_>>()
-        };
-        Hosts(addresses.iter().flat_map(called).collect())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.contains(&name.to_ascii_lowercase())
-    }
-}
-
-/// Refuses what a browser sends for a page, and what was meant for another host.
+/// Refuses requests from pages in a browser, and requests for another host.
 ///
 /// A page that has its name lead to this machine is same-origin with us, but its `Host` is still its own; a page that posts
 /// without asking (`no-cors`) says its `Origin`, and what it only loads has `Sec-Fetch-Site`. Programs send none of these.
@@ -50,7 +26,7 @@ pub(crate) fn refusal(state: &State, uri: &Uri, headers: &HeaderMap) -> Option<R
     None
 }
 
-/// Returns what a request claims to be signed by, or its refusal: that takes no body.
+/// Returns the claim in a request's signature, or the refusal. The body is not needed for that.
 pub(crate) fn claim(state: &State, headers: &HeaderMap) -> Result<Claim, Box<Reply>> {
     let protocol = Protocol::of_headers(headers);
     match Claim::find(headers) {
@@ -68,7 +44,7 @@ pub(crate) fn claim(state: &State, headers: &HeaderMap) -> Result<Claim, Box<Rep
 
 const NOT_SIGNED: &str = "Request is missing Authentication Token: it is not signed";
 
-/// Returns the refusal of a request that is not what was signed.
+/// Returns the refusal of a request whose signature does not match.
 pub(crate) fn unproven(
     state: &State,
     claim: &Claim,

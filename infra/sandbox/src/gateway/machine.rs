@@ -1,4 +1,4 @@
-//! What the gateway tells whoever runs the machines that instances stand for.
+//! The interface to the machines behind EC2 instances.
 
 /// The machines that EC2 instances stand for, each of which runs an agent. Both return at once; what they start goes
 /// on elsewhere, in the order of the calls.

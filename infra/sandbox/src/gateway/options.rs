@@ -1,4 +1,4 @@
-//! How a gateway is to behave.
+//! The options of a gateway.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::agent::Agent;
-use super::database::Databases;
-use super::emulator::Upstreams;
-use super::key::Key;
-use super::machine::{Machines, NoMachines};
+use crate::gateway::agent::Agent;
+use crate::gateway::database::Databases;
+use crate::gateway::machine::{Machines, NoMachines};
+use crate::gateway::upstream::emulator::Upstreams;
+use crate::gateway::wire::key::Key;
 
-/// How a gateway is to behave.
+/// The options of a gateway.
 #[derive(Clone)]
 pub struct Options {
     /// The programs behind the gateway.
@@ -28,9 +28,9 @@ pub struct Options {
     pub key: Key,
     /// The far end of sessions.
     pub agent: Arc<dyn Agent>,
-    /// What is told of the boots and ends of instances.
+    /// The machines behind EC2 instances.
     pub machines: Arc<dyn Machines>,
-    /// What stands behind RDS instances.
+    /// The databases behind RDS instances.
     pub databases: Arc<dyn Databases>,
     /// How long every call takes at least.
     pub latency: Duration,
@@ -60,7 +60,7 @@ pub struct Options {
 pub enum ResumeUrl {
     /// It names it.
     Named,
-    /// It says nothing: the one from before is still good.
+    /// It does not name it: the address from before stays valid.
     Omitted,
 }
 

@@ -12,14 +12,15 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::fault::FaultKind;
-use super::journal::{Arrival, Ending};
-use super::reply::{Reply, ServedBy};
-use super::request::{Protocol, Request};
-use super::signature::{self, Canonical};
-use super::state::State;
-use super::{channel, clock, control, guard, route, websocket};
-use crate::wire;
+use super::{channel, clock, control, guard, route};
+use crate::agent_protocol;
+use crate::gateway::memory::faults::FaultKind;
+use crate::gateway::memory::journal::{Arrival, Ending};
+use crate::gateway::state::State;
+use crate::gateway::wire::reply::{Reply, ServedBy};
+use crate::gateway::wire::request::{Protocol, Request};
+use crate::gateway::wire::signature::{self, Canonical};
+use crate::gateway::wire::websocket;
 
 /// The longest body that is read; no call of AWS's APIs is near it.
 const MOST_BYTES: usize = 64 << 20;
@@ -62,7 +63,7 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
     if let Some(refused) = guard::refusal(state, incoming.uri(), incoming.headers()) {
         return Ok(refused);
     }
-    if incoming.uri().path().starts_with(channel::PATH) {
+    if incoming.uri().path().starts_with(websocket::DATA_CHANNEL) {
         if let Some(refused) = channel::refusal(state, &incoming) {
             return Ok(refused);
         }
@@ -76,13 +77,13 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
         };
         return call(state, arrival, Protocol::Json, Box::pin(work)).await;
     }
-    if let Some(place) = incoming.uri().path().strip_prefix(wire::PATH) {
+    if let Some(place) = incoming.uri().path().strip_prefix(agent_protocol::PATH) {
         let place = place.to_owned();
         let upgrade = hyper::upgrade::on(&mut incoming);
         return Ok(admit(state, &place, incoming.headers(), upgrade));
     }
     let (parts, body) = incoming.into_parts();
-    // Nothing is read for who has no key.
+    // The body is read only for a known key.
     let claim = match guard::claim(state, &parts.headers) {
         Ok(claim) => claim,
         Err(refused) => return Ok(*refused),
@@ -114,8 +115,8 @@ async fn answer(state: &Arc<State>, mut incoming: hyper::Request<Incoming>) -> R
     call(state, arrival, protocol, Box::pin(work)).await
 }
 
-/// Lets an agent in, at `INSTANCE` to register and at `INSTANCE/sessions/SESSION` for a session. No call of AWS's: the
-/// journal does not hear of it.
+/// Admits an agent, at `INSTANCE` to register and at `INSTANCE/sessions/SESSION` for a session. The journal does not note it,
+/// as it is no call of AWS.
 fn admit(state: &Arc<State>, place: &str, headers: &HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Reply {
     let Some(agents) = state.options.agent.remote().cloned() else {
         return Reply::plain(StatusCode::NOT_FOUND, "no agent is awaited here");
@@ -124,7 +125,7 @@ fn admit(state: &Arc<State>, place: &str, headers: &HeaderMap, upgrade: hyper::u
     if !shown.is_some_and(|shown| signature::is_same(agents.secret().expose(), shown)) {
         return Reply::plain(StatusCode::FORBIDDEN, "the agent's secret is not valid");
     }
-    let (instance, session) = match place.split_once(wire::SESSIONS) {
+    let (instance, session) = match place.split_once(agent_protocol::SESSIONS) {
         Some((instance, session)) => (instance.to_owned(), Some(session.to_owned())),
         None => (place.to_owned(), None),
     };
@@ -196,7 +197,7 @@ async fn call(
     }
 }
 
-/// Does the work in a task of its own: a client that goes away does not undo what it has asked for.
+/// Does the work in a task of its own: it goes on when the client disconnects.
 async fn work_on(
     state: &Arc<State>,
     number: u64,

@@ -1,22 +1,23 @@
-//! What all calls share.
+//! The state that all calls share.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::denial::Denials;
-use super::fault::Faults;
-use super::guard::Hosts;
-use super::instance::Launches;
-use super::journal::Journal;
-use super::network::Network;
+use super::error::Error;
+use super::memory::agents::Agents;
+use super::memory::denials::Denials;
+use super::memory::faults::Faults;
+use super::memory::journal::Journal;
+use super::memory::launches::Launches;
+use super::memory::phases::Phases;
+use super::memory::sessions::Sessions;
+use super::memory::signers::Signers;
+use super::memory::subscriptions::Confirmed;
 use super::options::Options;
-use super::rds::Phases;
-use super::registration::Agents;
-use super::session::Sessions;
-use super::signature::Signers;
-use super::sns::Confirmed;
 use super::task::Tasks;
 use super::upstream::Upstream;
+use super::upstream::network::Network;
+use super::wire::hosts::Hosts;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -46,7 +47,7 @@ impl State {
             address,
             network: Network::over(upstream.clone()),
             upstream,
-            hosts: Hosts::new(&addresses, &options),
+            hosts: Hosts::new(&addresses, &options.hosts),
             signers: Signers::new(options.key.clone()),
             options,
             tasks: Tasks::new(),
@@ -62,13 +63,13 @@ impl State {
         }
     }
 
-    /// Returns the age of the world: what was put off in an earlier one must not happen in this.
-    pub(crate) fn age(&self) -> u64 {
+    /// Returns how many resets there were. A delayed task from before a reset must not act after it.
+    pub(crate) fn generation(&self) -> u64 {
         self.resets.load(Ordering::Relaxed)
     }
 
-    /// Forgets everything, here and behind us.
-    pub(crate) async fn reset(&self) -> Result<(), super::Error> {
+    /// Empties the memories and the programs behind the gateway.
+    pub(crate) async fn reset(&self) -> Result<(), Error> {
         self.resets.fetch_add(1, Ordering::Relaxed);
         self.faults.clear();
         self.denials.clear();
@@ -80,7 +81,7 @@ impl State {
         self.launches.clear();
         self.confirmed.clear();
         for identifier in self.phases.clear() {
-            // What cannot be removed is reported by the next that tries to use it.
+            // A database that cannot be removed is reported when its place is used again.
             drop(self.options.databases.delete(&identifier).await);
         }
         self.upstream.reset().await?;

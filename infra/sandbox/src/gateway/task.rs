@@ -1,4 +1,4 @@
-//! The gateway's tasks: all end with it.
+//! The gateway's tasks, which all end with it.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -46,6 +46,10 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.utilities import utils
 
 
+class NoSuchService(Exception):
+    pass
+
+
 class Dispatcher(DomainDispatcherApplication):
     # It searches a hundred patterns, and lists moto's folder, at every request.
     get_backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
@@ -154,6 +158,9 @@ class Server:
             answer = b"".join(parts)
             if hasattr(parts, "close"):
                 parts.close()
+        except NoSuchService:
+            # The gateway knows it by this header, and says so in the words of the caller.
+            start, answer = ["501 Not Implemented", [("X-Drawbridge-No-Service", "1")]], b""
         except Exception:
             # The gateway's journal has every request; only what fails is told here.
             traceback.print_exc()
@@ -315,7 +322,14 @@ def warm_up():
     kms.generate_private_key("SYMMETRIC_DEFAULT")
 
 
-app = Dispatcher(create_backend_app)
+def create_app(service):
+    # moto itself fails there, with a 500 that clients try again for nothing.
+    if service is None:
+        raise NoSuchService
+    return create_backend_app(service)
+
+
+app = Dispatcher(create_app)
 
 
 def rehearse():

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::docker::PREPARE;
+use super::scripts::PREPARE;
 use super::template;
 use crate::gateway::DatabaseSpec;
 use crate::tls::Identity;

@@ -5,11 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::{SERVE, template};
+use super::scripts::{PREPARE, SERVE};
+use super::template;
 use crate::Error;
-
-/// Runs as the container's root, then as its user `postgres`. Data stay inside.
-pub(super) const PREPARE: &str = include_str!("docker.sh");
 
 /// Makes the folder for the socket, which is all that is shared, and returns the command that serves the cluster.
 pub(super) fn prepare(image: &str, dir: &Path) -> Result<Command, Error> {

@@ -1,10 +1,14 @@
-//! What the sandbox itself says to a cluster, over its socket or as SQL for others to run: the master user, its password, its database.
+//! What the sandbox itself says to a cluster, over its socket or as SQL for others to run: the master user, its password, its
+//! database.
 
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::{ADMIN, Socket};
+use super::socket::Socket;
 use crate::Error;
 use crate::gateway::Password;
+
+/// The superuser. As on RDS, it belongs to the service and nobody else gets in as it.
+pub(crate) const ADMIN: &str = "rdsadmin";
 
 /// Connects as the superuser.
 pub(super) async fn connect(socket: &Socket) -> Result<Client, Error> {

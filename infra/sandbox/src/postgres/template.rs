@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::locale;
 use super::programs::Programs;
-use super::{ADMIN, locale};
+use super::role::ADMIN;
 use crate::{Error, cache};
 
 /// Nobody's data is at stake, so that speed wins over durability. Every statement is logged, to prove that none
@@ -32,7 +33,7 @@ log_line_prefix = '%m [%p] %q%u@%d '
 password_encryption = 'scram-sha-256'
 ";
 
-/// The superuser gets in by the private socket alone; the front turns it away. Everybody else has a password.
+/// The superuser gets in by the private socket alone; the TLS proxy turns it away. Everybody else has a password.
 pub(super) const ACCESS: &str = "
 local all      rdsadmin trust
 local rdsadmin all      reject

@@ -170,3 +170,18 @@ async fn a_program_that_does_not_answer_is_named() {
     assert!(answer.get("Message").starts_with("cannot reach LocalStack"), "{answer:?}");
     assert_eq!(client.query("rds", "DescribeDBInstances", &[]).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_service_that_nobody_has_is_named_and_is_not_taken_for_rds() {
+    let Upstreams { rds, .. } = upstreams();
+    let cloud = Cloud::over(Upstreams { rds, others: other_moto() }, |_| ()).await;
+    let form = cloud.client.query("nosuch", "DescribeDBInstances", &[]).await;
+    assert_eq!((form.status, form.code().as_str()), (501, "NotImplemented"));
+    assert_eq!(form.get("Message"), "moto does not have the service `nosuch`");
+    let json = cloud.client.json("nosuch", "NoSuch.ListThings", &json!({})).await;
+    assert_eq!((json.status, json.json()["__type"].as_str()), (501, Some("NotImplemented")));
+    assert_eq!(json.json()["message"], "moto does not have the service `nosuch`");
+    let passed = cloud.gateway.passed();
+    let asked: Vec<_> = passed.iter().map(|passed| (passed.side, passed.service.as_str())).collect();
+    assert_eq!(asked, [(Side::Others, "nosuch"), (Side::Others, "nosuch")]);
+}

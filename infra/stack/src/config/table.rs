@@ -10,6 +10,9 @@ use super::error::{ConfigError, Problem, Source, shown};
 /// The keys that a table may have, each with an example of its value.
 pub(super) type Keys = &'static [(&'static str, &'static str)];
 
+/// The headers of a file, `[network]`, each with the keys that belong under it.
+pub(super) type Headers = &'static [(&'static str, Keys)];
+
 /// A value and the byte where it stands.
 #[derive(Clone, Copy)]
 pub(super) struct At<T> {
@@ -24,6 +27,8 @@ pub(super) type Texts<'a> = Option<(usize, Vec<At<&'a str>>)>;
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     source: Source<'a>,
+    /// Every header of the file, to say where a misplaced key belongs.
+    headers: Headers,
     header: &'static str,
     keys: Keys,
     at: usize,
@@ -36,8 +41,9 @@ impl<'a> Table<'a> {
         source: Source<'a>,
         entries: &'a DeTable<'a>,
         keys: Keys,
+        headers: Headers,
     ) -> Result<Table<'a>, ConfigError> {
-        Table { source, header: "", keys, at: 0, entries: Some(entries) }.with_known_keys()
+        Table { source, headers, header: "", keys, at: 0, entries: Some(entries) }.with_known_keys()
     }
 
     /// Returns the table under `key`, once each of its keys is known.
@@ -48,7 +54,7 @@ impl<'a> Table<'a> {
         keys: Keys,
     ) -> Result<Table<'a>, ConfigError> {
         let Some((at, value)) = self.find(key) else {
-            return Ok(Table { source: self.source, header, keys, at: self.at, entries: None });
+            return Ok(Table { header, keys, entries: None, ..*self });
         };
         let DeValue::Table(entries) = value else {
             let mut help = format!("put its keys under a line `{header}`");
@@ -58,7 +64,7 @@ impl<'a> Table<'a> {
             }
             return Err(self.mistyped(at, key, "a table", value, help));
         };
-        Table { source: self.source, header, keys, at, entries: Some(entries) }.with_known_keys()
+        Table { header, keys, at, entries: Some(entries), ..*self }.with_known_keys()
     }
 
     /// Returns the tables of the list under `key`, in the file's order.
@@ -81,9 +87,7 @@ impl<'a> Table<'a> {
             let DeValue::Table(entries) = item.get_ref() else {
                 return Err(self.mistyped(at, key, "a list of tables", item.get_ref(), help));
             };
-            tables.push(
-                Table { source: self.source, header, keys, at, entries: Some(entries) }.with_known_keys()?,
-            );
+            tables.push(Table { header, keys, at, entries: Some(entries), ..*self }.with_known_keys()?);
         }
         Ok(tables)
     }
@@ -231,8 +235,8 @@ impl<'a> Table<'a> {
         let near = names.clone().map(|known| (distance(name, known), known)).min();
         match near {
             Some((steps, known)) if steps <= known.len() / 3 => format!("did you mean `{known}`?"),
-            _ => match super::home_of(name) {
-                Some(header) => format!("`{name}` belongs under a line `{header}`"),
+            _ => match self.headers.iter().find(|(_, keys)| keys.iter().any(|(known, _)| *known == name)) {
+                Some((header, _)) => format!("`{name}` belongs under a line `{header}`"),
                 None => {
                     let names: Vec<String> = names.map(|known| format!("`{known}`")).collect();
                     format!("known here are {}", names.join(", "))

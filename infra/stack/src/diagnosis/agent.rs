@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::facts::{Fact, Facts, Listing, SessionTry, clock, moment, parse, span};
-use super::{Diagnosis, Judgement, Verdict};
+use super::link::{Diagnosis, Judgement, Verdict};
 use crate::finding::{Cause, Finding};
 use crate::inventory::{Agent, Instance, Inventory};
 

@@ -1,10 +1,10 @@
 //! The database: whether it serves, who is let through to it, and where its password is.
 
-use super::Judgement;
 use super::facts::{Facts, Listing};
-use super::network::{Wall, acl_of, refusal, unread};
+use super::filter::{Wall, acl_of, admits, covers, refusal, unread};
+use super::link::Judgement;
 use crate::finding::{self, Cause, Finding};
-use crate::inventory::{DatabaseInstance, Direction, Instance, Inventory, Peer, Rule, Subnet};
+use crate::inventory::{DatabaseInstance, Direction, Inventory, Peer, Rule, Subnet};
 use crate::mismatch::{self, Mismatch};
 use crate::spec::{Cidr, Stack};
 use crate::surroundings::{EPHEMERAL, Says};
@@ -90,27 +90,6 @@ pub(super) fn rules(stack: &Stack, facts: &Facts) -> Judgement {
 
 fn evidence(groups: &[String], rules: &[Rule]) -> String {
     format!("its groups: {}, with {} rules", groups.join(", "), rules.len())
-}
-
-/// Tells whether rules let the bastion in at that port.
-pub(super) fn admits(inventory: &Inventory, rules: &[Rule], bastion: &Instance, port: u16) -> bool {
-    let subnet = inventory.subnets.iter().find(|subnet| Some(&subnet.id) == bastion.subnet.as_ref());
-    let own = subnet.and_then(|subnet| Cidr::parse(&subnet.cidr).ok());
-    rules.iter().any(|rule| {
-        covers(rule, Direction::Ingress, port)
-            && match &rule.peer {
-                Peer::Group(id) => bastion.groups.contains(id),
-                Peer::Cidr(range) => {
-                    Cidr::parse(range).ok().zip(own).is_some_and(|(wide, own)| wide.contains(own))
-                }
-                Peer::Ipv6(_) | Peer::PrefixList(_) => false,
-            }
-    })
-}
-
-fn covers(rule: &Rule, direction: Direction, port: u16) -> bool {
-    let has_port = rule.ports.is_none_or(|(first, last)| (first..=last).contains(&port));
-    rule.direction == direction && (rule.protocol == "-1" || rule.protocol == "tcp" && has_port)
 }
 
 /// Returns the subnets that the database may be in, with their ranges.

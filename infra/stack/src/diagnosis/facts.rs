@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::Judgement;
+use super::link::Judgement;
 use crate::inventory::{Instance, Inventory};
 use crate::surroundings::{Endpoint, NetworkAcl};
 

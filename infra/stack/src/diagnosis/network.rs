@@ -1,11 +1,12 @@
 //! What the bastion needs to reach Systems Manager: itself, its way out, its role.
 
-use super::Judgement;
 use super::facts::{Fact, Facts, Listing, moment, parse, span};
+use super::filter::{Wall, acl_of, admits, refusal, unread};
+use super::link::Judgement;
 use crate::finding::{self, Cause, EVERYWHERE, Finding};
-use crate::inventory::{Direction, Instance, Inventory};
+use crate::inventory::{Direction, Instance};
 use crate::spec::{Cidr, Stack};
-use crate::surroundings::{EPHEMERAL, Endpoint, LAST, NetworkAcl, Says};
+use crate::surroundings::{EPHEMERAL, Endpoint, Says};
 
 pub(super) fn account(facts: &Facts) -> Judgement {
     let caller = &facts.caller;
@@ -82,12 +83,6 @@ pub(super) fn egress(facts: &Facts) -> Judgement {
     })
 }
 
-/// Returns a security group whose rules are not known: it may let through what the others do not.
-pub(super) fn unread<'a>(inventory: &Inventory, groups: &'a [String]) -> Option<&'a String> {
-    let is_read = |id: &str| inventory.groups.iter().chain(&inventory.attached).any(|group| group.id == id);
-    groups.iter().find(|id| !is_read(id))
-}
-
 pub(super) fn acl(facts: &Facts) -> Judgement {
     let everywhere = Cidr::parse(EVERYWHERE).expect("invariant: it is a range");
     facts.with_bastion(&[], |_, bastion| {
@@ -109,57 +104,6 @@ pub(super) fn acl(facts: &Facts) -> Judgement {
         };
         refusal(facts, acl, &says, Wall { direction, ports, range: everywhere, cause, what })
     })
-}
-
-/// What a network ACL stands in the way of.
-pub(super) struct Wall {
-    pub(super) direction: Direction,
-    pub(super) ports: (u16, u16),
-    pub(super) range: Cidr,
-    pub(super) cause: Cause,
-    pub(super) what: &'static str,
-}
-
-/// Returns what a network ACL that does not say yes comes to.
-pub(super) fn refusal(facts: &Facts, acl: &NetworkAcl, says: &Says, wall: Wall) -> Judgement {
-    let Wall { direction, ports, range, cause, what } = wall;
-    let NetworkAcl { id, subnets, .. } = acl;
-    let number = match says {
-        Says::No(number) => *number,
-        Says::Yes | Says::Perhaps(_) => {
-            return Judgement::Unknown(format!(
-                "a rule of `{id}` stops a part of {range}; whether that is the part that matters is not known"
-            ));
-        }
-    };
-    let way = if direction == Direction::Egress { "--egress" } else { "--ingress" };
-    let region = &facts.caller.region;
-    let (rule, command) = if number == LAST {
-        let (first, last) = ports;
-        let command = format!(
-            "aws ec2 create-network-acl-entry --region {region} --network-acl-id {id} {way} --rule-number 1 \
-             --protocol 6 --port-range From={first},To={last} --cidr-block {range} --rule-action allow"
-        );
-        ("no rule allows it".to_owned(), command)
-    } else {
-        let command = format!(
-            "aws ec2 delete-network-acl-entry --region {region} --network-acl-id {id} {way} --rule-number {number}"
-        );
-        (format!("its rule {number} denies it"), command)
-    };
-    let sentence = format!("network ACL `{id}` of subnet `{}` does not let {what}", subnets.join("`, `"));
-    Finding::mended_by(command, cause, sentence, rule).into()
-}
-
-/// Returns the network ACL of a subnet.
-pub(super) fn acl_of<'a>(facts: &'a Facts, subnet: &str) -> Result<&'a NetworkAcl, Judgement> {
-    let acls = match &facts.acls {
-        Fact::Known(acls) => acls,
-        Fact::Unknown(why) => return Err(Judgement::Unknown(why.clone())),
-        Fact::Unasked => return Err(Judgement::Skipped("there is no VPC".to_owned())),
-    };
-    let found = acls.iter().find(|acl| acl.subnets.iter().any(|id| id == subnet));
-    found.ok_or_else(|| Judgement::Unknown(format!("no network ACL names subnet `{subnet}`")))
 }
 
 pub(super) fn endpoints(facts: &Facts) -> Judgement {
@@ -220,7 +164,7 @@ fn endpoint_wall(facts: &Facts, bastion: &Instance, endpoint: &Endpoint) -> Opti
             "the rules of endpoint `{id}`'s security groups were not read"
         )));
     };
-    if super::database::admits(&facts.inventory, rules, bastion, 443) {
+    if admits(&facts.inventory, rules, bastion, 443) {
         return None;
     }
     let sentence =

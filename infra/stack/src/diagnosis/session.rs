@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
-use super::Judgement;
 use super::facts::{Decision, Fact, Facts, SessionTry, span};
+use super::link::Judgement;
 use crate::finding::{Cause, Finding};
 use crate::spec::Stack;
 

@@ -1,6 +1,6 @@
 //! What is to be done about the network and the security groups.
 
-use super::up::{Surplus, Verdict};
+use super::verdict::{Surplus, Verdict};
 use crate::inventory::{Inventory, RouteTable};
 use crate::resource::Resource;
 use crate::spec::{Stack, Subnet};

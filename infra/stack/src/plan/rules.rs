@@ -1,7 +1,7 @@
 //! What the two security groups let through.
 
 use super::unknown::{Stranger, Unknown};
-use super::up::Verdict;
+use super::verdict::Verdict;
 use crate::inventory::{Direction, Inventory, Peer, Rule, SecurityGroup};
 use crate::resource::Resource;
 use crate::spec::Stack;

@@ -1,7 +1,7 @@
 //! What is to be done about the secret, the database and the bastion.
 
-use super::Unknown;
-use super::up::{Surplus, Verdict};
+use super::unknown::Unknown;
+use super::verdict::{Surplus, Verdict};
 use crate::inventory::{DatabaseInstance, Instance, Inventory, Role};
 use crate::resource::Resource;
 use crate::spec::{REGION_TAG, SSM_POLICY, Stack};

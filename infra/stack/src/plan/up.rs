@@ -1,35 +1,18 @@
-use std::borrow::Cow;
-
-use super::{
-    Action, Direction, Plan, Step, Unknown, duration, network, rules, scope, server, unknown, watch,
-};
+use super::access;
+use super::port::at_its_port;
+use super::unknown::Unknown;
+use super::verdict::{Surplus, Verdict};
+use super::{Action, Direction, Plan, Step, duration, network, rules, scope, server, watch};
 use crate::inventory::Inventory;
 use crate::resource::{Component, Resource};
 use crate::spec::Stack;
-
-/// What is to be done about one resource, in words for people.
-pub(super) enum Verdict {
-    /// It is as it should be.
-    Fine,
-    /// It is not there.
-    Create(String),
-    /// It is half-made or different.
-    Repair(String),
-    /// It is stopped.
-    Start(String),
-    /// It is on its way.
-    Wait(String),
-}
-
-/// One that must go on the way up, as id and reason: left behind by a lost reply, or beyond repair.
-pub(super) type Surplus = (String, String);
 
 /// Returns what must be done so that the components, and all that they need, are as the stack says.
 ///
 /// No component means all of them. A rule that an earlier one made, and that the stack file does not state any more, is
 /// taken away; one that somebody else made stays.
 pub fn up(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
-    up_with(stack, inventory, only, &unknown::obsolete(stack, inventory))
+    up_with(stack, inventory, only, &access::obsolete(stack, inventory))
 }
 
 /// As [`up`], with that which is not stated and is to go; what is not there any more, or is stated, is passed over.
@@ -37,8 +20,7 @@ pub fn up_with(stack: &Stack, inventory: &Inventory, only: &[Component], closes:
     let stack = &*at_its_port(stack, inventory);
     let mut plan = Plan::new(Direction::Up);
     let resources = scope::with_needs(only);
-    let found =
-        unknown::unknown(stack, inventory).into_iter().filter(|one| resources.contains(&one.resource));
+    let found = access::unknown(stack, inventory).into_iter().filter(|one| resources.contains(&one.resource));
     (plan.closes, plan.left_alone) = found.partition(|one| closes.contains(one));
     let mut unwanted = Vec::new();
     for resource in resources {
@@ -71,20 +53,6 @@ pub fn up_with(stack: &Stack, inventory: &Inventory, only: &[Component], closes:
         }
     }
     plan
-}
-
-/// Returns the stack with the port that its database listens on. The stack file's is for one that is yet to be made: rules
-/// for another port than the database's would let nobody in, whatever the file says.
-pub fn at_its_port<'a>(stack: &'a Stack, inventory: &Inventory) -> Cow<'a, Stack> {
-    let database = inventory.database.as_ref().filter(|database| database.status != "deleting");
-    match database.and_then(|database| database.endpoint.as_ref()) {
-        Some((_, port)) if *port != stack.database.port => {
-            let mut stack = stack.clone();
-            stack.database.port = *port;
-            Cow::Owned(stack)
-        }
-        Some(_) | None => Cow::Borrowed(stack),
-    }
 }
 
 /// Returns what is left of a part that was turned off in the stack file. Logs stay: they are data.

@@ -1,7 +1,7 @@
 //! What is to be done about all that watches the database: alarms, their topic, the role of enhanced monitoring.
 
 use super::server;
-use super::up::{Surplus, Verdict};
+use super::verdict::{Surplus, Verdict};
 use crate::alarm::{self, Want};
 use crate::inventory::{Alarm, Inventory};
 use crate::spec::{MONITORING_POLICY, Stack};

@@ -1,6 +1,5 @@
-use super::Task;
-use super::Task::{Adopt, Bastion, Connect, Doctor, Down, Migrate, Rotate, Status, Tenant, Up};
 use super::clause::Clause;
+use super::task::Task::{self, Adopt, Bastion, Connect, Doctor, Down, Migrate, Rotate, Status, Tenant, Up};
 
 /// One action: whose policy has it, in which statement, and the calls at which IAM asks for it.
 pub(super) struct Grant {

@@ -1,29 +1,24 @@
 //! The client's end of a shell's data channel as a state machine: messages and time go in, actions come out.
 
+mod handshake;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 
-use super::payload::{EncryptionChallenge, KmsRequest, KmsResponse, TerminalSize, parse_exit_code};
-use crate::cipher::{Cipher, DataKey, Side};
-use crate::control::ControlError;
+use super::payload::{EncryptionChallenge, KmsRequest, TerminalSize, parse_exit_code};
+use crate::cipher::Cipher;
 use crate::error::Error;
-use crate::handshake::{self, Outcome};
 use crate::liveness::{self, AGENT_LIMIT, Liveness, Signs};
 use crate::message::{Message, PayloadType};
-use crate::payload::{HandshakeComplete, HandshakeRequest, OpenDataChannel, RequestedAction, Token};
+use crate::payload::{HandshakeComplete, HandshakeRequest};
 use crate::reliable::{Arrived, Reliable};
 use crate::version::Version;
 
 /// How long typing waits for the first output after a handshake. What comes before the agent is ready is acknowledged and
 /// thrown away; its first output shows that it is. A program that says nothing gets what is typed after that time.
 const HOLD: Duration = Duration::from_millis(500);
-const SESSION_TYPE: &str = "SessionType";
-const KMS_ENCRYPTION: &str = "KMSEncryption";
-/// What stands in for a version that cannot be read: shells do not depend on it.
-const UNKNOWN: Version = Version::new(0, 0, 0, 0);
 
 /// What the owner of the channel has to do, in this order.
 pub(crate) enum Action {
@@ -94,9 +89,9 @@ impl Channel {
         }
     }
 
-    /// Returns the first frame of a connection, to be sent as text.
-    pub(crate) fn open_frame(&self, token: &Token) -> OpenDataChannel {
-        self.reliable.open_frame(token)
+    /// Returns the layer that numbers and repeats messages.
+    pub(crate) fn reliable(&mut self) -> &mut Reliable {
+        &mut self.reliable
     }
 
     pub(crate) fn on_message(&mut self, message: Message, now: Instant) -> Vec<Action> {
@@ -131,38 +126,6 @@ impl Channel {
         Some(actions)
     }
 
-    /// Takes the data key, or why there is none.
-    pub(crate) fn on_data_key(&mut self, key: Result<DataKey, ControlError>, now: Instant) -> Vec<Action> {
-        let mut actions = Vec::new();
-        if !matches!(self.phase, Phase::Keyless { .. }) {
-            return actions;
-        }
-        let Phase::Keyless { request, kms } = std::mem::replace(&mut self.phase, Phase::Quiet) else {
-            return actions;
-        };
-        match key {
-            Ok(key) => {
-                let response = KmsResponse {
-                    ciphertext_key: key.ciphertext().clone(),
-                    challenge_acknowledgement: !kms.challenge.is_empty(),
-                };
-                self.cipher = Some(Cipher::new(&key, Side::Client));
-                let encryption = || Outcome::Done(json!(response));
-                if let Err(error) = self.answer(&request, encryption, now, &mut actions) {
-                    self.close(error, &mut actions);
-                }
-            }
-            Err(source) => {
-                // The agent is told too: it would wait for 15 seconds.
-                let encryption = || Outcome::Failed("the client got no data key");
-                drop(self.answer(&request, encryption, now, &mut actions));
-                let error = Error::Control { action: "encrypt", source: Arc::from(source) };
-                self.close(error, &mut actions);
-            }
-        }
-        actions
-    }
-
     /// Does what is due at `now`.
     pub(crate) fn on_timer(&mut self, now: Instant) -> Vec<Action> {
         let mut actions: Vec<Action> = self.reliable.on_timer(now).into_iter().map(Action::Send).collect();
@@ -188,28 +151,6 @@ impl Channel {
     fn signs(&self) -> Signs {
         let (heard, owing) = (self.reliable.heard(), self.reliable.owing());
         Signs { heard, owing, is_needed: false, may_be_stalled: false }
-    }
-
-    pub(crate) fn on_disconnect(&mut self, now: Instant) {
-        self.reliable.on_disconnect(now);
-    }
-
-    /// Nothing is read from the connection now, so the agent's silence is ours.
-    pub(crate) fn on_deaf(&mut self, now: Instant) {
-        self.reliable.on_heard(now);
-    }
-
-    pub(crate) fn progress(&self) -> u64 {
-        self.reliable.progress()
-    }
-
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.reliable.outgoing().outstanding() > 0
-    }
-
-    /// Returns every frame that must be written again after a new connection was opened.
-    pub(crate) fn on_reconnect(&mut self, now: Instant) -> Vec<Bytes> {
-        self.reliable.on_reconnect(now)
     }
 
     /// Returns the frame that types these bytes; the session must be ready, or the agent throws them away.
@@ -279,45 +220,6 @@ impl Channel {
         Ok(())
     }
 
-    fn on_request(&mut self, payload: &[u8], now: Instant, actions: &mut Vec<Action>) -> Result<(), Error> {
-        let request = handshake::parse(payload)?;
-        let encryption =
-            request.requested_client_actions.iter().find(|one| one.action_type == KMS_ENCRYPTION);
-        let Some(encryption) = encryption else {
-            return self.answer(&request, || Outcome::Unsupported, now, actions);
-        };
-        let kms: KmsRequest = serde_json::from_value(encryption.action_parameters.clone())
-            .map_err(|error| Error::Handshake(Arc::new(error)))?;
-        let mut context = vec![
-            ("aws:ssm:SessionId".to_owned(), self.session_id.clone()),
-            ("aws:ssm:TargetId".to_owned(), self.target.clone()),
-        ];
-        if !kms.challenge.is_empty() {
-            context.push(("aws:ssm:RandomChallenge".to_owned(), kms.challenge.clone()));
-        }
-        actions.push(Action::GetDataKey(KeyRequest { key_id: kms.key_id.clone(), context }));
-        self.phase = Phase::Keyless { request, kms };
-        Ok(())
-    }
-
-    /// Answers the handshake; an error says that the session cannot go on, though the answer must be sent.
-    fn answer(
-        &mut self,
-        request: &HandshakeRequest,
-        encryption: impl Fn() -> Outcome,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), Error> {
-        let response = handshake::respond(request, |action| match action.action_type.as_str() {
-            SESSION_TYPE if is_shell(action) => Outcome::Done(Value::Null),
-            KMS_ENCRYPTION => encryption(),
-            _ => Outcome::Unsupported,
-        });
-        actions.push(self.send(PayloadType::HandshakeResponse, response.to_payload(), now));
-        self.phase = Phase::Answered { agent: request.agent_version.parse().unwrap_or(UNKNOWN) };
-        handshake::refused(&response).map_or(Ok(()), Err)
-    }
-
     fn send(&mut self, payload_type: PayloadType, payload: Bytes, now: Instant) -> Action {
         Action::Send(self.reliable.send(payload_type, payload, now))
     }
@@ -326,11 +228,6 @@ impl Channel {
         self.phase = Phase::Over;
         actions.push(Action::Closed(error));
     }
-}
-
-fn is_shell(action: &RequestedAction) -> bool {
-    let kind = action.action_parameters["SessionType"].as_str();
-    matches!(kind, Some("Standard_Stream" | "InteractiveCommands" | "NonInteractiveCommands"))
 }
 
 fn output(payload_type: PayloadType, plain: Bytes) -> Action {
@@ -345,8 +242,10 @@ fn output(payload_type: PayloadType, plain: Bytes) -> Action {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::cipher::{DataKey, Side};
     use crate::message::MessageType;
     use crate::{HandshakeResponse, TerminalSize};
 

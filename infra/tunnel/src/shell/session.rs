@@ -4,28 +4,28 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::channel::{Action, Channel, KeyRequest};
+use super::event::ShellEvent;
+use super::options::ShellOptions;
 use super::payload::TerminalSize;
-use super::{ShellEvent, ShellOptions};
 use crate::PAYLOAD_SIZE;
-use crate::carrier::{Carrier, CarrierOptions, End, Traffic};
 use crate::cipher::DataKey;
+use crate::connection_loop::{ConnectionLoop, ConnectionOptions};
 use crate::control::{BoxFuture, Control, ControlError};
 use crate::error::Error;
 use crate::event::Event;
-use crate::heartbeat::Heartbeat;
 use crate::link::Progress;
 use crate::message::Message;
-use crate::payload::{OpenDataChannel, Token};
 use crate::reliable::Reliable;
-use crate::session::silent;
+use crate::traffic::{End, Traffic};
 use crate::websocket::{Connection, Reading};
 
 /// What is typed.
@@ -52,9 +52,13 @@ pub(super) struct Session {
     options: ShellOptions,
     ends: Ends,
     channel: Channel,
-    /// The data key that was asked for.
+    /// The request for a data key, until it is answered.
     key: Option<BoxFuture<'static, Result<DataKey, ControlError>>>,
-    /// What came and was not taken yet.
+    /// The answer, until the next turn.
+    given_key: Option<Result<DataKey, ControlError>>,
+    /// Input that was received, until the next turn.
+    typed: Option<Input>,
+    /// Events that nobody has taken yet.
     undelivered: VecDeque<ShellEvent>,
     closing: Option<Closing>,
 }
@@ -66,19 +70,19 @@ struct Closing {
 impl Session {
     /// Starts a session and carries it to its end.
     pub(super) async fn run(control: Arc<dyn Control>, options: ShellOptions, ends: Ends) {
-        let carrier = CarrierOptions {
+        let connection_loop = ConnectionOptions {
             tls: options.tls.clone(),
             resume_limit: options.resume_limit,
             events: options.events.clone(),
         };
-        let mut carrier = match Carrier::start(Arc::clone(&control), carrier).await {
-            Ok(carrier) => carrier,
+        let mut connection_loop = match ConnectionLoop::start(Arc::clone(&control), connection_loop).await {
+            Ok(connection_loop) => connection_loop,
             Err(error) => {
                 ends.progress.send_modify(|progress| progress.ended = Some(error));
                 return;
             }
         };
-        let session_id = carrier.session_id().to_owned();
+        let session_id = connection_loop.session_id().to_owned();
         let reliable = Reliable::new(PAYLOAD_SIZE, options.window, Instant::now().into_std());
         let mut session = Session {
             channel: Channel::new(reliable, session_id.clone(), options.target.clone()),
@@ -87,35 +91,16 @@ impl Session {
             options,
             ends,
             key: None,
+            given_key: None,
+            typed: None,
             undelivered: VecDeque::new(),
             closing: None,
         };
-        let why = carrier.carry(&mut session).await;
-        session.finish(&carrier, why).await;
+        let why = connection_loop.run(&mut session).await;
+        session.finish(&connection_loop, why).await;
     }
 
-    /// Does everything that can be done without waiting.
-    fn turn(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
-        let actions = self.channel.on_timer(now.into_std());
-        if let Some(end) = self.apply(actions, connection) {
-            return Some(end);
-        }
-        // Not left to the select alone: while frames keep coming, nothing else would have its turn there.
-        while self.may_type()
-            && let Ok(input) = self.ends.input.try_recv()
-        {
-            self.on_input(input, connection, now);
-        }
-        while let Some(event) = self.undelivered.pop_front() {
-            if let Err(TrySendError::Full(event)) = self.ends.output.try_send(event) {
-                self.undelivered.push_front(event);
-                break;
-            }
-        }
-        None
-    }
-
-    /// Data that came before the shell listens would be lost.
+    /// Says whether input may be sent: the agent throws away what comes before the shell listens.
     fn may_type(&self) -> bool {
         let is_held = self.channel.hold_until().is_some_and(|until| Instant::now().into_std() < until);
         self.channel.is_ready() && !is_held && self.channel.room() > 0
@@ -127,19 +112,6 @@ impl Session {
             Input::Size(size) => self.channel.resize(size, now.into_std()),
         };
         connection.queue_frame(frame);
-    }
-
-    fn on_frame(&mut self, frame: Bytes, connection: &mut Connection) -> Option<End> {
-        // If it was data, its sender will send it again.
-        let Ok(message) = Message::parse(frame) else { return None };
-        let now = Instant::now().into_std();
-        let mut actions = self.channel.on_message(message, now);
-        loop {
-            if let Some(end) = self.apply(actions, connection) {
-                return Some(end);
-            }
-            actions = self.channel.on_more(now)?;
-        }
     }
 
     fn apply(&mut self, actions: Vec<Action>, connection: &mut Connection) -> Option<End> {
@@ -157,7 +129,7 @@ impl Session {
                 Action::Output(bytes) => self.undelivered.push_back(ShellEvent::Output(bytes)),
                 Action::StdErr(bytes) => self.undelivered.push_back(ShellEvent::StdErr(bytes)),
                 Action::Exit(code) => self.undelivered.push_back(ShellEvent::Exit(code)),
-                Action::Reconnect(silence) => return Some(End::Lost(silent(silence))),
+                Action::Reconnect(silence) => return Some(End::silent(silence)),
                 Action::Closed(error) => return Some(End::Over(error)),
             }
         }
@@ -167,8 +139,8 @@ impl Session {
         None
     }
 
-    /// Hands out what came last, tells the service, and then whoever waits for the end.
-    async fn finish(self, carrier: &Carrier, why: Error) {
+    /// Hands out the last events, tells the service, and then everybody who waits for the end.
+    async fn finish(self, connection_loop: &ConnectionLoop, why: Error) {
         let Session { mut ends, undelivered, closing, .. } = self;
         let is_wanted = closing.is_none();
         let deliver = async {
@@ -178,7 +150,7 @@ impl Session {
                 }
             }
         };
-        let ((), told) = tokio::join!(deliver, carrier.finish(&why));
+        let ((), told) = tokio::join!(deliver, connection_loop.finish(&why));
         ends.progress.send_modify(|progress| progress.ended = Some(why));
         let asked_late = std::iter::from_fn(|| ends.close.try_recv().ok());
         for done in closing.and_then(|closing| closing.done).into_iter().chain(asked_late) {
@@ -188,67 +160,86 @@ impl Session {
 }
 
 impl Traffic for Session {
-    fn open_frame(&self, token: &Token) -> OpenDataChannel {
-        self.channel.open_frame(token)
+    fn reliable(&mut self) -> &mut Reliable {
+        self.channel.reliable()
     }
 
-    async fn drive(&mut self, connection: &mut Connection) -> End {
-        let mut heartbeat = Heartbeat::new(Instant::now().into_std(), SystemTime::now());
-        let ready_by = Instant::now() + self.options.handshake_limit;
+    fn handshake_limit(&self) -> Duration {
+        self.options.handshake_limit
+    }
+
+    fn is_ready(&self) -> bool {
+        self.channel.is_ready()
+    }
+
+    fn turn(&mut self, connection: &mut Connection, now: Instant) -> Option<End> {
+        if self.closing.is_some() {
+            return Some(End::Over(Error::Closed));
+        }
+        if let Some(key) = self.given_key.take() {
+            let actions = self.channel.on_data_key(key, now.into_std());
+            if let Some(end) = self.apply(actions, connection) {
+                return Some(end);
+            }
+        }
+        if let Some(input) = self.typed.take() {
+            self.on_input(input, connection, now);
+        }
+        let actions = self.channel.on_timer(now.into_std());
+        if let Some(end) = self.apply(actions, connection) {
+            return Some(end);
+        }
+        // `wait` is not enough: while frames keep coming, it is never reached.
+        while self.may_type()
+            && let Ok(input) = self.ends.input.try_recv()
+        {
+            self.on_input(input, connection, now);
+        }
+        while let Some(event) = self.undelivered.pop_front() {
+            if let Err(TrySendError::Full(event)) = self.ends.output.try_send(event) {
+                self.undelivered.push_front(event);
+                break;
+            }
+        }
+        // For the same reason.
+        self.closing =
+            closed(&mut self.ends.close, &self.ends.output).now_or_never().map(|done| Closing { done });
+        self.closing.is_some().then_some(End::Over(Error::Closed))
+    }
+
+    fn on_frame(&mut self, frame: Bytes, connection: &mut Connection) -> Option<End> {
+        // If it was data, its sender will send it again.
+        let Ok(message) = Message::parse(frame) else { return None };
+        let now = Instant::now().into_std();
+        let mut actions = self.channel.on_message(message, now);
         loop {
-            let now = Instant::now();
-            if let Some(end) = self.turn(connection, now) {
-                return end;
+            if let Some(end) = self.apply(actions, connection) {
+                return Some(end);
             }
-            let waits = !self.channel.is_ready();
-            if waits && now >= ready_by {
-                return End::Over(Error::HandshakeTimedOut { limit: self.options.handshake_limit });
+            actions = self.channel.on_more(now)?;
+        }
+    }
+
+    fn reading(&self) -> Reading {
+        if self.undelivered.is_empty() { Reading::Open } else { Reading::Stopped }
+    }
+
+    fn next_timer(&self, now: Instant) -> Option<Instant> {
+        let hold = self.channel.hold_until().map(Instant::from_std).filter(|until| *until > now);
+        [self.channel.next_timer().map(Instant::from_std), hold].into_iter().flatten().min()
+    }
+
+    async fn wait(&mut self, reading: Reading) {
+        let may_type = self.may_type();
+        tokio::select! {
+            biased;
+            done = closed(&mut self.ends.close, &self.ends.output) => self.closing = Some(Closing { done }),
+            key = asked(&mut self.key) => {
+                self.key = None;
+                self.given_key = Some(key);
             }
-            let reading = if self.undelivered.is_empty() { Reading::Open } else { Reading::Stopped };
-            if reading == Reading::Stopped {
-                // It is we who do not listen.
-                heartbeat.on_heard(now.into_std());
-                self.channel.on_deaf(now.into_std());
-            }
-            if let Err(dead) = connection.beat(&mut heartbeat, now) {
-                return End::Lost(dead);
-            }
-            let hold = self.channel.hold_until().map(Instant::from_std).filter(|until| *until > now);
-            let timers = [self.channel.next_timer().map(Instant::from_std), waits.then_some(ready_by), hold];
-            let wake_at =
-                timers.into_iter().flatten().fold(Instant::from_std(heartbeat.next()), Instant::min);
-            let may_type = self.may_type();
-            tokio::select! {
-                biased;
-                done = closed(&mut self.ends.close, &self.ends.output) => {
-                    self.closing = Some(Closing { done });
-                    return End::Over(Error::Closed);
-                }
-                received = connection.next(reading) => {
-                    let frames = match received {
-                        Ok(frames) => frames,
-                        Err(error) => return End::Lost(error),
-                    };
-                    heartbeat.on_heard(Instant::now().into_std());
-                    for frame in frames {
-                        if let Some(end) = self.on_frame(frame, connection) {
-                            return end;
-                        }
-                    }
-                }
-                key = asked(&mut self.key) => {
-                    self.key = None;
-                    let actions = self.channel.on_data_key(key, Instant::now().into_std());
-                    if let Some(end) = self.apply(actions, connection) {
-                        return end;
-                    }
-                }
-                Some(input) = self.ends.input.recv(), if may_type => {
-                    self.on_input(input, connection, Instant::now());
-                }
-                () = has_room(&self.ends.output), if reading == Reading::Stopped => (),
-                () = sleep_until(wake_at) => (),
-            }
+            Some(input) = self.ends.input.recv(), if may_type => self.typed = Some(input),
+            () = has_room(&self.ends.output), if reading == Reading::Stopped => (),
         }
     }
 
@@ -268,24 +259,16 @@ impl Traffic for Session {
         self.closing.is_some()
     }
 
-    fn progress(&self) -> u64 {
-        self.channel.progress()
-    }
-
-    fn has_unsent(&self) -> bool {
-        self.channel.has_unsent()
-    }
-
     fn on_lost(&mut self) {
-        self.channel.on_disconnect(Instant::now().into_std());
+        self.reliable().on_disconnect(Instant::now().into_std());
     }
 
     fn on_resumed(&mut self) -> Vec<Bytes> {
-        self.channel.on_reconnect(Instant::now().into_std())
+        self.reliable().on_reconnect(Instant::now().into_std())
     }
 }
 
-/// Waits for the data key that was asked for, if one was.
+/// Waits for the data key, if one was requested.
 async fn asked<T>(key: &mut Option<BoxFuture<'static, T>>) -> T {
     match key {
         Some(key) => key.await,
@@ -298,7 +281,7 @@ async fn has_room(output: &mpsc::Sender<ShellEvent>) {
     drop(output.reserve().await);
 }
 
-/// Waits until the session is to end: somebody asks for it, or nobody takes what comes any more.
+/// Waits until the session is to end: somebody asks for that, or nobody takes its events any more.
 async fn closed(
     close: &mut mpsc::UnboundedReceiver<Done>,
     output: &mpsc::Sender<ShellEvent>,

@@ -194,7 +194,7 @@ async fn a_full_read_buffer_stops_the_websocket_and_reading_starts_it_again() {
     let service = Service::new(Script::new(Target::Flood(4)));
     let mut options = self::options();
     options.read_buffer = 100_000;
-    options.spool = 0;
+    options.spill_file = 0;
     let tunnel = open(&service, options).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
     until("the buffer is full", || tunnel.state().unread_bytes > 100_000).await;

@@ -2,7 +2,7 @@
 
 use db::{ConnectOptions, Login, SearchPath, Server, Session, connect};
 use deploy::bridge::Bridge;
-use deploy::task::tenant;
+use deploy::tenants;
 use serde_json::Value;
 use tests::{Fixture, Ran, Want};
 
@@ -79,7 +79,7 @@ impl Stage {
         let bridge = Bridge::to_database(context, &cloud, &inventory).await.unwrap();
         let server = bridge.server(context).unwrap();
         let evil = context.stack.tenants.iter().filter(|one| one.name == EVIL).cloned().collect::<Vec<_>>();
-        let evil = tenant::specs(context, &cloud, &evil).await.unwrap().remove(0).unwrap().login();
+        let evil = tenants::specs(context, &cloud, &evil).await.unwrap().remove(0).unwrap().login();
         Stage { fixture, files, bridge, server, evil }
     }
 

@@ -8,6 +8,7 @@ use aws::Cloud;
 use db::tenant::DropSpec;
 use db::{Login, Server};
 use deploy::bridge::{self, Bridge};
+use deploy::db_task::DbTask;
 use deploy::task::tenant;
 use sandbox::Pacing;
 use stack::Events;
@@ -50,8 +51,8 @@ impl Stage {
     }
 
     async fn create(&self, tenants: &[Tenant]) {
-        let context = &self.fixture.context;
-        let created = tenant::create(context, &self.cloud, &self.server, &self.master, tenants).await;
+        let task = DbTask { context: &self.fixture.context, cloud: &self.cloud, server: &self.server };
+        let created = tenant::create(task, &self.master, tenants).await;
         tenant::judge_created(&created.unwrap()).unwrap();
     }
 

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use db::{ConnectOptions, SearchPath, Session};
 use deploy::bridge::{self, Bridge};
-use deploy::task::tenant;
+use deploy::tenants;
 use sandbox::Pacing;
 use tests::{Fixture, LIMIT, Random, Want, seen, within};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -85,7 +85,7 @@ impl Stage {
         let master = db::connect(&server, &master, &ConnectOptions::default()).await.unwrap();
         let mut tenants = Vec::new();
         let own = ConnectOptions { search_path: SearchPath::Own, ..ConnectOptions::default() };
-        for spec in tenant::specs(context, &cloud, &context.stack.tenants).await.unwrap() {
+        for spec in tenants::specs(context, &cloud, &context.stack.tenants).await.unwrap() {
             let login = spec.unwrap().login();
             tenants.push(db::connect(&server, &login, &own).await.unwrap());
         }

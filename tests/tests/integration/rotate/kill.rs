@@ -104,7 +104,7 @@ impl Stage {
         let before = gateway.journal().len();
         let tap = Tap::new(self.server.dial.clone(), MANY);
         let server = through(&self.server, tap.clone());
-        let rotated = rotate(&self.fixture.context, &self.cloud, &server, targets).await;
+        let rotated = rotate(self.on(&server), targets).await;
         assert!(rotated.is_ok(), "a rotation succeeds without faults");
         let messages = MANY - tap.left.load(Ordering::SeqCst);
         let mut points: Vec<Point> = (1..=messages).map(Point::Message).collect();
@@ -142,7 +142,7 @@ impl Stage {
             }
         };
         let was_killed = tokio::select! {
-            _ = rotate(&self.fixture.context, &self.cloud, &server, targets) => false,
+            _ = rotate(self.on(&server), targets) => false,
             () = killed => true,
         };
         gateway.clear_faults();

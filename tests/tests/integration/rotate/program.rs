@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aws::Stop;
 use db::{BoxStream, Dial};
 use deploy::context::Context;
+use deploy::db_task::DbTask;
 use deploy::failure::Exit;
 use deploy::task::secret::rotate::{Outcome, Stage as Reached, Target, rotate};
 use futures_util::FutureExt;
@@ -200,7 +201,8 @@ fn ctrl_c_stops_between_two_steps_and_says_which_password_logs_in() {
             let context = Context { stop: stop.clone(), ..stage.fixture.context.clone() };
             let (inner, left) = (stage.server.dial.clone(), AtomicUsize::new(connection));
             let server = through(&stage.server, Interrupting { inner, left, stop });
-            let rotated = rotate(&context, &stage.cloud, &server, &targets[..1]).await.unwrap();
+            let task = DbTask { context: &context, cloud: &stage.cloud, server: &server };
+            let rotated = rotate(task, &targets[..1]).await.unwrap();
             let Outcome::Failed { stage: at, failure } = &rotated[0].outcome else { panic!("{rotated:?}") };
             assert_eq!((*at, failure.exit), (reached, Exit::Interrupted));
             stage.rotate(&targets[..1]).await;

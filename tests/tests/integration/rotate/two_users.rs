@@ -111,7 +111,7 @@ fn a_role_that_is_nobodys_second_user_is_left_alone() {
         let target = stage.with_two_users(1);
         let make = format!("CREATE ROLE {CLONE} LOGIN");
         stage.fixture.run(&["psql", "--", "-Xqc", &make]).await.expect(0);
-        let rotated = rotate(&stage.fixture.context, &stage.cloud, &stage.server, &target).await.unwrap();
+        let rotated = rotate(stage.on(&stage.server), &target).await.unwrap();
         let deploy::task::secret::rotate::Outcome::Failed { failure, .. } = &rotated[0].outcome else {
             panic!("{rotated:?}")
         };

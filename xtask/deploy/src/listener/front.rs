@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::pipe;
+use super::pipe::pipe;
 
 /// PostgreSQL's SSLRequest: length 8, code 80877103 (PostgreSQL, "Message Formats").
 pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];

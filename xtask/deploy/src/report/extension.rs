@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use db::quote::{ident, literal, shell};
 
-use super::matrix::Seen;
+use super::migration_status::Seen;
 
 /// Adds to the drift of each tenant in which extensions it differs from most of its set.
 pub fn compare(seen: &mut [Seen]) {
@@ -73,7 +73,7 @@ fn parts(version: &str) -> Vec<u64> {
 mod tests {
     use db::tenant::Extension;
 
-    use super::super::matrix::tests::tenant;
+    use super::super::migration_status::tests::tenant;
     use super::*;
 
     fn with(name: &str, version: Option<&str>) -> Seen {

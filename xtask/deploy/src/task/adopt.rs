@@ -8,12 +8,12 @@ use stack::adopt::{self, Candidate, Found, Given, Listing};
 use stack::plan::Drift;
 use stack::{Inventory, Plan, Stack};
 
-use crate::alone::{self, Belief};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::stack_lock::{self, Freshness};
 use crate::task::plan;
 use crate::text::{Text, put_line};
-use crate::{confirm, registry, table, view};
+use crate::{confirm, table, tenant_source, view};
 
 /// Shows what the file names, what differs from the stack file and what `up` would do after; asks; tags it.
 pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Failure> {
@@ -65,14 +65,14 @@ pub async fn run(context: &Context, args: &xtask::Adopt) -> Result<ExitCode, Fai
         Box::pin(aws::adopt::settle(&cloud, stack, &open, &context.stop)).await.map_err(again)?;
         Ok(())
     };
-    let alone = alone::change(
+    let changing = stack_lock::change(
         context,
         &cloud,
-        ("adopt", Belief::UnlessLocked.unless_asked(context)),
+        ("adopt", Freshness::UnlessLocked.unless_asked(context)),
         inventory,
         work,
     );
-    Box::pin(alone).await?;
+    Box::pin(changing).await?;
     let mut text = Text::of(format_args!("adopted: {} parts", open.len()));
     put_line!(text, "next: {}", after.next());
     view::result(context.json, &text, &document(true))?;
@@ -86,7 +86,7 @@ fn read(file: &Path) -> Result<Listing, Failure> {
         Failure::usage(format!("cannot read `{shown}`: {error}"))
             .hint("name the file that the scripts kept: `cargo xtask adopt --from aws-resources.env`")
     })?;
-    adopt::parse(&bytes, &shown).map_err(registry::refuse)
+    adopt::parse(&bytes, &shown).map_err(tenant_source::refuse)
 }
 
 /// Refuses a file that speaks of another stack, region or account.

@@ -37,7 +37,7 @@ pub async fn run(context: &Context) -> Result<ExitCode, Failure> {
             "bastion_since_start": since.map(|(time, amount)| json!({ "seconds": time.as_secs(), "cost": amount })),
         }),
     )?;
-    context.ending.set_farewell(running::look(context, &cloud, &inventory));
+    context.shutdown.set_closing_note(running::look(&context.stack, &cloud, &inventory));
     Ok(ExitCode::SUCCESS)
 }
 

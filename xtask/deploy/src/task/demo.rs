@@ -11,25 +11,26 @@ use xtask::{PostgresSource, SandboxStart};
 use crate::access::{Access, Given};
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
+use crate::db_task::{self, DbTask};
 use crate::failure::{Exit, Failure};
 use crate::sets::Sets;
 use crate::task::{audit, down, migrate, plan, sandbox as sandbox_task, status, tenant, up};
 use crate::text::Text;
 use crate::view::{seconds, tell};
-use crate::{place, registry, table};
+use crate::{paths, program, table, tenant_source, tenants};
 
 /// Returns the demo's own stack: what is tried out here must not be the production that the stack file describes.
 ///
 /// # Errors
 /// None, as long as the file that is built in is right.
 pub fn stack() -> Result<Stack, Failure> {
-    stack::config::parse_bytes(place::DEMO, place::DEMO_FILE).map_err(registry::refuse)
+    stack::config::parse_bytes(paths::DEMO, paths::DEMO_FILE).map_err(tenant_source::refuse)
 }
 
 /// Runs every part in turn and sums up. Whatever fails, the sandbox is stopped, unless it is to be kept.
 pub async fn run(args: &xtask::Demo, mut context: Context) -> Result<ExitCode, Failure> {
     let name =
-        if args.keep { sandbox_task::DEFAULT.to_owned() } else { format!("demo-{}", std::process::id()) };
+        if args.keep { program::DEFAULT_SANDBOX.to_owned() } else { format!("demo-{}", std::process::id()) };
     let mut parts = Parts { context: context.clone(), done: Vec::new() };
 
     let (access, own) =
@@ -72,7 +73,7 @@ async fn start(context: &Context, name: &str, keep: bool) -> Result<(Access, Opt
         let running = sandbox_task::start(name, &args, &context.view).await?;
         return Ok((access(&running.environment), None));
     }
-    let dir = place::sandboxes()?.join(name);
+    let dir = paths::sandboxes()?.join(name);
     let sandbox = Sandbox::start(sandbox_task::options(&dir, &args, &context.view)?).await?;
     Ok((access(&sandbox.environment()), Some(sandbox)))
 }
@@ -103,8 +104,8 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
             Ok(bridge)
         })
         .await?;
-    let work = async |bridge: &Arc<Bridge>| databases(context, parts, &cloud, bridge).await;
-    Box::pin(bridge.during(work)).await?;
+    let work = async |task: DbTask<'_>, _: &Arc<Bridge>| databases(task, parts).await;
+    db_task::run_on(context, &cloud, bridge, work).await?;
     parts
         .run("status", "what exists and what it costs", async {
             let status = Box::pin(status::look(context)).await?;
@@ -133,27 +134,22 @@ async fn job(context: &Context, parts: &mut Parts, keep: bool) -> Result<(), Fai
         .await
 }
 
-async fn databases(
-    context: &Context,
-    parts: &mut Parts,
-    cloud: &aws::Cloud,
-    bridge: &Bridge,
-) -> Result<(), Failure> {
-    let tenants = tenant::chosen(context, &[])?;
-    let server = bridge.server(context)?;
-    let master = bridge::master(context, cloud).await?;
+async fn databases(task: DbTask<'_>, parts: &mut Parts) -> Result<(), Failure> {
+    let context = task.context;
+    let tenants = tenants::chosen(context, &[])?;
+    let master = bridge::master(context, task.cloud).await?;
     parts
         .run("tenants", "roles, secrets, databases", async {
-            tenant::judge_created(&tenant::create(context, cloud, &server, &master, &tenants).await?)
+            tenant::judge_created(&tenant::create(task, &master, &tenants).await?)
         })
         .await?;
-    let mut sets = Sets::load(&place::workspace().join("db/migrations"), Some(&tenants), &context.events)?;
+    let mut sets = Sets::load(&paths::workspace().join("db/migrations"), Some(&tenants), &context.events)?;
     parts
         .run("migrations", "refinery's files, through the tunnel", async {
-            migrate::judge(&migrate::apply(context, cloud, &server, &tenants, &mut sets).await?)
+            migrate::judge(&migrate::apply(task, &tenants, &mut sets).await?)
         })
         .await?;
-    let verify = tenant::verify(context, cloud, &server, &master, &tenants);
+    let verify = tenant::verify(task, &master, &tenants);
     parts.run("verify", "owner, isolation, login over verified TLS", verify).await?;
     Ok(())
 }

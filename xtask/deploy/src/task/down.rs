@@ -9,13 +9,13 @@ use stack::plan::{Action, Fate, SecretFate, Snapshot, Step};
 use stack::receipt::{Audit, Evidence, Head, Left, Verdict, is_thing};
 use stack::{Component, Inventory, Plan, Receipt, Resource};
 
-use crate::alone::{self, Belief, Outcome};
 use crate::context::Context;
-use crate::failure::{self, Exit, Failure};
+use crate::failure::{Exit, Failure};
 use crate::running::{self, Running};
+use crate::stack_lock::{self, Freshness, Outcome};
 use crate::task::{audit, plan};
 use crate::text::{Text, put_line};
-use crate::{confirm, power, report, view};
+use crate::{cause, confirm, connected, report, view};
 
 /// A teardown: what is to go, how, and where.
 struct Job<'a> {
@@ -46,7 +46,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
             let receipt =
                 Receipt::new(head(context, account, began_at)?, &nothing, evidence, Audit::default());
             let given = give(context, args.receipt.as_deref(), &receipt);
-            let hints = failure::hints(&error);
+            let hints = cause::hints(&error);
             let failure = Failure::new(Exit::Leftovers, error)
                 .hint("nothing was deleted: allow what was refused, then run `cargo xtask down` again");
             let failure = hints.into_iter().fold(failure, Failure::hint);
@@ -125,9 +125,9 @@ impl Job<'_> {
             plan.steps.iter().any(|step| matches!(&step.action, Action::Delete { id: gone } if gone == id))
         };
         let going = inventory.instances.iter().filter(|instance| goes(&instance.id));
-        let connected = power::connected(cloud, going).await?;
+        let connected = connected::find(cloud, going).await?;
         if !connected.is_empty() {
-            context.view.say_lines(&power::render(&connected));
+            context.view.say_lines(&connected::render(&connected));
         }
         if plan.is_empty() {
             return Ok(());
@@ -155,7 +155,7 @@ impl Job<'_> {
             let is_seen = |plan| {
                 Ok::<bool, Failure>(
                     protected(&inventory, self).is_none()
-                        && alone::goes_on(context, plan, &self.plan, "down")?,
+                        && stack_lock::goes_on(context, plan, &self.plan, "down")?,
                 )
             };
             if self.is_shown && !is_seen(&plan)? {
@@ -175,13 +175,13 @@ impl Job<'_> {
             Ok(Outcome::Done((plan, teardown, found)))
         };
         // Though there be nothing to do: the last look must not find what another run has just begun.
-        let belief = if self.plan.is_empty() {
-            Belief::UnlessLocked
+        let freshness = if self.plan.is_empty() {
+            Freshness::UnlessLocked
         } else {
-            Belief::UnlessLocked.unless_asked(context)
+            Freshness::UnlessLocked.unless_asked(context)
         };
-        let alone = alone::change(context, cloud, ("down", belief), inventory, work);
-        let (plan, mut teardown, found) = match Box::pin(alone).await? {
+        let changing = stack_lock::change(context, cloud, ("down", freshness), inventory, work);
+        let (plan, mut teardown, found) = match Box::pin(changing).await? {
             Outcome::Done(done) => done,
             Outcome::Changed(now) => return Ok(Outcome::Changed(now)),
         };
@@ -195,7 +195,7 @@ impl Job<'_> {
         if receipt.verdict == Verdict::Gone {
             return Vec::new();
         }
-        running::now(self.context, self.cloud, &teardown.inventory).await
+        running::now(&self.context.stack, self.cloud, &teardown.inventory).await
     }
 
     /// The rest of the stack stays, so only what was to go must be gone.
@@ -325,7 +325,7 @@ fn failure(receipt: &Receipt, teardown: &Teardown, still_running: Vec<Running>) 
     } else {
         (Exit::Leftovers, text)
     };
-    let hints = teardown.failed.iter().flat_map(|(_, error)| failure::hints(error));
+    let hints = teardown.failed.iter().flat_map(|(_, error)| cause::hints(error));
     let failure = hints.fold(Failure::new(exit, anyhow::Error::msg(text)), Failure::hint);
     Some(
         failure

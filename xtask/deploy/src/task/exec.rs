@@ -1,22 +1,19 @@
 //! `exec`: runs a command with a tunnel open.
 
-use std::io;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 
 use aws::Cloud;
 use db::Login;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::process::Child;
 
 use crate::bridge::{self, Bridge};
-use crate::child::{Libpq, Program, Way};
+use crate::child::Program;
 use crate::context::Context;
+use crate::db_task::{self, DbTask};
 use crate::failure::{Exit, Failure};
-use crate::listener::{self, Admits, Local, Want, Wrap};
-use crate::task::tenant;
-use crate::{registry, screen};
+use crate::listener::{Admits, Local, Want};
+use crate::reach::reach;
+use crate::{client, tenants};
 
 /// Runs the command with the PG* variables set and passes on its exit code.
 pub async fn run(context: &Context, args: &xtask::Exec) -> Result<ExitCode, Failure> {
@@ -39,87 +36,33 @@ pub async fn with_tunnel(
     want: &Want,
 ) -> Result<ExitCode, Failure> {
     // A query's tenants are known only through the tunnel.
-    let is_listed = tenant_name.is_some() && !registry::is_complete(context);
+    let is_listed = tenant_name.is_some() && !tenants::is_complete(context);
     if !is_listed {
-        tenant_name.map(|name| tenant::known(context, name)).transpose()?;
+        tenant_name.map(|name| tenants::known(context, name)).transpose()?;
     }
     let local = Local::open(want).await?;
-    let (cloud, inventory) = context.reach().await?;
+    let (cloud, inventory) = reach(context).await?;
     let early = if is_listed { None } else { Some(login(context, &cloud, tenant_name).await?) };
-    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
-    let work = async |bridge: &Arc<Bridge>| {
+    let work = async |task: DbTask<'_>, bridge: &Arc<Bridge>| {
         let login = match early {
             Some(login) => login,
-            None => Box::pin(listed(context, &cloud, bridge, tenant_name)).await?,
+            // The stack file's query has to list the tenants first.
+            None => {
+                let context = Box::pin(tenants::complete(task)).await?;
+                Box::pin(login(&context, task.cloud, tenant_name)).await?
+            }
         };
-        run_on(context, bridge, &login, &local, program).await
+        client::run(context, bridge, &login, &local, program).await
     };
-    Ok(exit_code(Box::pin(bridge.during(work)).await?))
-}
-
-/// Runs the command with a local end of an open tunnel and the PG* variables set, to its end.
-///
-/// # Errors
-/// The command cannot be started (1).
-pub async fn run_on(
-    context: &Context,
-    bridge: &Arc<Bridge>,
-    login: &Login,
-    local: &Local,
-    mut program: Program,
-) -> Result<ExitStatus, Failure> {
-    let way = match local {
-        Local::Port(listener, _) => {
-            let port = listener.local_addr()?.port();
-            Way::Port { port, host: bridge.host.clone(), roots: context.access.ca_path() }
-        }
-        Local::Socket(socket) => Way::Socket { dir: socket.dir().to_owned(), port: listener::SOCKET_PORT },
-    };
-    program.connect(&Libpq { login, way });
-    let wrap = Wrap::PostgreSql(listener::tls(context.access.roots()?)?);
-    let lent = screen::lend();
-    // Ctrl-C is the command's, from its first moment on: psql cancels a query with it. It has it from the terminal already.
-    let foreground = context.ending.leave_interrupts();
-    let mut child = program.spawn().await?;
-    let status = tokio::select! {
-        status = wait(context, &mut child) => status?,
-        never = listener::serve(local, bridge, &wrap, &context.view) => match never {},
-    };
-    drop(foreground);
-    drop(lent);
-    Ok(status)
+    Ok(exit_code(db_task::run(context, &cloud, &inventory, work).await?))
 }
 
 /// Returns the login of the tenant, or of the master user if none is named.
 async fn login(context: &Context, cloud: &Cloud, tenant_name: Option<&str>) -> Result<Login, Failure> {
     match tenant_name {
-        Some(name) => bridge::owner(context, cloud, tenant::known(context, name)?).await,
+        Some(name) => bridge::owner(context, cloud, tenants::known(context, name)?).await,
         None => bridge::master(context, cloud).await,
     }
-}
-
-/// Returns the same once the stack file's query has listed the tenants.
-async fn listed(
-    context: &Context,
-    cloud: &Cloud,
-    bridge: &Bridge,
-    tenant_name: Option<&str>,
-) -> Result<Login, Failure> {
-    let context = registry::complete(context, cloud, &bridge.server(context)?).await?;
-    login(&context, cloud, tenant_name).await
-}
-
-/// Waits for the command, and hands on that this program was told to end.
-async fn wait(context: &Context, child: &mut Child) -> io::Result<ExitStatus> {
-    tokio::select! {
-        status = child.wait() => return status,
-        () = context.stop.raised() => (),
-    }
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // If it has ended meanwhile, that is what was wanted.
-        kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
-    }
-    child.wait().await
 }
 
 /// Returns the command's exit code, or 128 and the signal's number as shells do.

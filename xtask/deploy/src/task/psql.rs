@@ -6,29 +6,29 @@ use std::process::{ExitCode, Stdio};
 use crate::child::{self, Program};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::listener::{Admits, Want};
-use crate::place;
+use crate::listener::{TlsBy, Want};
+use crate::paths;
 use crate::task::exec;
 
 /// Runs psql: the one on PATH, else the one that the sandbox's wheel carries.
 pub async fn run(context: &Context, args: &xtask::Psql) -> Result<ExitCode, Failure> {
-    let (path, speaks_tls) = find().await?;
+    let (path, tls) = find().await?;
     let mut program =
         if names_database(&args.args) { Program::new(path) } else { Program::of_postgresql(path) };
     program.args(&args.args);
-    let want = if args.socket || !speaks_tls { Want::Socket(None) } else { Want::Port(0, Admits::Owner) };
+    let want = if args.socket { Want::Socket(None) } else { tls.local_end() };
     exec::with_tunnel(context, args.tenant.as_deref(), program, &want).await
 }
 
-/// Returns psql, and whether it was built with TLS.
-async fn find() -> Result<(PathBuf, bool), Failure> {
+/// Returns psql, and who speaks TLS for it.
+async fn find() -> Result<(PathBuf, TlsBy), Failure> {
     let own = Path::new("psql");
     if runs(own).await {
-        return Ok((own.to_owned(), true));
+        return Ok((own.to_owned(), TlsBy::Program));
     }
     // The wheel's psql was built without.
-    match sandbox::Programs::psql(&place::sandboxes()?) {
-        Some(path) => Ok((path, false)),
+    match sandbox::Programs::psql(&paths::sandboxes()?) {
+        Some(path) => Ok((path, TlsBy::LocalEnd)),
         None => Err(Failure::usage("there is no psql on PATH").hint(
             "install PostgreSQL's client programs, or run `cargo xtask sandbox start` once, which brings one",
         )),

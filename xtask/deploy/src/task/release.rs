@@ -8,19 +8,21 @@ use std::time::{Duration, Instant};
 
 use aws::{ApplyOptions, Cloud};
 use db::migrate::Outcome;
-use db::{ConnectOptions, Login, Server, Session, lock};
+use db::{ConnectOptions, Login, Session, lock};
 use stack::spec::Tenant;
 use stack::{Component, Event, Inventory};
 use xtask::BastionAfter;
 
-use crate::alone::{self, Belief};
+use crate::apply::apply;
 use crate::bridge::{self, Bridge};
 use crate::context::Context;
+use crate::db_task::{self, DbTask};
 use crate::failure::{Exit, Failure};
 use crate::report::{self, release::Release};
 use crate::sets::Sets;
+use crate::stack_lock::{self, Freshness};
 use crate::task::{migrate, tenant, up};
-use crate::{confirm, file, place, power, program, registry, running, view};
+use crate::{confirm, connected, file, paths, program, tenants, view};
 
 /// Where GitHub collects what it shows of a run.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -30,8 +32,8 @@ const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 /// # Errors
 /// Those of its parts, with their exit codes; the report is written all the same.
 pub async fn run(context: &Context, args: &xtask::Release) -> Result<ExitCode, Failure> {
-    let dir = args.dir.clone().unwrap_or_else(|| place::workspace().join("db/migrations"));
-    let known = registry::is_complete(context).then_some(context.stack.tenants.as_slice());
+    let dir = args.dir.clone().unwrap_or_else(|| paths::workspace().join("db/migrations"));
+    let known = tenants::is_complete(context).then_some(context.stack.tenants.as_slice());
     // A bad file is the user's to mend before anything costs.
     let mut sets = Sets::load(&dir, known, &context.events)?;
     if let Some(file) = &args.report {
@@ -111,10 +113,13 @@ async fn work(
     }
     release.bastion.push(found.word());
     let result = match opened {
-        Ok(bridge) => Box::pin(databases(context, args, (&cloud, bridge), sets, release)).await,
+        Ok(bridge) => {
+            let work = async |task: DbTask<'_>, _: &Arc<Bridge>| under_lock(task, args, sets, release).await;
+            db_task::run_on(context, &cloud, bridge, work).await
+        }
         Err(failure) => Err(failure),
     };
-    let put = Box::pin(put_away(context, args, (&cloud, inventory), found, release)).await;
+    let put = Box::pin(put_away(context, args, &cloud, inventory, found, release)).await;
     // What went wrong first says more.
     result.and(put)
 }
@@ -123,28 +128,14 @@ async fn bring(context: &Context, cloud: &Cloud, inventory: Inventory) -> Result
     phase(context, "bastion", up::bring(context, cloud, inventory, &[Component::Bastion])).await
 }
 
-async fn databases(
-    context: &Context,
-    args: &xtask::Release,
-    (cloud, bridge): (&Cloud, Bridge),
-    sets: &mut Sets,
-    release: &mut Release,
-) -> Result<(), Failure> {
-    let work = async |bridge: &Arc<Bridge>| {
-        let server = bridge.server(context)?;
-        Box::pin(alone(context, args, (cloud, &server), sets, release)).await
-    };
-    Box::pin(bridge.during(work)).await
-}
-
 /// Does it while no other release of this stack does.
-async fn alone(
-    context: &Context,
+async fn under_lock(
+    task: DbTask<'_>,
     args: &xtask::Release,
-    (cloud, server): (&Cloud, &Server),
     sets: &mut Sets,
     release: &mut Release,
 ) -> Result<(), Failure> {
+    let DbTask { context, cloud, server } = task;
     let master = bridge::master(context, cloud).await?;
     let session = db::connect(server, &master, &ConnectOptions::default()).await?;
     let limit = Duration::from_secs(u64::from(args.wait) * 60);
@@ -154,7 +145,7 @@ async fn alone(
         () = context.stop.raised() => context.check_interrupted()?,
     }
     let began = Instant::now();
-    let result = Box::pin(each_part(context, args, cloud, (server, &master), sets, release)).await;
+    let result = Box::pin(each_part(task, args, &master, sets, release)).await;
     release.elapsed = began.elapsed();
     let held = still_held(session).await;
     result.and(held)
@@ -168,16 +159,16 @@ async fn still_held(session: Session) -> Result<(), Failure> {
 }
 
 async fn each_part(
-    context: &Context,
+    task: DbTask<'_>,
     args: &xtask::Release,
-    cloud: &Cloud,
-    (server, master): (&Server, &Login),
+    master: &Login,
     sets: &mut Sets,
     release: &mut Release,
 ) -> Result<(), Failure> {
-    let context = &*registry::complete(context, cloud, server).await?;
-    let tenants: Vec<Tenant> = tenant::chosen(context, &[])?;
-    let created = phase(context, "tenants", tenant::create(context, cloud, server, master, &tenants)).await?;
+    let context = &*tenants::complete(task).await?;
+    let task = task.within(context);
+    let tenants: Vec<Tenant> = tenants::chosen(context, &[])?;
+    let created = phase(context, "tenants", tenant::create(task, master, &tenants)).await?;
     release.on_created(&created);
     let creating = tenant::judge_created(&created);
     // Whoever could not be created cannot be migrated; the others can, unless we were interrupted.
@@ -185,7 +176,7 @@ async fn each_part(
         return creating;
     }
     let there: Vec<Tenant> = tenants.into_iter().filter(|tenant| !failed(&created, &tenant.name)).collect();
-    let migrating = migrate::in_waves(context, cloud, server, &there, sets, args.lock_timeout);
+    let migrating = migrate::in_waves(task, &there, sets, args.lock_timeout);
     let reports = phase(context, "migrations", migrating).await?;
     release.on_migrated(&reports);
     let migrating = migrate::judge(&reports);
@@ -198,7 +189,7 @@ async fn each_part(
         reports.iter().any(|one| one.tenant == tenant.name && is_whole(&one.outcome))
     };
     let there: Vec<Tenant> = there.into_iter().filter(is_done).collect();
-    let verified = phase(context, "verify", tenant::look(context, cloud, server, master, &there)).await?;
+    let verified = phase(context, "verify", tenant::look(task, master, &there)).await?;
     release.on_verified(&verified);
     migrating.and(creating).and(tenant::judge_verified(&verified))
 }
@@ -224,7 +215,8 @@ async fn phase<T>(
 async fn put_away(
     context: &Context,
     args: &xtask::Release,
-    (cloud, inventory): (&Cloud, Inventory),
+    cloud: &Cloud,
+    inventory: Inventory,
     found: Found,
     release: &mut Release,
 ) -> Result<(), Failure> {
@@ -239,9 +231,9 @@ async fn put_away(
         return Ok(());
     };
     let is_used = async || {
-        let others = power::connected(cloud, std::iter::once(bastion)).await?;
+        let others = connected::find(cloud, std::iter::once(bastion)).await?;
         if !others.is_empty() {
-            context.view.say_lines(&power::render(&others));
+            context.view.say_lines(&connected::render(&others));
         }
         Ok::<bool, Failure>(!others.is_empty())
     };
@@ -257,12 +249,12 @@ async fn put_away(
             if !plan.surprises(&seen).is_empty() || is_used().await? {
                 return Ok("left to others");
             }
-            let (options, events, stop) = (ApplyOptions::default(), &context.events, &context.stop);
-            let applied = aws::apply(cloud, &context.stack, &plan, inventory, &options, events, stop);
-            Box::pin(running::applied(context, cloud, applied)).await.map(|_| "destroyed")
+            let options = ApplyOptions::default();
+            let applied = apply(context, cloud, &plan, inventory, &options);
+            Box::pin(applied).await.map(|_| "destroyed")
         };
-        let belief = Belief::UnlessLocked;
-        Box::pin(alone::change(context, cloud, ("release", belief), inventory.clone(), work)).await?
+        let freshness = Freshness::UnlessLocked;
+        Box::pin(stack_lock::change(context, cloud, ("release", freshness), inventory.clone(), work)).await?
     } else {
         Box::pin(aws::bastion::stop(cloud, &bastion.id, &context.events, &context.stop)).await?;
         "stopped"
@@ -271,7 +263,7 @@ async fn put_away(
         release.bastion.push(word);
         return Ok(());
     }
-    context.ending.set_farewell(None);
+    context.shutdown.set_closing_note(None);
     release.bastion.push(word);
     Ok(())
 }

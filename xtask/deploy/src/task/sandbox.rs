@@ -13,14 +13,11 @@ use serde_json::json;
 use crate::failure::{Exit, Failure};
 use crate::text::{Text, put_line};
 use crate::view::{self, View};
-use crate::{place, program};
-
-/// The name of the sandbox that `--sandbox` without a name means.
-pub const DEFAULT: &str = "default";
+use crate::{paths, program};
 
 /// Runs one of the sandbox's tasks.
 pub async fn run(task: &xtask::Sandbox, global: &xtask::Global, view: &View) -> Result<ExitCode, Failure> {
-    let name = global.sandbox.as_deref().unwrap_or(DEFAULT);
+    let name = global.sandbox.as_deref().unwrap_or(program::DEFAULT_SANDBOX);
     let dir = folder(name)?;
     match task {
         xtask::Sandbox::Start(args) => Ok(told(name, &start(name, args, view).await?, global.json)?),
@@ -95,7 +92,7 @@ pub fn options(dir: &Path, args: &xtask::SandboxStart, view: &View) -> Result<sa
             xtask::Key::Ecc384 => sandbox::KeyKind::Ecc384,
         },
         progress: Arc::new(move |line| view.say(line)),
-        ..sandbox::Options::new(dir, place::sandboxes()?)
+        ..sandbox::Options::new(dir, paths::sandboxes()?)
     })
 }
 
@@ -163,7 +160,7 @@ fn spawn(name: &str, dir: &Path, args: &xtask::SandboxStart) -> Result<Child, Fa
 
 /// Does what takes long the first time where the user sees it, not in the background.
 async fn prepare(view: &View) -> Result<(), Failure> {
-    let (cache, view) = (place::sandboxes()?, view.clone());
+    let (cache, view) = (paths::sandboxes()?, view.clone());
     let prepared =
         tokio::task::spawn_blocking(move || sandbox::Runtime::ensure(&cache, &|line| view.say(line)));
     match prepared.await.context("cannot prepare the sandbox")? {
@@ -174,7 +171,7 @@ async fn prepare(view: &View) -> Result<(), Failure> {
 }
 
 fn told(name: &str, running: &detached::Running, json: bool) -> std::io::Result<ExitCode> {
-    let flag = if name == DEFAULT { String::new() } else { format!("={name}") };
+    let flag = if name == program::DEFAULT_SANDBOX { String::new() } else { format!("={name}") };
     let mut text = Text::of(format_args!("sandbox `{name}` runs at {}", running.endpoint));
     put_line!(text, "add `--sandbox{flag}` to any task, or: eval \"$(cargo xtask sandbox env)\"");
     view::result(json, &text, &json!({ "sandbox": name, "endpoint": running.endpoint, "pid": running.pid }))?;
@@ -189,7 +186,7 @@ fn folder(name: &str) -> Result<PathBuf, Failure> {
             "`{shown}` cannot be a sandbox's name; use a-z, 0-9 and hyphens"
         )));
     }
-    Ok(place::sandboxes()?.join(name))
+    Ok(paths::sandboxes()?.join(name))
 }
 
 fn postgres_image() -> String {

@@ -6,48 +6,39 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws::Cloud;
-use db::Server;
 use serde_json::{Value, json};
 use stack::spec::Rotation;
 
 use crate::bridge::Bridge;
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
-use crate::task::tenant;
+use crate::db_task::{self, DbTask};
+use crate::failure::Failure;
+use crate::reach::reach;
 use crate::text::Text;
-use crate::{confirm, registry, table, view};
+use crate::{confirm, table, tenants, view};
 use rotate::{Outcome, Rotated, Target};
 
 /// Runs one of the secrets' tasks.
 pub async fn run(context: &Context, task: &xtask::Secret) -> Result<ExitCode, Failure> {
     let xtask::Secret::Rotate(args) = task;
-    if registry::is_complete(context) {
+    if tenants::is_complete(context) {
         // A misspelt name is told before anything is contacted.
         targets(context, args)?;
     }
-    let (cloud, inventory) = context.reach().await?;
-    let bridge = Box::pin(Bridge::to_database(context, &cloud, &inventory)).await?;
-    let work = async |bridge: &Arc<Bridge>| {
-        let server = bridge.server(context)?;
-        Box::pin(work(context, args, &cloud, &server)).await
-    };
-    Box::pin(bridge.during(work)).await.map(|()| ExitCode::SUCCESS)
+    let (cloud, inventory) = reach(context).await?;
+    let work = async |task: DbTask<'_>, _: &Arc<Bridge>| work(task, args).await;
+    db_task::run(context, &cloud, &inventory, work).await.map(|()| ExitCode::SUCCESS)
 }
 
-async fn work(
-    context: &Context,
-    args: &xtask::SecretRotate,
-    cloud: &Cloud,
-    server: &Server,
-) -> Result<(), Failure> {
-    let context = &*registry::complete(context, cloud, server).await?;
+async fn work(task: DbTask<'_>, args: &xtask::SecretRotate) -> Result<(), Failure> {
+    let context = &*tenants::complete(task).await?;
     let targets = targets(context, args)?;
     if args.dry_run {
-        return dry_run(context, cloud, &targets).await;
+        return dry_run(context, task.cloud, &targets).await;
     }
     confirm::yes(context, &question(&targets))?;
     let together = context.view.together("passwords", "password of ", targets.len());
-    let rotated = rotate::rotate(context, cloud, server, &targets).await?;
+    let rotated = rotate::rotate(task.within(context), &targets).await?;
     drop(together);
     show(context, rotated)
 }
@@ -121,7 +112,7 @@ async fn dry_run(context: &Context, cloud: &Cloud, targets: &[Target]) -> Result
         document.push(json!({ "role": target.name(), "would": kind }));
     }
     view::result(context.json, &table::render(&["role", ""], &rows), &json!({ "roles": document }))?;
-    tenant::verdict(failed, targets.len())
+    tenants::verdict(failed, targets.len())
 }
 
 /// Prints what became of each password, and tells whether all are rotated.
@@ -145,10 +136,8 @@ fn show(context: &Context, mut rotated: Vec<Rotated>) -> Result<(), Failure> {
         Some(Outcome::Failed { stage, failure }) if all == 1 => {
             Err(failure.hint(format!("{next}; until then {stage}")))
         }
-        _ if interrupted => {
-            Err(Failure::new(Exit::Interrupted, anyhow::Error::msg("interrupted")).hint(next))
-        }
-        _ => tenant::verdict(failed, all).map_err(|failure| failure.hint(next)),
+        _ if interrupted => Err(Failure::interrupted().hint(next)),
+        _ => tenants::verdict(failed, all).map_err(|failure| failure.hint(next)),
     }
 }
 

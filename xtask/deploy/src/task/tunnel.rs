@@ -17,6 +17,7 @@ use crate::bridge::{Bridge, Route, Silence};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::listener::{self, Admits, Local, Want, Wrap};
+use crate::reach::reach;
 use crate::text::Text;
 use crate::{bridge, cause, program, view};
 
@@ -31,7 +32,7 @@ struct Way {
 pub async fn run(context: &Context, args: &xtask::Tunnel) -> Result<ExitCode, Failure> {
     // Before any session is started: a port that is taken ends everything here.
     let ways = ways(args).await?;
-    let (cloud, inventory) = context.reach().await?;
+    let (cloud, inventory) = reach(context).await?;
     let sessions = args.sessions.unwrap_or(context.stack.bastion.sessions);
     let silence = if args.keep_alive { Silence::KeptAlive } else { Silence::TimesOut };
     let (mut ends, mut routes) = (Vec::new(), Vec::new());

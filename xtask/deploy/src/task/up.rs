@@ -7,16 +7,17 @@ use serde_json::json;
 use stack::plan::{Action, Step, Unknown};
 use stack::{Component, Inventory, Plan, Resource};
 
-use crate::alone::{self, Belief, Outcome};
+use crate::apply::apply;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::task::{plan, power};
+use crate::stack_lock::{self, Freshness, Outcome};
+use crate::task::plan;
 use crate::text::{Text, put_line};
-use crate::{confirm, names, running, view};
+use crate::{confirm, names, running, span, view};
 
 /// Shows the plan, asks, carries it out.
 pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failure> {
-    let ttl = args.ttl.as_deref().map(|ttl| power::span("--ttl", ttl)).transpose()?;
+    let ttl = args.ttl.as_deref().map(|ttl| span::parse("--ttl", ttl)).transpose()?;
     let (cloud, inventory) = context.observe().await?;
     names::check_all(context, &inventory)?;
     names::warn(context, &inventory);
@@ -43,7 +44,7 @@ pub async fn run(context: &Context, args: &xtask::Up) -> Result<ExitCode, Failur
         confirm::yes(context, "carry this out?")?;
     }
     // Counted from here, not from before the question; the bastion's own timer counts from its launch.
-    let ephemeral = ttl.map(|ttl| Ephemeral { ttl, expires_at: power::after(ttl).to_string() });
+    let ephemeral = ttl.map(|ttl| Ephemeral { ttl, expires_at: span::from_now(ttl).to_string() });
     let options = ApplyOptions { ephemeral, ..ApplyOptions::default() };
     let wish = Wish { only: &only, closes: &closes, options: &options };
     let (done, inventory) = as_agreed(context, &cloud, &wish, inventory, agreed).await?;
@@ -181,7 +182,7 @@ async fn carry_out(
             refuse_lasting(&inventory, &plan)?;
         }
         if let Some(agreed) = agreed {
-            if !alone::goes_on(context, &plan, agreed, "up")? {
+            if !stack_lock::goes_on(context, &plan, agreed, "up")? {
                 return Ok(Outcome::Changed(Box::new(inventory)));
             }
             if !plan.is_as_agreed(agreed) {
@@ -189,16 +190,15 @@ async fn carry_out(
                 context.view.say_lines(&plan::render_steps(&context.stack, &inventory, &plan));
             }
         }
-        let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
-        let applied = aws::apply(cloud, stack, &plan, inventory, options, events, stop);
-        let inventory = Box::pin(running::applied(context, cloud, applied)).await.map_err(|failure| {
+        let applied = apply(context, cloud, &plan, inventory, options);
+        let inventory = Box::pin(applied).await.map_err(|failure| {
             failure.hint("run `cargo xtask up` to go on from here, or `cargo xtask down` to take it down")
         })?;
         Ok(Outcome::Done((plan, inventory)))
     };
-    let belief = match agreed {
-        Some(_) => Belief::IfEmpty.unless_asked(context),
-        None => Belief::IfEmpty,
+    let freshness = match agreed {
+        Some(_) => Freshness::IfEmpty.unless_asked(context),
+        None => Freshness::IfEmpty,
     };
-    Box::pin(alone::change(context, cloud, ("up", belief), seen, work)).await
+    Box::pin(stack_lock::change(context, cloud, ("up", freshness), seen, work)).await
 }

@@ -9,8 +9,8 @@ use tokio::process::{Child, Command};
 use tunnel::{PAYLOAD_SIZE, PayloadType, render_exit_code};
 
 use super::super::link::Over;
+use super::place::{Place, environment};
 use super::talk::Talk;
-use super::{Place, environment};
 
 /// What the client gets to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

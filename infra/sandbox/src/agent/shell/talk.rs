@@ -7,9 +7,9 @@ use bytes::Bytes;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tunnel::{Cipher, Message, PayloadType};
 
-use super::super::Pacing;
 use super::super::line::{Line, Reading};
 use super::super::link::{Link, Over};
+use super::super::options::Pacing;
 use super::super::sender::TICK;
 
 /// What an agent with a terminal pauses after each message.

@@ -8,8 +8,8 @@ use tokio::time::sleep_until;
 use tunnel::{PAYLOAD_SIZE, PayloadType, TerminalSize};
 
 use super::super::link::Over;
+use super::place::{Place, environment};
 use super::talk::Talk;
-use super::{Place, environment};
 
 /// Runs `sh`, or a command line in it, until it ends. An agent says nothing of how it ended.
 pub(super) async fn run(talk: &mut Talk, line: Option<&str>, place: Place<'_>) -> Result<(), Over> {

@@ -10,7 +10,7 @@ use aws::Cloud;
 use aws::secret::Version;
 use aws::secret::rotate::{self, Versions};
 use db::role::PasswordCheck;
-use db::{ConnectOptions, Login, Server, Session, lock};
+use db::{ConnectOptions, Login, Session, lock};
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use stack::{Event, Stack};
 
 use crate::bridge;
 use crate::context::Context;
+use crate::db_task::DbTask;
 use crate::failure::{Exit, Failure};
 
 /// How many roles at the same time.
@@ -148,16 +149,12 @@ pub enum Outcome {
 /// # Errors
 /// What concerns all of them: a secret that is not the stack's (2), no connection as the master user, or somebody else holds
 /// the lock. What concerns one is in its outcome.
-pub async fn rotate(
-    context: &Context,
-    cloud: &Cloud,
-    server: &Server,
-    targets: &[Target],
-) -> Result<Vec<Rotated>, Failure> {
+pub async fn rotate(task: DbTask<'_>, targets: &[Target]) -> Result<Vec<Rotated>, Failure> {
+    let DbTask { context, cloud, .. } = task;
     // All of them before the first is touched: a foreign one among them says that the names are another stack's.
     let names = targets.iter().map(|target| target.secret_name(&context.stack)).collect();
     Box::pin(aws::secret::check_all(cloud, &context.stack, &names)).await?;
-    let work = Work { context, cloud, server, admin: admin(context, cloud, server).await? };
+    let work = Work { task, admin: admin(task).await? };
     let rotated = Box::pin(work.all(targets)).await;
     // The lock ends with the session.
     if let Some(session) = work.admin {
@@ -168,7 +165,8 @@ pub async fn rotate(
 
 /// Returns the master user's session, which holds the lock that keeps out other rotations; nothing if the server knows
 /// neither of its passwords, as it may while RDS is at work.
-async fn admin(context: &Context, cloud: &Cloud, server: &Server) -> Result<Option<Session>, Failure> {
+async fn admin(task: DbTask<'_>) -> Result<Option<Session>, Failure> {
+    let DbTask { context, cloud, server } = task;
     let target = Target::Master;
     let versions = rotate::get(cloud, &context.stack, &target.secret_name(&context.stack)).await?;
     let login = target.login(&context.stack, &versions.current);
@@ -186,9 +184,7 @@ async fn admin(context: &Context, cloud: &Cloud, server: &Server) -> Result<Opti
 }
 
 struct Work<'a> {
-    context: &'a Context,
-    cloud: &'a Cloud,
-    server: &'a Server,
+    task: DbTask<'a>,
     admin: Option<Session>,
 }
 
@@ -205,7 +201,7 @@ impl Work<'_> {
     }
 
     async fn one(&self, target: &Target) -> Rotated {
-        let events = &self.context.events;
+        let events = &self.task.context.events;
         let subject = format!("password of {}", target.name());
         let start = Instant::now();
         events.emit(Event::StepStarted { subject: subject.clone(), verb: "rotate".to_owned() });
@@ -223,29 +219,29 @@ impl Work<'_> {
     }
 
     async fn advance(&self, target: &Target, stage: &mut Stage) -> Result<Outcome, Failure> {
-        self.context.check_interrupted()?;
+        self.task.context.check_interrupted()?;
         self.expect_role(target).await?;
-        let versions = target.versions(self.cloud, &self.context.stack).await?;
+        let versions = target.versions(self.task.cloud, &self.task.context.stack).await?;
         let (pending, outcome) = match &versions.pending {
             Some(pending) => {
                 *stage = Stage::Changing;
                 (pending.clone(), Outcome::Finished)
             }
             None => {
-                let user = target.next_user(&self.context.stack, &versions.current);
-                (rotate::put_pending(self.cloud, &versions, &user).await?, Outcome::Rotated)
+                let user = target.next_user(&self.task.context.stack, &versions.current);
+                (rotate::put_pending(self.task.cloud, &versions, &user).await?, Outcome::Rotated)
             }
         };
-        let login = target.login(&self.context.stack, &pending);
+        let login = target.login(&self.task.context.stack, &pending);
         let known = versions.pending.is_some() && self.check(&login).await? == PasswordCheck::Right;
         if !known {
-            self.context.check_interrupted()?;
+            self.task.context.check_interrupted()?;
             *stage = Stage::Changing;
             self.change(target, &versions.current, &login).await?;
             self.prove(target, &login).await?;
         }
         *stage = Stage::Proved;
-        self.context.check_interrupted()?;
+        self.task.context.check_interrupted()?;
         self.promote(target, &versions, &pending).await?;
         Ok(outcome)
     }
@@ -265,7 +261,7 @@ impl Work<'_> {
 
     async fn change(&self, target: &Target, current: &Version, login: &Login) -> Result<(), Failure> {
         let password = &login.password;
-        let Context { stack, events, stop, .. } = self.context;
+        let Context { stack, events, stop, .. } = self.task.context;
         match target {
             // By the session that holds the lock: once that is lost, no other rotation is overtaken.
             Target::Role { role, .. } if is_clone_of(&login.user, role) => {
@@ -282,7 +278,7 @@ impl Work<'_> {
                 if let Some(session) = &self.admin {
                     session.ping().await?;
                 }
-                Ok(rotate::set_master_password(self.cloud, stack, password, events, stop).await?)
+                Ok(rotate::set_master_password(self.task.cloud, stack, password, events, stop).await?)
             }
         }
     }
@@ -305,7 +301,7 @@ impl Work<'_> {
                 PasswordCheck::Wrong => (),
             }
             tokio::select! {
-                () = self.context.stop.raised() => self.context.check_interrupted()?,
+                () = self.task.context.stop.raised() => self.task.context.check_interrupted()?,
                 () = tokio::time::sleep(pause) => (),
             }
             pause = (pause * 2).min(Duration::from_secs(5));
@@ -314,10 +310,10 @@ impl Work<'_> {
     }
 
     async fn promote(&self, target: &Target, versions: &Versions, pending: &Version) -> Result<(), Failure> {
-        rotate::promote(self.cloud, versions, pending).await?;
-        if let Err(error) = rotate::clear_pending(self.cloud, &versions.name, pending).await {
+        rotate::promote(self.task.cloud, versions, pending).await?;
+        if let Err(error) = rotate::clear_pending(self.task.cloud, &versions.name, pending).await {
             let chain = Failure::from(error).chain();
-            self.context.events.warn(format!(
+            self.task.context.events.warn(format!(
                 "the new password of `{}` is in `AWSCURRENT`, and has the label AWSPENDING as well, which does no \
                  harm: {chain}",
                 target.name()
@@ -327,7 +323,7 @@ impl Work<'_> {
     }
 
     async fn check(&self, login: &Login) -> Result<PasswordCheck, db::Error> {
-        db::role::check_password(self.server, login, &ConnectOptions::default()).await
+        db::role::check_password(self.task.server, login, &ConnectOptions::default()).await
     }
 
     fn admin(&self) -> Result<&Session, Failure> {
