@@ -29,7 +29,7 @@ mod wave;
 pub use capacity::find_jobs;
 pub use join::{JoinOptions, Joined, RunName, join};
 pub use options::{Check, RunOptions, Wave};
-pub use outcome::{Outcome, TenantReport, Withheld};
+pub use outcome::{Outcome, SkipReason, TenantReport};
 pub use partition::Partition;
 pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
 pub use repair::{Change, Difference, Survey, baseline, repair, survey};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use db::migrate::{self, JoinOptions, Joined, Outcome, RunName, RunOptions, Stop, Target, Withheld};
+use db::migrate::{self, JoinOptions, Joined, Outcome, RunName, RunOptions, SkipReason, Stop, Target};
 use db::migration::MigrationSet;
 use db::{BoxStream, Dial, Error, Migration, Server};
 use futures_util::future::BoxFuture;
@@ -49,8 +49,8 @@ fn kinds(joined: &Joined) -> Vec<&'static str> {
         Outcome::Applied { .. } => "applied",
         Outcome::Failed { .. } => "failed",
         Outcome::Interrupted { .. } => "interrupted",
-        Outcome::NotStarted { reason: Withheld::ErrorBudget } => "held",
-        Outcome::NotStarted { reason: Withheld::Elsewhere } => "elsewhere",
+        Outcome::NotStarted { reason: SkipReason::ErrorBudget } => "held",
+        Outcome::NotStarted { reason: SkipReason::Elsewhere } => "elsewhere",
         Outcome::NotStarted { .. } => "not started",
     });
     kinds.collect()
