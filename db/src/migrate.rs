@@ -31,7 +31,7 @@ pub use join::{JoinOptions, Joined, RunName, join};
 pub use options::{Check, RunOptions, Wave};
 pub use outcome::{Outcome, SkipReason, TenantReport};
 pub use partition::Partition;
-pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
+pub use plan::{Applied, Divergence, OutOfOrder, TenantPlan, plan};
 pub use repair::{Change, Difference, Survey, baseline, repair, survey};
 pub use retry::Retry;
 pub use run::{plan_all, run, run_sets};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stack::spec::OnError;
 
-use super::plan::Late;
+use super::plan::OutOfOrder;
 use super::retry::Retry;
 use super::stop::Stop;
 use crate::{ConnectOptions, SearchPath, lock};
@@ -48,7 +48,7 @@ impl Default for RunOptions {
                 ..ConnectOptions::default()
             },
             retry: Retry::default(),
-            late: Late::default(),
+            late: OutOfOrder::default(),
             check: Check::default(),
             waves: Vec::new(),
             error_budget: 0,

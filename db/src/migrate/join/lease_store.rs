@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::super::options::RunOptions;
 use super::super::outcome::{Outcome, SkipReason, TenantReport};
-use super::super::plan::Late;
+use super::super::plan::OutOfOrder;
 use super::super::target::Target;
 use super::super::{Retry, retry};
 use super::stored::{Entry, Stored};
@@ -119,7 +119,7 @@ impl<'a> LeaseStore<'a> {
             OnError::Continue => "continue",
             OnError::Stop => "stop",
         };
-        let is_late = options.late == Late::Apply;
+        let is_late = options.late == OutOfOrder::Apply;
         let values: [(&(dyn ToSql + Sync), Type); 7] = [
             (&run, Type::TEXT),
             (&runner, Type::TEXT),
