@@ -37,7 +37,7 @@ pub use retry::Retry;
 pub use run::{plan_all, run, run_sets};
 pub use stop::Stop;
 pub use target::Target;
-pub use wave::deal;
+pub use wave::assign_waves;
 
 pub(crate) use lock_and_read::find as find_history;
 

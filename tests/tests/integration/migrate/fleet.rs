@@ -122,7 +122,7 @@ async fn a_wave_that_costs_more_than_the_budget_is_the_last() {
     db.create_four().await;
     let labels = [vec!["canary".to_owned()], vec![], vec![], vec![]];
     let waves = [Wave::Label("canary".to_owned()), Wave::Share(50), Wave::Rest];
-    let mut options = RunOptions { waves: migrate::deal(&waves, &labels), ..RunOptions::default() };
+    let mut options = RunOptions { waves: migrate::assign_waves(&waves, &labels), ..RunOptions::default() };
     let reports = db.migrate_with(&NAMES, &tables(1), &options).await;
     failure(&reports[0]);
     assert_eq!(withheld(&reports, SkipReason::ErrorBudget), 3, "{reports:#?}");

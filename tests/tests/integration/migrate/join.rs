@@ -352,7 +352,7 @@ async fn a_failure_is_told_to_all_runners_and_counts_for_all_their_waves() {
     let mut labels = vec![Vec::new(); EIGHT.len()];
     labels[0] = vec!["canary".to_owned()];
     labels[1] = vec!["canary".to_owned()];
-    let waves = migrate::deal(&[Wave::Label("canary".to_owned()), Wave::Rest], &labels);
+    let waves = migrate::assign_waves(&[Wave::Label("canary".to_owned()), Wave::Rest], &labels);
     let held = ["held"; 6];
     for (run, error_budget, rest) in [("strict", 0, held), ("lenient", 1, ["applied"; 6])] {
         let mut runners = JoinSet::new();

@@ -58,7 +58,7 @@ pub(super) fn configured(context: &Context, tenants: &[Tenant], lock_timeout: u3
     let usual = RunOptions::default();
     RunOptions {
         connect: ConnectOptions { lock_timeout, ..usual.connect },
-        waves: db::migrate::deal(&told.waves, &labels),
+        waves: db::migrate::assign_waves(&told.waves, &labels),
         error_budget: usize::try_from(told.error_budget).unwrap_or(usize::MAX),
         on_error: told.on_error,
         ..usual
