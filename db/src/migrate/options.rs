@@ -21,7 +21,7 @@ pub struct RunOptions {
     /// How often a tenant is tried again after a lock timeout, a deadlock or a lost connection.
     pub retry: Retry,
     /// What becomes of files that came too late.
-    pub late: Late,
+    pub late: OutOfOrder,
     /// Whether all tenants are checked before the first is written to.
     pub check: Check,
     /// The waves, one after the other. An empty list is one wave of all tenants. A tenant in no wave is not started.

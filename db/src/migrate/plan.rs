@@ -70,7 +70,7 @@ pub struct Divergence {
     pub file: String,
 }
 
-/// What becomes of files that came too late.
+/// What happens to files that are older than what was applied already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutOfOrder {
     /// The tenant is refused.
