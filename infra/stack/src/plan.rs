@@ -252,7 +252,7 @@ impl Plan {
         match self.direction {
             Direction::Up => resource.needs().to_vec(),
             Direction::Down => {
-                let holds = |user: &Resource| user.needs().contains(&resource) && !user.lets_go_of(resource);
+                let holds = |user: &Resource| user.needs().contains(&resource) && !user.releases(resource);
                 CREATE_ORDER.into_iter().filter(holds).collect()
             }
         }

@@ -19,7 +19,7 @@ pub fn down_with(inventory: &Inventory, only: &[Component], retention: &Retentio
             let typical = duration::typical(resource, &action);
             plan.steps.push(Step { resource, action, detail, typical });
         };
-        for (id, detail) in doomed(inventory, resource, retention) {
+        for (id, detail) in existing(inventory, resource, retention) {
             add(Action::Delete { id }, detail);
         }
         if resource == Resource::MasterSecret && retention.secrets == SecretRetention::Keep {
@@ -32,7 +32,7 @@ pub fn down_with(inventory: &Inventory, only: &[Component], retention: &Retentio
 }
 
 /// Returns id and detail of everything in the inventory that is this resource.
-fn doomed(inventory: &Inventory, resource: Resource, retention: &Retention) -> Vec<(String, String)> {
+fn existing(inventory: &Inventory, resource: Resource, retention: &Retention) -> Vec<(String, String)> {
     use Resource as R;
     match resource {
         R::Vpc => inventory.vpcs.iter().map(|vpc| (vpc.id.clone(), vpc.cidr.clone())).collect(),
@@ -58,8 +58,8 @@ fn doomed(inventory: &Inventory, resource: Resource, retention: &Retention) -> V
         R::BastionGroup | R::DatabaseGroup => {
             groups(inventory, resource).map(|group| (group.id.clone(), group.name.clone())).collect()
         }
-        R::BastionRules => entangled(inventory, R::BastionGroup),
-        R::DatabaseRules => entangled(inventory, R::DatabaseGroup),
+        R::BastionRules => cross_referencing(inventory, R::BastionGroup),
+        R::DatabaseRules => cross_referencing(inventory, R::DatabaseGroup),
         R::MasterSecret if retention.secrets == SecretRetention::Keep => Vec::new(),
         R::MasterSecret => inventory
             .secrets
@@ -156,7 +156,7 @@ fn groups(inventory: &Inventory, kind: Resource) -> impl Iterator<Item = &Securi
 }
 
 /// Returns the groups with rules that name other groups: those rules go first, then the groups in any order.
-fn entangled(inventory: &Inventory, kind: Resource) -> Vec<(String, String)> {
+fn cross_referencing(inventory: &Inventory, kind: Resource) -> Vec<(String, String)> {
     let named = |group: &SecurityGroup| {
         let others = group.rules.iter().filter(|rule| match &rule.peer {
             Peer::Group(other) => *other != group.id,
