@@ -16,13 +16,13 @@ pub mod event;
 pub mod finding;
 pub mod inventory;
 pub mod mismatch;
+pub mod network_context;
 pub mod plan;
 pub mod policy;
 pub mod receipt;
 pub mod resource;
 pub mod spec;
 pub mod stray;
-pub mod surroundings;
 
 pub use config::ConfigError;
 pub use cost::Bill;
