@@ -259,7 +259,7 @@ fn part(step: Resource, stack: &Stack, inventory: &Inventory, plan: &Plan) -> Pa
     };
     let detail = planned.map(|step| step.detail.clone()).unwrap_or_default();
     let id = id(step, stack, inventory);
-    let says = entry::says(step, stack, inventory, &id);
+    let says = resource_entry::says(step, stack, inventory, &id);
     Part { part: step, state, id, says, detail }
 }
 
