@@ -40,7 +40,7 @@ pub use error::Error;
 pub use machine::{Machines, NoMachines};
 pub use memory::faults::{Fault, FaultKind};
 pub use memory::journal::Call;
-pub use memory::sessions::Goodbye;
+pub use memory::sessions::Disconnect;
 pub use options::{Options, ResumeUrl, Signatures};
 pub use password::Password;
 pub use upstream::call_log::Passed;
@@ -161,8 +161,8 @@ impl Gateway {
     }
 
     /// Ends every data channel's websocket. The sessions go on and can be resumed.
-    pub fn disconnect(&self, goodbye: Goodbye) {
-        self.state.sessions.disconnect(goodbye);
+    pub fn disconnect(&self, disconnect: Disconnect) {
+        self.state.sessions.disconnect(disconnect);
     }
 
     /// Empties what is behind the gateway and forgets sessions, databases, faults and the journal.
