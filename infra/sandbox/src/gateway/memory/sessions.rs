@@ -49,9 +49,9 @@ pub(crate) struct Attached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disconnect {
     /// Close 1000 "Bye", as AWS does about once an hour.
-    Bye,
-    /// Not at all: the connection is gone.
-    None,
+    Closed,
+    /// Without a word: the connection is gone.
+    Silent,
 }
 
 /// All sessions, ended ones too.
