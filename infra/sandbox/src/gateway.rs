@@ -43,7 +43,7 @@ pub use memory::journal::Call;
 pub use memory::sessions::Disconnect;
 pub use options::{Options, ResumeUrl, Signatures};
 pub use password::Password;
-pub use upstream::call_log::Passed;
+pub use upstream::call_log::UpstreamCall;
 pub use upstream::emulator::{Emulator, MotoKey, Side, Upstreams};
 pub use upstream::kms::Kms;
 pub use upstream::network::Network;
@@ -146,8 +146,8 @@ impl Gateway {
 
     /// Returns every request that the programs behind the gateway have answered since the start or the last reset: the
     /// clients' and the gateway's own questions, in the order of the answers.
-    pub fn passed(&self) -> Vec<Passed> {
-        self.state.upstream.passed()
+    pub fn upstream_calls(&self) -> Vec<UpstreamCall> {
+        self.state.upstream.upstream_calls()
     }
 
     /// Returns how many sessions have not ended.
