@@ -80,7 +80,7 @@ async fn a_session_that_was_free_again_is_used_again() {
     let tunnel = open(&service, options(4)).await;
     for seed in 0..5 {
         echo(tunnel.connect().await.unwrap(), 1000, seed).await;
-        // The stream's seat is free once the session has seen that it was dropped.
+        // The stream's slot is free once the session has seen that it was dropped.
         until("no stream is left", || tunnel.state().streams == 0).await;
     }
     tunnel.close().await.unwrap();

@@ -123,7 +123,7 @@ impl RemoteAgents {
         }
         let (orders, mut ordered) = mpsc::unbounded_channel();
         // Its drop makes the agent absent, however this ends.
-        let _seat = self.seat(instance_id, Presence::Present { orders, sessions: Arc::new(sessions) });
+        let _slot = self.slot(instance_id, Presence::Present { orders, sessions: Arc::new(sessions) });
         let mut pings = interval(patience.ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -133,7 +133,7 @@ impl RemoteAgents {
                 biased;
                 order = ordered.recv() => match order {
                     Some(session) => send(&mut socket, &session).await,
-                    // Another connection has taken the seat.
+                    // Another connection has taken the slot.
                     None => return,
                 },
                 frame = socket.next() => match frame {
@@ -203,12 +203,12 @@ impl RemoteAgents {
         lock(&self.0.posts).entry(instance_id.to_owned()).or_default().presence.subscribe()
     }
 
-    fn seat(&self, instance_id: &str, presence: Presence) -> Seat {
+    fn slot(&self, instance_id: &str, presence: Presence) -> Slot {
         let mut posts = lock(&self.0.posts);
         let post = posts.entry(instance_id.to_owned()).or_default();
         post.connections += 1;
         post.presence.send_replace(presence);
-        Seat { agents: self.clone(), instance_id: instance_id.to_owned(), connection: post.connections }
+        Slot { agents: self.clone(), instance_id: instance_id.to_owned(), connection: post.connections }
     }
 }
 
@@ -225,13 +225,13 @@ impl Default for Post {
 }
 
 /// One connection's hold on its instance's post.
-struct Seat {
+struct Slot {
     agents: RemoteAgents,
     instance_id: String,
     connection: u64,
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut posts = lock(&self.agents.0.posts);
         let post = posts.entry(std::mem::take(&mut self.instance_id)).or_default();
