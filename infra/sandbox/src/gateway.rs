@@ -33,7 +33,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 pub use agent::Agent;
-pub use agent::remote::{Patience, RemoteAgents};
+pub use agent::remote::{AgentTimeouts, RemoteAgents};
 pub use agent::session::AgentSession;
 pub use database::{DatabaseSpec, Databases, NoDatabases};
 pub use error::Error;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandbox::gateway::{self, Emulator, Gateway, Patience, RemoteAgents, Side, UpstreamCall, Upstreams};
+use sandbox::gateway::{self, AgentTimeouts, Emulator, Gateway, RemoteAgents, Side, UpstreamCall, Upstreams};
 use sandbox::{Authority, ContainerDatabases, KeyKind};
 use testcontainers_modules::localstack::LocalStack;
 use testcontainers_modules::testcontainers::core::{IntoContainerPort, WaitFor};
@@ -55,7 +55,7 @@ impl Containers {
         };
         wait_until_answered(loopback(moto_port), "/moto-api/data.json").await;
 
-        let agents = RemoteAgents::new(Patience::default());
+        let agents = RemoteAgents::new(AgentTimeouts::default());
         let servers = Arc::new(Servers::new(images.clone(), private.clone()));
         let authority = Authority::new(KeyKind::Rsa).expect("a key can be made");
         std::fs::write(dir.join(CA_FILE), authority.pem()).expect("the folder can be written to");
