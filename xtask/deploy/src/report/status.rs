@@ -6,7 +6,7 @@ use stack::finding::Cause;
 use stack::plan::{Action, Drift, Unknown};
 use stack::resource::CREATE_ORDER;
 use stack::spec::KEPT;
-use stack::{Bill, Finding, Inventory, Plan, Resource, Stack, entry};
+use stack::{Bill, Finding, Inventory, Plan, Resource, Stack, resource_entry};
 
 use super::escape;
 use super::page::{Line, Page, list, table};
