@@ -2,7 +2,7 @@
 
 use stack::inventory::Volume;
 use stack::resource::CREATE_ORDER;
-use stack::{Inventory, Resource, entry};
+use stack::{Inventory, Resource, resource_entry};
 
 use crate::fixture;
 
