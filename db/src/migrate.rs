@@ -29,15 +29,15 @@ mod wave;
 pub use capacity::find_jobs;
 pub use join::{JoinOptions, Joined, RunName, join};
 pub use options::{Check, RunOptions, Wave};
-pub use outcome::{Outcome, TenantReport, Withheld};
+pub use outcome::{Outcome, SkipReason, TenantReport};
 pub use partition::Partition;
-pub use plan::{Applied, Divergence, Late, TenantPlan, plan};
+pub use plan::{Applied, Divergence, OutOfOrder, TenantPlan, plan};
 pub use repair::{Change, Difference, Survey, baseline, repair, survey};
 pub use retry::Retry;
 pub use run::{plan_all, run, run_sets};
 pub use stop::Stop;
 pub use target::Target;
-pub use wave::deal;
+pub use wave::assign_waves;
 
 pub(crate) use lock_and_read::find as find_history;
 

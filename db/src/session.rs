@@ -225,7 +225,7 @@ impl Session {
         Canceller { server: server.clone(), token: self.client.cancel_token() }
     }
 
-    /// Says goodbye to the server, so that it frees locks at once, and waits for a moment until that is sent.
+    /// Says disconnect to the server, so that it frees locks at once, and waits for a moment until that is sent.
     pub async fn close(self) {
         let Session { client, heartbeat, mut driver, .. } = self;
         if let Some(mut heartbeat) = heartbeat {

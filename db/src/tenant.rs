@@ -16,8 +16,8 @@ use stack::spec::is_clone_of;
 use crate::{Error, Login, quote};
 
 pub use self::drop::{Claim, DUMP_NAME, DropSpec, Dropped, RoleEnd, Survey, claim, drop, survey};
-pub use catalog::{Extension, Foreign, Inside, look_inside_all};
-pub(crate) use catalog::{look_inside, look_options};
+pub use catalog::{CatalogReport, Extension, Foreign, read_catalogs};
+pub(crate) use catalog::{look_options, read_catalog};
 pub use create::{Created, Outcome, create, create_until};
 pub(crate) use list::observe;
 pub use list::{TenantInfo, list};

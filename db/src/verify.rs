@@ -10,7 +10,7 @@ pub use self::check::{Check, Verdict, Verification};
 use self::check::{fail, pass, unknown};
 use crate::maintenance::{self, Grounds};
 use crate::quote::{self, ident};
-use crate::tenant::{self, TenantInfo, TenantSpec, check, look_inside, observe};
+use crate::tenant::{self, TenantInfo, TenantSpec, check, observe, read_catalog};
 use crate::{AUTH, ConnectOptions, Error, Login, SearchPath, Server, Session, Tls, connect, migrate, role};
 
 /// Looks at every tenant and tries what must work and what must not.
@@ -176,7 +176,7 @@ async fn logs_in(server: &Server, tenant: &TenantSpec) -> Vec<Check> {
         Ok(session) => {
             let tls = session.tls().clone();
             let acts_as = role::current(&session).await;
-            let inside = look_inside(&session).await;
+            let inside = read_catalog(&session).await;
             let history = migrate::find_history(&session, &tenant.name, &tenant.history).await;
             session.close().await;
             let inside = match inside {

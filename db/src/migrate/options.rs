@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stack::spec::OnError;
 
-use super::plan::Late;
+use super::plan::OutOfOrder;
 use super::retry::Retry;
 use super::stop::Stop;
 use crate::{ConnectOptions, SearchPath, lock};
@@ -21,7 +21,7 @@ pub struct RunOptions {
     /// How often a tenant is tried again after a lock timeout, a deadlock or a lost connection.
     pub retry: Retry,
     /// What becomes of files that came too late.
-    pub late: Late,
+    pub late: OutOfOrder,
     /// Whether all tenants are checked before the first is written to.
     pub check: Check,
     /// The waves, one after the other. An empty list is one wave of all tenants. A tenant in no wave is not started.
@@ -48,7 +48,7 @@ impl Default for RunOptions {
                 ..ConnectOptions::default()
             },
             retry: Retry::default(),
-            late: Late::default(),
+            late: OutOfOrder::default(),
             check: Check::default(),
             waves: Vec::new(),
             error_budget: 0,

@@ -49,14 +49,14 @@ pub enum Outcome {
     /// Its turn did not come; nothing was written.
     NotStarted {
         /// Why not.
-        reason: Withheld,
+        reason: SkipReason,
     },
 }
 
 /// Why a tenant's turn did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Withheld {
+pub enum SkipReason {
     /// The run was told to stop.
     Interrupted,
     /// More tenants had failed than the budget allows.
@@ -69,14 +69,14 @@ pub enum Withheld {
     Elsewhere,
 }
 
-impl fmt::Display for Withheld {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Withheld::Interrupted => "the run was interrupted",
-            Withheld::ErrorBudget => "too many tenants had failed",
-            Withheld::Check => "another tenant did not pass the check",
-            Withheld::NoWave => "no wave has it",
-            Withheld::Elsewhere => "another runner has it",
+            SkipReason::Interrupted => "the run was interrupted",
+            SkipReason::ErrorBudget => "too many tenants had failed",
+            SkipReason::Check => "another tenant did not pass the check",
+            SkipReason::NoWave => "no wave has it",
+            SkipReason::Elsewhere => "another runner has it",
         })
     }
 }

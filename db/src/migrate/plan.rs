@@ -70,9 +70,9 @@ pub struct Divergence {
     pub file: String,
 }
 
-/// What becomes of files that came too late.
+/// What happens to files that are older than what was applied already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Late {
+pub enum OutOfOrder {
     /// The tenant is refused.
     #[default]
     Refuse,
@@ -89,7 +89,7 @@ pub async fn plan(server: &Server, login: &Login, set: &MigrationSet) -> Result<
     let session = connect(server, login, &ConnectOptions::default()).await?;
     let looked = lock_and_read::look(&session, &login.database, &set.table).await;
     session.close().await;
-    Ok(compare(&login.database, &looked?, &set.migrations, Late::Refuse).plan)
+    Ok(compare(&login.database, &looked?, &set.migrations, OutOfOrder::Refuse).plan)
 }
 
 /// A plan, and the places of what is pending in the list of files.
@@ -110,7 +110,7 @@ impl Compared {
 }
 
 /// Compares as refinery does with `abort_divergent` and `abort_missing`, but names everything, not the first.
-pub(super) fn compare(tenant: &str, history: &[Row], migrations: &[Migration], late: Late) -> Compared {
+pub(super) fn compare(tenant: &str, history: &[Row], migrations: &[Migration], late: OutOfOrder) -> Compared {
     let mut plan = TenantPlan { tenant: tenant.to_owned(), ..TenantPlan::default() };
     let files: BTreeMap<i32, (usize, &Migration)> =
         migrations.iter().enumerate().map(|(at, file)| (file.version(), (at, file))).collect();
@@ -133,7 +133,7 @@ pub(super) fn compare(tenant: &str, history: &[Row], migrations: &[Migration], l
             continue;
         }
         let is_late = file.order() == Order::Versioned && newest.is_some_and(|newest| newest >= version);
-        if is_late && late == Late::Refuse {
+        if is_late && late == OutOfOrder::Refuse {
             plan.late.push(file.to_string());
         } else {
             plan.pending.push(file.to_string());
@@ -153,7 +153,7 @@ pub(super) fn compare(tenant: &str, history: &[Row], migrations: &[Migration], l
 
 #[cfg(test)]
 mod tests {
-    use super::{Late, Row, TenantPlan};
+    use super::{OutOfOrder, Row, TenantPlan};
     use crate::Migration;
     use crate::migration::parse;
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn compare(tenant: &str, history: Vec<Row>, files: &[Migration]) -> TenantPlan {
-        super::compare(tenant, &history, files, Late::Refuse).plan
+        super::compare(tenant, &history, files, OutOfOrder::Refuse).plan
     }
 
     fn row(file: &Migration) -> Row {
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_late_file_that_is_allowed_comes_before_what_is_newer() {
         let files = [file("V1__a"), file("V2__b"), file("V3__c")];
-        let compared = super::compare("t", &[row(&files[1])], &files, Late::Apply);
+        let compared = super::compare("t", &[row(&files[1])], &files, OutOfOrder::Apply);
         assert_eq!(compared.pending, [0, 2]);
         assert_eq!(compared.plan.pending, ["V1__a", "V3__c"]);
         assert!(compared.accept().is_ok());

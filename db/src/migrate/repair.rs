@@ -5,7 +5,7 @@ use stack::Events;
 use super::history::Row;
 use super::lock_and_read::{self, LockWait, Locked};
 use super::message::Work;
-use super::{Late, RunOptions, connect, engine, plan};
+use super::{OutOfOrder, RunOptions, connect, engine, plan};
 use crate::migration::MigrationSet;
 use crate::{Error, Login, Migration, Server, Session};
 
@@ -122,7 +122,7 @@ fn beyond(tenant: &str, history: &[Row], migrations: &[Migration]) -> Vec<String
             }
         })
         .collect();
-    let late = plan::compare(tenant, history, migrations, Late::Refuse).plan.late;
+    let late = plan::compare(tenant, history, migrations, OutOfOrder::Refuse).plan.late;
     beyond.extend(late.into_iter().map(|name| {
         format!("{name} is older than what was applied already: `migrate --out-of-order` applies it")
     }));

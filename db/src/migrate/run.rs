@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::aside::Aside;
 use super::options::{Check, RunOptions, Wave};
-use super::outcome::{Outcome, TenantReport, Withheld};
+use super::outcome::{Outcome, SkipReason, TenantReport};
 use super::plan::{self, Compared, TenantPlan};
 use super::target::Target;
 use super::task::{self, Task};
@@ -82,16 +82,16 @@ struct Fleet<'a> {
 
 impl Fleet<'_> {
     /// Migrates wave by wave. Returns why the tenants without a report have none.
-    async fn migrate(&mut self) -> Withheld {
+    async fn migrate(&mut self) -> SkipReason {
         let task = Arc::clone(&self.task);
         if task.options.check == Check::AllFirst && !self.check_all().await {
-            return Withheld::Check;
+            return SkipReason::Check;
         }
         let everybody = Wave { name: String::new(), places: (0..self.targets.len()).collect() };
         let waves = &task.options.waves;
         for wave in if waves.is_empty() { std::slice::from_ref(&everybody) } else { waves.as_slice() } {
             if self.failed > task.options.error_budget {
-                return Withheld::ErrorBudget;
+                return SkipReason::ErrorBudget;
             }
             let (start, name) = (Instant::now(), format!("wave {}", wave.name));
             let emit = |event| {
@@ -105,10 +105,10 @@ impl Fleet<'_> {
             }
             emit(Event::PhaseFinished { name, elapsed: start.elapsed() });
         }
-        Withheld::NoWave
+        SkipReason::NoWave
     }
 
-    async fn migrate_wave(&mut self, places: &[usize]) -> Option<Withheld> {
+    async fn migrate_wave(&mut self, places: &[usize]) -> Option<SkipReason> {
         let task = Arc::clone(&self.task);
         let mut waiting = places.iter().copied().filter(|&place| place < self.targets.len()).peekable();
         let mut running = JoinSet::new();
@@ -116,9 +116,9 @@ impl Fleet<'_> {
         let mut withheld = None;
         loop {
             if task.options.stop.is_raised() {
-                withheld = Some(Withheld::Interrupted);
+                withheld = Some(SkipReason::Interrupted);
             } else if task.options.on_error == OnError::Stop && self.failed > task.options.error_budget {
-                withheld = Some(Withheld::ErrorBudget);
+                withheld = Some(SkipReason::ErrorBudget);
             }
             // No more tasks exist than may run: thousands of tenants cost the memory of a few.
             while running.len() < task.aside.places(task.options.jobs.max(1)) && withheld.is_none() {
@@ -146,7 +146,7 @@ impl Fleet<'_> {
             self.reports[place] = Some(report);
         }
         // If no tenant was waiting any more, the stop held nobody back.
-        withheld.filter(|withheld| *withheld == Withheld::Interrupted || waiting.peek().is_some())
+        withheld.filter(|withheld| *withheld == SkipReason::Interrupted || waiting.peek().is_some())
     }
 
     /// Checks all tenants. Returns whether all could be migrated.
@@ -223,7 +223,7 @@ async fn look_all(server: &Server, targets: &[Target], options: &RunOptions) -> 
     looked.map(|(one, target)| one.unwrap_or_else(|| Err(never(&target.login)))).collect()
 }
 
-fn not_started(tenant: &str, reason: Withheld, events: &Events) -> TenantReport {
+fn not_started(tenant: &str, reason: SkipReason, events: &Events) -> TenantReport {
     events.emit(Event::StepFinished {
         subject: subject(tenant),
         outcome: format!("not started: {reason}"),

@@ -8,7 +8,7 @@ use super::options::Wave;
 ///
 /// A share is one of the tenants that no earlier wave has, at least one of them. A wave that nobody is left for is
 /// not returned.
-pub fn deal(waves: &[spec::Wave], labels: &[Vec<String>]) -> Vec<Wave> {
+pub fn assign_waves(waves: &[spec::Wave], labels: &[Vec<String>]) -> Vec<Wave> {
     let mut left: Vec<usize> = (0..labels.len()).collect();
     let mut dealt = Vec::new();
     for wave in waves {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     fn places(waves: &[spec::Wave], labels: &[Vec<String>]) -> Vec<(String, Vec<usize>)> {
-        deal(waves, labels).into_iter().map(|wave| (wave.name, wave.places)).collect()
+        assign_waves(waves, labels).into_iter().map(|wave| (wave.name, wave.places)).collect()
     }
 
     #[test]

@@ -14,7 +14,7 @@ const OBJECTS: usize = 3;
 
 /// What is in a tenant's database, as its owner sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Inside {
+pub struct CatalogReport {
     /// The extensions, by name.
     pub extensions: Vec<Extension>,
     /// Whether every role that gets in may create objects in the schema `public`.
@@ -41,7 +41,7 @@ pub struct Foreign {
     pub owner: String,
 }
 
-impl Inside {
+impl CatalogReport {
     /// Returns whether the grants and owners are as they should be, with the command that mends what is not.
     pub fn checks(&self, tenant: &str, owner: &str) -> Vec<Check> {
         const SCHEMA: &str = "schema public closed to PUBLIC";
@@ -95,11 +95,15 @@ pub(crate) fn look_options() -> ConnectOptions {
 }
 
 /// Looks into each of these databases, so many at a time; returns what is in them in their order.
-pub async fn look_inside_all(server: &Server, logins: &[Login], jobs: usize) -> Vec<Result<Inside, Error>> {
+pub async fn read_catalogs(
+    server: &Server,
+    logins: &[Login],
+    jobs: usize,
+) -> Vec<Result<CatalogReport, Error>> {
     let looks = logins.iter().map(|login| {
         Box::pin(async move {
             let session = connect(server, login, &look_options()).await?;
-            let inside = look_inside(&session).await;
+            let inside = read_catalog(&session).await;
             session.close().await;
             inside
         })
@@ -108,7 +112,7 @@ pub async fn look_inside_all(server: &Server, logins: &[Login], jobs: usize) -> 
 }
 
 /// Looks into the session's database, in one round trip.
-pub(crate) async fn look_inside(session: &Session) -> Result<Inside, Error> {
+pub(crate) async fn read_catalog(session: &Session) -> Result<CatalogReport, Error> {
     // What an extension brought belongs to whoever installed it; schemas of the server's own begin with `pg_`.
     const SQL: &str = "
         WITH me AS (SELECT datdba AS oid FROM pg_database WHERE datname = current_database()),
@@ -138,12 +142,12 @@ pub(crate) async fn look_inside(session: &Session) -> Result<Inside, Error> {
               WHERE o.owner <> me.oid AND NOT EXISTS (
                   SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')) f";
     let rows = session.query(SQL, &[], "look into the database").await?;
-    let Some(row) = rows.first() else { return Ok(Inside::default()) };
+    let Some(row) = rows.first() else { return Ok(CatalogReport::default()) };
     let pairs = |first: usize, second: usize| {
         let (names, values): (Vec<String>, Vec<String>) = (row.get(first), row.get(second));
         names.into_iter().zip(values)
     };
-    Ok(Inside {
+    Ok(CatalogReport {
         extensions: pairs(0, 1).map(|(name, version)| Extension { name, version }).collect(),
         public_can_create: row.get(2),
         foreign: pairs(3, 4).map(|(object, owner)| Foreign { object, owner }).collect(),
@@ -156,7 +160,7 @@ mod tests {
 
     fn evidence(object: &str, owner: &str) -> String {
         let foreign = vec![Foreign { object: object.to_owned(), owner: owner.to_owned() }];
-        let inside = Inside { foreign, ..Inside::default() };
+        let inside = CatalogReport { foreign, ..CatalogReport::default() };
         inside.checks("shop", "shop_owner").pop().unwrap().evidence
     }
 

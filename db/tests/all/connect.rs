@@ -19,7 +19,7 @@ async fn let_in(
         fake::prove(&mut stream).await.unwrap();
         stream.write_all(&message(b'S', b"server_version\x0016.4 (Debian)\0")).await.unwrap();
         stream.write_all(&message(b'Z', b"I")).await.unwrap();
-        // Until the client says goodbye.
+        // Until the client says disconnect.
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, message(b'X', b""));
@@ -132,7 +132,7 @@ async fn a_server_is_told_a_proof_of_the_password_and_nothing_else() {
             // As one does that lets anybody in.
             drop(stream.write_all(&message(b'Z', b"I")).await);
             let mut answer = Vec::new();
-            // The client hangs up without the goodbye of TLS.
+            // The client hangs up without the disconnect of TLS.
             drop(stream.read_to_end(&mut answer).await);
             answer
         });

@@ -5,7 +5,7 @@ mod look;
 use aws_sdk_ec2::types::Tag as Ec2Tag;
 use aws_sdk_rds::types::Tag as RdsTag;
 use aws_sdk_secretsmanager::types::Tag as SecretTag;
-use stack::adopt::{Candidate, Part, Thing};
+use stack::adopt::{Candidate, Observed, Part};
 use stack::{Event, Events, Inventory, Resource, Stack};
 use tokio::time::Instant;
 
@@ -77,25 +77,27 @@ async fn tag_one(cloud: &Cloud, stack: &Stack, candidate: &Candidate) -> Result<
         Part::Of(resource) => tag::pairs(stack, *resource),
     };
     match &candidate.thing {
-        Thing::Vpc(_) | Thing::Subnet(_) | Thing::Gateway(_) | Thing::RouteTable(_) | Thing::Group(_) => {
-            ec2(cloud, &[id.to_owned()], pairs).await
-        }
-        Thing::Instance { companions, .. } => {
+        Observed::Vpc(_)
+        | Observed::Subnet(_)
+        | Observed::Gateway(_)
+        | Observed::RouteTable(_)
+        | Observed::Group(_) => ec2(cloud, &[id.to_owned()], pairs).await,
+        Observed::Instance { companions, .. } => {
             // Itself last: an instance with the tags is one that is done.
             if !companions.is_empty() {
                 ec2(cloud, companions, pairs.clone()).await?;
             }
             ec2(cloud, &[id.to_owned()], pairs).await
         }
-        Thing::SubnetGroup { arn, .. } => rds(cloud, arn, pairs).await,
-        Thing::Database(database) => rds(cloud, &database.arn, pairs).await,
-        Thing::Secret(secret) => {
+        Observed::SubnetGroup { arn, .. } => rds(cloud, arn, pairs).await,
+        Observed::Database(database) => rds(cloud, &database.arn, pairs).await,
+        Observed::Secret(secret) => {
             let tags = pairs.map(|(key, value)| SecretTag::builder().key(key).value(value).build());
             let call = cloud.secrets.tag_resource().secret_id(&secret.arn).set_tags(Some(tags.to_vec()));
             call.send().await.map(drop).map_err(failed("secretsmanager", "TagResource"))
         }
-        Thing::Role { .. } => role::tag(cloud, stack, id, Resource::Role).await,
-        Thing::Profile { .. } => profile::tag(cloud, stack, id).await,
+        Observed::Role { .. } => role::tag(cloud, stack, id, Resource::Role).await,
+        Observed::Profile { .. } => profile::tag(cloud, stack, id).await,
     }
 }
 

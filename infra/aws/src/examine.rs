@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use stack::diagnosis::{Caller, Fact, Facts, Listing};
 use stack::inventory::{Role, SecretEntry, Vpc};
-use stack::surroundings::{Endpoint, NetworkAcl};
+use stack::network_context::{Endpoint, NetworkAcl};
 use stack::{Inventory, Stack};
 
 pub use self::look::Depth;

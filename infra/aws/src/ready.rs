@@ -26,7 +26,7 @@ const UNANSWERED_AT_MOST: u32 = 3;
 
 /// How long to wait, and what to do about an agent that sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct ReadyWait {
     /// The limit, from the call on.
     pub limit: Duration,
     /// What to do about an agent that sleeps.
@@ -54,11 +54,11 @@ pub async fn wait_until_openable(
     cloud: &Cloud,
     stack: &Stack,
     instance: &str,
-    patience: Patience,
+    wait: ReadyWait,
     events: &Events,
     stop: &Stop,
 ) -> Result<Agent, Error> {
-    let opened = wait_until_opened(cloud, stack, instance, patience, events, stop).await?;
+    let opened = wait_until_opened(cloud, stack, instance, wait, events, stop).await?;
     end_proof(cloud, &opened.session_id, events).await;
     Ok(opened.agent)
 }
@@ -74,7 +74,7 @@ async fn wait_until_opened(
     cloud: &Cloud,
     stack: &Stack,
     instance: &str,
-    patience: Patience,
+    wait: ReadyWait,
     events: &Events,
     stop: &Stop,
 ) -> Result<Opened, Error> {
@@ -84,7 +84,7 @@ async fn wait_until_opened(
     let mut last_status = String::new();
     let mut suspects: Vec<Finding> = Vec::new();
     let mut look_at = GRACE;
-    let Patience { limit, mut asleep } = patience;
+    let ReadyWait { limit, mut asleep } = wait;
     // Usually there is nothing to wait for, and one round of calls is enough.
     let mut is_first = true;
     loop {
@@ -136,8 +136,8 @@ async fn wait_until_opened(
 /// Waits until a session to the bastion can be opened, and returns the bastion and its agent.
 pub(crate) async fn ensure(job: &Job<'_>, inventory: &Inventory) -> Result<(Instance, Agent), Error> {
     let bastion = inventory.bastion().ok_or_else(|| missing(Resource::Instance))?;
-    let patience = Patience { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
-    let opened = wait_until_opened(job.cloud, job.stack, &bastion.id, patience, job.events, job.stop).await?;
+    let wait = ReadyWait { limit: job.stack.bastion.ready_within, asleep: Asleep::IsWoken };
+    let opened = wait_until_opened(job.cloud, job.stack, &bastion.id, wait, job.events, job.stop).await?;
     let ending = end_proof(job.cloud, &opened.session_id, job.events);
     let ((), found) = join(ending, instance::find(job.cloud, &bastion.id)).await;
     let found = match found {

@@ -13,7 +13,7 @@ use stack::inventory::Agent;
 pub(crate) use self::permit::simulate;
 pub use self::sign::{log_in, sign};
 use crate::error::failed;
-pub use crate::ready::{Asleep, Patience, wait_until_openable};
+pub use crate::ready::{Asleep, ReadyWait, wait_until_openable};
 use crate::{Cloud, Error};
 
 const TO_REMOTE_HOST: &str = "AWS-StartPortForwardingSessionToRemoteHost";

@@ -97,7 +97,7 @@ async fn destroy(
         R::BastionGroup | R::DatabaseGroup => security_group::destroy(job, id, inventory).await?,
         R::BastionRules | R::DatabaseRules => {
             security_group::destroy_rules(job, id, inventory).await?;
-            return Ok(Change::Untangled(id.to_owned()));
+            return Ok(Change::RulesRemoved(id.to_owned()));
         }
         R::MasterSecret => match secret::destroy(job, id).await? {
             secret::Deletion::Gone(proof) => proof,

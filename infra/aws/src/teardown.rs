@@ -1,6 +1,6 @@
 //! Carries out a plan that takes a stack down, and collects the proof of each deletion.
 
-use stack::plan::{Action, Plan, SecretFate, Step};
+use stack::plan::{Action, Plan, SecretRetention, Step};
 use stack::receipt::{Evidence, Left};
 use stack::{Events, Inventory, Resource, Stack};
 
@@ -41,7 +41,7 @@ pub async fn teardown(
     let ended = follow(cloud, stack, plan, inventory, options, events, stop).await;
     let Ended { failed, waiting, state, done: _ } = ended;
     let (inventory, mut evidence) = (state.inventory, state.evidence);
-    if options.fate.secrets == SecretFate::Keep {
+    if options.retention.secrets == SecretRetention::Keep {
         let ours = inventory.secrets.iter().filter(|entry| entry.tagged && !entry.scheduled_for_deletion);
         evidence.kept.extend(ours.map(|entry| secret::kept(cloud, stack, entry)));
     }

@@ -33,17 +33,17 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 pub use agent::Agent;
-pub use agent::remote::{Patience, RemoteAgents};
+pub use agent::remote::{AgentTimeouts, RemoteAgents};
 pub use agent::session::AgentSession;
 pub use database::{DatabaseSpec, Databases, NoDatabases};
 pub use error::Error;
 pub use machine::{Machines, NoMachines};
 pub use memory::faults::{Fault, FaultKind};
 pub use memory::journal::Call;
-pub use memory::sessions::Goodbye;
+pub use memory::sessions::Disconnect;
 pub use options::{Options, ResumeUrl, Signatures};
 pub use password::Password;
-pub use upstream::call_log::Passed;
+pub use upstream::call_log::UpstreamCall;
 pub use upstream::emulator::{Emulator, MotoKey, Side, Upstreams};
 pub use upstream::kms::Kms;
 pub use upstream::network::Network;
@@ -146,8 +146,8 @@ impl Gateway {
 
     /// Returns every request that the programs behind the gateway have answered since the start or the last reset: the
     /// clients' and the gateway's own questions, in the order of the answers.
-    pub fn passed(&self) -> Vec<Passed> {
-        self.state.upstream.passed()
+    pub fn upstream_calls(&self) -> Vec<UpstreamCall> {
+        self.state.upstream.upstream_calls()
     }
 
     /// Returns how many sessions have not ended.
@@ -161,8 +161,8 @@ impl Gateway {
     }
 
     /// Ends every data channel's websocket. The sessions go on and can be resumed.
-    pub fn disconnect(&self, goodbye: Goodbye) {
-        self.state.sessions.disconnect(goodbye);
+    pub fn disconnect(&self, disconnect: Disconnect) {
+        self.state.sessions.disconnect(disconnect);
     }
 
     /// Empties what is behind the gateway and forgets sessions, databases, faults and the journal.

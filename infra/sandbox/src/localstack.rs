@@ -9,7 +9,7 @@ use hyper::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::gateway::{Key, Passed, Side, Unsigned};
+use crate::gateway::{Key, Side, Unsigned, UpstreamCall};
 
 /// The first call of a service reads all of it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
@@ -88,12 +88,12 @@ async fn call(
 ///
 /// Requests that LocalStack makes to itself have a logger of their own and are left out, as is what is not AWS's: the
 /// health check, and requests whose operation it did not recognise.
-pub fn passed(log: &str) -> Vec<Passed> {
+pub fn upstream_calls(log: &str) -> Vec<UpstreamCall> {
     log.lines().filter_map(parse).collect()
 }
 
 /// Reads `.. localstack.request.aws     : AWS ec2.RunInstances => 200` and `.. => 400 (InvalidVpcID.NotFound)`.
-fn parse(line: &str) -> Option<Passed> {
+fn parse(line: &str) -> Option<UpstreamCall> {
     let (head, call) = line.split_once(" : AWS ")?;
     let logger = head.split_whitespace().next_back()?;
     let (name, answer) = call.split_once(" => ")?;
@@ -101,7 +101,7 @@ fn parse(line: &str) -> Option<Passed> {
     if logger != "localstack.request.aws" {
         return None;
     }
-    Some(Passed {
+    Some(UpstreamCall {
         side: Side::Others,
         service: signing_name(service).to_owned(),
         operation: operation.to_owned(),
@@ -162,7 +162,8 @@ Ready.
 
     #[test]
     fn the_log_tells_service_operation_and_status_of_every_request() {
-        let told: Vec<_> = passed(LOG).into_iter().map(|p| (p.service, p.operation, p.status)).collect();
+        let told: Vec<_> =
+            upstream_calls(LOG).into_iter().map(|p| (p.service, p.operation, p.status)).collect();
         let wanted = [
             ("iam", "ListRoles", 200),
             ("secretsmanager", "CreateSecret", 400),

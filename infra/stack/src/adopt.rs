@@ -45,12 +45,12 @@ pub struct Candidate {
     /// All its tags.
     pub tags: BTreeMap<String, String>,
     /// What AWS says of it.
-    pub thing: Thing,
+    pub thing: Observed,
 }
 
 /// What AWS says of something that may be taken over.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Thing {
+pub enum Observed {
     /// A VPC.
     Vpc(Vpc),
     /// A subnet.
@@ -119,7 +119,7 @@ impl Candidate {
 
     /// Tells whether it lies in IAM, which knows no regions.
     pub(crate) fn is_in_iam(&self) -> bool {
-        matches!(self.thing, Thing::Role { .. } | Thing::Profile { .. })
+        matches!(self.thing, Observed::Role { .. } | Observed::Profile { .. })
     }
 
     /// Returns what messages call it: `` `vpc-0a1b` (`VPC_ID`) ``.

@@ -5,9 +5,9 @@ mod agreement;
 mod down;
 mod drift;
 mod duration;
-mod fate;
 mod network;
 mod port;
+mod retention;
 mod rules;
 mod schedule;
 mod scope;
@@ -24,8 +24,8 @@ use serde::Serialize;
 pub use self::access::{obsolete, unknown};
 pub use self::down::{down, down_with};
 pub use self::drift::{Drift, advice, drift};
-pub use self::fate::{Fate, SecretFate, Snapshot};
 pub use self::port::at_its_port;
+pub use self::retention::{Retention, SecretRetention, Snapshot};
 pub use self::rules::{bastion_rules, database_rules, leftover_defaults};
 pub use self::schedule::{Milestone, Needs, Schedule};
 pub use self::server::is_settled as serves;
@@ -252,7 +252,7 @@ impl Plan {
         match self.direction {
             Direction::Up => resource.needs().to_vec(),
             Direction::Down => {
-                let holds = |user: &Resource| user.needs().contains(&resource) && !user.lets_go_of(resource);
+                let holds = |user: &Resource| user.needs().contains(&resource) && !user.releases(resource);
                 CREATE_ORDER.into_iter().filter(holds).collect()
             }
         }

@@ -171,7 +171,7 @@ impl Resource {
 
     /// Tells whether what this needs can be removed while this is there: EC2 ends a subnet's association with its route
     /// table, and a route to a gateway that is gone is a blackhole.
-    pub fn lets_go_of(self, need: Resource) -> bool {
+    pub fn releases(self, need: Resource) -> bool {
         use Resource as R;
         matches!(self, R::PublicRoutes | R::PrivateRoutes) && need != R::Vpc
     }

@@ -135,7 +135,7 @@ impl Pool {
             state.count(&session);
         }
         state.unread_bytes = self.budget.memory();
-        state.spooled_bytes = self.budget.spilled();
+        state.spilled_bytes = self.budget.spilled();
         state
     }
 

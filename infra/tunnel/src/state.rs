@@ -22,7 +22,7 @@ pub struct State {
     /// Bytes that came and that nobody has read yet, in memory.
     pub unread_bytes: usize,
     /// Bytes that came and that nobody has read yet, in temporary files.
-    pub spooled_bytes: usize,
+    pub spilled_bytes: usize,
     /// Frames that came and were no messages.
     pub discarded_frames: u64,
     /// How many times a lost connection was made again.

@@ -118,7 +118,7 @@ impl Connection {
         poll_fn(|cx| self.poll_next(cx, reading)).await
     }
 
-    /// Writes all that is queued and says goodbye.
+    /// Writes all that is queued and says disconnect.
     pub(crate) async fn close(mut self) {
         poll_fn(|cx| match self.poll_write(cx) {
             Ok(()) if self.queue.is_empty() && !self.unflushed => Poll::Ready(()),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use sandbox::gateway::Goodbye;
+use sandbox::gateway::Disconnect;
 use sandbox::{AgentOptions, LineFaults, Pacing};
 use serde_json::{Value, json};
 use tests::{Fixture, Want};
@@ -112,12 +112,12 @@ fn worst_line(runtime: &Runtime, time: Duration) -> Part {
         let end = Instant::now() + time;
         while Instant::now() + CUT_EVERY * 2 < end {
             pass(CUT_EVERY * 2);
-            let goodbye = if cuts.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
-                Goodbye::Bye
+            let disconnect = if cuts.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+                Disconnect::Closed
             } else {
-                Goodbye::None
+                Disconnect::Silent
             };
-            fixture.cloud.gateway().disconnect(goodbye);
+            fixture.cloud.gateway().disconnect(disconnect);
         }
         pass(end.saturating_duration_since(Instant::now()));
         over.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandbox::gateway::{self, Emulator, Gateway, Passed, Patience, RemoteAgents, Side, Upstreams};
+use sandbox::gateway::{self, AgentTimeouts, Emulator, Gateway, RemoteAgents, Side, UpstreamCall, Upstreams};
 use sandbox::{Authority, ContainerDatabases, KeyKind};
 use testcontainers_modules::localstack::LocalStack;
 use testcontainers_modules::testcontainers::core::{IntoContainerPort, WaitFor};
@@ -55,7 +55,7 @@ impl Containers {
         };
         wait_until_answered(loopback(moto_port), "/moto-api/data.json").await;
 
-        let agents = RemoteAgents::new(Patience::default());
+        let agents = RemoteAgents::new(AgentTimeouts::default());
         let servers = Arc::new(Servers::new(images.clone(), private.clone()));
         let authority = Authority::new(KeyKind::Rsa).expect("a key can be made");
         std::fs::write(dir.join(CA_FILE), authority.pem()).expect("the folder can be written to");
@@ -111,10 +111,10 @@ impl Containers {
     }
 
     /// Returns the requests that LocalStack's own log tells of, and those that the gateway counted, both sorted.
-    pub async fn requests(&self) -> (Vec<Passed>, Vec<Passed>) {
+    pub async fn requests(&self) -> (Vec<UpstreamCall>, Vec<UpstreamCall>) {
         let log = self.localstack.stderr_to_vec().await.expect("a container has a log");
-        let mut own = sandbox::localstack::passed(&String::from_utf8_lossy(&log));
-        let mut counted = self.gateway.passed();
+        let mut own = sandbox::localstack::upstream_calls(&String::from_utf8_lossy(&log));
+        let mut counted = self.gateway.upstream_calls();
         counted.retain(|passed| passed.side == Side::Others);
         own.sort();
         counted.sort();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws::session::{Asleep, Patience};
+use aws::session::{Asleep, ReadyWait};
 use deploy::task::up;
 use stack::Inventory;
 use tests::{Fixture, Want, element, until_called};
@@ -55,12 +55,12 @@ async fn sandbox() -> Fixture {
 async fn refusal(fixture: &Fixture, instance: &str) -> String {
     let (cloud, _) = fixture.context.observe().await.expect("the account can be observed");
     let context = &fixture.context;
-    let patience = Patience { limit: Duration::from_secs(600), asleep: Asleep::IsLeft };
+    let wait = ReadyWait { limit: Duration::from_secs(600), asleep: Asleep::IsLeft };
     let waited = aws::session::wait_until_openable(
         &cloud,
         &context.stack,
         instance,
-        patience,
+        wait,
         &context.events,
         &context.stop,
     )

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use deploy::bridge::{Bridge, Route, Silence};
 use jiff::SignedDuration;
-use sandbox::gateway::{Goodbye, ResumeUrl};
+use sandbox::gateway::{Disconnect, ResumeUrl};
 use tests::{Fixture, Want, block_on};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -238,7 +238,7 @@ fn a_resume_without_credentials_says_so_at_once_in_the_helpers_words() {
             open.end();
         });
         is_open.await.unwrap();
-        fixture.cloud.gateway().disconnect(Goodbye::None);
+        fixture.cloud.gateway().disconnect(Disconnect::Silent);
         lost.send(()).unwrap();
         work.await.unwrap();
         fixture.stop().await;
@@ -291,7 +291,7 @@ fn a_session_is_resumed_though_the_service_does_not_repeat_its_address() {
         let mut stream = bridge.connect().await.unwrap();
         for _ in 0..2 {
             echo_once(&mut stream).await;
-            fixture.cloud.gateway().disconnect(Goodbye::Bye);
+            fixture.cloud.gateway().disconnect(Disconnect::Closed);
         }
         echo_once(&mut stream).await;
         assert!(bridge.state().resumes >= 1);

@@ -73,7 +73,7 @@ async fn work_in_a_terminal(fixture: &Fixture) {
     remote.terminal.wait_for("asleep\r\n").await;
     remote.interrupt().await;
     // A connection that is lost is made again below it.
-    fixture.cloud.gateway().disconnect(sandbox::gateway::Goodbye::Bye);
+    fixture.cloud.gateway().disconnect(sandbox::gateway::Disconnect::Closed);
     let shown = remote.run("echo still $((40 + 2))").await;
     assert!(shown.contains("\nstill 42\r\n"), "{shown:?}");
     remote.terminal.type_in("exit 3\r").await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use deploy::bridge::{Bridge, Route, Silence};
 use sandbox::LineFaults;
-use sandbox::gateway::Goodbye;
+use sandbox::gateway::Disconnect;
 use tests::{Fixture, LIMIT, Want, block_on};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -79,8 +79,9 @@ fn sixteen_streams_survive_losses_duplicates_reordering_jitter_and_cuts_at_once(
                 if received >= seen + (bytes() * STREAMS / 10) as u64 {
                     seen = received;
                     let number = cuts.fetch_add(1, Ordering::Relaxed);
-                    let goodbye = if number.is_multiple_of(2) { Goodbye::Bye } else { Goodbye::None };
-                    fixture.cloud.gateway().disconnect(goodbye);
+                    let disconnect =
+                        if number.is_multiple_of(2) { Disconnect::Closed } else { Disconnect::Silent };
+                    fixture.cloud.gateway().disconnect(disconnect);
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -1,8 +1,8 @@
 //! The local end of a tunnel, for programs that cannot be handed a stream: a port, or a socket that only its owner reaches.
 
+mod duplex;
 mod front;
 mod peer;
-mod pipe;
 mod socket;
 
 use std::collections::HashSet;
@@ -21,10 +21,10 @@ use crate::descriptor::{self, Spare};
 use crate::failure::{Exit, Failure};
 use crate::view::View;
 
+use self::duplex::copy_both_ways;
 pub use self::front::{SSL_REQUEST, tls};
 pub use self::peer::Admits;
 use self::peer::Stranger;
-use self::pipe::pipe;
 pub use self::socket::{PORT as SOCKET_PORT, Socket};
 
 /// What a local end is to be.
@@ -187,7 +187,7 @@ async fn admit(accepted: Accepted, bridge: &Bridge, wrap: &Wrap) -> anyhow::Resu
                 return Ok(Some(stranger));
             }
             local.set_nodelay(true)?;
-            pipe(&mut local, &mut bridge.connect().await?).await?;
+            copy_both_ways(&mut local, &mut bridge.connect().await?).await?;
         }
         Accepted::Socket(mut local) => {
             if let Some(stranger) = peer::find_stranger_at_socket(&local) {
@@ -195,7 +195,7 @@ async fn admit(accepted: Accepted, bridge: &Bridge, wrap: &Wrap) -> anyhow::Resu
             }
             let mut remote = bridge.connect().await?;
             match wrap {
-                Wrap::Nothing => pipe(&mut local, &mut remote).await?,
+                Wrap::Nothing => copy_both_ways(&mut local, &mut remote).await?,
                 Wrap::PostgreSql(tls) => front::carry(local, remote, tls.clone(), &bridge.host).await?,
             }
         }

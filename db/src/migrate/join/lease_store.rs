@@ -12,8 +12,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::super::options::RunOptions;
-use super::super::outcome::{Outcome, TenantReport, Withheld};
-use super::super::plan::Late;
+use super::super::outcome::{Outcome, SkipReason, TenantReport};
+use super::super::plan::OutOfOrder;
 use super::super::target::Target;
 use super::super::{Retry, retry};
 use super::stored::{Entry, Stored};
@@ -119,7 +119,7 @@ impl<'a> LeaseStore<'a> {
             OnError::Continue => "continue",
             OnError::Stop => "stop",
         };
-        let is_late = options.late == Late::Apply;
+        let is_late = options.late == OutOfOrder::Apply;
         let values: [(&(dyn ToSql + Sync), Type); 7] = [
             (&run, Type::TEXT),
             (&runner, Type::TEXT),
@@ -229,7 +229,7 @@ impl<'a> LeaseStore<'a> {
 
     /// Holds back whoever must not begin any more.
     pub(super) async fn hold(&mut self) -> Result<(), Error> {
-        let report = json!(Stored::withheld(Withheld::ErrorBudget)).to_string();
+        let report = json!(Stored::withheld(SkipReason::ErrorBudget)).to_string();
         let run = self.run.as_str();
         let values: [(&(dyn ToSql + Sync), Type); 2] = [(&run, Type::TEXT), (&report, Type::TEXT)];
         self.query(&sql::hold(), &values, "hold tenants back").await.map(drop)
@@ -290,10 +290,10 @@ impl<'a> LeaseStore<'a> {
         let (tenant, state): (String, String) = (row.get(0), row.get(1));
         let withheld = |reason, tenant| Ok(Stored::withheld(reason).report(tenant));
         if state == "taken" {
-            return withheld(Withheld::Elsewhere, tenant);
+            return withheld(SkipReason::Elsewhere, tenant);
         }
         let Some(text) = row.get::<_, Option<String>>(3) else {
-            return withheld(Withheld::Interrupted, tenant);
+            return withheld(SkipReason::Interrupted, tenant);
         };
         let stored: Stored = serde_json::from_str(&text).map_err(|error| {
             self.refuse(format!("the report of its tenant `{tenant}` cannot be read: {error}"))
@@ -301,7 +301,7 @@ impl<'a> LeaseStore<'a> {
         let report = stored.report(tenant);
         // What another runner gave back is not this one's interruption.
         match (&report.outcome, is_mine) {
-            (Outcome::Interrupted { .. }, false) => withheld(Withheld::Interrupted, report.tenant),
+            (Outcome::Interrupted { .. }, false) => withheld(SkipReason::Interrupted, report.tenant),
             _ => Ok(report),
         }
     }

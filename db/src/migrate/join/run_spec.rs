@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::options::RunOptions;
-use super::super::outcome::Withheld;
+use super::super::outcome::SkipReason;
 use super::super::target::Target;
 use super::stored::Stored;
 
@@ -28,7 +28,7 @@ pub(super) fn rows(targets: &[Target], options: &RunOptions) -> String {
                 "wave": wave.unwrap_or_default(),
                 "migrations": set_name(target),
                 "state": if wave.is_some() { "todo" } else { "held" },
-                "report": wave.is_none().then(|| Stored::withheld(Withheld::NoWave)),
+                "report": wave.is_none().then(|| Stored::withheld(SkipReason::NoWave)),
             })
         })
         .collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::outcome::{Outcome, TenantReport, Withheld};
+use super::super::outcome::{Outcome, SkipReason, TenantReport};
 use crate::Error;
 use crate::error::Recorded;
 
@@ -44,7 +44,7 @@ enum StoredOutcome {
     Applied { migrations: Vec<String> },
     Failed { applied: Vec<String>, migration: Option<String>, error: Vec<String> },
     Interrupted { applied: Vec<String>, state: String },
-    NotStarted { reason: Withheld },
+    NotStarted { reason: SkipReason },
 }
 
 impl Stored {
@@ -65,7 +65,7 @@ impl Stored {
         Stored { outcome, elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX) }
     }
 
-    pub(super) fn withheld(reason: Withheld) -> Stored {
+    pub(super) fn withheld(reason: SkipReason) -> Stored {
         Stored { outcome: StoredOutcome::NotStarted { reason }, elapsed_ms: 0 }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{InternetGateway as Gateway, RouteTable as Table};
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
-use stack::adopt::{Candidate, Found, Listing, Named, Part, Skipped, Thing};
+use stack::adopt::{Candidate, Found, Listing, Named, Observed, Part, Skipped};
 use stack::{Inventory, Resource, Stack};
 
 use crate::core::tag;
@@ -21,7 +21,7 @@ type Tags = BTreeMap<String, String>;
 enum Lookup {
     Found {
         id: String,
-        thing: Thing,
+        thing: Observed,
         tags: Tags,
     },
     /// It is gone, or of no use; in words.
@@ -83,7 +83,7 @@ fn one<'a>(cloud: &'a Cloud, stack: &'a Stack, named: &'a Named) -> BoxFuture<'a
     }
 }
 
-fn there(id: &str, thing: Thing, tags: Tags) -> Lookup {
+fn there(id: &str, thing: Observed, tags: Tags) -> Lookup {
     Lookup::Found { id: id.to_owned(), thing, tags }
 }
 
@@ -98,14 +98,14 @@ async fn find_vpc(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
         return Ok(gone());
     };
     let vpc = vpc::with_dns(cloud, &vpc::read(&found)?).await?;
-    Ok(there(id, Thing::Vpc(vpc), tag::all(found.tags())))
+    Ok(there(id, Observed::Vpc(vpc), tag::all(found.tags())))
 }
 
 async fn find_subnet(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let call = cloud.ec2.describe_subnets().subnet_ids(id).send();
     let answer = absent_is_none(call.await.map_err(failed("ec2", "DescribeSubnets")))?;
     let found = answer.and_then(|answer| answer.subnets.unwrap_or_default().into_iter().next());
-    let seen = |found: &_| Thing::Subnet(subnet::read(found));
+    let seen = |found: &_| Observed::Subnet(subnet::read(found));
     Ok(found.map_or_else(gone, |found| there(id, seen(&found), tag::all(found.tags()))))
 }
 
@@ -113,7 +113,7 @@ async fn find_gateway(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let call = cloud.ec2.describe_internet_gateways().internet_gateway_ids(id).send();
     let answer = absent_is_none(call.await.map_err(failed("ec2", "DescribeInternetGateways")))?;
     let found = answer.and_then(|answer| answer.internet_gateways.unwrap_or_default().into_iter().next());
-    let seen = |found: &_| Thing::Gateway(internet_gateway::read(found));
+    let seen = |found: &_| Observed::Gateway(internet_gateway::read(found));
     Ok(found.map_or_else(gone, |found| there(id, seen(&found), tag::all(found.tags()))))
 }
 
@@ -125,7 +125,7 @@ async fn find_table(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
             "is the main route table of its VPC, which lives and dies with that; `up` makes one beside it";
         return Ok(Lookup::Unusable(why.to_owned()));
     }
-    Ok(there(id, Thing::RouteTable(route_table::read(found)), tag::all(found.tags())))
+    Ok(there(id, Observed::RouteTable(route_table::read(found)), tag::all(found.tags())))
 }
 
 async fn find_group(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
@@ -137,7 +137,7 @@ async fn find_group(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
         let why = "is the default group of its VPC, which lives and dies with that; `up` makes one beside it";
         return Ok(Lookup::Unusable(why.to_owned()));
     }
-    Ok(there(id, Thing::Group(security_group::read(&found)), tag::all(found.tags())))
+    Ok(there(id, Observed::Group(security_group::read(&found)), tag::all(found.tags())))
 }
 
 async fn find_subnet_group(cloud: &Cloud, name: &str) -> Result<Lookup, Error> {
@@ -147,7 +147,7 @@ async fn find_subnet_group(cloud: &Cloud, name: &str) -> Result<Lookup, Error> {
     let Some(found) = subnet_group::describe(cloud, name).await? else { return Ok(gone()) };
     let Some(tags) = subnet_group::tags(cloud, &found).await? else { return Ok(gone()) };
     let arn = found.db_subnet_group_arn().unwrap_or_default().to_owned();
-    let thing = Thing::SubnetGroup { group: subnet_group::read(&found), arn };
+    let thing = Observed::SubnetGroup { group: subnet_group::read(&found), arn };
     Ok(there(name, thing, rds_tags(&tags)))
 }
 
@@ -160,24 +160,24 @@ async fn find_database(cloud: &Cloud, identifier: &str) -> Result<Lookup, Error>
     if database.status == "deleting" {
         return Ok(Lookup::Unusable("is being deleted".to_owned()));
     }
-    Ok(there(identifier, Thing::Database(Box::new(database)), rds_tags(found.tag_list())))
+    Ok(there(identifier, Observed::Database(Box::new(database)), rds_tags(found.tag_list())))
 }
 
 async fn find_secret(cloud: &Cloud, stack: &Stack, arn: &str) -> Result<Lookup, Error> {
     let Some((secret, tags)) = secret::by_arn(cloud, stack, arn).await? else { return Ok(gone()) };
-    Ok(there(&secret.name.clone(), Thing::Secret(secret), tags))
+    Ok(there(&secret.name.clone(), Observed::Secret(secret), tags))
 }
 
 async fn find_role(cloud: &Cloud, name: &str) -> Result<Lookup, Error> {
     let Some((found, role)) = role::describe(cloud, name).await? else { return Ok(gone()) };
     let path = found.path().to_owned();
-    Ok(there(name, Thing::Role { role, path }, tag::map(role::tags(found.tags()))))
+    Ok(there(name, Observed::Role { role, path }, tag::map(role::tags(found.tags()))))
 }
 
 async fn find_profile(cloud: &Cloud, name: &str) -> Result<Lookup, Error> {
     let Some(found) = profile::describe(cloud, name).await? else { return Ok(gone()) };
     let path = found.path().to_owned();
-    let thing = Thing::Profile { profile: profile::read(cloud, &found), path };
+    let thing = Observed::Profile { profile: profile::read(cloud, &found), path };
     Ok(there(name, thing, tag::map(role::tags(found.tags()))))
 }
 
@@ -196,7 +196,11 @@ async fn find_instance(cloud: &Cloud, id: &str) -> Result<Lookup, Error> {
     let interfaces = found.network_interfaces().iter();
     let interfaces = interfaces.filter_map(|one| one.network_interface_id()).map(str::to_owned);
     let companions = volumes.into_iter().map(|volume| volume.id).chain(interfaces).collect();
-    Ok(there(id, Thing::Instance { instance: Box::new(instance), agent, companions }, tag::all(found.tags())))
+    Ok(there(
+        id,
+        Observed::Instance { instance: Box::new(instance), agent, companions },
+        tag::all(found.tags()),
+    ))
 }
 
 /// Adds the gateway and the route tables that nothing names: those of the VPC and of its subnets.
@@ -217,7 +221,7 @@ async fn attached(
         let gateways: Result<Vec<Gateway>, _> = call.into_paginator().items().send().collect().await;
         let gateways = gateways.map_err(failed("ec2", "DescribeInternetGateways"))?;
         more.extend(gateways.first().map(|found| {
-            let thing = Thing::Gateway(internet_gateway::read(found));
+            let thing = Observed::Gateway(internet_gateway::read(found));
             derived(Resource::InternetGateway, found.internet_gateway_id(), thing, tag::all(found.tags()))
         }));
     }
@@ -242,7 +246,7 @@ async fn attached(
                 table.associations().iter().any(|link| link.subnet_id() == Some(subnet.as_str()))
             });
             let found = of_subnet.filter(free).map(|table| {
-                let thing = Thing::RouteTable(route_table::read(table));
+                let thing = Observed::RouteTable(route_table::read(table));
                 derived(resource, table.route_table_id(), thing, tag::all(table.tags()))
             });
             more.extend(found);
@@ -252,7 +256,7 @@ async fn attached(
     Ok(())
 }
 
-fn derived(resource: Resource, id: Option<&str>, thing: Thing, tags: Tags) -> Candidate {
+fn derived(resource: Resource, id: Option<&str>, thing: Observed, tags: Tags) -> Candidate {
     let id = id.unwrap_or_default().to_owned();
     Candidate { part: Part::Of(resource), id, variable: None, tags, thing }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack::plan::{Fate, SecretFate, Snapshot, Unknown};
+use stack::plan::{Retention, SecretRetention, Snapshot, Unknown};
 use stack::{Event, Events, Inventory, Resource, Stack};
 
 use super::state::{Change, State};
@@ -16,7 +16,7 @@ pub struct ApplyOptions {
     /// Turns the database's deletion protection off where the plan deletes the database.
     pub unprotect: bool,
     /// What happens to the data that the plan deletes.
-    pub fate: Fate,
+    pub retention: Retention,
     /// How long a deletion waits for what still uses the resource, such as network interfaces of RDS.
     pub settle_within: Duration,
     /// The bastion's user data, a script. `None`: the default one, which installs psql, jq and a message of the day.
@@ -38,7 +38,7 @@ impl Default for ApplyOptions {
     fn default() -> ApplyOptions {
         ApplyOptions {
             unprotect: false,
-            fate: Fate { snapshot: Snapshot::Dated, secrets: SecretFate::Delete },
+            retention: Retention { snapshot: Snapshot::Dated, secrets: SecretRetention::Delete },
             settle_within: Duration::from_secs(300),
             user_data: None,
             ephemeral: None,

@@ -36,7 +36,7 @@ pub(crate) enum Change {
     Instance(Box<Instance>),
     Session(Box<Instance>, Agent),
     /// The group has no rules left that name another group.
-    Untangled(String),
+    RulesRemoved(String),
     Gone(Resource, String, Box<Proved>),
     Restored(String),
 }
@@ -76,7 +76,7 @@ impl State {
                 put(&mut inventory.instances, *instance, |instance| &instance.id);
                 inventory.agent = Some(agent);
             }
-            Change::Untangled(id) => {
+            Change::RulesRemoved(id) => {
                 let groups = inventory.groups.iter_mut().filter(|group| group.id == id);
                 groups.for_each(|group| group.rules.retain(|rule| !names_another(rule, &id)));
             }

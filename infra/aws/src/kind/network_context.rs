@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{
     Filter, NetworkAcl as AclAnswer, NetworkAclEntry, RuleAction, VpcEndpoint, VpcEndpointType,
 };
 use stack::inventory::{Direction, Rule};
-use stack::surroundings::{AclEntry, Endpoint, NetworkAcl};
+use stack::network_context::{AclEntry, Endpoint, NetworkAcl};
 
 use crate::error::failed;
 use crate::kind::security_group;

@@ -57,9 +57,9 @@ impl Directory {
 }
 
 /// Opens connections as a bastion would.
-pub struct Dialer(Reach);
+pub struct Dialer(Route);
 
-enum Reach {
+enum Route {
     /// The names in the directory, and the loopback; no other name resolves and no other address answers.
     Sandbox { directory: Directory, network: Option<Box<Network>> },
     /// What the agent's own machine resolves and routes; a target that is silent for so long is asked whether it is
@@ -70,19 +70,19 @@ enum Reach {
 impl Dialer {
     /// Returns a dialer that asks `network` whether groups let an instance reach a database.
     pub fn new(directory: Directory, network: Network) -> Dialer {
-        Dialer(Reach::Sandbox { directory, network: Some(Box::new(network)) })
+        Dialer(Route::Sandbox { directory, network: Some(Box::new(network)) })
     }
 
     /// Returns a dialer for which every database is in reach.
     pub fn without_network(directory: Directory) -> Dialer {
-        Dialer(Reach::Sandbox { directory, network: None })
+        Dialer(Route::Sandbox { directory, network: None })
     }
 
     /// Returns a dialer that reaches what this machine does, by its resolver: for an agent on a bastion of its own.
     ///
     /// A connection whose target answers no probe, one each `keep_alive`, is given up.
     pub fn host(keep_alive: Duration) -> Dialer {
-        Dialer(Reach::Host { keep_alive })
+        Dialer(Route::Host { keep_alive })
     }
 
     pub(super) async fn dial(
@@ -92,9 +92,9 @@ impl Dialer {
         port: u16,
     ) -> io::Result<Box<dyn Connection>> {
         let (directory, network) = match &self.0 {
-            Reach::Sandbox { directory, network } => (directory, network),
+            Route::Sandbox { directory, network } => (directory, network),
             // No limit of our own: as with real agents, the kernel's decides about targets that drop packets.
-            Reach::Host { keep_alive } => return connect((host, port), Some(*keep_alive)).await,
+            Route::Host { keep_alive } => return connect((host, port), Some(*keep_alive)).await,
         };
         if let Some(entry) = directory.find(host) {
             return dial_database(network.as_deref(), instance_id, host, port, entry).await;
@@ -154,8 +154,8 @@ async fn dial_database(
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Reach::Sandbox { directory, .. } => f.debug_tuple("Sandbox").field(directory).finish(),
-            Reach::Host { keep_alive } => f.debug_struct("Host").field("keep_alive", keep_alive).finish(),
+            Route::Sandbox { directory, .. } => f.debug_tuple("Sandbox").field(directory).finish(),
+            Route::Host { keep_alive } => f.debug_struct("Host").field("keep_alive", keep_alive).finish(),
         }
     }
 }

@@ -94,7 +94,7 @@ struct Started {
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum Delivery {
     Taken,
     /// It is acknowledged and thrown away.
     Lost,
@@ -103,17 +103,17 @@ enum Fate {
 }
 
 impl Started {
-    fn fate(&mut self, now: Instant) -> Fate {
+    fn delivery(&mut self, now: Instant) -> Delivery {
         let passed = now.saturating_duration_since(self.since);
         let left = &mut self.left;
         if passed < left.deaf_for || left.deaf_messages > 0 {
             left.deaf_messages = left.deaf_messages.saturating_sub(1);
-            Fate::Lost
+            Delivery::Lost
         } else if passed < left.deaf_for + left.unready_for || left.unready_messages > 0 {
             left.unready_messages = left.unready_messages.saturating_sub(1);
-            Fate::Refused
+            Delivery::Refused
         } else {
-            Fate::Taken
+            Delivery::Taken
         }
     }
 }
@@ -153,19 +153,19 @@ impl Session {
     }
 
     fn on_frame(&mut self, frame: Bytes) -> Result<(), Over> {
-        let fate = match &mut self.state {
+        let delivery = match &mut self.state {
             // Acknowledgements, and what came before, are no business of the session's.
-            State::Ready { started, .. } if self.link.is_new_data(&frame) => started.fate(Instant::now()),
-            State::Ready { .. } | State::Handshake { .. } => Fate::Taken,
+            State::Ready { started, .. } if self.link.is_new_data(&frame) => started.delivery(Instant::now()),
+            State::Ready { .. } | State::Handshake { .. } => Delivery::Taken,
         };
-        if fate == Fate::Refused {
+        if delivery == Delivery::Refused {
             return Ok(());
         }
-        self.link.receive(frame)?.iter().try_for_each(|message| self.on_data(message, fate))
+        self.link.receive(frame)?.iter().try_for_each(|message| self.on_data(message, delivery))
     }
 
-    fn on_data(&mut self, message: &Message, fate: Fate) -> Result<(), Over> {
-        let is_ready = matches!(self.state, State::Ready { .. }) && fate == Fate::Taken;
+    fn on_data(&mut self, message: &Message, delivery: Delivery) -> Result<(), Over> {
+        let is_ready = matches!(self.state, State::Ready { .. }) && delivery == Delivery::Taken;
         let is_shaken = matches!(self.state, State::Ready { .. });
         if message.payload_type == PayloadType::HandshakeResponse && !is_shaken {
             self.on_handshake_response(&message.payload)

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as Frame};
 use tunnel::OpenDataChannel;
 
 use crate::gateway::clock;
-use crate::gateway::memory::sessions::{Attached, Goodbye};
+use crate::gateway::memory::sessions::{Attached, Disconnect};
 use crate::gateway::options::Signatures;
 use crate::gateway::state::State;
 use crate::gateway::wire::reply::Reply;
@@ -60,7 +60,7 @@ async fn carry(state: Arc<State>, session_id: String, upgrade: hyper::upgrade::O
     let attached = serde_json::from_str::<OpenDataChannel>(open.as_str())
         .ok()
         .and_then(|open| state.sessions.attach(&session_id, open.token_value.expose()));
-    let Some(Attached { to_agent, mut to_client, goodbye }) = attached else {
+    let Some(Attached { to_agent, mut to_client, disconnect }) = attached else {
         let refusal = CloseFrame { code: CloseCode::Policy, reason: "the token is not valid".into() };
         drop(socket.close(Some(refusal)).await);
         return;
@@ -87,7 +87,7 @@ async fn carry(state: Arc<State>, session_id: String, upgrade: hyper::upgrade::O
                 return;
             }
         }
-        if goodbye.await == Ok(Goodbye::None) {
+        if disconnect.await == Ok(Disconnect::Silent) {
             return;
         }
         let bye = CloseFrame { code: CloseCode::Normal, reason: "Bye".into() };

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::gateway::chain;
 use crate::gateway::memory::denials::Action;
 use crate::gateway::memory::faults::Fault;
-use crate::gateway::memory::sessions::Goodbye;
+use crate::gateway::memory::sessions::Disconnect;
 use crate::gateway::state::State;
 use crate::gateway::wire::reply::Reply;
 use crate::gateway::wire::request::Request;
@@ -83,7 +83,7 @@ async fn attempt(state: &State, request: &Request) -> Reply {
             Reply::json(&json!([]))
         }
         (&Method::POST, "disconnect") => {
-            state.sessions.disconnect(Goodbye::Bye);
+            state.sessions.disconnect(Disconnect::Closed);
             Reply::json(&json!({}))
         }
         (&Method::POST, "reset") => match state.reset().await {

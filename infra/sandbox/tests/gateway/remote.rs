@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sandbox::gateway::{
-    Emulator, Gateway, Key, Machines, NoDatabases, Options, Patience, RemoteAgents, Upstreams,
+    AgentTimeouts, Emulator, Gateway, Key, Machines, NoDatabases, Options, RemoteAgents, Upstreams,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +22,7 @@ use crate::fixture::{Cloud, until};
 use crate::stub::Stub;
 use crate::support;
 
-const PATIENCE: Patience = Patience {
+const TIMEOUTS: AgentTimeouts = AgentTimeouts {
     ping_interval: Duration::from_millis(50),
     // Longer than a slow machine keeps a process that has something to say from saying it.
     silence_limit: Duration::from_secs(3),
@@ -31,8 +31,8 @@ const PATIENCE: Patience = Patience {
 };
 
 /// Starts a cloud whose agents connect from elsewhere.
-async fn cloud(patience: Patience) -> (Cloud, RemoteAgents) {
-    let agents = RemoteAgents::new(patience);
+async fn cloud(timeouts: AgentTimeouts) -> (Cloud, RemoteAgents) {
+    let agents = RemoteAgents::new(timeouts);
     let shared = agents.clone();
     let cloud = Cloud::start(move |options| {
         options.agent = Arc::new(shared);
@@ -161,7 +161,7 @@ async fn say(stream: &mut Stream, text: &[u8]) {
 
 #[tokio::test]
 async fn a_bastion_is_online_as_long_as_its_agent_is() {
-    let (cloud, agents) = cloud(PATIENCE).await;
+    let (cloud, agents) = cloud(TIMEOUTS).await;
     let (id, mut process) = bastion(&cloud, &agents).await;
     let status = async || cloud.ssm("GetConnectionStatus", json!({ "Target": id })).await.json();
     assert_eq!(status().await["Status"], "connected");
@@ -179,7 +179,7 @@ async fn a_bastion_is_online_as_long_as_its_agent_is() {
 
 #[tokio::test]
 async fn an_agent_that_connects_without_the_rules_of_aws_is_not_registered() {
-    let (cloud, agents) = cloud(PATIENCE).await;
+    let (cloud, agents) = cloud(TIMEOUTS).await;
     let site = cloud.site().await;
     cloud.profile().await;
     let id = cloud.launch(&site).await;
@@ -197,7 +197,7 @@ async fn an_agent_that_connects_without_the_rules_of_aws_is_not_registered() {
 
 #[tokio::test]
 async fn bytes_go_through_the_agent_s_own_connections() {
-    let (cloud, agents) = cloud(PATIENCE).await;
+    let (cloud, agents) = cloud(TIMEOUTS).await;
     let (id, _process) = bastion(&cloud, &agents).await;
     let tunnel = tunnel(&cloud, &id, echo().await).await.unwrap();
     let (mut one, mut other) = (tunnel.connect().await.unwrap(), tunnel.connect().await.unwrap());
@@ -210,7 +210,7 @@ async fn bytes_go_through_the_agent_s_own_connections() {
 
 #[tokio::test]
 async fn the_agent_dials_by_the_resolver_of_its_own_host() {
-    let (cloud, agents) = cloud(PATIENCE).await;
+    let (cloud, agents) = cloud(TIMEOUTS).await;
     let (id, _process) = bastion(&cloud, &agents).await;
     // No address by the letter, but every system's resolver takes it for one.
     let tunnel = tunnel_to(&cloud, &id, "127.1", echo().await).await.unwrap();
@@ -224,7 +224,7 @@ async fn the_agent_dials_by_the_resolver_of_its_own_host() {
 
 #[tokio::test]
 async fn the_end_of_the_process_ends_its_sessions_at_once() {
-    let (cloud, agents) = cloud(PATIENCE).await;
+    let (cloud, agents) = cloud(TIMEOUTS).await;
     let (id, mut process) = bastion(&cloud, &agents).await;
     let tunnel = tunnel(&cloud, &id, echo().await).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
@@ -237,7 +237,7 @@ async fn the_end_of_the_process_ends_its_sessions_at_once() {
 
 #[tokio::test]
 async fn the_signal_of_docker_stop_ends_the_process() {
-    let (cloud, agents) = cloud(PATIENCE).await;
+    let (cloud, agents) = cloud(TIMEOUTS).await;
     let mut process = agent(&cloud, &agents, "i-1");
     agents.wait_until_connected("i-1").await;
     signal(&process, Signal::SIGTERM);
@@ -248,7 +248,7 @@ async fn the_signal_of_docker_stop_ends_the_process() {
 
 #[tokio::test]
 async fn a_silent_agent_is_lost_and_its_sessions_wait_for_it() {
-    let (cloud, agents) = cloud(PATIENCE).await;
+    let (cloud, agents) = cloud(TIMEOUTS).await;
     let (id, process) = bastion(&cloud, &agents).await;
     let tunnel = tunnel(&cloud, &id, echo().await).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
@@ -268,7 +268,7 @@ async fn a_silent_agent_is_lost_and_its_sessions_wait_for_it() {
 
 #[tokio::test]
 async fn sessions_of_an_agent_that_stays_away_end() {
-    let (cloud, agents) = cloud(Patience { session_grace: Duration::ZERO, ..PATIENCE }).await;
+    let (cloud, agents) = cloud(AgentTimeouts { session_grace: Duration::ZERO, ..TIMEOUTS }).await;
     let (id, process) = bastion(&cloud, &agents).await;
     let tunnel = tunnel(&cloud, &id, echo().await).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
@@ -282,7 +282,7 @@ async fn sessions_of_an_agent_that_stays_away_end() {
 
 #[tokio::test]
 async fn a_new_process_in_the_place_of_a_silent_one_ends_the_old_one_s_sessions() {
-    let (cloud, agents) = cloud(PATIENCE).await;
+    let (cloud, agents) = cloud(TIMEOUTS).await;
     let (id, process) = bastion(&cloud, &agents).await;
     let tunnel = tunnel(&cloud, &id, echo().await).await.unwrap();
     let mut stream = tunnel.connect().await.unwrap();
@@ -296,8 +296,8 @@ async fn a_new_process_in_the_place_of_a_silent_one_ends_the_old_one_s_sessions(
 
 #[tokio::test]
 async fn nobody_is_let_in_without_the_secret() {
-    let (cloud, agents) = cloud(PATIENCE).await;
-    let other = RemoteAgents::new(PATIENCE);
+    let (cloud, agents) = cloud(TIMEOUTS).await;
+    let other = RemoteAgents::new(TIMEOUTS);
     let mut process = Command::new(env!("CARGO_BIN_EXE_drawbridge-agent"))
         .env_clear()
         .env("DRAWBRIDGE_AGENT_GATEWAY", cloud.gateway.address().to_string())
@@ -350,7 +350,7 @@ async fn the_machines_are_told_of_boots_and_ends_in_order() {
 async fn a_gateway_does_not_listen_everywhere() {
     let stub = Stub::start().await;
     let upstreams = Upstreams::one(Emulator::Moto(stub.address));
-    let agents = Arc::new(RemoteAgents::new(PATIENCE));
+    let agents = Arc::new(RemoteAgents::new(TIMEOUTS));
     let mut options = Options::new(upstreams, agents, Arc::new(NoDatabases));
     options.listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
     let refused = Gateway::start(options).await.unwrap_err();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use hyper::header::HeaderName;
-use sandbox::gateway::{Goodbye, Upstreams};
+use sandbox::gateway::{Disconnect, Upstreams};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -95,7 +95,7 @@ async fn a_session_outlives_its_websocket_and_its_end_is_told() {
     let active = cloud.ssm("DescribeSessions", json!({ "State": "Active" })).await.json();
     assert_eq!(active["Sessions"][0]["SessionId"], started["SessionId"]);
 
-    cloud.gateway.disconnect(Goodbye::Bye);
+    cloud.gateway.disconnect(Disconnect::Closed);
     assert_eq!(first.closed().await, (1000, "Bye".to_owned()));
     let resumed = cloud.ssm("ResumeSession", session.clone()).await.json();
     assert_ne!(resumed["TokenValue"], started["TokenValue"]);

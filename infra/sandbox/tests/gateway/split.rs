@@ -1,7 +1,7 @@
 //! RDS at one program and everything else at another: what crosses between the two.
 
 use hyper::Method;
-use sandbox::gateway::{Emulator, Passed, ServedBy, Side, Upstreams};
+use sandbox::gateway::{Emulator, ServedBy, Side, UpstreamCall, Upstreams};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -130,9 +130,9 @@ async fn the_journal_tells_who_served_a_call_and_nothing_of_the_gateway_s_own() 
     assert_eq!(told[before]["served_by"], "rds");
 
     // What was made in moto's own EC2 went past the journal, and is counted all the same.
-    let passed = cloud.gateway.passed();
+    let passed = cloud.gateway.upstream_calls();
     let count = |side, service: &str, operation: &str| {
-        let wanted = Passed { side, service: service.into(), operation: operation.into(), status: 200 };
+        let wanted = UpstreamCall { side, service: service.into(), operation: operation.into(), status: 200 };
         passed.iter().filter(|passed| **passed == wanted).count()
     };
     assert_eq!(count(Side::Rds, "ec2", "CreateSubnet"), 2);
@@ -151,7 +151,7 @@ async fn a_reset_empties_both() {
     let site = cloud.site().await;
     cloud.subnet_group(&site).await;
     cloud.gateway.reset().await.unwrap();
-    assert!(cloud.gateway.passed().is_empty());
+    assert!(cloud.gateway.upstream_calls().is_empty());
     let groups = cloud.client.ok("rds", "DescribeDBSubnetGroups", &[]).await;
     assert!(groups.all("DBSubnetGroupName").is_empty());
     let vpcs = cloud.ec2("DescribeVpcs", &[]).await;
@@ -181,7 +181,7 @@ async fn a_service_that_nobody_has_is_named_and_is_not_taken_for_rds() {
     let json = cloud.client.json("nosuch", "NoSuch.ListThings", &json!({})).await;
     assert_eq!((json.status, json.json()["__type"].as_str()), (501, Some("NotImplemented")));
     assert_eq!(json.json()["message"], "moto does not have the service `nosuch`");
-    let passed = cloud.gateway.passed();
+    let passed = cloud.gateway.upstream_calls();
     let asked: Vec<_> = passed.iter().map(|passed| (passed.side, passed.service.as_str())).collect();
     assert_eq!(asked, [(Side::Others, "nosuch"), (Side::Others, "nosuch")]);
 }

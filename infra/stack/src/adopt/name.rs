@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Candidate, Part, Thing};
+use super::{Candidate, Observed, Part};
 use crate::resource::Resource;
 use crate::spec::Stack;
 
@@ -24,31 +24,31 @@ pub fn unnamed(stack: &Stack, candidates: &[Candidate]) -> Vec<Line> {
     for candidate in candidates {
         let id = candidate.id.as_str();
         match &candidate.thing {
-            Thing::Database(_) if id != stack.database.identifier => line("[database]", "identifier", id),
-            Thing::SubnetGroup { .. } if id != stack.subnet_group_name() => {
+            Observed::Database(_) if id != stack.database.identifier => line("[database]", "identifier", id),
+            Observed::SubnetGroup { .. } if id != stack.subnet_group_name() => {
                 line("[database]", "subnet_group", id);
             }
-            Thing::Role { path, .. }
+            Observed::Role { path, .. }
                 if !is_found(stack, (id, path), &stack.role_name(), stack.earlier_role_name()) =>
             {
                 line("[bastion]", "role", id);
             }
-            Thing::Profile { path, .. }
+            Observed::Profile { path, .. }
                 if !is_found(stack, (id, path), &stack.profile_name(), stack.earlier_profile_name()) =>
             {
                 line("[bastion]", "profile", id);
             }
-            Thing::Vpc(_)
-            | Thing::Subnet(_)
-            | Thing::Gateway(_)
-            | Thing::RouteTable(_)
-            | Thing::Group(_)
-            | Thing::SubnetGroup { .. }
-            | Thing::Database(_)
-            | Thing::Secret(_)
-            | Thing::Role { .. }
-            | Thing::Profile { .. }
-            | Thing::Instance { .. } => (),
+            Observed::Vpc(_)
+            | Observed::Subnet(_)
+            | Observed::Gateway(_)
+            | Observed::RouteTable(_)
+            | Observed::Group(_)
+            | Observed::SubnetGroup { .. }
+            | Observed::Database(_)
+            | Observed::Secret(_)
+            | Observed::Role { .. }
+            | Observed::Profile { .. }
+            | Observed::Instance { .. } => (),
         }
     }
     let prefix = prefix(stack, candidates);

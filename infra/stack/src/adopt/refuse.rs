@@ -1,6 +1,6 @@
 //! What may not be taken over, whatever the file says.
 
-use super::{Candidate, Part, Thing, name};
+use super::{Candidate, Observed, Part, name};
 use crate::inventory::Inventory;
 use crate::resource::Resource;
 use crate::spec::{REGION_TAG, RESOURCE_TAG, STACK_TAG, Stack};
@@ -37,18 +37,18 @@ fn owner(stack: &Stack, candidate: &Candidate) -> Option<String> {
 fn taken(inventory: &Inventory, candidate: &Candidate) -> Option<String> {
     let tag = candidate.part.tag();
     let have = match &candidate.thing {
-        Thing::Vpc(_) => inventory.vpc().map(|vpc| &vpc.id),
-        Thing::Subnet(_) => inventory.subnet(tag).map(|subnet| &subnet.id),
-        Thing::Gateway(_) => inventory.gateway().map(|gateway| &gateway.id),
-        Thing::RouteTable(_) => inventory.route_table(tag).map(|table| &table.id),
-        Thing::Group(_) => inventory.group(tag).map(|group| &group.id),
-        Thing::Instance { .. } => inventory.bastion().map(|bastion| &bastion.id),
+        Observed::Vpc(_) => inventory.vpc().map(|vpc| &vpc.id),
+        Observed::Subnet(_) => inventory.subnet(tag).map(|subnet| &subnet.id),
+        Observed::Gateway(_) => inventory.gateway().map(|gateway| &gateway.id),
+        Observed::RouteTable(_) => inventory.route_table(tag).map(|table| &table.id),
+        Observed::Group(_) => inventory.group(tag).map(|group| &group.id),
+        Observed::Instance { .. } => inventory.bastion().map(|bastion| &bastion.id),
         // Their names are the stack's own: there is one of each.
-        Thing::SubnetGroup { .. }
-        | Thing::Database(_)
-        | Thing::Secret(_)
-        | Thing::Role { .. }
-        | Thing::Profile { .. } => None,
+        Observed::SubnetGroup { .. }
+        | Observed::Database(_)
+        | Observed::Secret(_)
+        | Observed::Role { .. }
+        | Observed::Profile { .. } => None,
     };
     let have = have.filter(|have| **have != candidate.id)?;
     Some(format!("{} cannot be the {}: the stack has `{have}`", candidate.shown(), candidate.part))
@@ -57,17 +57,17 @@ fn taken(inventory: &Inventory, candidate: &Candidate) -> Option<String> {
 /// All of a stack's network is in one VPC.
 fn place(vpc: Option<&str>, candidate: &Candidate) -> Option<String> {
     let of = match &candidate.thing {
-        Thing::Subnet(subnet) => &subnet.vpc,
-        Thing::Gateway(gateway) => gateway.attached.as_ref()?,
-        Thing::RouteTable(table) => &table.vpc,
-        Thing::Group(group) => &group.vpc,
-        Thing::SubnetGroup { group, .. } => &group.vpc,
-        Thing::Vpc(_)
-        | Thing::Database(_)
-        | Thing::Secret(_)
-        | Thing::Role { .. }
-        | Thing::Profile { .. }
-        | Thing::Instance { .. } => return None,
+        Observed::Subnet(subnet) => &subnet.vpc,
+        Observed::Gateway(gateway) => gateway.attached.as_ref()?,
+        Observed::RouteTable(table) => &table.vpc,
+        Observed::Group(group) => &group.vpc,
+        Observed::SubnetGroup { group, .. } => &group.vpc,
+        Observed::Vpc(_)
+        | Observed::Database(_)
+        | Observed::Secret(_)
+        | Observed::Role { .. }
+        | Observed::Profile { .. }
+        | Observed::Instance { .. } => return None,
     };
     let shown = candidate.shown();
     match vpc {
@@ -80,18 +80,18 @@ fn place(vpc: Option<&str>, candidate: &Candidate) -> Option<String> {
 fn state(stack: &Stack, candidate: &Candidate, prefix: &str) -> Option<String> {
     let shown = candidate.shown();
     match (&candidate.thing, &candidate.part) {
-        (Thing::Role { path, .. } | Thing::Profile { path, .. }, _)
+        (Observed::Role { path, .. } | Observed::Profile { path, .. }, _)
             if ![String::from("/"), stack.iam_root(), stack.iam_path()].contains(path) =>
         {
             let (root, own) = (stack.iam_root(), stack.iam_path());
             Some(format!("{shown} lies under the path `{path}`; only `/`, `{root}` and `{own}` do"))
         }
-        (Thing::Secret(secret), _) if secret.scheduled_for_deletion => Some(format!(
+        (Observed::Secret(secret), _) if secret.scheduled_for_deletion => Some(format!(
             "{shown} is scheduled for deletion: restore it first (`aws secretsmanager restore-secret \
              --secret-id {}`), or leave its line out",
             secret.arn
         )),
-        (Thing::Secret(secret), Part::RoleSecret(role)) if secret.name != format!("{prefix}/{role}") => {
+        (Observed::Secret(secret), Part::RoleSecret(role)) if secret.name != format!("{prefix}/{role}") => {
             Some(format!(
                 "{shown} would have to be called `{prefix}/{role}`, and a secret keeps its name: leave its \
                  line out, and `cargo xtask tenant create` makes one"

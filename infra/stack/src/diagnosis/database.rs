@@ -6,8 +6,8 @@ use super::link::Judgement;
 use crate::finding::{self, Cause, Finding};
 use crate::inventory::{DatabaseInstance, Direction, Inventory, Peer, Rule, Subnet};
 use crate::mismatch::{self, Mismatch};
+use crate::network_context::{EPHEMERAL, Says};
 use crate::spec::{Cidr, Stack};
-use crate::surroundings::{EPHEMERAL, Says};
 
 const UP: &str = "cargo xtask up database";
 const SECRET_EVIDENCE: &str = "the master user's password is in it";

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::link::Judgement;
 use crate::inventory::{Instance, Inventory};
-use crate::surroundings::{Endpoint, NetworkAcl};
+use crate::network_context::{Endpoint, NetworkAcl};
 
 /// Something that was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

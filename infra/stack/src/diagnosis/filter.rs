@@ -4,8 +4,8 @@ use super::facts::{Fact, Facts};
 use super::link::Judgement;
 use crate::finding::{Cause, Finding};
 use crate::inventory::{Direction, Instance, Inventory, Peer, Rule};
+use crate::network_context::{LAST, NetworkAcl, Says};
 use crate::spec::Cidr;
-use crate::surroundings::{LAST, NetworkAcl, Says};
 
 /// Tells whether rules let the bastion in at that port.
 pub(super) fn admits(inventory: &Inventory, rules: &[Rule], bastion: &Instance, port: u16) -> bool {

@@ -5,8 +5,8 @@ use super::filter::{Wall, acl_of, admits, refusal, unread};
 use super::link::Judgement;
 use crate::finding::{self, Cause, EVERYWHERE, Finding};
 use crate::inventory::{Direction, Instance};
+use crate::network_context::{EPHEMERAL, Endpoint, Says};
 use crate::spec::{Cidr, Stack};
-use crate::surroundings::{EPHEMERAL, Endpoint, Says};
 
 pub(super) fn account(facts: &Facts) -> Judgement {
     let caller = &facts.caller;

@@ -1,4 +1,4 @@
-use super::{Action, Direction, Fate, Plan, SecretFate, Snapshot, Step, duration, scope};
+use super::{Action, Direction, Plan, Retention, SecretRetention, Snapshot, Step, duration, scope};
 use crate::inventory::{DatabaseInstance, Instance, Inventory, Peer, Role, SecretEntry, SecurityGroup};
 use crate::resource::{Component, Resource};
 use crate::spec::{LOG_GROUPS, Stack};
@@ -8,21 +8,21 @@ use crate::spec::{LOG_GROUPS, Stack};
 /// No component means all of them. Of two of a kind both go. What becomes of the data is what the stack says.
 pub fn down(stack: &Stack, inventory: &Inventory, only: &[Component]) -> Plan {
     let snapshot = if stack.database.final_snapshot { Snapshot::Dated } else { Snapshot::Skip };
-    down_with(inventory, only, &Fate { snapshot, secrets: SecretFate::Delete })
+    down_with(inventory, only, &Retention { snapshot, secrets: SecretRetention::Delete })
 }
 
-/// As [`down`], with another fate for the data.
-pub fn down_with(inventory: &Inventory, only: &[Component], fate: &Fate) -> Plan {
+/// As [`down`], with another retention for the data.
+pub fn down_with(inventory: &Inventory, only: &[Component], retention: &Retention) -> Plan {
     let mut plan = Plan::new(Direction::Down);
     for resource in scope::with_users(only) {
         let mut add = |action: Action, detail: String| {
             let typical = duration::typical(resource, &action);
             plan.steps.push(Step { resource, action, detail, typical });
         };
-        for (id, detail) in doomed(inventory, resource, fate) {
+        for (id, detail) in existing(inventory, resource, retention) {
             add(Action::Delete { id }, detail);
         }
-        if resource == Resource::MasterSecret && fate.secrets == SecretFate::Keep {
+        if resource == Resource::MasterSecret && retention.secrets == SecretRetention::Keep {
             for secret in inventory.secrets.iter().filter(|s| s.tagged && s.scheduled_for_deletion) {
                 add(Action::Restore { id: secret.name.clone() }, "is scheduled for deletion".to_owned());
             }
@@ -32,7 +32,7 @@ pub fn down_with(inventory: &Inventory, only: &[Component], fate: &Fate) -> Plan
 }
 
 /// Returns id and detail of everything in the inventory that is this resource.
-fn doomed(inventory: &Inventory, resource: Resource, fate: &Fate) -> Vec<(String, String)> {
+fn existing(inventory: &Inventory, resource: Resource, retention: &Retention) -> Vec<(String, String)> {
     use Resource as R;
     match resource {
         R::Vpc => inventory.vpcs.iter().map(|vpc| (vpc.id.clone(), vpc.cidr.clone())).collect(),
@@ -58,14 +58,14 @@ fn doomed(inventory: &Inventory, resource: Resource, fate: &Fate) -> Vec<(String
         R::BastionGroup | R::DatabaseGroup => {
             groups(inventory, resource).map(|group| (group.id.clone(), group.name.clone())).collect()
         }
-        R::BastionRules => entangled(inventory, R::BastionGroup),
-        R::DatabaseRules => entangled(inventory, R::DatabaseGroup),
-        R::MasterSecret if fate.secrets == SecretFate::Keep => Vec::new(),
+        R::BastionRules => cross_referencing(inventory, R::BastionGroup),
+        R::DatabaseRules => cross_referencing(inventory, R::DatabaseGroup),
+        R::MasterSecret if retention.secrets == SecretRetention::Keep => Vec::new(),
         R::MasterSecret => inventory
             .secrets
             .iter()
             .filter(|s| s.tagged)
-            .map(|s| (s.name.clone(), secret_detail(s, fate)))
+            .map(|s| (s.name.clone(), secret_detail(s, retention)))
             .collect(),
         R::SubnetGroup => {
             inventory.subnet_group.iter().map(|g| (g.name.clone(), format!("in {}", g.vpc))).collect()
@@ -73,7 +73,7 @@ fn doomed(inventory: &Inventory, resource: Resource, fate: &Fate) -> Vec<(String
         R::Database => inventory
             .database
             .iter()
-            .map(|database| (database.identifier.clone(), database_detail(database, fate)))
+            .map(|database| (database.identifier.clone(), database_detail(database, retention)))
             .collect(),
         R::MonitoringRole => inventory.monitoring_role.iter().map(policies).collect(),
         R::LogGroups => log_groups(inventory),
@@ -116,21 +116,23 @@ fn log_groups(inventory: &Inventory) -> Vec<(String, String)> {
     prefix.map(|prefix| (prefix, detail)).into_iter().collect()
 }
 
-fn secret_detail(secret: &SecretEntry, fate: &Fate) -> String {
-    match (&fate.secrets, secret.scheduled_for_deletion) {
-        (SecretFate::Recoverable { days }, false) => format!("can be restored for {days} days"),
-        (SecretFate::Recoverable { .. }, true) => "is in its recovery window already".to_owned(),
-        (SecretFate::Delete | SecretFate::Keep, true) => "without waiting for its recovery window".to_owned(),
-        (SecretFate::Delete | SecretFate::Keep, false) => String::new(),
+fn secret_detail(secret: &SecretEntry, retention: &Retention) -> String {
+    match (&retention.secrets, secret.scheduled_for_deletion) {
+        (SecretRetention::Recoverable { days }, false) => format!("can be restored for {days} days"),
+        (SecretRetention::Recoverable { .. }, true) => "is in its recovery window already".to_owned(),
+        (SecretRetention::Delete | SecretRetention::Keep, true) => {
+            "without waiting for its recovery window".to_owned()
+        }
+        (SecretRetention::Delete | SecretRetention::Keep, false) => String::new(),
     }
 }
 
-fn database_detail(database: &DatabaseInstance, fate: &Fate) -> String {
+fn database_detail(database: &DatabaseInstance, retention: &Retention) -> String {
     if database.status == "deleting" {
         return "is being deleted; waits until it is gone".to_owned();
     }
     let protection = if database.deletion_protection { "protected against deletion; " } else { "" };
-    let snapshot = match &fate.snapshot {
+    let snapshot = match &retention.snapshot {
         Snapshot::Skip => "WITHOUT a final snapshot".to_owned(),
         Snapshot::Dated => "with a final snapshot".to_owned(),
         Snapshot::Named(name) => format!("with the final snapshot `{name}`"),
@@ -154,7 +156,7 @@ fn groups(inventory: &Inventory, kind: Resource) -> impl Iterator<Item = &Securi
 }
 
 /// Returns the groups with rules that name other groups: those rules go first, then the groups in any order.
-fn entangled(inventory: &Inventory, kind: Resource) -> Vec<(String, String)> {
+fn cross_referencing(inventory: &Inventory, kind: Resource) -> Vec<(String, String)> {
     let named = |group: &SecurityGroup| {
         let others = group.rules.iter().filter(|rule| match &rule.peer {
             Peer::Group(other) => *other != group.id,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use stack::adopt::{self, Candidate, Part, Thing};
+use stack::adopt::{self, Candidate, Observed, Part};
 use stack::spec::{RESOURCE_TAG, STACK_TAG};
 use stack::{Inventory, Resource, Stack, env, plan};
 
@@ -151,44 +151,48 @@ fn untagged(inventory: &Inventory) -> Vec<Candidate> {
     };
     let mut all = Vec::new();
     let Inventory { vpcs, subnets, gateways, route_tables, groups, .. } = inventory.clone();
-    all.extend(vpcs.into_iter().map(|one| candidate(part("vpc"), &one.id.clone(), Thing::Vpc(one))));
+    all.extend(vpcs.into_iter().map(|one| candidate(part("vpc"), &one.id.clone(), Observed::Vpc(one))));
     all.extend(subnets.into_iter().map(|one| {
         let (part, id) = (part(&one.resource), one.id.clone());
-        candidate(part, &id, Thing::Subnet(stack::inventory::Subnet { resource: String::new(), ..one }))
+        candidate(part, &id, Observed::Subnet(stack::inventory::Subnet { resource: String::new(), ..one }))
     }));
     all.extend(
         gateways
             .into_iter()
-            .map(|one| candidate(part("internet-gateway"), &one.id.clone(), Thing::Gateway(one))),
+            .map(|one| candidate(part("internet-gateway"), &one.id.clone(), Observed::Gateway(one))),
     );
     all.extend(route_tables.into_iter().map(|one| {
         let (part, id) = (part(&one.resource), one.id.clone());
-        candidate(part, &id, Thing::RouteTable(one))
+        candidate(part, &id, Observed::RouteTable(one))
     }));
     all.extend(groups.into_iter().map(|one| {
         let (part, id) = (part(&one.resource), one.id.clone());
-        candidate(part, &id, Thing::Group(one))
+        candidate(part, &id, Observed::Group(one))
     }));
     let group = inventory.subnet_group.clone().unwrap();
-    let thing = Thing::SubnetGroup { group: group.clone(), arn: "arn".to_owned() };
+    let thing = Observed::SubnetGroup { group: group.clone(), arn: "arn".to_owned() };
     all.push(candidate(part("subnet-group"), &group.name, thing));
     let database = inventory.database.clone().unwrap();
-    all.push(candidate(part("database"), &database.identifier.clone(), Thing::Database(Box::new(database))));
+    all.push(candidate(
+        part("database"),
+        &database.identifier.clone(),
+        Observed::Database(Box::new(database)),
+    ));
     for secret in &inventory.secrets {
         let part = match secret.name.rsplit('/').next().unwrap() {
             master if master.ends_with("master") => part("master-secret"),
             role => Part::RoleSecret(role.to_owned()),
         };
-        let thing = Thing::Secret(stack::inventory::SecretEntry { tagged: false, ..secret.clone() });
+        let thing = Observed::Secret(stack::inventory::SecretEntry { tagged: false, ..secret.clone() });
         all.push(candidate(part, &secret.name, thing));
     }
     let role = inventory.role.clone().unwrap();
     let path = "/".to_owned();
-    all.push(candidate(part("role"), &role.name.clone(), Thing::Role { role, path: path.clone() }));
+    all.push(candidate(part("role"), &role.name.clone(), Observed::Role { role, path: path.clone() }));
     let profile = inventory.profile.clone().unwrap();
-    all.push(candidate(part("profile"), &profile.name.clone(), Thing::Profile { profile, path }));
+    all.push(candidate(part("profile"), &profile.name.clone(), Observed::Profile { profile, path }));
     let instance = Box::new(inventory.instances[0].clone());
-    let thing = Thing::Instance { instance, agent: inventory.agent.clone(), companions: Vec::new() };
+    let thing = Observed::Instance { instance, agent: inventory.agent.clone(), companions: Vec::new() };
     all.push(candidate(part("instance"), "i-1", thing));
     all
 }
@@ -246,7 +250,7 @@ fn what_an_earlier_version_made_needs_no_line_and_what_another_region_has_is_ref
     let stack = without_watch();
     let mut candidates = untagged(&complete(&stack));
     for candidate in &mut candidates {
-        if let Thing::Role { path, .. } | Thing::Profile { path, .. } = &mut candidate.thing {
+        if let Observed::Role { path, .. } | Observed::Profile { path, .. } = &mut candidate.thing {
             *path = stack.iam_root();
             candidate.id = "webshop-test-bastion".to_owned();
         }
@@ -296,19 +300,19 @@ fn what_is_somebody_elses_or_would_be_a_second_one_is_refused() {
     let text = refused(&second, &|_| ());
     assert_eq!(text, "`i-1` (`IT`) cannot be the bastion: the stack has `i-2`");
     let elsewhere = |one: &mut Candidate| {
-        if let Thing::Group(group) = &mut one.thing {
+        if let Observed::Group(group) = &mut one.thing {
             group.vpc = "vpc-2".into();
         }
     };
     assert!(refused(&nothing, &elsewhere).contains("`sg-b` (`IT`) is in `vpc-2`, not in `vpc-1`"));
     let path = |one: &mut Candidate| {
-        if let Thing::Role { path, .. } = &mut one.thing {
+        if let Observed::Role { path, .. } = &mut one.thing {
             *path = "/service/".into();
         }
     };
     assert!(refused(&nothing, &path).contains("lies under the path `/service/`"));
     let scheduled = |one: &mut Candidate| {
-        if let (Thing::Secret(secret), Part::Of(_)) = (&mut one.thing, &one.part) {
+        if let (Observed::Secret(secret), Part::Of(_)) = (&mut one.thing, &one.part) {
             secret.scheduled_for_deletion = true;
         }
     };

@@ -8,7 +8,7 @@ use stack::diagnosis::{
 };
 use stack::finding::Cause;
 use stack::inventory::{Direction, Inventory, Peer, Rule};
-use stack::surroundings::{AclEntry, Endpoint, NetworkAcl};
+use stack::network_context::{AclEntry, Endpoint, NetworkAcl};
 use stack::{Diagnosis, Stack};
 
 use crate::fixture;

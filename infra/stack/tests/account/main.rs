@@ -5,7 +5,6 @@
 mod adopt;
 mod cost;
 mod diagnosis;
-mod entry;
 mod finding;
 mod fixture;
 mod mismatch;
@@ -13,5 +12,6 @@ mod plan;
 mod property;
 mod receipt;
 mod repair;
+mod resource_entry;
 mod stray;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stack::plan::{Action, Direction, Fate, SecretFate, Snapshot, down, down_with, up};
+use stack::plan::{Action, Direction, Retention, SecretRetention, Snapshot, down, down_with, up};
 use stack::resource::CREATE_ORDER;
 use stack::{Component, Inventory, Resource};
 
@@ -238,9 +238,9 @@ fn down_does_with_the_data_as_told() {
     let stack = fixture::stack();
     let mut account = fixture::complete(&stack);
     account.secrets[1].scheduled_for_deletion = true;
-    let with = |secrets: SecretFate| {
-        let fate = Fate { snapshot: Snapshot::Named("last".into()), secrets };
-        let plan = down_with(&account, &[], &fate);
+    let with = |secrets: SecretRetention| {
+        let retention = Retention { snapshot: Snapshot::Named("last".into()), secrets };
+        let plan = down_with(&account, &[], &retention);
         let of = |wanted: Resource| {
             let steps = plan.steps.iter().filter(move |step| step.resource == wanted);
             steps.map(|step| format!("{} {}", step.action.verb(), step.detail)).collect::<Vec<_>>()
@@ -248,9 +248,9 @@ fn down_does_with_the_data_as_told() {
         assert_eq!(of(Resource::Database), ["delete with the final snapshot `last`"]);
         of(Resource::MasterSecret)
     };
-    assert_eq!(with(SecretFate::Keep), ["restore is scheduled for deletion"]);
+    assert_eq!(with(SecretRetention::Keep), ["restore is scheduled for deletion"]);
     assert_eq!(
-        with(SecretFate::Recoverable { days: 9 }),
+        with(SecretRetention::Recoverable { days: 9 }),
         [
             "delete can be restored for 9 days",
             "delete is in its recovery window already",

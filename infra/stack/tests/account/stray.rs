@@ -1,7 +1,7 @@
 //! What has the stack's tag or one of its names and is no part of it: runs that would harm it do not begin.
 
 use stack::inventory::{Claim, DatabaseInstance, Inventory, Stray};
-use stack::plan::{self, Fate, SecretFate, Snapshot};
+use stack::plan::{self, Retention, SecretRetention, Snapshot};
 use stack::stray::{refuse_down, refuse_up};
 use stack::{Component, Resource};
 
@@ -29,8 +29,8 @@ fn without_its_database(claim: Claim) -> (stack::Stack, Inventory) {
     (stack, account)
 }
 
-fn fate() -> Fate {
-    Fate { snapshot: Snapshot::Skip, secrets: SecretFate::Delete }
+fn retention() -> Retention {
+    Retention { snapshot: Snapshot::Skip, secrets: SecretRetention::Delete }
 }
 
 #[test]
@@ -44,23 +44,23 @@ fn a_changed_identifier_makes_no_second_database_and_deletes_no_secret() {
     let bastion = plan::up(&stack, &account, &[Component::Bastion]);
     assert_eq!(refuse_up(&stack, &account, &bastion), None);
 
-    let down = plan::down_with(&account, &[], &fate());
+    let down = plan::down_with(&account, &[], &retention());
     let (refusal, left) = refuse_down(&stack, &account, &down).expect("it is refused");
     assert!(refusal.hints[0].contains(&format!("`identifier = \"{old}\"`")), "{refusal:?}");
     assert_eq!(left.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), [old.as_str()]);
     for component in [Component::Secrets, Component::Database, Component::SecurityGroups, Component::Network]
     {
-        let down = plan::down_with(&account, &[component], &fate());
+        let down = plan::down_with(&account, &[component], &retention());
         assert!(refuse_down(&stack, &account, &down).is_some(), "{component:?}");
     }
-    let bastion = plan::down_with(&account, &[Component::Bastion], &fate());
+    let bastion = plan::down_with(&account, &[Component::Bastion], &retention());
     assert_eq!(refuse_down(&stack, &account, &bastion), None, "the bastion is nothing that it needs");
 }
 
 #[test]
 fn a_database_that_has_lost_its_tag_keeps_what_it_needs() {
     let (stack, account) = without_its_database(Claim::NoTag);
-    let down = plan::down_with(&account, &[], &fate());
+    let down = plan::down_with(&account, &[], &retention());
     let (refusal, _) = refuse_down(&stack, &account, &down).expect("it is refused");
     assert!(refusal.hints[0].contains("aws rds add-tags-to-resource"), "{refusal:?}");
     let refusal = refuse_up(&stack, &account, &plan::up(&stack, &account, &[])).expect("it is refused");
@@ -72,7 +72,7 @@ fn what_is_going_away_and_what_is_a_copy_hold_nothing_up_but_a_teardown() {
     let (stack, mut account) = without_its_database(Claim::OtherName);
     account.strays[0].state = Some("deleting".to_owned());
     assert_eq!(refuse_up(&stack, &account, &plan::up(&stack, &account, &[])), None);
-    assert_eq!(refuse_down(&stack, &account, &plan::down_with(&account, &[], &fate())), None);
+    assert_eq!(refuse_down(&stack, &account, &plan::down_with(&account, &[], &retention())), None);
 
     // A copy that was restored carries the tags of what it was copied from.
     let stack = fixture::stack();
@@ -82,7 +82,7 @@ fn what_is_going_away_and_what_is_a_copy_hold_nothing_up_but_a_teardown() {
     assert_eq!(refuse_up(&stack, &account, &plan::up(&stack, &account, &[])), None);
     let drift = plan::drift(&stack, &account);
     assert!(drift.iter().any(|one| one.field == "identifier" && one.have.contains("copy")), "{drift:?}");
-    assert!(refuse_down(&stack, &account, &plan::down_with(&account, &[], &fate())).is_some());
+    assert!(refuse_down(&stack, &account, &plan::down_with(&account, &[], &retention())).is_some());
 }
 
 #[test]

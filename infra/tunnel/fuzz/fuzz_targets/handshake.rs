@@ -1,4 +1,4 @@
-//! Any handshake: it is answered or it ends the session, it never panics, and the channel is ready only after both
+//! Any handshake: it is answered or it ends the session, it never panics, and a channel that asks for no proof is ready only after both
 //! of the agent's messages.
 #![no_main]
 
@@ -15,7 +15,7 @@ fn options() -> ChannelOptions {
         quiet: Duration::from_secs(5),
         keep_alive: None,
         answer_within: None,
-        proof_within: Some(Duration::from_secs(15)),
+        proof_within: None,
         agent_limit: Duration::from_secs(60),
     }
 }

@@ -80,7 +80,7 @@ async fn a_session_that_was_free_again_is_used_again() {
     let tunnel = open(&service, options(4)).await;
     for seed in 0..5 {
         echo(tunnel.connect().await.unwrap(), 1000, seed).await;
-        // The stream's seat is free once the session has seen that it was dropped.
+        // The stream's slot is free once the session has seen that it was dropped.
         until("no stream is left", || tunnel.state().streams == 0).await;
     }
     tunnel.close().await.unwrap();
@@ -248,13 +248,13 @@ async fn a_reader_that_stops_costs_little_memory_and_loses_nothing() {
     .await;
     assert!(most <= 4 << 20, "{most} bytes in memory");
     let state = tunnel.state();
-    assert!(state.spooled_bytes > 20 << 20, "{} bytes on disk", state.spooled_bytes);
+    assert!(state.spilled_bytes > 20 << 20, "{} bytes on disk", state.spilled_bytes);
     // On the same session others go on.
     echo(tunnel.connect().await.unwrap(), 100_000, 6).await;
     let mut flood = vec![0; 24 << 20];
     stalled.read_exact(&mut flood).await.unwrap();
     assert!(flood.iter().all(|byte| *byte == 7));
     let state = tunnel.state();
-    assert_eq!((state.unread_bytes, state.spooled_bytes), (0, 0));
+    assert_eq!((state.unread_bytes, state.spilled_bytes), (0, 0));
     tunnel.close().await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use db::migrate::{self, RunOptions, Target};
 use db::migration::MigrationSet;
-use db::tenant::{Check, Verdict, look_inside_all};
+use db::tenant::{Check, Verdict, read_catalogs};
 
 use super::EVIL;
 use crate::db::{Database, file, spec};
@@ -70,7 +70,7 @@ async fn a_path_of_the_tenants_own_makes_no_check_pass() {
             let (now, before) = (found(&checks, name), found(&honest, name));
             assert_eq!((now.verdict, &now.evidence), (before.verdict, &before.evidence), "{path}");
         }
-        let inside = look_inside_all(&db.server, &[spec(EVIL).login()], 1).await.remove(0).unwrap();
+        let inside = read_catalogs(&db.server, &[spec(EVIL).login()], 1).await.remove(0).unwrap();
         assert!(inside.public_can_create && inside.foreign.len() == 1, "{path}: {inside:?}");
         assert!(!inside.extensions.is_empty(), "{path}: {inside:?}");
         let plan = migrate::plan_all(&db.server, &targets, &RunOptions::default()).await.remove(0);

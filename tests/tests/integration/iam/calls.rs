@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sandbox::gateway::Goodbye;
+use sandbox::gateway::Disconnect;
 use stack::policy::{self, Task};
 use tests::Fixture;
 
@@ -47,7 +47,7 @@ impl<'a> Recording<'a> {
             let before = gateway.journal().len();
             let breaking = async {
                 while !resumed(before) {
-                    gateway.disconnect(Goodbye::Bye);
+                    gateway.disconnect(Disconnect::Closed);
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 std::future::pending::<()>().await;

@@ -161,7 +161,7 @@ impl Crate {
 fn ident(token: &TokenTree) -> Option<String> {
     match token {
         TokenTree::Ident(ident) => Some(ident.to_string()),
-        _ => None,
+        TokenTree::Group(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => None,
     }
 }
 

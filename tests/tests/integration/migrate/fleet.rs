@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::migrate::{self, Check, Outcome, RunOptions, Stop, TenantReport, Withheld};
+use db::migrate::{self, Check, Outcome, RunOptions, SkipReason, Stop, TenantReport};
 use db::migration::MigrationSet;
 use db::{BoxStream, Dial, Login, Server, TenantSpec};
 use futures_util::future::BoxFuture;
@@ -111,7 +111,7 @@ impl Database {
     }
 }
 
-fn withheld(reports: &[TenantReport], reason: Withheld) -> usize {
+fn withheld(reports: &[TenantReport], reason: SkipReason) -> usize {
     let is = |report: &&TenantReport| matches!(report.outcome, Outcome::NotStarted { reason: why } if why == reason);
     reports.iter().filter(is).count()
 }
@@ -122,10 +122,10 @@ async fn a_wave_that_costs_more_than_the_budget_is_the_last() {
     db.create_four().await;
     let labels = [vec!["canary".to_owned()], vec![], vec![], vec![]];
     let waves = [Wave::Label("canary".to_owned()), Wave::Share(50), Wave::Rest];
-    let mut options = RunOptions { waves: migrate::deal(&waves, &labels), ..RunOptions::default() };
+    let mut options = RunOptions { waves: migrate::assign_waves(&waves, &labels), ..RunOptions::default() };
     let reports = db.migrate_with(&NAMES, &tables(1), &options).await;
     failure(&reports[0]);
-    assert_eq!(withheld(&reports, Withheld::ErrorBudget), 3, "{reports:#?}");
+    assert_eq!(withheld(&reports, SkipReason::ErrorBudget), 3, "{reports:#?}");
     assert!(db.names(&spec("two").login(), TABLES).await.is_empty());
 
     options.error_budget = 1;
@@ -142,7 +142,7 @@ async fn a_run_that_is_to_stop_on_errors_begins_with_no_other_tenant() {
     let options = RunOptions { jobs: 1, on_error: OnError::Stop, ..RunOptions::default() };
     let reports = db.migrate_with(&NAMES, &tables(1), &options).await;
     failure(&reports[0]);
-    assert_eq!(withheld(&reports, Withheld::ErrorBudget), 3, "{reports:#?}");
+    assert_eq!(withheld(&reports, SkipReason::ErrorBudget), 3, "{reports:#?}");
 
     let options = RunOptions { jobs: 1, ..RunOptions::default() };
     let reports = db.migrate_with(&NAMES, &tables(1), &options).await;
@@ -163,7 +163,7 @@ async fn nobody_is_written_to_while_one_cannot_be_migrated() {
         let reports = db.migrate_with(&NAMES, &tables(1), &options).await;
         let (_, _, error) = failure(&reports[1]);
         assert!(error.to_string().contains("`V1__t1` was changed after it was applied"), "{error}");
-        assert_eq!(withheld(&reports, Withheld::Check), 3, "{reports:#?}");
+        assert_eq!(withheld(&reports, SkipReason::Check), 3, "{reports:#?}");
         assert!(db.names(&spec("one").login(), TABLES).await.is_empty());
     }
     for (jobs, count) in [(2, 1), (4, 2)] {
@@ -190,7 +190,7 @@ async fn a_run_that_is_stopped_rolls_back_what_is_in_flight_and_says_who_is_wher
     assert_eq!(applied(&reports[0]), ["V1__waiting"]);
     let Outcome::Interrupted { applied: done, state } = &reports[1].outcome else { panic!("{reports:#?}") };
     assert_eq!((done.len(), state.as_str()), (0, "what was in flight is rolled back"));
-    assert_eq!(withheld(&reports, Withheld::Interrupted), 2, "{reports:#?}");
+    assert_eq!(withheld(&reports, SkipReason::Interrupted), 2, "{reports:#?}");
     assert!(db.names(&spec("two").login(), TABLES).await.is_empty());
 
     // The same again goes on from there.

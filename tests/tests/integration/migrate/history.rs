@@ -1,6 +1,6 @@
 //! Histories that are broken, late, absent or changed.
 
-use db::migrate::{self, Late, Outcome, RunOptions, Target};
+use db::migrate::{self, OutOfOrder, Outcome, RunOptions, Target};
 use db::migration::MigrationSet;
 use db::{Error, Kind};
 use stack::Events;
@@ -61,7 +61,7 @@ async fn a_late_file_is_applied_only_if_that_is_asked_for() {
     let reports = db.migrate_with(&["shop"], &files, &RunOptions::default()).await;
     let (_, _, error) = failure(&reports[0]);
     assert!(error.to_string().contains("`V2__t2` is older than what was applied already"), "{error}");
-    let options = RunOptions { late: Late::Apply, ..RunOptions::default() };
+    let options = RunOptions { late: OutOfOrder::Apply, ..RunOptions::default() };
     let reports = db.migrate_with(&["shop"], &files, &options).await;
     assert_eq!(applied(&reports[0]), ["V2__t2"]);
     let reports = db.migrate_with(&["shop"], &files, &RunOptions::default()).await;

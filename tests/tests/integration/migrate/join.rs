@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use db::migrate::{self, JoinOptions, Joined, Outcome, RunName, RunOptions, Stop, Target, Withheld};
+use db::migrate::{self, JoinOptions, Joined, Outcome, RunName, RunOptions, SkipReason, Stop, Target};
 use db::migration::MigrationSet;
 use db::{BoxStream, Dial, Error, Migration, Server};
 use futures_util::future::BoxFuture;
@@ -49,8 +49,8 @@ fn kinds(joined: &Joined) -> Vec<&'static str> {
         Outcome::Applied { .. } => "applied",
         Outcome::Failed { .. } => "failed",
         Outcome::Interrupted { .. } => "interrupted",
-        Outcome::NotStarted { reason: Withheld::ErrorBudget } => "held",
-        Outcome::NotStarted { reason: Withheld::Elsewhere } => "elsewhere",
+        Outcome::NotStarted { reason: SkipReason::ErrorBudget } => "held",
+        Outcome::NotStarted { reason: SkipReason::Elsewhere } => "elsewhere",
         Outcome::NotStarted { .. } => "not started",
     });
     kinds.collect()
@@ -352,7 +352,7 @@ async fn a_failure_is_told_to_all_runners_and_counts_for_all_their_waves() {
     let mut labels = vec![Vec::new(); EIGHT.len()];
     labels[0] = vec!["canary".to_owned()];
     labels[1] = vec!["canary".to_owned()];
-    let waves = migrate::deal(&[Wave::Label("canary".to_owned()), Wave::Rest], &labels);
+    let waves = migrate::assign_waves(&[Wave::Label("canary".to_owned()), Wave::Rest], &labels);
     let held = ["held"; 6];
     for (run, error_budget, rest) in [("strict", 0, held), ("lenient", 1, ["applied"; 6])] {
         let mut runners = JoinSet::new();

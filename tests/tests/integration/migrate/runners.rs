@@ -80,10 +80,10 @@ async fn eight_processes_are_one_run_and_the_tenants_of_one_that_is_killed_are_t
     let hold = ["psql", TENANT, "--", "-Xqc", "SELECT pg_advisory_lock(7)", "-c", "SELECT pg_sleep(600)"];
     let holder = fixture.program(&hold).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until(&fixture, "wait_event = 'PgSleep'").await;
-    let mut doomed = files.join(&fixture, &["build-2", "--jobs", "3", "--lease", "2"]);
+    let mut killed = files.join(&fixture, &["build-2", "--jobs", "3", "--lease", "2"]);
     wait_until(&fixture, BLOCKED).await;
-    doomed.kill().unwrap();
-    ended(doomed).await;
+    killed.kill().unwrap();
+    ended(killed).await;
     let report = fixture.cloud.dir().join("report.xml");
     let next = files.join(&fixture, &["build-2", "--lease", "2", "--junit", report.to_str().unwrap()]);
     let taken_over = "SELECT count(*) FROM drawbridge.run_tenant WHERE state = 'taken' AND attempts = 2";

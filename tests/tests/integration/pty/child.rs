@@ -1,6 +1,6 @@
 //! A child that owns the terminal owns it alone.
 
-use sandbox::gateway::Goodbye;
+use sandbox::gateway::Disconnect;
 use tests::{Fixture, Want};
 
 use super::{CTRL_C, Tty, has_spinner};
@@ -51,7 +51,7 @@ async fn what_happens_while_a_command_has_the_terminal_is_said_afterwards() {
         let journal = fixture.cloud.gateway().journal();
         journal.iter().filter(|call| call.operation == "ResumeSession" && call.end_ms.is_some()).count()
     };
-    fixture.cloud.gateway().disconnect(Goodbye::Bye);
+    fixture.cloud.gateway().disconnect(Disconnect::Closed);
     let lost = async {
         while resumed() == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -12,7 +12,7 @@ use tests::{Fixture, Want};
 use super::create::of_both;
 use crate::db::{Database, MEMBERSHIPS, spec};
 
-fn doomed(tenant: &str, owner: &str) -> DropSpec {
+fn drop_spec(tenant: &str, owner: &str) -> DropSpec {
     DropSpec { tenant: tenant.to_owned(), owner: owner.to_owned(), shared_with: Vec::new(), force: false }
 }
 
@@ -30,16 +30,16 @@ async fn a_role_goes_with_the_last_database_that_needs_it() {
         RoleEnd::Kept { reason } => reason,
         RoleEnd::Dropped | RoleEnd::Absent => panic!("{dropped:?}"),
     };
-    assert_eq!(kept(db.end(&doomed("a", "both")).await.unwrap()), "it owns b as well");
-    let shared = DropSpec { shared_with: vec!["planned".to_owned()], ..doomed("b", "both") };
+    assert_eq!(kept(db.end(&drop_spec("a", "both")).await.unwrap()), "it owns b as well");
+    let shared = DropSpec { shared_with: vec!["planned".to_owned()], ..drop_spec("b", "both") };
     assert_eq!(kept(db.end(&shared).await.unwrap()), "it owns planned as well");
     // Again, as after a run that was cut off.
-    let ended = db.end(&doomed("b", "both")).await.unwrap();
+    let ended = db.end(&drop_spec("b", "both")).await.unwrap();
     assert_eq!(ended, Dropped { database: false, role: RoleEnd::Dropped });
-    let ended = db.end(&doomed("b", "both")).await.unwrap();
+    let ended = db.end(&drop_spec("b", "both")).await.unwrap();
     assert_eq!(ended, Dropped { database: false, role: RoleEnd::Absent });
 
-    let wrong = db.end(&doomed("shop", "health_app")).await.unwrap_err();
+    let wrong = db.end(&drop_spec("shop", "health_app")).await.unwrap_err();
     assert!(wrong.is_usage(), "{wrong}");
     assert_eq!(wrong.to_string(), "tenant `shop`: its database belongs to `shop_app`, not to `health_app`");
 
@@ -47,7 +47,7 @@ async fn a_role_goes_with_the_last_database_that_needs_it() {
     let health = db.connect(&spec("health").login()).await;
     health.client().batch_execute("CREATE SCHEMA s; GRANT USAGE ON SCHEMA s TO shop_app").await.unwrap();
     health.close().await;
-    let reason = kept(db.end(&doomed("shop", "shop_app")).await.unwrap());
+    let reason = kept(db.end(&drop_spec("shop", "shop_app")).await.unwrap());
     assert!(reason.starts_with("other databases know it: ") && reason.contains("health"), "{reason}");
     assert!(db.names(&db.admin, MEMBERSHIPS).await.is_empty());
     db.stop().await;
@@ -62,11 +62,11 @@ async fn a_database_that_somebody_uses_stays_unless_they_are_to_lose_it() {
     let seen = survey(&db.server, &db.admin, "shop").await.unwrap();
     let refused = seen.check_unused("shop").unwrap_err().to_string();
     assert!(refused.contains("`a shop` as `shop_app` (pid "), "{refused}");
-    let refused = db.end(&doomed("shop", "shop_app")).await.unwrap_err();
+    let refused = db.end(&drop_spec("shop", "shop_app")).await.unwrap_err();
     assert!(refused.to_string().contains("; nothing was dropped"), "{refused}");
     assert!(user.client().batch_execute("SELECT 1").await.is_ok());
 
-    let forced = DropSpec { force: true, ..doomed("shop", "shop_app") };
+    let forced = DropSpec { force: true, ..drop_spec("shop", "shop_app") };
     assert_eq!(db.end(&forced).await.unwrap(), Dropped { database: true, role: RoleEnd::Dropped });
     assert!(user.client().batch_execute("SELECT 1").await.is_err());
     let none = survey(&db.server, &db.admin, "shop").await.unwrap();
@@ -101,7 +101,7 @@ async fn what_a_killed_drop_left_of_its_dump_is_ended_and_what_others_dump_is_no
     let seen = survey(&db.server, &db.admin, "shop").await.unwrap();
     assert!(seen.check_unused("shop").is_ok(), "it is looked at once the locks are ours: {seen:?}");
     let (events, told) = notes();
-    let what = doomed("shop", "shop_app");
+    let what = drop_spec("shop", "shop_app");
     let claim = tenant::claim(&db.server, &db.admin, &what, &events).await.unwrap();
     let seen = claim.survey().await.unwrap();
     assert!(seen.sessions.is_empty() && seen.own_sessions.is_empty(), "{seen:?}");
@@ -122,7 +122,7 @@ async fn sessions_of_killed_programs_of_ours_are_waited_for_and_living_ones_are_
     let brief = ConnectOptions { silence_limit: Some(Duration::from_secs(3)), ..ConnectOptions::default() };
     let dead = db.killed(&spec("shop").login(), &brief, "SELECT 1").await;
     let (events, told) = notes();
-    let what = doomed("shop", "shop_app");
+    let what = drop_spec("shop", "shop_app");
     let claim = tenant::claim(&db.server, &db.admin, &what, &events).await.unwrap();
     let seen = claim.survey().await.unwrap();
     assert!(seen.own_sessions.is_empty() && seen.check_unused("shop").is_ok(), "{seen:?}");
@@ -151,7 +151,7 @@ async fn a_database_that_the_server_has_half_dropped_is_dropped_and_not_dumped()
     let created = db.create(&[spec("shop")]).await;
     let tenant::Outcome::Failed(error) = &created[0].outcome else { panic!("{created:?}") };
     assert!(error.to_string().contains("`cargo xtask tenant drop shop`"), "{error}");
-    let ended = db.end(&doomed("shop", "shop_app")).await.unwrap();
+    let ended = db.end(&drop_spec("shop", "shop_app")).await.unwrap();
     assert_eq!(ended, Dropped { database: true, role: RoleEnd::Dropped });
     db.stop().await;
 }

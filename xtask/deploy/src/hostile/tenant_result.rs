@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::migrate::{Applied, Divergence, Outcome, TenantPlan, TenantReport, Withheld};
+use db::migrate::{Applied, Divergence, Outcome, SkipReason, TenantPlan, TenantReport};
 use db::migration::lint;
 use db::tenant::{Check, Created, Verdict, Verification};
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ fn reports(text: &str) -> Vec<TenantReport> {
         Outcome::Applied { migrations: some.clone() },
         Outcome::Failed { applied: some.clone(), migration: Some(text.to_owned()), error: error(text) },
         Outcome::Interrupted { applied: some, state: text.to_owned() },
-        Outcome::NotStarted { reason: Withheld::ErrorBudget },
+        Outcome::NotStarted { reason: SkipReason::ErrorBudget },
     ];
     let report =
         |outcome| TenantReport { tenant: "tenant".to_owned(), outcome, elapsed: Duration::from_secs(1) };

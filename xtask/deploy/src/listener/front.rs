@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::pipe::pipe;
+use super::duplex::copy_both_ways;
 
 /// PostgreSQL's SSLRequest: length 8, code 80877103 (PostgreSQL, "Message Formats").
 pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -53,7 +53,7 @@ where
         Opening::Nothing => Ok(()),
         Opening::Tls(bytes) => {
             remote.write_all(&bytes).await?;
-            pipe(&mut local, &mut remote).await
+            copy_both_ways(&mut local, &mut remote).await
         }
         Opening::Plain(startup) => {
             let logged_in = async {
@@ -64,7 +64,7 @@ where
                 anyhow::Ok(remote)
             };
             match logged_in.await {
-                Ok(mut remote) => pipe(&mut local, &mut remote).await,
+                Ok(mut remote) => copy_both_ways(&mut local, &mut remote).await,
                 Err(error) => {
                     // It may have gone meanwhile.
                     local.write_all(&refusal(&format!("{error:#}"))).await.ok();

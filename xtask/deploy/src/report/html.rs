@@ -61,7 +61,7 @@ fn head(status: &MigrationStatus) -> String {
         (Cell::Pending, "pending"),
         (Cell::Changed, "changed after it was applied"),
         (Cell::NoFile, "applied, without a file"),
-        (Cell::Late, "older than what was applied"),
+        (Cell::OutOfOrder, "older than what was applied"),
     ] {
         let _ = write!(page, "<span>{} {words}</span> ", mark(cell));
     }
@@ -137,7 +137,7 @@ fn mark(cell: Cell) -> String {
         Cell::Pending => ("p", "○"),
         Cell::Changed => ("c", "≠"),
         Cell::NoFile => ("n", "?"),
-        Cell::Late => ("l", "!"),
+        Cell::OutOfOrder => ("l", "!"),
         Cell::None => return "·".to_owned(),
     };
     format!("<b class=\"{class}\">{sign}</b>")

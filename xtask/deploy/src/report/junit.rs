@@ -63,7 +63,7 @@ fn body(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use db::Error;
-    use db::migrate::Withheld;
+    use db::migrate::SkipReason;
 
     use super::*;
 
@@ -80,7 +80,7 @@ mod tests {
             report("done", Outcome::Applied { migrations: vec!["V1__a".to_owned(), "V2__b".to_owned()] }),
             report("<shop>", Outcome::Failed { applied: vec![], migration: Some("V1__a".to_owned()), error }),
             report("cut", Outcome::Interrupted { applied: vec![], state: "rolled back".to_owned() }),
-            report("late", Outcome::NotStarted { reason: Withheld::ErrorBudget }),
+            report("late", Outcome::NotStarted { reason: SkipReason::ErrorBudget }),
         ];
         assert_eq!(
             junit(&reports, Duration::from_secs(3)),

@@ -110,7 +110,8 @@ pub enum Cell {
     /// It is applied and has no file.
     NoFile,
     /// It is older than what was applied already.
-    Late,
+    #[serde(rename = "late")]
+    OutOfOrder,
     /// It is not for this tenant, or nothing is known.
     None,
 }
@@ -235,7 +236,7 @@ fn cells(plan: &TenantPlan, set: Option<&str>, columns: &[Column]) -> Vec<Cell> 
             true if !column.has_file => Cell::NoFile,
             true => Cell::Applied,
             false if plan.pending.contains(&column.name) => Cell::Pending,
-            false if plan.late.contains(&column.name) => Cell::Late,
+            false if plan.late.contains(&column.name) => Cell::OutOfOrder,
             false => Cell::None,
         }
     };
@@ -300,7 +301,7 @@ pub(crate) mod tests {
         assert_eq!(columns, [("V1__m1", true), ("V2__m2", true), ("V3__m3", true), ("V9__gone", false)]);
         use Cell as C;
         assert_eq!(status.tenants[0].cells, [C::Applied, C::Applied, C::Applied, C::None]);
-        assert_eq!(status.tenants[1].cells, [C::Changed, C::Applied, C::Late, C::NoFile]);
+        assert_eq!(status.tenants[1].cells, [C::Changed, C::Applied, C::OutOfOrder, C::NoFile]);
         assert_eq!(status.tenants[2].cells, [C::Applied, C::Pending, C::Pending, C::None]);
         assert_eq!(status.tenants[3].cells, [C::None; 4]);
         let states: Vec<State> = status.tenants.iter().map(|row| row.state).collect();

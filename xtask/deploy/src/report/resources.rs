@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use stack::{Entry, Inventory, Resource, Stack, entry, plan};
+use stack::{Entry, Inventory, Resource, Stack, plan, resource_entry};
 
 use super::escape;
 use super::page::{Line, Page, table};
@@ -99,8 +99,8 @@ impl Resources {
             account: account.to_owned(),
             region: stack.region.clone(),
             observed_at: now.to_string(),
-            resources: entry::entries(stack, inventory).into_iter().map(aged).collect(),
-            absent: entry::absent(stack, inventory),
+            resources: resource_entry::entries(stack, inventory).into_iter().map(aged).collect(),
+            absent: resource_entry::absent(stack, inventory),
             connect: Connect::find(stack, inventory),
         }
     }

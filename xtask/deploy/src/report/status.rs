@@ -6,7 +6,7 @@ use stack::finding::Cause;
 use stack::plan::{Action, Drift, Unknown};
 use stack::resource::CREATE_ORDER;
 use stack::spec::KEPT;
-use stack::{Bill, Finding, Inventory, Plan, Resource, Stack, entry};
+use stack::{Bill, Finding, Inventory, Plan, Resource, Stack, resource_entry};
 
 use super::escape;
 use super::page::{Line, Page, list, table};
@@ -259,7 +259,7 @@ fn part(step: Resource, stack: &Stack, inventory: &Inventory, plan: &Plan) -> Pa
     };
     let detail = planned.map(|step| step.detail.clone()).unwrap_or_default();
     let id = id(step, stack, inventory);
-    let says = entry::says(step, stack, inventory, &id);
+    let says = resource_entry::says(step, stack, inventory, &id);
     Part { part: step, state, id, says, detail }
 }
 

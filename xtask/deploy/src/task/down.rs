@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use aws::{ApplyOptions, Cloud, Teardown};
-use stack::plan::{Action, Fate, SecretFate, Snapshot, Step};
+use stack::plan::{Action, Retention, SecretRetention, Snapshot, Step};
 use stack::receipt::{Audit, Evidence, Head, Left, Verdict, is_thing};
 use stack::{Component, Inventory, Plan, Receipt, Resource};
 
@@ -42,7 +42,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
         Err(error) => {
             let unseen = vec![aws::unseen("what there is of the stack", &error)];
             let evidence = Evidence { unseen, ..Evidence::default() };
-            let nothing = stack::plan::down_with(&Inventory::default(), &only, &options.fate);
+            let nothing = stack::plan::down_with(&Inventory::default(), &only, &options.retention);
             let receipt =
                 Receipt::new(head(context, account, began_at)?, &nothing, evidence, Audit::default());
             let given = give(context, args.receipt.as_deref(), &receipt);
@@ -53,7 +53,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
             return report::after(context, Err(failure), given).map(|()| ExitCode::SUCCESS);
         }
     };
-    let plan = stack::plan::down_with(&inventory, &only, &options.fate);
+    let plan = stack::plan::down_with(&inventory, &only, &options.retention);
     let shown = plan::render(&context.stack, &inventory, &plan);
     if args.dry_run {
         view::result(context.json, &shown, &plan::document(&context.stack, &inventory, &plan))?;
@@ -82,7 +82,7 @@ pub async fn run(context: &Context, args: &xtask::Down) -> Result<ExitCode, Fail
             Outcome::Done(done) => break done,
             Outcome::Changed(now) => {
                 context.view.say("what exists has changed since the plan was shown; nothing was deleted yet");
-                job.plan = stack::plan::down_with(&now, &job.only, &job.options.fate);
+                job.plan = stack::plan::down_with(&now, &job.only, &job.options.retention);
                 inventory = *now;
             }
         }
@@ -98,9 +98,9 @@ pub async fn demolish(context: &Context) -> Result<usize, Failure> {
     let began_at = now()?;
     let (cloud, identity, inventory) = context.look().await?;
     let inventory = inventory?;
-    let fate = Fate { snapshot: snapshot_of(context), secrets: SecretFate::Delete };
-    let plan = stack::plan::down_with(&inventory, &[], &fate);
-    let options = ApplyOptions { fate, ..ApplyOptions::default() };
+    let retention = Retention { snapshot: snapshot_of(context), secrets: SecretRetention::Delete };
+    let plan = stack::plan::down_with(&inventory, &[], &retention);
+    let options = ApplyOptions { retention, ..ApplyOptions::default() };
     let (account, only) = (identity.account, Vec::new());
     let job = Job { context, cloud: &cloud, account, plan, only, options, is_shown: false };
     let (receipt, teardown) = match Box::pin(job.carry_out(inventory, began_at)).await? {
@@ -148,7 +148,7 @@ impl Job<'_> {
         let work = async |inventory: Inventory| {
             let (stack, events, stop) = (&context.stack, &context.events, &context.stop);
             // Another run may have made more, or less is there.
-            let plan = stack::plan::down_with(&inventory, &self.only, &options.fate);
+            let plan = stack::plan::down_with(&inventory, &self.only, &options.retention);
             if let Some((refusal, _)) = stack::stray::refuse_down(stack, &inventory, &plan) {
                 return Err(Failure::from(refusal));
             }
@@ -202,7 +202,7 @@ impl Job<'_> {
     async fn look_again(&self) -> Audit {
         match Box::pin(aws::observe(self.cloud, &self.context.stack)).await {
             Ok(inventory) => {
-                let again = stack::plan::down_with(&inventory, &self.only, &self.options.fate);
+                let again = stack::plan::down_with(&inventory, &self.only, &self.options.retention);
                 let left = again.steps.iter().filter(|step| is_thing(step)).filter_map(leftover);
                 Audit { left: left.collect(), unseen: Vec::new() }
             }
@@ -223,13 +223,13 @@ fn options(context: &Context, args: &xtask::Down) -> Result<ApplyOptions, Failur
         None => snapshot_of(context),
     };
     let secrets = match args.recovery_days {
-        Some(days) => SecretFate::Recoverable { days },
-        None if args.keep_secrets => SecretFate::Keep,
-        None => SecretFate::Delete,
+        Some(days) => SecretRetention::Recoverable { days },
+        None if args.keep_secrets => SecretRetention::Keep,
+        None => SecretRetention::Delete,
     };
     let settle_within = Duration::from_secs(u64::from(args.wait));
-    let fate = Fate { snapshot, secrets };
-    Ok(ApplyOptions { unprotect: args.unprotect, fate, settle_within, ..ApplyOptions::default() })
+    let retention = Retention { snapshot, secrets };
+    Ok(ApplyOptions { unprotect: args.unprotect, retention, settle_within, ..ApplyOptions::default() })
 }
 
 fn snapshot_of(context: &Context) -> Snapshot {

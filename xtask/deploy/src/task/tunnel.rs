@@ -137,7 +137,7 @@ async fn watch(context: &Context, local: &Local, bridge: &Bridge) -> io::Result<
             streams: state.streams,
             bytes_sent: state.bytes_sent,
             bytes_received: state.bytes_received,
-            unread_bytes: (state.unread_bytes + state.spooled_bytes) as u64,
+            unread_bytes: (state.unread_bytes + state.spilled_bytes) as u64,
             round_trip: state.sessions.iter().map(|session| session.round_trip).max().unwrap_or_default(),
         };
         if last.as_ref() != Some(&traffic) {

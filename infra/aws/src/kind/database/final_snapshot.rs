@@ -13,7 +13,7 @@ use crate::error::{chain, failed};
 /// Returns the name for the final snapshot; `None` if the options want no snapshot.
 pub(super) fn name(job: &Job<'_>) -> Option<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    match &job.options.fate.snapshot {
+    match &job.options.retention.snapshot {
         Snapshot::Skip => None,
         Snapshot::Dated => Some(format!("{}-final-{now}", job.stack.database.identifier)),
         Snapshot::Named(name) => Some(name.clone()),

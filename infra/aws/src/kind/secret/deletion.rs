@@ -2,7 +2,7 @@
 
 use stack::Stack;
 use stack::inventory::SecretEntry;
-use stack::plan::SecretFate;
+use stack::plan::SecretRetention;
 use stack::receipt::Kept;
 
 use super::describe::SERVICE;
@@ -22,7 +22,7 @@ pub(crate) enum Deletion {
 
 /// Deletes the secret as the options say: by default at once, so that its name is free for the next `up`.
 pub(crate) async fn destroy(job: &Job<'_>, name: &str) -> Result<Deletion, Error> {
-    if let SecretFate::Recoverable { days } = job.options.fate.secrets {
+    if let SecretRetention::Recoverable { days } = job.options.retention.secrets {
         return schedule(job, name, days).await;
     }
     let call = || async {

@@ -19,7 +19,7 @@ use crate::gateway::wire::websocket::Socket;
 
 /// The time limits for agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct AgentTimeouts {
     /// How often it asks whether an agent is alive.
     pub ping_interval: Duration,
     /// How long an agent may be silent before it counts as lost.
@@ -30,9 +30,9 @@ pub struct Patience {
     pub open_limit: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
+impl Default for AgentTimeouts {
+    fn default() -> AgentTimeouts {
+        AgentTimeouts {
             ping_interval: Duration::from_secs(1),
             // Systems Manager takes minutes. On a busy machine, the gateway itself may pause for seconds.
             silence_limit: Duration::from_secs(10),
@@ -47,7 +47,7 @@ impl Default for Patience {
 pub struct RemoteAgents(Arc<Shared>);
 
 struct Shared {
-    patience: Patience,
+    timeouts: AgentTimeouts,
     secret: Password,
     posts: Mutex<HashMap<String, Post>>,
     /// Sessions that no agent has taken up yet, by id.
@@ -87,9 +87,9 @@ impl Presence {
 
 impl RemoteAgents {
     /// Returns a place for agents, with a new secret for them to show.
-    pub fn new(patience: Patience) -> RemoteAgents {
+    pub fn new(timeouts: AgentTimeouts) -> RemoteAgents {
         let secret = Password::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
-        let shared = Shared { patience, secret, posts: Mutex::default(), waiting: Mutex::default() };
+        let shared = Shared { timeouts, secret, posts: Mutex::default(), waiting: Mutex::default() };
         RemoteAgents(Arc::new(shared))
     }
 
@@ -112,19 +112,19 @@ impl RemoteAgents {
 
     /// Serves an agent's connection from its registration until it is lost.
     pub(crate) async fn register(&self, instance_id: &str, mut socket: Socket) {
-        let patience = self.0.patience;
-        let Ok(Some(Ok(Frame::Text(first)))) = timeout(patience.open_limit, socket.next()).await else {
+        let timeouts = self.0.timeouts;
+        let Ok(Some(Ok(Frame::Text(first)))) = timeout(timeouts.open_limit, socket.next()).await else {
             return;
         };
         let Ok(Registration { sessions }) = serde_json::from_str(first.as_str()) else { return };
-        let silence_limit_ms = u64::try_from(patience.silence_limit.as_millis()).unwrap_or(u64::MAX);
+        let silence_limit_ms = u64::try_from(timeouts.silence_limit.as_millis()).unwrap_or(u64::MAX);
         if send(&mut socket, &Welcome { silence_limit_ms }).await.is_err() {
             return;
         }
         let (orders, mut ordered) = mpsc::unbounded_channel();
         // Its drop makes the agent absent, however this ends.
-        let _seat = self.seat(instance_id, Presence::Present { orders, sessions: Arc::new(sessions) });
-        let mut pings = interval(patience.ping_interval);
+        let _slot = self.slot(instance_id, Presence::Present { orders, sessions: Arc::new(sessions) });
+        let mut pings = interval(timeouts.ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
@@ -133,7 +133,7 @@ impl RemoteAgents {
                 biased;
                 order = ordered.recv() => match order {
                     Some(session) => send(&mut socket, &session).await,
-                    // Another connection has taken the seat.
+                    // Another connection has taken the slot.
                     None => return,
                 },
                 frame = socket.next() => match frame {
@@ -144,7 +144,7 @@ impl RemoteAgents {
                     }
                 },
                 _ = pings.tick() => {
-                    if heard.elapsed() > patience.silence_limit {
+                    if heard.elapsed() > timeouts.silence_limit {
                         return;
                     }
                     socket.send(Frame::Ping(Bytes::new())).await
@@ -177,7 +177,7 @@ impl RemoteAgents {
         let (taken, socket) = oneshot::channel();
         lock(&self.0.waiting).insert(session_id.clone(), taken);
         let opened = match orders.send(session) {
-            Ok(()) => timeout(self.0.patience.open_limit, socket).await.ok().and_then(Result::ok),
+            Ok(()) => timeout(self.0.timeouts.open_limit, socket).await.ok().and_then(Result::ok),
             Err(_lost) => None,
         };
         // Still there if nobody took it up.
@@ -192,7 +192,7 @@ impl RemoteAgents {
     /// Waits until the agent has been away for too long, or is back without the session.
     async fn wait_until_given_up(&self, session_id: &str, mut presence: watch::Receiver<Presence>) {
         while presence.changed().await.is_ok() {
-            let back = timeout(self.0.patience.session_grace, presence.wait_for(Presence::is_present)).await;
+            let back = timeout(self.0.timeouts.session_grace, presence.wait_for(Presence::is_present)).await;
             if !back.is_ok_and(|back| back.is_ok_and(|back| back.holds(session_id))) {
                 return;
             }
@@ -203,18 +203,18 @@ impl RemoteAgents {
         lock(&self.0.posts).entry(instance_id.to_owned()).or_default().presence.subscribe()
     }
 
-    fn seat(&self, instance_id: &str, presence: Presence) -> Seat {
+    fn slot(&self, instance_id: &str, presence: Presence) -> Slot {
         let mut posts = lock(&self.0.posts);
         let post = posts.entry(instance_id.to_owned()).or_default();
         post.connections += 1;
         post.presence.send_replace(presence);
-        Seat { agents: self.clone(), instance_id: instance_id.to_owned(), connection: post.connections }
+        Slot { agents: self.clone(), instance_id: instance_id.to_owned(), connection: post.connections }
     }
 }
 
 impl fmt::Debug for RemoteAgents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteAgents").field("patience", &self.0.patience).finish_non_exhaustive()
+        f.debug_struct("RemoteAgents").field("timeouts", &self.0.timeouts).finish_non_exhaustive()
     }
 }
 
@@ -225,13 +225,13 @@ impl Default for Post {
 }
 
 /// One connection's hold on its instance's post.
-struct Seat {
+struct Slot {
     agents: RemoteAgents,
     instance_id: String,
     connection: u64,
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut posts = lock(&self.agents.0.posts);
         let post = posts.entry(std::mem::take(&mut self.instance_id)).or_default();

@@ -31,7 +31,7 @@ struct Session {
     to_agent: mpsc::Sender<Bytes>,
     /// The client's current websocket; a later one takes its place.
     client: Option<mpsc::Sender<Bytes>>,
-    last_word: Option<oneshot::Sender<Goodbye>>,
+    last_word: Option<oneshot::Sender<Disconnect>>,
     end: Option<oneshot::Sender<String>>,
 }
 
@@ -42,16 +42,16 @@ pub(crate) struct Attached {
     /// Ends when the session does, or when another websocket takes over.
     pub(crate) to_client: mpsc::Receiver<Bytes>,
     /// How to end the websocket then; a dropped sender means with a close frame.
-    pub(crate) goodbye: oneshot::Receiver<Goodbye>,
+    pub(crate) disconnect: oneshot::Receiver<Disconnect>,
 }
 
 /// How the service ends a websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goodbye {
+pub enum Disconnect {
     /// Close 1000 "Bye", as AWS does about once an hour.
-    Bye,
-    /// Not at all: the connection is gone.
-    None,
+    Closed,
+    /// Without a word: the connection is gone.
+    Silent,
 }
 
 /// All sessions, ended ones too.
@@ -105,10 +105,10 @@ impl Sessions {
             return None;
         }
         let (sender, to_client) = mpsc::channel(IN_FLIGHT);
-        let (last_word, goodbye) = oneshot::channel();
+        let (last_word, disconnect) = oneshot::channel();
         session.client = Some(sender);
         session.last_word = Some(last_word);
-        Some(Attached { to_agent: session.to_agent.clone(), to_client, goodbye })
+        Some(Attached { to_agent: session.to_agent.clone(), to_client, disconnect })
     }
 
     /// Ends a session; tells whether there is one.
@@ -138,12 +138,12 @@ impl Sessions {
     }
 
     /// Closes every websocket; the sessions go on.
-    pub(crate) fn disconnect(&self, goodbye: Goodbye) {
+    pub(crate) fn disconnect(&self, disconnect: Disconnect) {
         for session in self.lock().values_mut() {
             session.client = None;
             if let Some(last_word) = session.last_word.take() {
                 // The websocket may be gone already.
-                last_word.send(goodbye).ok();
+                last_word.send(disconnect).ok();
             }
         }
     }

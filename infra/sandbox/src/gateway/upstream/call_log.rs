@@ -6,7 +6,7 @@ use super::emulator::Side;
 
 /// A request that a program behind the gateway has answered: a client's, or a question of the gateway's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Passed {
+pub struct UpstreamCall {
     /// Where it was answered.
     pub side: Side,
     /// The service's signing name.
@@ -19,14 +19,14 @@ pub struct Passed {
 
 /// The requests in the order of their answers.
 #[derive(Debug, Default)]
-pub(crate) struct UpstreamLog(Mutex<Vec<Passed>>);
+pub(crate) struct UpstreamLog(Mutex<Vec<UpstreamCall>>);
 
 impl UpstreamLog {
-    pub(crate) fn note(&self, passed: Passed) {
+    pub(crate) fn note(&self, passed: UpstreamCall) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(passed);
     }
 
-    pub(crate) fn all(&self) -> Vec<Passed> {
+    pub(crate) fn all(&self) -> Vec<UpstreamCall> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

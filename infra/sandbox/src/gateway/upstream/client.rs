@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::alias::Aliases;
 use super::api::QueryApi;
-use super::call_log::{Passed, UpstreamLog};
+use super::call_log::{UpstreamCall, UpstreamLog};
 use super::emulator::{Side, Upstreams};
 use crate::gateway::Error;
 use crate::gateway::wire::reply::{Reply, ServedBy};
@@ -71,7 +71,7 @@ impl Upstream {
     }
 
     /// Returns everything that was answered since the start or the last reset.
-    pub(crate) fn passed(&self) -> Vec<Passed> {
+    pub(crate) fn upstream_calls(&self) -> Vec<UpstreamCall> {
         self.log.all()
     }
 
@@ -208,7 +208,7 @@ impl Upstream {
         for name in &OF_THE_CONNECTION {
             headers.remove(name);
         }
-        self.log.note(Passed {
+        self.log.note(UpstreamCall {
             side,
             service: service.to_owned(),
             operation: operation.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use aws::session::{Active, Asleep, Patience};
+use aws::session::{Active, Asleep, ReadyWait};
 use serde_json::json;
 
 use crate::context::Context;
@@ -35,15 +35,9 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
         confirm::yes(context, &format!("reboot `{id}`? They lose their sessions."))?;
     }
     Box::pin(aws::reboot(&cloud, id, &context.events, &context.stop)).await?;
-    let patience = Patience { limit: context.stack.bastion.ready_within, asleep: Asleep::IsLeft };
-    let waited = aws::session::wait_until_openable(
-        &cloud,
-        &context.stack,
-        id,
-        patience,
-        &context.events,
-        &context.stop,
-    );
+    let wait = ReadyWait { limit: context.stack.bastion.ready_within, asleep: Asleep::IsLeft };
+    let waited =
+        aws::session::wait_until_openable(&cloud, &context.stack, id, wait, &context.events, &context.stop);
     let agent = Box::pin(waited).await.map_err(|error| {
         Failure::from(error).hint("run `cargo xtask doctor` to see what is in the agent's way")
     })?;

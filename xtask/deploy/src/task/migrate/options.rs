@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use db::ConnectOptions;
-use db::migrate::{Check, Late, Partition, RunOptions, Target};
+use db::migrate::{Check, OutOfOrder, Partition, RunOptions, Target};
 use stack::spec::{OnError, Tenant};
 
 use crate::context::Context;
@@ -30,7 +30,7 @@ pub(super) fn share(tenants: Vec<Tenant>, args: &xtask::Migrate) -> Result<Vec<T
 /// Returns the run's options from the stack file and the command line.
 pub(super) fn options(context: &Context, args: &xtask::Migrate, tenants: &[Tenant]) -> RunOptions {
     let mut options = configured(context, tenants, args.lock_timeout);
-    options.late = if args.out_of_order { Late::Apply } else { Late::Refuse };
+    options.late = if args.out_of_order { OutOfOrder::Apply } else { OutOfOrder::Refuse };
     options.check = if args.check_first { Check::AllFirst } else { Check::EachInTurn };
     if let Some(budget) = args.error_budget {
         options.error_budget = usize::try_from(budget).unwrap_or(usize::MAX);
@@ -58,7 +58,7 @@ pub(super) fn configured(context: &Context, tenants: &[Tenant], lock_timeout: u3
     let usual = RunOptions::default();
     RunOptions {
         connect: ConnectOptions { lock_timeout, ..usual.connect },
-        waves: db::migrate::deal(&told.waves, &labels),
+        waves: db::migrate::assign_waves(&told.waves, &labels),
         error_budget: usize::try_from(told.error_budget).unwrap_or(usize::MAX),
         on_error: told.on_error,
         ..usual

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db::migrate::{Outcome, TenantReport, Withheld};
+use db::migrate::{Outcome, SkipReason, TenantReport};
 use serde_json::json;
 
 use crate::context::Context;
@@ -48,7 +48,7 @@ pub fn judge(reports: &[TenantReport]) -> Result<(), Failure> {
         matches!(
             report.outcome,
             Outcome::Interrupted { .. }
-                | Outcome::NotStarted { reason: Withheld::Interrupted | Withheld::Elsewhere }
+                | Outcome::NotStarted { reason: SkipReason::Interrupted | SkipReason::Elsewhere }
         )
     };
     if reports.iter().any(is_interrupted) {

@@ -81,7 +81,7 @@ async fn look(
     context.check_interrupted()?;
     let has_login = |target: &&Target| target.no_login.is_none();
     let logins: Vec<Login> = targets.iter().filter(has_login).map(|target| target.login.clone()).collect();
-    let mut insides = db::tenant::look_inside_all(server, &logins, jobs).await.into_iter();
+    let mut insides = db::tenant::read_catalogs(server, &logins, jobs).await.into_iter();
     context.check_interrupted()?;
 
     let mut seen: HashMap<&str, Seen> = HashMap::new();

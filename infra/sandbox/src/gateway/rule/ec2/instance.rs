@@ -22,7 +22,9 @@ pub(crate) async fn answer(state: &Arc<State>, request: &Request) -> Result<Opti
         Some("RunInstances") => launch::run(state, request).await?,
         Some("TerminateInstances") => return terminate(state, request).await,
         Some("DescribeInstances") => {
-            overlay_status(&state.launches, request, state.upstream.forward(request).await?)
+            let (were_ending, _) = state.launches.overlay();
+            let reply = state.upstream.forward(request).await?;
+            overlay_status(&state.launches, were_ending, request, reply)
         }
         Some("StartInstances") => {
             let start = |id: &str| {

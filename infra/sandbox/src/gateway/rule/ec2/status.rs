@@ -12,8 +12,16 @@ use crate::gateway::wire::request::Request;
 use crate::gateway::wire::xml::{all, find, replace, text};
 
 /// Writes into an answer which instances are `shutting-down`, unless a filter hides those, and when others were started.
-pub(super) fn overlay_status(launches: &Launches, request: &Request, reply: Reply) -> Reply {
-    let (ending, starts) = launches.overlay();
+///
+/// `were_ending` are those that were about to end before moto was asked: moto may have said `running` and ended one since.
+pub(super) fn overlay_status(
+    launches: &Launches,
+    were_ending: HashSet<String>,
+    request: &Request,
+    reply: Reply,
+) -> Reply {
+    let (mut ending, starts) = launches.overlay();
+    ending.extend(were_ending);
     if reply.status != StatusCode::OK {
         return reply;
     }
@@ -78,10 +86,25 @@ fn show_ending(xml: &str, document: &Document<'_>, ending: &HashSet<String>, wan
 
 #[cfg(test)]
 mod tests {
+    use hyper::{HeaderMap, Method, Uri};
+
     use super::*;
 
     const XML: &str = "<r><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><instanceState>\
         <code>16</code><name>running</name></instanceState></item></instancesSet></item></reservationSet></r>";
+
+    #[test]
+    fn an_instance_that_has_ended_since_moto_was_asked_is_not_shown_as_running() {
+        let launches = Launches::default();
+        let id = ["i-1".to_owned()];
+        launches.begin_end(&id);
+        let (were_ending, _) = launches.overlay();
+        // moto is asked here, and its answer is on its way when it ends the instance.
+        launches.finish_end(&id);
+        let request = Request::parse(Method::POST, Uri::from_static("/"), HeaderMap::new(), Bytes::new());
+        let shown = overlay_status(&launches, were_ending, &request, Reply::xml(XML)).text();
+        assert!(shown.contains("shutting-down") && !shown.contains("running"), "{shown}");
+    }
 
     #[test]
     fn an_ending_instance_is_shown_as_shutting_down_or_not_at_all() {

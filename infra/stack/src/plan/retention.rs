@@ -2,11 +2,11 @@
 
 /// What becomes of the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fate {
+pub struct Retention {
     /// Whether the database leaves a snapshot.
     pub snapshot: Snapshot,
     /// What becomes of the stack's secrets.
-    pub secrets: SecretFate,
+    pub secrets: SecretRetention,
 }
 
 /// Whether the database leaves a snapshot.
@@ -22,7 +22,7 @@ pub enum Snapshot {
 
 /// What becomes of the stack's secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretFate {
+pub enum SecretRetention {
     /// They are deleted at once, also out of a recovery window.
     Delete,
     /// They can be restored for so many days, 7 to 30.

@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 
 /// Copies both ways. A program that simply goes away is no error.
-pub(super) async fn pipe<L, R>(local: &mut L, remote: &mut R) -> anyhow::Result<()>
+pub(super) async fn copy_both_ways<L, R>(local: &mut L, remote: &mut R) -> anyhow::Result<()>
 where
     L: AsyncRead + AsyncWrite + Unpin,
     R: AsyncRead + AsyncWrite + Unpin,
