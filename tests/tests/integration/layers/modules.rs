@@ -19,6 +19,10 @@ struct Module {
     children: BTreeSet<String>,
     /// What it names: as the path stands there, from the crate's root.
     named: Vec<Name>,
+    /// What this module alone calls by a name, and what that is.
+    imports: BTreeMap<String, Name>,
+    /// Paths of the code whose first segment is none of the language's words and no child: they may begin with an import.
+    relative: Vec<Name>,
     /// What others may call by a name of this module's, and what that is.
     reexports: BTreeMap<String, Name>,
     /// Types and functions that the code calls by one word.
@@ -60,7 +64,13 @@ impl Crate {
         scan(&tokens, &name, &mut module, &mut below);
         // A module that uses what it re-exports names it by that one word.
         let used = module.reexports.iter().filter(|(word, _)| module.words.contains(*word));
-        let used: Vec<Name> = used.map(|(_, path)| path.clone()).collect();
+        let used = used.map(|(_, path)| path.clone());
+        // `use crate::a;` and then `a::b::f()` uses `a::b`.
+        let through = module.relative.iter().filter_map(|path| {
+            let (first, rest) = path.split_first()?;
+            Some(module.imports.get(first)?.iter().chain(rest).cloned().collect())
+        });
+        let used: Vec<Name> = used.chain(through).collect();
         module.named.extend(used);
         self.modules.insert(name.clone(), module);
         for (child, body) in below {
@@ -228,7 +238,10 @@ fn scan(
                     match (is_test, is_public) {
                         (true, _) => {}
                         (false, true) => drop(module.reexports.insert(alias, path)),
-                        (false, false) => module.named.push(path),
+                        (false, false) => {
+                            module.named.push(path.clone());
+                            module.imports.insert(alias, path);
+                        }
                     }
                 }
                 at = end + 1;
@@ -252,7 +265,10 @@ fn scan(
                     let is_type = path[0].starts_with(char::is_uppercase);
                     let is_called = matches!(tokens.get(at), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis);
                     if path.len() > 1 {
-                        module.named.extend(absolute(&path, here, module));
+                        match absolute(&path, here, module) {
+                            Some(path) => module.named.push(path),
+                            None => module.relative.push(path.clone()),
+                        }
                     }
                     if is_type || (path.len() == 1 && is_called) {
                         module.words.insert(path.swap_remove(0));
@@ -389,6 +405,14 @@ fn a_circle_is_found_however_it_is_written() {
     // Through a third.
     let three = [lib, ("a.rs", "use crate::B;"), ("b.rs", "use crate::c::C;"), ("c.rs", "use crate::a::A;")];
     assert_eq!(circles_of(&three), [["a", "b", "c"]]);
+    // Through a module that is imported by its name.
+    let nested = [
+        ("lib.rs", "mod a; mod b;"),
+        ("a.rs", "pub mod deep;"),
+        ("a/deep.rs", "use crate::b::B;"),
+        ("b.rs", "use crate::a; fn f() { a::deep::g() }"),
+    ];
+    assert_eq!(circles_of(&nested), [["a::deep", "b"]]);
     // A parent that calls its child, which takes its parent's type.
     let family =
         [("lib.rs", "mod a;"), ("a.rs", "mod b; struct A; fn f() { b::g() }"), ("a/b.rs", "use super::A;")];
