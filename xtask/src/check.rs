@@ -68,7 +68,7 @@ fn check(failed: &mut Vec<&'static str>, name: &'static str, cmd: Cmd<'_>) {
 fn check_advisories(sh: &Shell, failed: &mut Vec<&'static str>) {
     let name = "advisories";
     if workspace::succeeds(cmd!(sh, "cargo deny --locked fetch db")) {
-        check(failed, name, cmd!(sh, "cargo deny --locked check --disable-fetch advisories"));
+        check(failed, name, cmd!(sh, "cargo deny --locked --offline check advisories"));
     } else {
         eprintln!("skipped: {name}; `cargo deny fetch db` cannot fetch the RustSec database");
     }
